@@ -7,7 +7,7 @@ default:
 # The second tier: long runs for a night rather than for each change.
 #
 # Faults and load, then parsers. Real model servers come last, in a recipe of their own.
-nightly_runs := "models streams crash soak memory fuzz-runs"
+nightly_runs := "formats models streams crash soak memory fuzz-runs"
 
 # From a bare machine to the demo; it installs what is missing after asking.
 try *arguments:
@@ -23,7 +23,7 @@ ci:
 
 # Format both languages.
 fmt:
-    cargo fmt --all
+    cargo fmt --all -- src/formats/*/mod.rs
     gofmt -w src/net/tailnet/tsnet/go
 
 # Lints without Go: seconds instead of minutes.
@@ -69,6 +69,10 @@ crash:
     IRIS_CRASH_RESTARTS=50 IRIS_CRASH_PANICS=3 IRIS_CRASH_KILLS=1000 IRIS_CRASH_CUTS=200 IRIS_CRASH_ERRORS=500 \
         cargo test --no-default-features --features postgres --test crash -- \
         --skip install --skip database --skip account --skip flood --skip changes
+
+# Adds a format to a copy of the sources, and asks the program that is built from it.
+formats:
+    cargo test --no-default-features --features server --test architecture -- --ignored throwaway
 
 # Ten thousand streams on each database, a third of them cut, and every offset at which a provider can die.
 streams:

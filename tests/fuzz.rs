@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use bytes::Bytes;
-use iris::exchange::guardrails::{Found, Guards};
+use iris::exchange::guardrails::{Guards, Verdict};
 use iris::formats::{ALL, Call, Destination, Head, Reading};
 use iris::wire::{Rejection, json, sse};
 use serde_json::Value;
@@ -159,7 +159,7 @@ fn what_guards_leave_is_the_same_request_without_what_they_found() {
                 kind: "application/json",
                 pass_keys: &[],
             };
-            let Ok(Found::Removed(left, _)) = guards.look(
+            let Ok(Verdict::Redacted(left, _)) = guards.inspect(
                 name,
                 request,
                 &iris::exchange::guardrails::Limits::default(),

@@ -14,16 +14,14 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
 mod bare;
-mod load;
-mod peers;
-mod process;
 mod report;
 
 use std::time::Duration;
 
-use peers::{Peer, Started, Target};
-use process::Running;
 use report::{Figure, Figures};
+use support::bench::peers::{Peer, Started, Target};
+use support::bench::process::Running;
+use support::bench::{load, peers, process};
 
 /// How long and how often.
 #[derive(Clone, Copy)]

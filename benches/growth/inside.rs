@@ -183,7 +183,9 @@ impl World {
         let (sender, receiver) = watch::channel(rules);
         let gateway = Gateway {
             rules: receiver,
-            upstream: Upstream::new(Client::new(None, Timeouts::all(never))),
+            upstream: Upstream {
+                client: Client::new(None, Timeouts::all(never)),
+            },
             traffic: Traffic::default(),
             held: Held::default(),
             metrics: Arc::default(),
@@ -300,10 +302,10 @@ fn caller(nth: usize) -> Arc<Caller> {
 
 /// CPU time of this process.
 fn cpu() -> Duration {
-    crate::process::cpu_of(std::process::id())
+    support::bench::process::cpu_of(std::process::id())
 }
 
 /// Resident KiB of this process.
 fn resident() -> u64 {
-    crate::process::resident(std::process::id()).unwrap_or_default()
+    support::bench::process::resident(std::process::id()).unwrap_or_default()
 }

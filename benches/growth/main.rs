@@ -15,19 +15,10 @@ mod inside;
 mod outside;
 mod plot;
 
-#[expect(dead_code, reason = "the bench of gateways uses more")]
-#[path = "../gateway/load.rs"]
-mod load;
-#[expect(dead_code, reason = "the bench of gateways uses more")]
-#[path = "../gateway/peers.rs"]
-mod peers;
-#[expect(dead_code, reason = "the bench of gateways uses more")]
-#[path = "../gateway/process.rs"]
-mod process;
-
 use std::time::Duration;
 
 use plot::{Curve, Panel};
+use support::bench::process;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();

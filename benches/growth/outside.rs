@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::load;
+use support::bench::load;
+use support::bench::peers::{self, Started};
+
 use crate::panel;
-use crate::peers::{self, Started};
 use crate::plot::Panel;
 
 fn started(upstream: u16, dir: &std::path::Path) -> Started {

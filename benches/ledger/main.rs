@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use iris::records::{EntryId, Group, Ledger, Outcome, Query, Report, Scope};
 
-use records::{DAY_MS, DAYS, HOUR_MS, user, write};
+use records::{DAY_MS, DAYS, user, write};
 
 mod pace;
 mod records;
@@ -156,7 +156,7 @@ const REQUESTS: &[Page] = &[
     }),
     ("requests of an hour", false, |query| {
         query.from = Some(END_MS - 5 * DAY_MS);
-        query.to = Some(END_MS - 5 * DAY_MS + HOUR_MS);
+        query.to = Some(END_MS - 5 * DAY_MS + DAY_MS / 24);
     }),
     ("requests with a tool", false, |query| {
         query.tool = Some("tool-1".into());

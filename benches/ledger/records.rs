@@ -4,10 +4,9 @@ use iris::base::reasons::Reason;
 use iris::records::{Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
-pub(crate) const HOUR_MS: i64 = 3_600_000;
 pub(crate) const DAYS: i64 = 30;
 
-/// How long somebody stays with one session: in thirty days all have a hundred thousand.
+/// How long a user stays with one session: in thirty days all of them have a hundred thousand.
 const SESSION_MS: i64 = 43 * 60_000;
 
 pub(crate) fn user(nth: u64) -> String {

@@ -121,7 +121,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     let resolver = node.clone().map(|node| Arc::new(Resolver::new(node)));
     settings::set_stale(resolver.as_deref(), &rules.file.tailnet);
     let client = Client::new(node.as_ref(), settings::timeouts(&rules.file));
-    let upstream = Upstream::new(client);
+    let upstream = Upstream { client };
     settings::set_memory(&rules.file);
     let connections = descriptors::room(&rules.file);
     let (control, saved) = Control::new(options.path());
@@ -231,7 +231,7 @@ impl Running {
         if within(patience, engines.tracker.wait()).await.is_err() {
             tracing::warn!(?patience, "requests were still running and are cut off");
         }
-        crate::exchange::relay::rests_ended().await;
+        crate::exchange::rests_ended().await;
         engines
             .management
             .refusals

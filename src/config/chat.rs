@@ -3,7 +3,7 @@
 //! form that one would think of is read: a list of names, a list of objects, or an object from a
 //! name to what it is called.
 
-use super::declare::{Kind, Reader, Section, Setting};
+use super::declare::{Kind, Section, Setting};
 use super::hujson::Value;
 use super::table::Item;
 use super::{section, words};
@@ -63,30 +63,22 @@ section! {
 }
 
 /// The models, as a list or by name.
-pub(super) struct Models;
+pub(super) const MODELS: Kind = Kind::Any(&[
+    Kind::List(&Kind::Any(&[Kind::Text, Listed::KIND])),
+    Kind::Map("model", &Kind::Any(&[Kind::Text, Called::KIND])),
+]);
 
-impl Reader<Option<Vec<ChatModel>>> for Models {
-    fn kind(&self) -> Kind {
-        const LISTED: &[Kind] = &[Kind::Text, Listed::KIND];
-        const CALLED: &[Kind] = &[Kind::Text, Called::KIND];
-        Kind::Any(&[
-            Kind::List(&Kind::Any(LISTED)),
-            Kind::Map("model", &Kind::Any(CALLED)),
-        ])
+pub(super) fn models(item: &Item<'_>) -> Option<Option<Vec<ChatModel>>> {
+    if !matches!(item.node.value, Value::Object(_)) {
+        let items = item.items().into_iter().flatten();
+        return Some(Some(items.filter_map(|item| listed(&item)).collect()));
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<Vec<ChatModel>>> {
-        if !matches!(item.node.value, Value::Object(_)) {
-            let items = item.items().into_iter().flatten();
-            return Some(Some(items.filter_map(|item| listed(&item)).collect()));
-        }
-        let table = item.table()?;
-        let named = table.named().map(|(name, item)| ChatModel {
-            model: name.to_owned(),
-            label: called(&item),
-        });
-        Some(Some(named.collect()))
-    }
+    let table = item.table()?;
+    let named = table.named().map(|(name, item)| ChatModel {
+        model: name.to_owned(),
+        label: called(&item),
+    });
+    Some(Some(named.collect()))
 }
 
 fn listed(item: &Item<'_>) -> Option<ChatModel> {
@@ -96,8 +88,7 @@ fn listed(item: &Item<'_>) -> Option<ChatModel> {
     }
     let read = Listed::of(item.table()?)?;
     let Some(model) = read.model.or(read.id) else {
-        let message = "an entry of chat_models has no \"model\"";
-        item.warn(message);
+        item.warn("an entry of chat_models has no \"model\"");
         return None;
     };
     let label = read.name.or(read.label);

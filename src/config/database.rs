@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::address;
-use super::declare::{Kind, Reader};
+use super::declare::{Holds, Kind, Way};
 use super::section;
-use super::table::{self, Item, Table};
+use super::table::{self, Table};
 use crate::base::secret::Secret;
 
 /// The shortest and the longest time that captures may be kept, zero aside.
@@ -19,8 +19,8 @@ section! {
     #[derive(Clone, Debug)]
     pub struct Database {
         /// `sqlite:PATH`, where a relative path begins in the state directory, or `postgres://…`.
-        #[key(start = without_password)]
-        url: Secret = Secret::new("sqlite:iris.db".to_owned()) => Url,
+        #[key(start = without_password, holds = Holds::Webhook)]
+        url: Secret = Secret::new("sqlite:iris.db".to_owned()) => URL,
         /// How long what was said is kept.
         retention: Retention,
         /// Whether a capture holds the answer as it came, besides the one put together.
@@ -61,12 +61,12 @@ section! {
     pub struct Retention {
         /// From the start of a request on: `"30d"`, `"720h"`; `"0"` writes nothing, `""` keeps for ever.
         #[key(example = r#""30d""#)]
-        duration: Option<Duration> => Kept,
+        duration: Option<Duration> => KEPT,
         /// Purge only what every exporter has taken.
         require_export: bool,
         /// What is purged.
         #[key(example = r#"["tools"]"#)]
-        purge: Purge = Purge { captures: true, tools: false } => Purged,
+        purge: Purge = Purge { captures: true, tools: false } => PURGED,
     }
     check: check_retention
 }
@@ -81,27 +81,17 @@ pub struct Purge {
 }
 
 /// The URL of a database.
-struct Url;
-
-impl Reader<Secret> for Url {
-    fn kind(&self) -> Kind {
-        Kind::Text
+const URL: Way<Secret> = Way::new(Kind::Text, |item| {
+    let url = item.string()?.trim();
+    if let Some(problem) = address::database_problem(url) {
+        item.error(format!("invalid database URL: {problem}"));
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Secret> {
-        let url = item.string()?.trim();
-        if let Some(problem) = address::database_problem(url) {
-            let message = format!("invalid database URL: {problem}");
-            item.error(message);
-        }
-        Some(Secret::new(url.to_owned()))
-    }
-
-    fn json(&self, url: &Secret) -> Option<Value> {
-        let default = Database::default().url;
-        (*url == default).then(|| default.expose().into())
-    }
-}
+    Some(Secret::new(url.to_owned()))
+})
+.json(|url| {
+    let default = Database::default().url;
+    (*url == default).then(|| default.expose().into())
+});
 
 /// A URL without its password, which the ledger takes for new connections.
 fn without_password(url: &Secret) -> (&str, &str) {
@@ -118,65 +108,38 @@ fn without_password(url: &Secret) -> (&str, &str) {
 }
 
 /// A time for which something is kept: zero is never, none for ever.
-struct Kept;
-
-impl Reader<Option<Duration>> for Kept {
-    fn kind(&self) -> Kind {
-        Kind::Text
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<Duration>> {
-        let text = item.string()?;
-        if text.is_empty() {
-            return None;
-        }
-        let read = table::duration(text);
-        let problem = match read {
-            Some(kept) if kept.is_zero() || RETENTION.contains(&kept) => return Some(read),
-            Some(_) => format!("{text:?} is not \"0\" and not between one hour and 3650 days"),
-            None => {
-                format!("invalid duration {text:?}; write \"30d\" or \"720h\", at most 3650 days")
-            }
-        };
-        item.error(problem);
-        None
-    }
-
-    fn json(&self, kept: &Option<Duration>) -> Option<Value> {
-        kept.is_none().then(|| "".into())
-    }
-}
+const KEPT: Way<Option<Duration>> = Way::new(Kind::Text, |item| {
+    let text = item.string().filter(|text| !text.is_empty())?;
+    let read = table::duration(text);
+    let problem = match read {
+        Some(kept) if kept.is_zero() || RETENTION.contains(&kept) => return Some(read),
+        Some(_) => format!("{text:?} is not \"0\" and not between one hour and 3650 days"),
+        None => format!("invalid duration {text:?}; write \"30d\" or \"720h\", at most 3650 days"),
+    };
+    item.error(problem);
+    None
+})
+.json(|kept| kept.is_none().then(|| "".into()));
 
 /// A list of what is purged.
-struct Purged;
-
-impl Reader<Purge> for Purged {
-    fn kind(&self) -> Kind {
-        Kind::List(&Kind::Word(&["captures", "tools"]))
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Purge> {
-        let mut read = Purge::default();
-        for what in item.strings()? {
-            match what.as_str() {
-                "captures" => read.captures = true,
-                "tools" => read.tools = true,
-                _ => {
-                    let message =
-                        format!("{what:?} can't be purged; \"captures\" and \"tools\" can");
-                    item.error(message);
-                }
-            }
+const PURGED: Way<Purge> = Way::new(Kind::List(&Kind::Word(&["captures", "tools"])), |item| {
+    let mut read = Purge::default();
+    for what in item.strings()? {
+        match what.as_str() {
+            "captures" => read.captures = true,
+            "tools" => read.tools = true,
+            _ => item.error(format!(
+                "{what:?} can't be purged; \"captures\" and \"tools\" can"
+            )),
         }
-        Some(read)
     }
-
-    fn json(&self, purge: &Purge) -> Option<Value> {
-        let all = [("captures", purge.captures), ("tools", purge.tools)];
-        let purged = all.into_iter().filter(|(_, is_purged)| *is_purged);
-        Some(purged.map(|(what, _)| json!(what)).collect())
-    }
-}
+    Some(read)
+})
+.json(|purge| {
+    let all = [("captures", purge.captures), ("tools", purge.tools)];
+    let purged = all.into_iter().filter(|(_, is_purged)| *is_purged);
+    Some(purged.map(|(what, _)| json!(what)).collect())
+});
 
 fn check_retention(read: Retention, table: &Table<'_>) -> Retention {
     if read.duration == Some(Duration::ZERO) && read.require_export {
@@ -190,8 +153,7 @@ fn check_retention(read: Retention, table: &Table<'_>) -> Retention {
 
 fn check_header(read: Filterable, table: &Table<'_>) -> Option<Filterable> {
     if http::HeaderName::from_bytes(read.name.as_bytes()).is_err() {
-        let message = format!("{:?} is not the name of a header", read.name);
-        table.warn(message);
+        table.warn(format!("{:?} is not the name of a header", read.name));
         return None;
     }
     Some(read)

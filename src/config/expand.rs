@@ -8,11 +8,9 @@ use std::ops::Range;
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::declare::Holds;
 use super::hujson::{Node, Position, Value};
-use super::secrets::references;
-
-/// Keys whose value is a URL.
-const URLS: [&str; 4] = ["url", "baseurl", "endpoint", "control_url"];
+use super::within::Within;
 
 /// All but what a URL never gives a meaning to (RFC 3986, section 2.3).
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -61,10 +59,28 @@ impl Place {
     }
 }
 
-/// The references in a string, and where each stands. `key` is the string's key.
-pub(super) fn places(key: &str, text: &str) -> Vec<(Range<usize>, Place)> {
+/// Where references such as `${NAME}` stand; `$${` does not begin one.
+pub(super) fn references(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text[at..].find("${").map(|start| at + start) {
+        if text[at..start].ends_with('$') {
+            at = start + 2;
+            continue;
+        }
+        let Some(end) = text[start..].find('}').map(|end| start + end + 1) else {
+            break;
+        };
+        found.push(start..end);
+        at = end;
+    }
+    found
+}
+
+/// The references in a string, and where each stands.
+pub(super) fn places(holds: Holds, text: &str) -> Vec<(Range<usize>, Place)> {
     let found = references(text);
-    let url = Url::of(key, text, &found);
+    let url = Url::of(holds, text, &found);
     found
         .into_iter()
         .map(|range| {
@@ -89,8 +105,8 @@ struct Url {
 }
 
 impl Url {
-    fn of(key: &str, text: &str, references: &[Range<usize>]) -> Option<Self> {
-        if !URLS.contains(&key) || references.is_empty() {
+    fn of(holds: Holds, text: &str, references: &[Range<usize>]) -> Option<Self> {
+        if !matches!(holds, Holds::Url | Holds::Webhook) || references.is_empty() {
             return None;
         }
         let mut shape = text.to_owned();
@@ -179,33 +195,39 @@ fn without_bare_percent(path: Cow<'_, str>) -> Cow<'_, str> {
 /// Replaces every macro in the tree's strings; answers with those that stand for nothing.
 pub(super) fn expand(
     node: &mut Node,
+    within: Within<'_>,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<(Position, String)> {
     let mut unresolved = Vec::new();
-    walk(node, "", lookup, &mut unresolved);
+    walk(node, within, lookup, &mut unresolved);
     unresolved
 }
 
 fn walk(
     node: &mut Node,
-    key: &str,
+    within: Within<'_>,
     lookup: &dyn Fn(&str) -> Option<String>,
     unresolved: &mut Vec<(Position, String)>,
 ) {
     match &mut node.value {
         Value::String(text) if text.contains("${") => {
-            *text = replace(key, text, lookup, |name| {
+            *text = replace(within.holds, text, lookup, |name| {
                 unresolved.push((node.at, name.to_owned()));
             });
         }
         Value::Array(items) => {
             for item in items {
-                walk(item, key, lookup, unresolved);
+                walk(item, within, lookup, unresolved);
             }
         }
         Value::Object(members) => {
             for member in members {
-                walk(&mut member.node, &member.key, lookup, unresolved);
+                walk(
+                    &mut member.node,
+                    within.member(&member.key),
+                    lookup,
+                    unresolved,
+                );
             }
         }
         _ => {}
@@ -213,14 +235,14 @@ fn walk(
 }
 
 fn replace(
-    key: &str,
+    holds: Holds,
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
     mut missing: impl FnMut(&str),
 ) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    for (range, place) in places(key, text) {
+    for (range, place) in places(holds, text) {
         out.push_str(&text[from..range.start].replace("$${", "${"));
         let name = &text[range.start + 2..range.end - 1];
         match lookup(name) {
@@ -240,12 +262,13 @@ fn replace(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::within::by_name;
 
     #[test]
     fn macros_are_replaced_once_and_missing_ones_named() {
         let lookup = |name: &str| (name == "A").then(|| "${B}".to_owned());
         let mut missing = Vec::new();
-        let out = replace("", "x${A}y$${A}${C}${D", &lookup, |name| {
+        let out = replace(Holds::Nothing, "x${A}y$${A}${C}${D", &lookup, |name| {
             missing.push(name.to_owned());
         });
         assert_eq!(out, "x${B}y${A}${D");
@@ -296,7 +319,7 @@ mod tests {
             ("apikey", "https://${PW}@h", "https://p@ss:w%rd#1/2?3 4@h"),
             ("description", "${PW}", "p@ss:w%rd#1/2?3 4"),
         ] {
-            let out = replace(key, text, &lookup, |name| panic!("{name}"));
+            let out = replace(by_name("", key), text, &lookup, |name| panic!("{name}"));
             assert_eq!(out, expected, "{text}");
         }
     }

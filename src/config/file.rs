@@ -1,6 +1,7 @@
 //! The document as a whole: its sections, and what only all of them together can tell.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use indexmap::IndexMap;
 use serde_json::json;
@@ -8,7 +9,7 @@ use serde_json::json;
 use super::access::Access;
 use super::chat::{self, Chat, ChatModel};
 use super::database::Database;
-use super::declare::{Described, Kind, Named, Reader, Setting, TEXTS};
+use super::declare::{Kind, Setting, TEXTS, Way};
 use super::discover::Discover;
 use super::exporters::Exporters;
 use super::grant::{self, Grant, LegacyGrant};
@@ -19,11 +20,13 @@ use super::limits::{Limits, Timeouts};
 use super::listen::Listen;
 use super::provider::Provider;
 use super::quotas::Quota;
+use super::readers::{Described, Named};
 use super::routing::{Aliases, DefaultModels, Routing};
 use super::section;
 use super::subjects;
 use super::table::{Item, Table};
 use super::tailnet::Tailnet;
+use super::within::{Declared, Within};
 use crate::base::money::Price;
 
 section! {
@@ -45,7 +48,7 @@ section! {
         /// Grants in Aperture's old form. They mean the same as today's.
         temp_grants: Vec<LegacyGrant>,
         /// Groups of your own: logins and tags. Groups of the tailnet policy need nothing here.
-        groups: BTreeMap<String, Vec<String>> => Groups,
+        groups: BTreeMap<String, Vec<String>> => Way::new(Kind::Map("group:name", &TEXTS), groups),
         /// What being an admin does not imply; see [MANAGEMENT.md](MANAGEMENT.md).
         access: Access,
         /// Other names for models; see [ROUTING.md](ROUTING.md).
@@ -71,7 +74,7 @@ section! {
         /// How the chat is; see [DASHBOARD.md](DASHBOARD.md).
         chat: Chat,
         /// The models that the chat offers, in this order, and what it calls them; without it, all that one may use.
-        chat_models: Option<Vec<ChatModel>> => chat::Models,
+        chat_models: Option<Vec<ChatModel>> => Way::new(chat::MODELS, chat::models),
         /// Where model servers are looked for when an admin asks; see [DASHBOARD.md](DASHBOARD.md).
         discover: Discover,
         /// Bounds in bytes and connections.
@@ -91,27 +94,27 @@ section! {
     check: check
 }
 
+impl File {
+    /// The document, from which each key below it is found.
+    pub(super) fn within<'a>() -> Within<'a> {
+        static DECLARED: LazyLock<Declared> = LazyLock::new(|| Declared::below(File::KIND));
+        Within::of(&DECLARED)
+    }
+}
+
 /// Groups of the configuration, and their members.
-struct Groups;
-
-impl Reader<BTreeMap<String, Vec<String>>> for Groups {
-    fn kind(&self) -> Kind {
-        Kind::Map("group:name", &TEXTS)
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<BTreeMap<String, Vec<String>>> {
-        let table = item.table()?;
-        let read = table.named().filter_map(|(name, item)| {
-            if !name.starts_with("group:") {
-                let message =
-                    format!("invalid name of a group {name:?}: it must begin with \"group:\"");
-                item.error(message);
-            }
-            subjects::of_group(&item);
-            Some((name.to_owned(), item.strings()?))
-        });
-        Some(read.collect())
-    }
+fn groups(item: &Item<'_>) -> Option<BTreeMap<String, Vec<String>>> {
+    let table = item.table()?;
+    let read = table.named().filter_map(|(name, item)| {
+        if !name.starts_with("group:") {
+            let message =
+                format!("invalid name of a group {name:?}: it must begin with \"group:\"");
+            item.error(message);
+        }
+        subjects::of_group(&item);
+        Some((name.to_owned(), item.strings()?))
+    });
+    Some(read.collect())
 }
 
 /// What only the whole document can tell.

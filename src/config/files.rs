@@ -4,13 +4,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::finding::{Finding, Severity, Subject};
 use super::hujson::Position;
-use super::load::{FILE, Loaded, Mark, file_value, mark, parse, read_text, text};
+use super::load::{FILE, Loaded, file_value, parse, read_text, text};
 use crate::base::secret::Secret;
 
 /// What was read last of the files that a configuration names.
@@ -25,6 +26,14 @@ pub struct Files {
     /// What was read of it then, and of the files.
     content: Option<Fingerprint>,
     contents: BTreeMap<PathBuf, Option<Fingerprint>>,
+}
+
+/// What differs once a file was written or replaced.
+pub(super) type Mark = (u64, u64, i64, i64, u64);
+
+pub(super) fn mark(path: &Path) -> Option<Mark> {
+    let of = std::fs::metadata(path).ok()?;
+    Some((of.dev(), of.ino(), of.mtime(), of.mtime_nsec(), of.len()))
 }
 
 /// Stands for a text without being it: it may be a key.

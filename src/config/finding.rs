@@ -122,36 +122,10 @@ pub(super) fn meant<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) ->
     // In short words, two mistakes leave nothing of what was meant.
     let most = if word.chars().count() < 5 { 1 } else { 2 };
     let near = known.into_iter().filter_map(|known| {
-        let far = distance(&word, &known.to_lowercase());
+        let far = strsim::osa_distance(&word, &known.to_lowercase());
         (far <= most && far < known.chars().count()).then_some((far, known))
     });
     near.min_by_key(|(far, _)| *far).map(|(_, known)| known)
-}
-
-/// How many characters are missing, too many, wrong or in the wrong order.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    if one.len().abs_diff(other.len()) > 2 {
-        return usize::MAX;
-    }
-    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
-    rows[0] = (0..=other.len()).collect();
-    for nth in 1..=one.len() {
-        rows[nth][0] = nth;
-        for at in 1..=other.len() {
-            let differs = usize::from(one[nth - 1] != other[at - 1]);
-            let mut least = (rows[nth - 1][at] + 1)
-                .min(rows[nth][at - 1] + 1)
-                .min(rows[nth - 1][at - 1] + differs);
-            let is_swapped =
-                nth > 1 && at > 1 && one[nth - 1] == other[at - 2] && one[nth - 2] == other[at - 1];
-            if is_swapped {
-                least = least.min(rows[nth - 2][at - 2] + 1);
-            }
-            rows[nth][at] = least;
-        }
-    }
-    rows[one.len()][other.len()]
 }
 
 /// Collects findings while a document is read.

@@ -2,7 +2,7 @@
 
 use super::declare::{Key, Kind};
 use super::finding::{Finding, Severity, Subject, meant};
-use super::hujson::{Node, Position, Value};
+use super::hujson::{Position, Value};
 use super::table::Item;
 
 /// The first thing in an item that is not of a kind.
@@ -12,7 +12,7 @@ pub(super) fn misfit(kind: Kind, item: &Item<'_>) -> Option<Finding> {
         (Kind::List(kind), Value::Array(nodes)) => {
             nodes.iter().enumerate().find_map(|(nth, node)| {
                 let path = format!("{}[{nth}]", item.path);
-                misfit(*kind, &inside(item, node, path))
+                misfit(*kind, &item.inside(node, path))
             })
         }
         (Kind::Object(keys), Value::Object(_)) => object(&keys(), item),
@@ -29,20 +29,8 @@ pub(super) fn misfit(kind: Kind, item: &Item<'_>) -> Option<Finding> {
     }
 }
 
-fn inside<'a>(item: &Item<'a>, node: &'a Node, path: String) -> Item<'a> {
-    Item {
-        node,
-        key: item.key,
-        owner: item.owner,
-        path,
-        findings: item.findings,
-    }
-}
-
 fn object(keys: &[Key], item: &Item<'_>) -> Option<Finding> {
-    let Value::Object(members) = &item.node.value else {
-        return mismatch(Kind::Object(Vec::new), item);
-    };
+    let members = item.node.members();
     for member in members {
         let Some(key) = keys.iter().find(|key| key.name == member.key) else {
             let message = format!("json: unknown field {:?}", member.key);
@@ -56,7 +44,7 @@ fn object(keys: &[Key], item: &Item<'_>) -> Option<Finding> {
             });
         };
         let path = format!("{}.{}", item.path, member.key);
-        let found = misfit(key.kind, &inside(item, &member.node, path));
+        let found = misfit(key.kind, &item.inside(&member.node, path));
         if found.is_some() {
             return found;
         }
@@ -88,7 +76,7 @@ fn is_of(kind: Kind, value: &Value) -> bool {
 /// The type that a value of a kind has in JSON.
 fn json_type(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text | Kind::Duration | Kind::Port | Kind::Word(_) => "string",
+        Kind::Text | Kind::Secret | Kind::Duration | Kind::Port | Kind::Word(_) => "string",
         Kind::Flag => "bool",
         Kind::Integer(..) | Kind::Number => "number",
         Kind::List(_) => "array",

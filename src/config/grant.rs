@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::capability::{self, Field};
-use super::declare::{Described, Kind, Reader, Section};
+use super::capability::{self, Capability, Field};
+use super::declare::{Kind, Section, Way};
 use super::finding::{Finding, Severity, Subject, meant};
+use super::headers::{header, header_problem};
 use super::hujson::{Node, Position, Value};
-use super::provider::{header, header_problem};
+use super::readers::Described;
 use super::section;
 use super::subjects::{self, Groups};
 use super::table::{Item, Table};
@@ -24,7 +25,7 @@ section! {
         src: Vec<String>,
         /// Capability objects, by the name of the capability.
         #[key(required)]
-        app: App => Described(Kind::Capabilities(capability::keys)),
+        app: App => Described(Kind::Capabilities(Capability::keys)),
     }
     beside {
         /// Where it stands.
@@ -93,8 +94,9 @@ fn app(capabilities: &Table<'_>, names: &[String]) -> App {
             .collect();
         app.insert(name.to_owned(), objects);
         if !ours && name.ends_with("/cap/aperture") {
-            let message = format!("the capability {name:?} is not among tailnet.capabilities");
-            item.warn(message);
+            item.warn(format!(
+                "the capability {name:?} is not among tailnet.capabilities"
+            ));
         } else if !ours && let Some(meant) = meant(name, names.iter().map(String::as_str)) {
             let message = format!("the capability {name:?} is not known and grants nothing");
             let finding = Finding::new(Severity::Warning, item.node.at, &item.path, message);
@@ -109,21 +111,15 @@ fn app(capabilities: &Table<'_>, names: &[String]) -> App {
 fn check(object: &Item<'_>) {
     let Value::Object(members) = &object.node.value else {
         let kind = object.node.value.kind();
-        let message = format!(
+        object.warn(format!(
             "cannot unmarshal {kind} into {} of type object",
             object.path
-        );
-        object.warn(message);
+        ));
         return;
     };
     for member in members {
-        let value = Item {
-            node: &member.node,
-            key: &member.key,
-            owner: object.key,
-            path: format!("{}.{}", object.path, member.key),
-            findings: object.findings,
-        };
+        let path = format!("{}.{}", object.path, member.key);
+        let value = object.inside(&member.node, path);
         match capability::field(&member.key, &value) {
             Field::Sound => match member.key.as_str() {
                 "add_headers" => add_headers(&member.node, object),
@@ -159,10 +155,7 @@ fn check(object: &Item<'_>) {
 }
 
 fn add_headers(node: &Node, object: &Item<'_>) {
-    let Value::Array(entries) = &node.value else {
-        return;
-    };
-    for entry in entries {
+    for entry in node.items() {
         if let Value::String(text) = &entry.value
             && let Some(problem) = header_problem(text, header(text).as_ref())
         {
@@ -206,24 +199,10 @@ fn raw(value: &serde_json::Value) -> Option<Box<RawValue>> {
 
 /// Looks at whom grants of the old form name.
 pub(super) fn check_legacy(item: &Item<'_>, groups: &Groups) {
-    let Value::Array(grants) = &item.node.value else {
-        return;
-    };
-    for (nth, grant) in grants.iter().enumerate() {
-        let Value::Object(members) = &grant.value else {
-            continue;
-        };
-        if let Some(src) = members.iter().rev().find(|member| member.key == "src") {
-            subjects::of_grant(
-                &Item {
-                    node: &src.node,
-                    key: "src",
-                    owner: item.key,
-                    path: format!("{}[{nth}].src", item.path),
-                    findings: item.findings,
-                },
-                groups,
-            );
+    for (nth, grant) in item.node.items().iter().enumerate() {
+        if let Some(src) = grant.member("src") {
+            let path = format!("{}[{nth}].src", item.path);
+            subjects::of_grant(&item.inside(src, path), groups);
         }
     }
 }
@@ -251,7 +230,7 @@ section! {
     #[derive(Clone, Debug)]
     pub struct LegacyObject {
         /// As in `grants`.
-        role: Option<serde_json::Value> => Role,
+        role: Option<serde_json::Value> => Way::new(Kind::Word(&["user", "admin"]), role),
         /// Models.
         #[key(default = None)]
         providers: Vec<LegacyModel>,
@@ -299,19 +278,11 @@ section! {
 }
 
 /// A role, as it is written: the policy decides whether it is one.
-struct Role;
-
-impl Reader<Option<serde_json::Value>> for Role {
-    fn kind(&self) -> Kind {
-        Kind::Word(&["user", "admin"])
+fn role(item: &Item<'_>) -> Option<Option<serde_json::Value>> {
+    if let Field::Broken(finding) = capability::field("role", item) {
+        item.findings.add(finding);
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<serde_json::Value>> {
-        if let Field::Broken(finding) = capability::field("role", item) {
-            item.findings.add(finding);
-        }
-        Some(Some(item.node.value.to_json()))
-    }
+    Some(Some(item.node.value.to_json()))
 }
 
 impl LegacyGrant {

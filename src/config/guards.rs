@@ -1,6 +1,7 @@
 //! The section `guards`: what is looked for in requests without asking anybody.
 
-use super::declare::{Kind, Section, Setting, Words};
+use super::declare::{Kind, Section, Setting};
+use super::readers::Words;
 use super::table::Item;
 use super::{section, words};
 
@@ -80,23 +81,17 @@ impl Setting for Guard {
         let table = item.table()?;
         let word = table.get("kind").and_then(|kind| kind.string());
         match word.unwrap_or_default() {
-            "patterns" => {
-                let read = InTexts::of(table)?;
-                let (detect, patterns) = (read.detect, read.patterns);
-                let kind = GuardKind::Patterns { detect, patterns };
-                Some(Self {
-                    kind,
-                    action: read.action,
-                })
-            }
-            "tools" => {
-                let read = Tools::of(table)?;
-                let kind = GuardKind::Tools { allow: read.allow };
-                Some(Self {
-                    kind,
-                    action: read.action,
-                })
-            }
+            "patterns" => InTexts::of(table).map(|read| Self {
+                action: read.action,
+                kind: GuardKind::Patterns {
+                    detect: read.detect,
+                    patterns: read.patterns,
+                },
+            }),
+            "tools" => Tools::of(table).map(|read| Self {
+                action: read.action,
+                kind: GuardKind::Tools { allow: read.allow },
+            }),
             word => {
                 let name = table.name;
                 let message =

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::address;
 use super::certificates::{self, Certificates};
-use super::declare::{Choice, Trimmed, Words};
+use super::declare::{Choice, Holds};
 use super::provider::Authorization;
+use super::readers::{Trimmed, Words};
 use super::table::Table;
 use super::{section, words};
 use crate::base::secret::Secret;
@@ -15,7 +16,7 @@ section! {
     #[derive(Clone, Debug)]
     pub struct Hook {
         /// Where to post.
-        #[key(required, example = r#""http://judge:8080/""#)]
+        #[key(required, holds = Holds::Webhook, example = r#""http://judge:8080/""#)]
         url: String => Trimmed,
         /// Credential.
         apikey: Secret,
@@ -32,7 +33,7 @@ section! {
         /// Higher is asked first.
         preference: i64,
         /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
-        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        #[key(holds = Holds::Destination, example = r#""${file:/etc/iris/ca.pem}""#)]
         ca: Option<Certificates>,
     }
     beside {
@@ -56,28 +57,23 @@ words! {
 
 fn check(mut read: Hook, table: &Table<'_>) -> Hook {
     let (name, url) = (table.name, &read.url);
-    let warn = |at, message: String| table.findings.warn(at, &table.path, message);
     if url.is_empty() {
-        warn(table.at, format!("hook {name} has no url configured"));
+        table.warn(format!("hook {name} has no url configured"));
     } else if !url.starts_with("http://") && !url.starts_with("https://") {
         let shown = address::shown(url);
         let message =
             format!("hook {name} has invalid URL scheme (must be http:// or https://): {shown}");
-        warn(table.position("url"), message);
+        table.warn_at("url", message);
     } else if let Some(problem) = address::http_problem(url) {
-        warn(
-            table.position("url"),
-            format!("the url of hook {name} {problem}"),
-        );
+        table.warn_at("url", format!("the url of hook {name} {problem}"));
     }
     // Only what goes to AWS can be signed for it.
     let known = Authorization::of_word(&read.written).filter(|way| *way != Authorization::AwsSigv4);
     read.authorization = known.unwrap_or_else(|| {
         let text = &read.written;
-        warn(
-            table.at,
-            format!("hook {name} has invalid authorization type: {text}"),
-        );
+        table.warn(format!(
+            "hook {name} has invalid authorization type: {text}"
+        ));
         Authorization::Bearer
     });
     certificates::check_tls(read.ca.as_ref(), url, table);

@@ -34,6 +34,34 @@ pub(crate) enum Value {
     Object(Vec<Member>),
 }
 
+impl Node {
+    /// The members of an object; none of another value.
+    pub(super) fn members(&self) -> &[Member] {
+        match &self.value {
+            Value::Object(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// The items of an array; none of another value.
+    pub(super) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::Array(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The value of a key, which is the last where the key is given twice.
+    pub(super) fn member(&self, key: &str) -> Option<&Self> {
+        let mut found = self
+            .members()
+            .iter()
+            .rev()
+            .filter(|member| member.key == key);
+        found.next().map(|member| &member.node)
+    }
+}
+
 /// A key and its value; an object keeps duplicates.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Member {
@@ -53,7 +81,7 @@ pub(super) struct SyntaxError {
 
 /// Parses a document, which is one value.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = without_mark(text);
     let mut parser = Parser {
         text,
         offset: 0,
@@ -70,6 +98,11 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
             "unexpected {other:?} after the end of the document"
         )),
     }
+}
+
+/// A text without a byte order mark in front of it, as positions count.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 impl Value {

@@ -38,19 +38,15 @@ impl fmt::Debug for ServiceAccount {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct KeyFile {
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
     project_id: String,
-    #[serde(default)]
     private_key_id: String,
-    #[serde(default)]
     private_key: Secret,
-    #[serde(default)]
     client_email: String,
-    #[serde(default)]
     token_uri: String,
 }
 

@@ -2,9 +2,10 @@
 
 use indexmap::IndexMap;
 
-use super::declare::{Kind, Named, Reader, TEXTS, Words};
+use super::declare::{Holds, Kind, TEXTS, Way};
+use super::readers::{Named, Words};
 use super::section;
-use super::table::{Item, Table};
+use super::table::Table;
 
 section! {
     /// Legacy MCP servers.
@@ -22,7 +23,7 @@ section! {
     #[derive(Clone, Debug)]
     pub struct Server {
         /// Where it is.
-        #[key(required)]
+        #[key(required, holds = Holds::Webhook)]
         url: String,
     }
 }
@@ -44,7 +45,7 @@ section! {
         #[key(required)]
         protocol: String => Words(&["mcp", "http"]),
         /// Where it is.
-        #[key(required)]
+        #[key(required, holds = Holds::Webhook)]
         url: String,
         /// Registry name.
         provider: String = "Custom".to_owned(),
@@ -55,7 +56,9 @@ section! {
         /// For grants by label.
         labels: Vec<String>,
         /// Credential; `type` says of which kind.
-        auth: Option<String> => Credential,
+        auth: Option<String> => Way::new(CREDENTIAL, |item| {
+            item.table().map(|table| table.string("type"))
+        }),
     }
     check: check_connector
 }
@@ -71,17 +74,7 @@ section! {
 }
 
 /// An object of which only the kind is read.
-struct Credential;
-
-impl Reader<Option<String>> for Credential {
-    fn kind(&self) -> Kind {
-        Kind::Map("key", &Kind::Any(&[Kind::Text, Kind::Flag, TEXTS]))
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<String>> {
-        item.table().map(|table| table.string("type"))
-    }
-}
+const CREDENTIAL: Kind = Kind::Map("key", &Kind::Any(&[Kind::Text, Kind::Flag, TEXTS]));
 
 fn check_connector(read: Connector, table: &Table<'_>) -> Connector {
     let id = table.name;

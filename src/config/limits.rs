@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::declare::{Count, Perhaps};
+use super::readers::{Count, Perhaps};
 use super::section;
 
 section! {

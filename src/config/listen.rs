@@ -2,12 +2,9 @@
 
 use std::net::SocketAddr;
 
-use serde_json::Value;
-
 use super::address;
-use super::declare::{Kind, Reader, Setting, TEXTS};
+use super::declare::{Kind, Setting, TEXTS, Way};
 use super::section;
-use super::table::Item;
 
 /// Where local callers find a gateway off any tailnet unless the configuration says otherwise.
 pub const LOOPBACK: &str = "127.0.0.1:8088";
@@ -18,94 +15,64 @@ section! {
     pub struct Listen {
         /// Port for HTTP on the tailnet; `""` for none.
         #[key(start)]
-        http: Option<u16> = Some(80) => Port,
+        http: Option<u16> = Some(80) => PORT,
         /// Port for HTTPS on the tailnet, served where the tailnet has certificates; `""` for none.
         #[key(start)]
-        https: Option<u16> = Some(443) => Port,
+        https: Option<u16> = Some(443) => PORT,
         /// Address for callers on this machine, such as `127.0.0.1:8088`; they are `(loopback)` in grants. Empty for none.
         #[key(start, example = r#""127.0.0.1:8088""#)]
-        loopback: Option<SocketAddr> => Loopback,
+        loopback: Option<SocketAddr> => ADDRESS,
         /// More names under which requests may come, besides the node's own, and URLs of reverse proxies in front, such as `https://ai.example.com`; see [REVERSE-PROXY.md](REVERSE-PROXY.md).
-        names: Vec<String> => Names,
+        names: Vec<String> => NAMES,
     }
 }
 
 /// A port such as `":80"`, or none.
-struct Port;
-
-impl Reader<Option<u16>> for Port {
-    fn kind(&self) -> Kind {
-        Kind::Port
+const PORT: Way<Option<u16>> = Way::new(Kind::Port, |item| {
+    let text = item.string()?;
+    let port = text.strip_prefix(':').and_then(|port| port.parse().ok());
+    if !text.is_empty() && port.is_none_or(|port: u16| port == 0) {
+        let message = format!("invalid port {text:?}; write it as in \":80\", or \"\" for none");
+        item.error_of_parent(message);
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<u16>> {
-        let text = item.string()?;
-        let port = text.strip_prefix(':').and_then(|port| port.parse().ok());
-        if !text.is_empty() && port.is_none_or(|port: u16| port == 0) {
-            let message =
-                format!("invalid port {text:?}; write it as in \":80\", or \"\" for none");
-            item.error_of_parent(message);
-        }
-        Some(port)
-    }
-
-    fn json(&self, port: &Option<u16>) -> Option<Value> {
-        Some(
-            port.map_or_else(String::new, |port| format!(":{port}"))
-                .into(),
-        )
-    }
-}
+    Some(port)
+})
+.json(|port| {
+    Some(
+        port.map_or_else(String::new, |port| format!(":{port}"))
+            .into(),
+    )
+});
 
 /// An address of this machine that nobody else reaches, or none.
-struct Loopback;
-
-impl Reader<Option<SocketAddr>> for Loopback {
-    fn kind(&self) -> Kind {
-        Kind::Text
+const ADDRESS: Way<Option<SocketAddr>> = Way::new(Kind::Text, |item| {
+    let text = item.string()?;
+    let address: Option<SocketAddr> = text.parse().ok();
+    if !text.is_empty() && address.is_none_or(|address| !address.ip().is_loopback()) {
+        let message =
+            format!("{text:?} is not a loopback address; write it as in \"127.0.0.1:8080\"");
+        item.error_of_parent(message);
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<SocketAddr>> {
-        let text = item.string()?;
-        let address: Option<SocketAddr> = text.parse().ok();
-        if !text.is_empty() && address.is_none_or(|address| !address.ip().is_loopback()) {
-            let message =
-                format!("{text:?} is not a loopback address; write it as in \"127.0.0.1:8080\"");
-            item.error_of_parent(message);
-        }
-        Some(address)
-    }
-
-    fn json(&self, address: &Option<SocketAddr>) -> Option<Value> {
-        Some(
-            address
-                .map_or_else(String::new, |address| address.to_string())
-                .into(),
-        )
-    }
-}
+    Some(address)
+})
+.json(|address| {
+    Some(
+        address
+            .map_or_else(String::new, |address| address.to_string())
+            .into(),
+    )
+});
 
 /// Names under which requests may come. One that can't be a name would never match.
-struct Names;
-
-impl Reader<Vec<String>> for Names {
-    fn kind(&self) -> Kind {
-        TEXTS
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Vec<String>> {
-        let read = item.items()?.filter_map(|item| {
-            let name = item.string()?.trim();
-            if let Some(problem) = address::name_problem(name) {
-                let message = format!("invalid name {:?}: it {problem}", address::shown_name(name));
-                item.error(message);
-            }
-            Some(name.to_owned())
-        });
-        Some(read.collect())
-    }
-
-    fn json(&self, names: &Vec<String>) -> Option<Value> {
-        names.json()
-    }
-}
+const NAMES: Way<Vec<String>> = Way::new(TEXTS, |item| {
+    let read = item.items()?.filter_map(|item| {
+        let name = item.string()?.trim();
+        if let Some(problem) = address::name_problem(name) {
+            let shown = address::shown_name(name);
+            item.error(format!("invalid name {shown:?}: it {problem}"));
+        }
+        Some(name.to_owned())
+    });
+    Some(read.collect())
+})
+.json(Setting::json);

@@ -1,13 +1,10 @@
-//! From a path to a checked configuration, and the watch for its changes.
+//! From a path to a checked configuration.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::declare::Section;
-use super::files::Files;
 use super::finding::{Finding, Findings, Severity};
 use super::hujson::Position;
 use super::secrets::Hidden;
@@ -18,10 +15,6 @@ use super::{File, expand, hujson};
 pub const LONGEST: usize = 8 << 20;
 /// What a reference to a file begins with.
 pub(super) const FILE: &str = "file:";
-/// Between two looks at a file that is watched.
-const LOOK: Duration = Duration::from_millis(150);
-/// Looks at the file for one at those that it takes values from.
-const LOOKS: u32 = 4;
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -46,7 +39,7 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
     }
     let findings = Findings::default();
     let mut hidden = Hidden::of(&root, lookup);
-    let unresolved = expand::expand(&mut root, lookup);
+    let unresolved = expand::expand(&mut root, File::within(), lookup);
     hidden.add(&root);
     if let Some((at, _)) = unresolved.first() {
         let names: Vec<&str> = unresolved.iter().map(|(_, name)| name.as_str()).collect();
@@ -132,7 +125,7 @@ pub(super) fn resolve(name: &str, dir: Option<&Path>) -> Option<String> {
 pub(super) fn file_value(path: &Path) -> std::io::Result<String> {
     let text = text(path)?;
     // Editors of Windows put a mark in front.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = hujson::without_mark(&text);
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
@@ -153,70 +146,4 @@ pub fn find(given: Option<&Path>, state_dir: Option<&Path>) -> Option<PathBuf> {
     .into_iter()
     .flatten()
     .find(|path| path.is_file())
-}
-
-/// Tells of changes to a file, also when it is replaced by another one.
-///
-/// It is looked at a few times a second. Events of the system would come for its folder, because
-/// editors replace files: in a folder where records are kept as well, that is one for each of
-/// their writes; and file systems over a network have none.
-pub struct Watch {
-    path: PathBuf,
-    seen: Option<Mark>,
-    /// Files that the file takes values from. Links are followed, so that a folder which is
-    /// replaced, as Kubernetes does, is seen as well.
-    files: BTreeMap<PathBuf, Option<Mark>>,
-}
-
-/// What differs once a file was written or replaced.
-pub(super) type Mark = (u64, u64, i64, i64, u64);
-
-pub(super) fn mark(path: &Path) -> Option<Mark> {
-    let of = std::fs::metadata(path).ok()?;
-    Some((of.dev(), of.ino(), of.mtime(), of.mtime_nsec(), of.len()))
-}
-
-/// Watches a file; links are followed.
-#[must_use]
-pub fn watch(path: &Path) -> Watch {
-    Watch {
-        path: path.to_owned(),
-        seen: mark(path),
-        files: BTreeMap::new(),
-    }
-}
-
-impl Watch {
-    /// Waits for a change, and until the file has come to rest: editors write in several steps.
-    pub async fn changed(&mut self) {
-        let mut is_new = false;
-        for look in 0_u32.. {
-            tokio::time::sleep(LOOK).await;
-            let now = mark(&self.path);
-            let mut differs = now != self.seen;
-            self.seen = now;
-            if is_new || look % LOOKS == 0 {
-                for (path, seen) in &mut self.files {
-                    let now = mark(path);
-                    differs |= now != *seen;
-                    *seen = now;
-                }
-            }
-            if differs {
-                is_new = true;
-            } else if is_new && now.is_some() {
-                return;
-            }
-        }
-    }
-
-    /// Watches the files of a reading as well, and for changes since that reading.
-    pub fn follow(&mut self, files: &Files) {
-        self.files.clone_from(files.marks());
-        self.seen = files.own().or(self.seen);
-        if files.have_changed(&self.path) {
-            // Looks different from whatever is there, and is read once it has come to rest.
-            self.seen = None;
-        }
-    }
 }

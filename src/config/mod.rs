@@ -21,6 +21,7 @@ mod fits;
 mod fixed;
 mod grant;
 mod guards;
+mod headers;
 mod hooks;
 mod hujson;
 mod keyfile;
@@ -32,6 +33,7 @@ mod prices;
 mod provider;
 mod proxy;
 mod quotas;
+mod readers;
 mod routing;
 mod schema;
 mod secrets;
@@ -39,11 +41,14 @@ mod stored;
 mod subjects;
 pub(crate) mod table;
 mod tailnet;
+mod watch;
+mod within;
 
 pub(crate) use address::http_problem;
 pub(crate) use certificates::check_tls;
 pub(crate) use credential::header_value;
-pub(crate) use declare::{Choice, Kind, Reader, Trimmed, section, words};
+pub(crate) use declare::{Choice, Holds, Kind, Reader, section, words};
+pub(crate) use readers::Trimmed;
 pub(crate) use table::{Item, Table};
 
 pub use access::Access;
@@ -71,7 +76,7 @@ pub use later::{Connector, Connectors, Flag, Mcp, Server};
 pub use limits::{Limits, Timeouts};
 pub use listen::{LOOPBACK, Listen};
 pub(crate) use load::references;
-pub use load::{LONGEST, Loaded, Watch, check, find, load, parse, text, watch};
+pub use load::{LONGEST, Loaded, check, find, load, parse, text};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use proxy::{Environment, Proxy, Proxying};
 pub use quotas::{Quota, amount};
@@ -82,6 +87,7 @@ pub use schema::{json_schema, reference};
 pub use secrets::{PLACEHOLDER, catalog, redacted, restored};
 pub(crate) use stored::{check_with, is_there, store};
 pub use tailnet::{CAPABILITY, Mode, StaleRefuses, Tailnet};
+pub use watch::{Watch, watch};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The section `prices`: what models cost, where the built-in table is wrong or silent.
 
-use super::declare::{Kind, Reader, Section, Setting};
+use super::declare::{Kind, Section, Setting, Way};
 use super::hujson::Value;
 use super::section;
 use super::table::Item;
@@ -10,9 +10,9 @@ section! {
     /// What stands beside the rates of a model.
     struct Beside {
         /// Tokens that the model can read.
-        context_window_tokens: Option<u64> => Tokens,
+        context_window_tokens: Option<u64> => Way::new(Kind::Integer(0, i64::MAX), tokens),
         /// Tokens that it can write.
-        max_output_tokens: Option<u64> => Tokens,
+        max_output_tokens: Option<u64> => Way::new(Kind::Integer(0, i64::MAX), tokens),
         /// Whether the price differs from request to request.
         variable: bool,
         /// Prices of other ways to ask.
@@ -39,13 +39,14 @@ impl Setting for Price {
     fn read(item: &Item<'_>) -> Option<Self> {
         let table = item.table()?;
         let mut standard = Table::default();
-        for (key, item) in table.besides(&Beside::keys()) {
+        let keys = Beside::keys();
+        let is_key = |name: &str| keys.iter().any(|key| key.name == name);
+        for (key, item) in table.besides(is_key) {
             rate(&mut standard, key, &item);
         }
         let beside = Beside::of(table)?;
         if standard.named().next().is_none() {
-            let message = "this prices nothing: it has neither input nor output";
-            item.warn(message);
+            item.warn("this prices nothing: it has neither input nor output");
         }
         Some(Self {
             standard,
@@ -81,8 +82,7 @@ fn rate(table: &mut Table, key: &str, item: &Item<'_>) {
     match table.set(key, &text) {
         Ok(()) => {}
         Err(Problem::UnknownField) => {
-            let message = format!("unknown config key \"{key}\"");
-            item.warn(message);
+            item.warn(format!("unknown config key \"{key}\""));
         }
         Err(Problem::NoNumber) => {
             let message = format!(
@@ -94,20 +94,11 @@ fn rate(table: &mut Table, key: &str, item: &Item<'_>) {
 }
 
 /// A number of tokens.
-struct Tokens;
-
-impl Reader<Option<u64>> for Tokens {
-    fn kind(&self) -> Kind {
-        Kind::Integer(0, i64::MAX)
+fn tokens(item: &Item<'_>) -> Option<Option<u64>> {
+    let read = item.integer()?;
+    let tokens = u64::try_from(read).ok();
+    if tokens.is_none() {
+        item.error(format!("{read} is not a number of tokens"));
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<u64>> {
-        let read = item.integer()?;
-        let tokens = u64::try_from(read).ok();
-        if tokens.is_none() {
-            let message = format!("{read} is not a number of tokens");
-            item.error(message);
-        }
-        Some(tokens)
-    }
+    Some(tokens)
 }

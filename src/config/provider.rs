@@ -4,29 +4,29 @@ use std::sync::Arc;
 
 use super::aws::AwsKey;
 use super::certificates::{self, Certificates};
-use super::credential;
-use super::declare::{Key, Kind, Reader, Setting, TEXTS, Trimmed};
+use super::declare::{Holds, Key, Kind, Setting, Way};
 use super::finding::{Finding, Severity, Subject};
+use super::headers::{HEADERS, PASS_HEADERS};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
 use super::proxy::Proxying;
+use super::readers::Trimmed;
 use super::table::{Item, Table};
 use super::{section, words};
 use crate::base::money::{CostBasis, Factor};
 use crate::base::secret::Secret;
 use crate::formats::{self, BaseUrl, BaseUrlError, aws_region, is_version_segment};
-use crate::wire::headers::is_passable as headers_may_pass;
 
 section! {
     /// One provider, as configured.
     #[derive(Clone, Debug)]
     pub struct Provider {
         /// URL in front of every path. With or without `/v1` at its end is the same. Other known forms are used as they are; see [ROUTING.md](ROUTING.md#base-urls).
-        #[key(required, example = r#""http://gpu:8080/v1""#)]
+        #[key(required, holds = Holds::Url, example = r#""http://gpu:8080/v1""#)]
         baseurl: String => Trimmed,
         /// The version segment between `baseurl` and each path, such as `v1`; empty for none. Without it, the form of `baseurl` decides.
         #[key(example = r#""""#)]
-        path_version: Option<String> => PathVersion,
+        path_version: Option<String> => Way::new(Kind::Text, path_version),
         /// Whether `stream_options` is added to requests for streams, which asks for their usage. Without it, it is added until the provider refuses it.
         stream_options: Option<bool>,
         /// Models as the provider names them.
@@ -45,18 +45,18 @@ section! {
         /// Free text.
         description: String,
         /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
-        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        #[key(holds = Holds::Destination, example = r#""${file:/etc/iris/ca.pem}""#)]
         ca: Option<Certificates>,
         /// Higher wins among several for one model.
         preference: i64,
         /// Kept, but not used.
         disabled: bool,
         /// Headers for every request, as `"Name: value"`.
-        #[key(example = r#"["X-Team: platform"]"#)]
-        add_headers: Vec<(String, String)> => Headers,
+        #[key(holds = Holds::Headers, example = r#"["X-Team: platform"]"#)]
+        add_headers: Vec<(String, String)> => HEADERS,
         /// Headers that pass in either direction besides those in [ALLOWED.md](ALLOWED.md). Credentials, identities and headers that Iris sets never do.
-        #[key(example = r#"["X-Tenant"]"#)]
-        pass_headers: Vec<String> => PassHeaders,
+        #[key(holds = Holds::Headers, example = r#"["X-Tenant"]"#)]
+        pass_headers: Vec<String> => PASS_HEADERS,
         /// Query parameters that pass besides those in [ALLOWED.md](ALLOWED.md).
         #[key(example = r#"["region"]"#)]
         pass_query: Vec<String>,
@@ -64,15 +64,19 @@ section! {
         #[key(example = r#"["provider"]"#)]
         pass_keys: Vec<String>,
         /// Which network it is reached over. `auto`: the tailnet for its addresses and names, else the host's.
+        #[key(holds = Holds::Destination)]
         network: Network,
         /// An HTTP proxy on the way to it, such as `http://user:password@proxy:3128`, or `none`. Without it, `HTTPS_PROXY` and its like count for public providers; see [ROUTING.md](ROUTING.md#proxies).
+        #[key(holds = Holds::Proxy)]
         proxy: Proxying,
         /// An older way to write `"network": "tailnet"`.
+        #[key(holds = Holds::Destination)]
         tailnet: bool,
         /// Google's project, where no service account tells it.
-        project: Option<String> => Segment,
+        project: Option<String> => Way::new(Kind::Text, segment),
         /// The cloud's region, where the URL does not tell it.
-        region: Option<String> => Segment,
+        #[key(holds = Holds::Destination)]
+        region: Option<String> => Way::new(Kind::Text, segment),
         /// Kind of the server, for listings.
         upstream: String,
         /// Whose price list its models are priced by; without it, it is inferred. See [PRICING.md](PRICING.md).
@@ -233,8 +237,10 @@ impl Setting for Proxying {
     fn read(item: &Item<'_>) -> Option<Self> {
         let read = Self::parse(item.string()?);
         Some(read.unwrap_or_else(|why| {
-            let message = format!("provider {} has an invalid proxy: {why}", item.owner);
-            item.error_of_parent(message);
+            item.error_of_parent(format!(
+                "provider {} has an invalid proxy: {why}",
+                item.owner
+            ));
             Self::Never
         }))
     }
@@ -245,16 +251,16 @@ impl Setting for Proxying {
 }
 
 fn check(mut read: Provider, table: &Table<'_>) -> Provider {
-    let (id, findings) = (table.name, table.findings);
+    let id = table.name;
     read.at = table.at;
     read.base = match &read.path_version {
         Some(version) => BaseUrl::with_version(&read.baseurl, version),
         None => BaseUrl::parse(&read.baseurl),
     };
     if id.is_empty() || id.contains(['/', '*']) || id.contains(char::is_whitespace) {
-        let message =
-            format!("the provider id {id:?} must not be empty or hold '/', '*' or blanks");
-        findings.error(table.at, &table.path, message);
+        table.error(format!(
+            "the provider id {id:?} must not be empty or hold '/', '*' or blanks"
+        ));
     }
     if read.tailnet {
         read.network = Network::Tailnet;
@@ -262,12 +268,11 @@ fn check(mut read: Provider, table: &Table<'_>) -> Provider {
     read.service_account = service_account(id, &read.apikey, table);
     certificates::check_tls(read.ca.as_ref(), &read.baseurl, table);
     if read.baseurl.is_empty() {
-        let message = format!("provider {id} has no baseurl configured");
-        findings.warn(table.at, &table.path, message);
+        table.warn(format!("provider {id} has no baseurl configured"));
     }
     if read.models.is_empty() && !read.disabled {
         let message = format!("provider {id} lists no models; nothing is routed to it");
-        findings.warn(table.position("models"), &table.path, message);
+        table.warn_at("models", message);
     }
     if formats::DEFAULT.is_spoken_with(read.compatibility.flags())
         && let Some(better) = read.base.as_ref().ok().and_then(BaseUrl::for_openai)
@@ -277,7 +282,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Provider {
              write \"{better}\"",
             read.baseurl
         );
-        findings.warn(table.position("baseurl"), &table.path, message);
+        table.warn_at("baseurl", message);
     }
     if read.authorization == Authorization::AwsSigv4 {
         check_signature(id, &read, table);
@@ -299,8 +304,7 @@ fn check_signature(id: &str, provider: &Provider, table: &Table<'_>) {
     if told.is_none() && provider.region.is_none() {
         let message =
             format!("provider {id} needs a region for aws-sigv4: its baseurl does not tell one");
-        let at = table.position("authorization");
-        table.findings.warn(at, &table.path, message);
+        table.warn_at("authorization", message);
     }
 }
 
@@ -324,166 +328,32 @@ fn warn_of_key(table: &Table<'_>, message: String) {
 }
 
 /// The version segment of paths: `v1`, or nothing.
-struct PathVersion;
-
-impl Reader<Option<String>> for PathVersion {
-    fn kind(&self) -> Kind {
-        Kind::Text
+fn path_version(item: &Item<'_>) -> Option<Option<String>> {
+    let text = item.string()?;
+    if is_version_segment(text) {
+        return Some(Some(text.to_owned()));
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<String>> {
-        let text = item.string()?;
-        if is_version_segment(text) {
-            return Some(Some(text.to_owned()));
-        }
-        let message = format!(
-            "path_version of provider {} is {text:?}; expected one segment of a path such as \"v1\", \
-             or \"\" for none",
-            item.owner
-        );
-        item.warn_of_parent(message);
-        None
-    }
+    let message = format!(
+        "path_version of provider {} is {text:?}; expected one segment of a path such as \"v1\", \
+         or \"\" for none",
+        item.owner
+    );
+    item.warn_of_parent(message);
+    None
 }
 
 /// A name that becomes part of paths.
-struct Segment;
-
-impl Reader<Option<String>> for Segment {
-    fn kind(&self) -> Kind {
-        Kind::Text
+fn segment(item: &Item<'_>) -> Option<Option<String>> {
+    let text = item.string()?;
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    if text.bytes().all(is_part) && !matches!(text, "" | "." | "..") {
+        return Some(Some(text.to_owned()));
     }
-
-    fn read(&self, item: &Item<'_>) -> Option<Option<String>> {
-        let text = item.string()?;
-        let plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':'));
-        if plain && !matches!(text, "" | "." | "..") {
-            return Some(Some(text.to_owned()));
-        }
-        let (key, id) = (item.key, item.owner);
-        let message = format!("{key} of provider {id} is not the name of one: {text:?}");
-        item.warn_of_parent(message);
-        None
-    }
-}
-
-/// A list of `"Name: value"`.
-struct Headers;
-
-impl Reader<Vec<(String, String)>> for Headers {
-    fn kind(&self) -> Kind {
-        TEXTS
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Vec<(String, String)>> {
-        let read = item.items()?.filter_map(|entry| {
-            let text = entry.string()?;
-            let header = header(text);
-            if let Some(problem) = header_problem(text, header.as_ref()) {
-                let message = format!("provider {}: {problem}", entry.owner);
-                entry.warn(message);
-            }
-            header
-        });
-        Some(read.collect())
-    }
-
-    fn json(&self, headers: &Vec<(String, String)>) -> Option<serde_json::Value> {
-        headers.is_empty().then(|| serde_json::json!([]))
-    }
-}
-
-/// What is wrong with an entry of `add_headers`, of which `header` was made.
-pub(super) fn header_problem(text: &str, header: Option<&(String, String)>) -> Option<String> {
-    let name = name_only(text);
-    let Some(header) = header else {
-        return Some(if is_unsendable(text) {
-            format!(
-                "the value of the add_headers entry \"{name}\" holds a line break or another \
-                 character that no header can carry"
-            )
-        } else {
-            format!("add_headers entry \"{name}\" must be in \"Header-Name: value\" format")
-        });
-    };
-    let problem = unlikely_credential(header)?;
-    Some(format!(
-        "the value of the add_headers entry \"{name}\" {problem}"
-    ))
-}
-
-/// Why a header that is for a credential can't hold one.
-fn unlikely_credential((name, value): &(String, String)) -> Option<std::borrow::Cow<'static, str>> {
-    let is_credential = super::secrets::is_credential(name);
-    is_credential
-        .then(|| credential::header_problem(value))
-        .flatten()
-}
-
-/// Headers that may pass; others are found and don't.
-struct PassHeaders;
-
-impl Reader<Vec<String>> for PassHeaders {
-    fn kind(&self) -> Kind {
-        TEXTS
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Vec<String>> {
-        let mut names = item.strings()?;
-        names.retain(|name| {
-            let may_pass =
-                http::HeaderName::from_bytes(name.as_bytes()).is_ok() && headers_may_pass(name);
-            if !may_pass {
-                let message = format!(
-                    "provider {}: pass_headers entry {name:?} never passes; expected the name of a \
-                     header that carries no credential or identity and that Iris doesn't set: remove it",
-                    item.owner
-                );
-                item.warn_of_parent(message);
-            }
-            may_pass
-        });
-        Some(names)
-    }
-
-    fn json(&self, names: &Vec<String>) -> Option<serde_json::Value> {
-        names.json()
-    }
-}
-
-/// A header from its text, if it is one.
-pub(super) fn header(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once(':')?;
-    let (name, value) = (name.trim(), value.trim());
-    let valid = http::HeaderName::from_bytes(name.as_bytes()).is_ok()
-        && http::HeaderValue::from_str(value).is_ok();
-    valid.then(|| (name.to_owned(), value.to_owned()))
-}
-
-/// Whether a text would be a header but for characters of its value.
-fn is_unsendable(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(name, value)| {
-        http::HeaderName::from_bytes(name.trim().as_bytes()).is_ok()
-            && http::HeaderValue::from_str(value.trim()).is_err()
-    })
-}
-
-/// What of a malformed header may be shown: its value can be a credential.
-fn name_only(text: &str) -> String {
-    let name: String = text
-        .split([':', '=', ' '])
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(40)
-        .collect();
-    if name.len() < text.len() {
-        format!("{name}…")
-    } else {
-        name
-    }
+    let (key, id) = (item.key, item.owner);
+    item.warn_of_parent(format!(
+        "{key} of provider {id} is not the name of one: {text:?}"
+    ));
+    None
 }
 
 impl Setting for CostBasis {
@@ -524,8 +394,7 @@ impl Setting for Factor {
             _ => None,
         };
         if read.is_none() {
-            let message = "adjustment is a number from 0 to a million, with up to nine decimals";
-            item.warn(message);
+            item.warn("adjustment is a number from 0 to a million, with up to nine decimals");
         }
         read
     }

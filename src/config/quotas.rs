@@ -3,8 +3,9 @@
 //! A definition that cannot be understood stays in the configuration and refuses every request
 //! that it governs: a typing mistake must not turn a budget off.
 
-use super::declare::{Kind, Section, Setting, Words};
+use super::declare::{Kind, Section, Setting};
 use super::finding::{Finding, Severity};
+use super::readers::Words;
 use super::section;
 use super::table::Item;
 use crate::base::bucket::{Terms, Unit};

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::declare::{Count, Kind, Named, Reader, Setting};
+use super::declare::{Key, Kind, Setting, Way};
 use super::hujson::{Position, Value};
+use super::readers::{Count, Named};
 use super::table::{Item, Table};
 use super::{section, words};
+use crate::formats;
 
 section! {
     /// Other names for models.
@@ -29,7 +31,7 @@ section! {
     pub struct Alias {
         /// What it stands for, as `provider/model`, in order.
         #[key(required)]
-        dst: Vec<Destination> => Destinations,
+        dst: Vec<Destination> => Way::new(DESTINATIONS, destinations),
         /// How one is picked; without it as `model_aliases.strategy` says.
         own_strategy as "strategy": Option<Strategy>,
     }
@@ -50,7 +52,7 @@ section! {
         #[key(required)]
         model: String,
         /// Its share with the strategy `weighted`.
-        weight: u32 = 1 => Weight,
+        weight: u32 = 1 => WEIGHT,
     }
     check: check_destination
 }
@@ -76,11 +78,10 @@ words! {
 fn check_alias(mut read: Alias, table: &Table<'_>) -> Alias {
     read.at = table.at;
     if read.dst.is_empty() {
-        let message = format!(
+        table.warn(format!(
             "the alias {:?} has no dst and stands for nothing",
             table.name
-        );
-        table.warn(message);
+        ));
     }
     read
 }
@@ -98,24 +99,17 @@ fn check_aliases(mut read: Aliases, table: &Table<'_>) -> Aliases {
 }
 
 /// `"provider/model"`, or `{"model": "provider/model", "weight": 3}`.
-struct Destinations;
+const DESTINATIONS: Kind = Kind::List(&Kind::Any(&[Kind::Text, Destination::KIND]));
 
-impl Reader<Vec<Destination>> for Destinations {
-    fn kind(&self) -> Kind {
-        const FORMS: &[Kind] = &[Kind::Text, Destination::KIND];
-        Kind::List(&Kind::Any(FORMS))
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<Vec<Destination>> {
-        let read = item.items()?.filter_map(|item| match &item.node.value {
-            Value::String(model) => Some(Destination {
-                model: model.clone(),
-                ..Destination::default()
-            }),
-            _ => Destination::read(&item),
-        });
-        Some(read.collect())
-    }
+fn destinations(item: &Item<'_>) -> Option<Vec<Destination>> {
+    let read = item.items()?.filter_map(|item| match &item.node.value {
+        Value::String(model) => Some(Destination {
+            model: model.clone(),
+            ..Destination::default()
+        }),
+        _ => Destination::read(&item),
+    });
+    Some(read.collect())
 }
 
 fn check_destination(read: Destination, table: &Table<'_>) -> Option<Destination> {
@@ -123,49 +117,24 @@ fn check_destination(read: Destination, table: &Table<'_>) -> Option<Destination
         .get("model")
         .is_some_and(|item| matches!(item.node.value, Value::String(_)));
     if !has_model {
-        let message = "this destination names no model";
-        table.warn(message);
+        table.warn("this destination names no model");
     }
     has_model.then_some(read)
 }
 
 /// A share of the requests.
-struct Weight;
-
-impl Reader<u32> for Weight {
-    fn kind(&self) -> Kind {
-        Kind::Integer(0, u32::MAX.into())
+const WEIGHT: Way<u32> = Way::new(Kind::Integer(0, u32::MAX as i64), |item| {
+    let weight = u32::try_from(item.integer()?).ok();
+    if weight.is_none() {
+        item.error_of_parent("a weight is a number from 0 on");
     }
+    weight
+})
+.json(|weight| Some((*weight).into()));
 
-    fn read(&self, item: &Item<'_>) -> Option<u32> {
-        let weight = u32::try_from(item.integer()?).ok();
-        if weight.is_none() {
-            let message = "a weight is a number from 0 on";
-            item.error_of_parent(message);
-        }
-        weight
-    }
-
-    fn json(&self, weight: &u32) -> Option<serde_json::Value> {
-        Some((*weight).into())
-    }
-}
-
-section! {
-    /// Models of requests that name none.
-    #[derive(Clone, Debug)]
-    pub struct DefaultModels {
-        /// Of `/v1/images/…`.
-        #[key(example = r#""openai/gpt-image-1""#)]
-        images: Option<String>,
-        /// Of `/v1/moderations`.
-        moderations: Option<String>,
-        /// Of `/v1/audio/speech`.
-        speech: Option<String>,
-        /// Of `/v1/audio/transcriptions` and `/v1/audio/translations`.
-        transcriptions: Option<String>,
-    }
-}
+/// Models of requests that name none, by the key of their endpoint. Formats declare the keys.
+#[derive(Clone, Debug, Default)]
+pub struct DefaultModels(Vec<(&'static str, String)>);
 
 impl DefaultModels {
     /// The model of requests to an endpoint.
@@ -178,16 +147,29 @@ impl DefaultModels {
 
     /// Every endpoint that has one, with it.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let all = [
-            ("images", &self.images),
-            ("moderations", &self.moderations),
-            ("speech", &self.speech),
-            ("transcriptions", &self.transcriptions),
-        ];
-        all.into_iter().filter_map(|(endpoint, model)| {
-            let model = model.as_deref().filter(|model| !model.is_empty())?;
-            Some((endpoint, model))
-        })
+        self.0.iter().map(|(endpoint, model)| (*endpoint, &**model))
+    }
+}
+
+fn endpoints() -> Vec<Key> {
+    let all = formats::ALL.iter().flat_map(|format| format.default_models);
+    let mut keys: Vec<_> = all
+        .map(|one| Key::new(one.key, Kind::Text, one.text))
+        .collect();
+    keys.sort_by_key(|key| key.name);
+    keys
+}
+
+impl Setting for DefaultModels {
+    const KIND: Kind = Kind::Object(endpoints);
+
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let table = item.table()?;
+        let keys = endpoints().into_iter();
+        let models = keys.filter_map(|key| Some((key.name, table.string(key.name)?)));
+        let models = models.filter(|(_, model)| !model.is_empty()).collect();
+        table.finish();
+        Some(Self(models))
     }
 }
 

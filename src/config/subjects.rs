@@ -65,11 +65,7 @@ pub(super) fn of_grant(list: &Item<'_>, groups: &Groups) {
         let message = format!("{name:?} is not among `groups`");
         let hint = "it matches callers only if the control server reports this group, which \
             Tailscale and Headscale don't do; define it in `groups`, or grant it in the tailnet policy";
-        Some(Found {
-            severity: Severity::Note,
-            message,
-            hint: hint.to_owned(),
-        })
+        Some(note(message, hint))
     });
 }
 
@@ -92,26 +88,30 @@ pub(super) fn of_group(list: &Item<'_>) {
 }
 
 /// What is wrong with a name.
-struct Found {
+struct Problem {
     severity: Severity,
     message: String,
     hint: String,
 }
 
-fn warning(message: String, hint: impl Into<String>) -> Found {
-    Found {
+fn warning(message: String, hint: impl Into<String>) -> Problem {
+    Problem {
         severity: Severity::Warning,
         message,
         hint: hint.into(),
     }
 }
 
-fn each(list: &Item<'_>, look: impl Fn(&str) -> Option<Found>) {
+fn note(message: String, hint: impl Into<String>) -> Problem {
+    Problem {
+        severity: Severity::Note,
+        ..warning(message, hint)
+    }
+}
+
+fn each(list: &Item<'_>, look: impl Fn(&str) -> Option<Problem>) {
     // A list of another type has its finding already.
-    let super::hujson::Value::Array(entries) = &list.node.value else {
-        return;
-    };
-    for (nth, entry) in entries.iter().enumerate() {
+    for (nth, entry) in list.node.items().iter().enumerate() {
         let super::hujson::Value::String(name) = &entry.value else {
             continue;
         };
@@ -124,7 +124,7 @@ fn each(list: &Item<'_>, look: impl Fn(&str) -> Option<Found>) {
 }
 
 /// What is wrong with a name wherever it stands.
-fn common(name: &str) -> Option<Found> {
+fn common(name: &str) -> Option<Problem> {
     let nobody = |what: &str| format!("{name:?} {what} and matches nobody");
     if name.is_empty() {
         return Some(warning(nobody("is empty"), LOGIN));
@@ -172,24 +172,17 @@ fn common(name: &str) -> Option<Found> {
     }
     if !name.contains('@') {
         let message = format!("{name:?} has no @: it matches only a user with exactly this login");
-        let severity = Severity::Note;
         let hint = format!("{LOGIN}, or tag:NAME for devices with a tag");
-        return Some(Found {
-            severity,
-            message,
-            hint,
-        });
+        return Some(note(message, hint));
     }
     let is_example = ["example.com", "example.org", "example.net"].contains(&domain);
     let is_you = ["you", "me", "user", "username", "your-name", "yourname"].contains(&user);
-    (is_example && is_you).then(|| Found {
-        severity: Severity::Note,
-        message: format!("{name:?} is the example of the documentation"),
-        hint: "write your login as the tailnet shows it".to_owned(),
-    })
+    let message = format!("{name:?} is the example of the documentation");
+    let hint = "write your login as the tailnet shows it";
+    (is_example && is_you).then(|| note(message, hint))
 }
 
-fn prefixed(name: &str, prefix: &str, rest: &str) -> Option<Found> {
+fn prefixed(name: &str, prefix: &str, rest: &str) -> Option<Problem> {
     let nobody = |what: &str| format!("{name:?} {what} and matches nobody");
     let known = PREFIXES
         .iter()
@@ -214,7 +207,7 @@ fn prefixed(name: &str, prefix: &str, rest: &str) -> Option<Found> {
     Some(warning(nobody("begins with an unknown word"), hint))
 }
 
-fn autogroup(rest: &str) -> Option<Found> {
+fn autogroup(rest: &str) -> Option<Problem> {
     if rest.is_empty() || AUTOGROUPS.contains(&rest) {
         return None;
     }
@@ -223,11 +216,7 @@ fn autogroup(rest: &str) -> Option<Found> {
         Some(near) => format!("did you mean \"autogroup:{near}\"?"),
         None => format!("known are {}", AUTOGROUPS.join(", ")),
     };
-    Some(Found {
-        severity: Severity::Note,
-        message,
-        hint,
-    })
+    Some(note(message, hint))
 }
 
 /// An address, or a range of them.

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::declare::{Key, Reader};
 use super::finding::{Findings, Subject, meant};
 use super::hujson::{Member, Node, Position, Value};
 
@@ -40,6 +39,15 @@ impl<'a> Item<'a> {
             owner: "",
             path: String::new(),
             findings,
+        }
+    }
+
+    /// A value in it, for what looks at values without reading them.
+    pub(super) fn inside(&self, node: &'a Node, path: String) -> Self {
+        Self {
+            node,
+            path,
+            ..*self
         }
     }
 
@@ -136,8 +144,7 @@ impl<'a> Item<'a> {
     pub(crate) fn choice<T: Copy>(&self, among: &[(&str, T)]) -> Option<T> {
         self.choice_or(among, |item, text| {
             let words: Vec<_> = among.iter().map(|(word, _)| format!("{word:?}")).collect();
-            let message = format!("{text:?} is not one of {}", words.join(", "));
-            item.error(message);
+            item.error(format!("{text:?} is not one of {}", words.join(", ")));
         })
     }
 
@@ -241,11 +248,6 @@ impl<'a> Table<'a> {
         self.get(key)?.table()
     }
 
-    /// The value of a key, in the way of this reader.
-    pub(crate) fn read<T>(&self, key: &'static str, reader: &impl Reader<T>) -> Option<T> {
-        reader.read(&self.get(key)?)
-    }
-
     /// All members, for objects whose keys are names. Of duplicates the last one.
     pub(crate) fn named(&self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
         let last: HashMap<&str, usize> = self
@@ -261,10 +263,9 @@ impl<'a> Table<'a> {
             .map(|(_, member)| (member.key.as_str(), self.item(member)))
     }
 
-    /// The members that are not among these keys, for objects in which names stand beside keys.
-    pub(crate) fn besides(&self, keys: &[Key]) -> Vec<(&'a str, Item<'a>)> {
-        let is_other = |(name, _): &(&'a str, Item<'a>)| keys.iter().all(|key| key.name != *name);
-        let others: Vec<_> = self.named().filter(is_other).collect();
+    /// The members whose names are not keys, for objects in which names stand beside keys.
+    pub(crate) fn besides(&self, is_key: impl Fn(&str) -> bool) -> Vec<(&'a str, Item<'a>)> {
+        let others: Vec<_> = self.named().filter(|(name, _)| !is_key(name)).collect();
         let mut known = self.known.borrow_mut();
         known.extend(others.iter().map(|(name, _)| *name));
         others

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address;
-use super::declare::Trimmed;
+use super::declare::Holds;
+use super::readers::Trimmed;
 use super::table::Table;
 use super::{section, words};
 use crate::base::secret::Secret;
@@ -27,7 +28,7 @@ section! {
         #[key(start)]
         auth_key: Secret,
         /// A Headscale server; empty for Tailscale.
-        #[key(start)]
+        #[key(start, holds = Holds::Url)]
         control_url: String => Trimmed,
         /// Whether the node is removed when it stops.
         #[key(start)]
@@ -78,47 +79,35 @@ words! {
 }
 
 fn check(read: Tailnet, table: &Table<'_>) -> Tailnet {
-    let error = |key: &str, message: String| {
-        table.error_at(key, message);
-    };
     if let Some(problem) = label_problem(&read.hostname) {
         let name = &read.hostname;
-        error(
-            "hostname",
-            format!("invalid host name {name:?}: {problem}; write it as in \"ai\""),
-        );
+        let message = format!("invalid host name {name:?}: {problem}; write it as in \"ai\"");
+        table.error_at("hostname", message);
     }
     if !read.control_url.is_empty()
         && let Some(problem) = control_url_problem(&read.control_url)
     {
         let shown = address::shown(&read.control_url);
-        error(
-            "control_url",
-            format!("the control server's URL {shown} {problem}"),
-        );
+        let message = format!("the control server's URL {shown} {problem}");
+        table.error_at("control_url", message);
     }
-    if let Some((tag, problem)) = read.tags.iter().find_map(|tag| {
-        let problem = tag_problem(tag)?;
-        Some((tag, problem))
-    }) {
-        error(
-            "tags",
-            format!("invalid tag {tag:?}: {problem}; write it as in \"tag:ai\""),
-        );
+    let mut tags = read.tags.iter();
+    if let Some((tag, problem)) = tags.find_map(|tag| Some((tag, tag_problem(tag)?))) {
+        let message = format!("invalid tag {tag:?}: {problem}; write it as in \"tag:ai\"");
+        table.error_at("tags", message);
     }
     let key = read.auth_key.expose();
     if key.starts_with("tskey-client-") && read.tags.is_empty() {
-        error(
+        table.error_at(
             "auth_key",
-            "an OAuth client secret needs `tags` for the node".to_owned(),
+            "an OAuth client secret needs `tags` for the node",
         );
     }
     if key.contains(|char: char| char.is_whitespace() || char.is_control()) {
-        error(
+        table.error_at(
             "auth_key",
             "the auth key holds a blank or a line break, which no auth key has; look at the variable or the \
-             file that it is from: it may hold more than the key"
-                .to_owned(),
+             file that it is from: it may hold more than the key",
         );
     }
     read

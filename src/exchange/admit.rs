@@ -7,32 +7,20 @@ use std::time::Duration;
 use http::StatusCode;
 use http::request::Parts;
 
+use super::conclude::Outlets;
 use super::context::{Context, Formats, Surface};
-use super::draft::{Draft, Outlets};
-use super::{Gateway, Verified, entry};
-use crate::base::{clock, panics};
-use crate::records::{EntryId, Slot};
+use super::draft::Draft;
+use super::entry::{self, Ticket};
+use super::{Gateway, Verified};
+use crate::base::panics;
+use crate::records::Slot;
 use crate::wire::Rejection;
 
 /// A request whose caller has a role, and for whose record there is room. From here on it leaves
 /// exactly one record.
 pub struct Admitted {
-    draft: Draft,
+    pub(super) draft: Draft,
     context: Context,
-}
-
-/// The name of an exchange, and when it began: the ledger looks for times by ranges of names.
-pub(super) struct Ticket {
-    pub(super) id: EntryId,
-    pub(super) now: i64,
-}
-
-impl Ticket {
-    pub(super) fn new() -> Self {
-        let now = clock::unix_ms();
-        let id = EntryId::new(now);
-        Self { id, now }
-    }
 }
 
 impl Admitted {
@@ -59,7 +47,7 @@ impl Gateway {
         let rules = self.rules.borrow().clone();
         let permit = rules
             .access
-            .permit_again(&who.caller)
+            .cached_permit(&who.caller)
             .map_err(|none| none.rejection(&who.caller))?;
         // Room for the record first: what can't be recorded isn't done.
         let outlets = Outlets {
@@ -68,16 +56,15 @@ impl Gateway {
             responses: Arc::clone(&self.responses),
         };
         let entry = entry::new(ticket, formats.caller, &who.caller, head, &permit);
-        let admitted = Admitted {
-            draft: Draft::new(entry, rules.file.routing, outlets),
-            context: Context {
-                who,
-                rules,
-                permit,
-                surface,
-                formats,
-            },
+        let draft = Draft::new(entry, rules.file.routing, outlets);
+        let context = Context {
+            who,
+            rules,
+            permit,
+            surface,
+            formats,
         };
+        let admitted = Admitted { draft, context };
         panics::point("record");
         Ok(admitted)
     }

@@ -2,180 +2,28 @@
 //! only while nothing of a response has reached the caller, and after a failure only while the
 //! budget of retries allows it.
 
-use std::sync::Arc;
 use std::time::Duration;
+
+use http::StatusCode;
 
 use super::Gateway;
 use super::clear::Cleared;
-use super::context::Asked;
-use super::ending::Ending;
-use super::fund::Unfunded;
+use super::failure::Failure;
+use super::fund::Funded;
 use crate::base::clock::backoff;
 use crate::base::reasons::{self, Reason};
-use crate::config::{AuthMode, Routing};
-use crate::exchange::hooks::After;
-use crate::exchange::upstream::Failure;
-use crate::formats::{Density, Tokens};
-use crate::policy::pricing::{Prices, Quote};
-use crate::policy::route::{InFlight, Route, Scope, Standing};
-use crate::records::balances::Reservation;
+use crate::policy::route::Standing;
 use crate::wire::Rejection;
 
 /// Before a provider that refused the connection is asked once more.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// An attempt at one provider.
-pub(super) struct Attempt {
-    pub(super) route: Route,
-    /// What it costs; `None` for what is not billed.
-    pub(super) price: Option<Price>,
-    /// What is held of budgets; `None` where none has to pay.
-    pub(super) hold: Option<Reservation>,
-    /// The hooks that are called after the request.
-    pub(super) told: Option<After>,
-    pub(super) reached: Reached,
-    /// Milliseconds from the request to this attempt.
-    pub(super) before_ms: f64,
-    /// Headers of its response by which the record can be found.
-    pub(super) headers: Vec<(String, String)>,
-    /// What the head of its response counts, for what its body doesn't.
-    pub(super) in_head: Tokens,
-}
+/// How providers are asked: over HTTP, or with a frame of a WebSocket.
+pub(super) trait Ask {
+    type Response;
 
-/// What a provider's answer costs, and what bytes stand for where it doesn't count.
-pub(super) struct Price {
-    pub(super) quote: Quote,
-    /// The prices of other models, one of which the provider may have used.
-    pub(super) prices: Arc<Prices>,
-    pub(super) density: Density,
-    /// Bytes of the request that count as text.
-    pub(super) asked_bytes: u64,
-}
-
-impl Price {
-    /// The tokens of the request, estimated by its bytes.
-    pub(super) fn asked_tokens(&self) -> u64 {
-        self.density.input(self.asked_bytes)
-    }
-}
-
-/// How far an attempt has come.
-pub(super) enum Reached {
-    /// A provider is chosen.
-    Chosen,
-    /// It is being reached, with what the request may cost held.
-    Funded(InFlight),
-    /// It has the request, so it may be at work.
-    Asked(InFlight),
-    /// Nothing more comes of it. It may have worked all the same.
-    Over { worked: bool },
-}
-
-impl Attempt {
-    /// An attempt at a provider of which nothing is held yet.
-    pub(super) fn new(asked: &Asked, route: Route, before_ms: f64) -> Self {
-        let (rules, call) = (&asked.rules, &asked.call);
-        let price = call.billed.then(|| Price {
-            quote: rules.prices.quote(&route.provider.id, &route.model),
-            prices: Arc::clone(&rules.prices),
-            density: (asked.formats.served.density)(&call.path),
-            asked_bytes: call.text_bytes(),
-        });
-        Self {
-            route,
-            price,
-            hold: None,
-            told: None,
-            reached: Reached::Chosen,
-            before_ms,
-            headers: Vec::new(),
-            in_head: Tokens::default(),
-        }
-    }
-
-    /// Whether it is funded, and not over.
-    pub(super) fn is_funded(&self) -> bool {
-        matches!(self.reached, Reached::Funded(_) | Reached::Asked(_))
-    }
-
-    /// Whether a provider has the request, so that it may have worked.
-    pub(super) fn is_asked(&self) -> bool {
-        matches!(
-            self.reached,
-            Reached::Asked(_) | Reached::Over { worked: true }
-        )
-    }
-
-    /// The request as it is open at the provider.
-    pub(super) fn open(&mut self) -> Option<&mut InFlight> {
-        match &mut self.reached {
-            Reached::Funded(open) | Reached::Asked(open) => Some(open),
-            Reached::Chosen | Reached::Over { .. } => None,
-        }
-    }
-
-    /// The provider gets the request.
-    pub(super) fn ask(&mut self) {
-        let before = std::mem::replace(&mut self.reached, Reached::Chosen);
-        self.reached = match before {
-            Reached::Funded(open) => Reached::Asked(open),
-            other => other,
-        };
-    }
-
-    /// No response has come; to a WebSocket that didn't open, nothing was sent either.
-    pub(super) fn fail(&mut self, failure: &Failure, routing: &Routing) {
-        let (is_shared, why) = (self.is_shared(), failure.to_string());
-        let worked = self.is_asked() && failure.leaves_work();
-        if let Some(open) = self.open() {
-            match failure {
-                Failure::Declined { wait, .. } if failure.is_limit() && is_shared => {
-                    open.limited(&why, *wait);
-                }
-                Failure::Declined { .. } if failure.is_limit() => open.succeeded(),
-                _ if failure.is_the_providers() => {
-                    open.failed(&why, failure.scope(), routing);
-                }
-                Failure::Declined { .. } => open.succeeded(),
-                _ => {}
-            }
-        }
-        self.reached = Reached::Over { worked };
-    }
-
-    /// The provider has broken off before anything of its response could be used.
-    pub(super) fn break_off(&mut self, why: &str, routing: &Routing) {
-        if let Some(open) = self.open() {
-            open.failed(why, Scope::Model, routing);
-        }
-    }
-
-    /// Whether the provider's limits are those of everybody: a caller's own credential has limits of
-    /// its own.
-    pub(super) fn is_shared(&self) -> bool {
-        self.route.provider.auth_mode != AuthMode::Passthrough
-    }
-
-    /// Nothing more comes of it: what it holds is given back.
-    fn leave(&mut self) {
-        self.hold = None;
-        self.reached = Reached::Over {
-            worked: self.is_asked(),
-        };
-    }
-
-    /// Tells how the provider has done, now that the exchange has ended.
-    pub(super) fn judge(&mut self, ending: &Ending, routing: &Routing) {
-        let Reached::Asked(open) = &mut self.reached else {
-            return;
-        };
-        match (ending.fault(), ending) {
-            (Some(why), _) => open.failed(why, Scope::Model, routing),
-            (None, Ending::Complete) => open.succeeded(),
-            // A caller who leaves tells nothing of the provider.
-            _ => {}
-        }
-    }
+    /// Asks one provider; with `may_go_on` another could follow if it fails.
+    async fn attempt(&mut self, funded: Funded<'_>, may_go_on: bool) -> Outcome<Self::Response>;
 }
 
 /// What came of an attempt.
@@ -201,29 +49,33 @@ pub(super) enum Outcome<A> {
     Refused(Rejection),
 }
 
-impl<A> From<Unfunded> for Outcome<A> {
-    fn from(unfunded: Unfunded) -> Self {
-        match unfunded {
-            Unfunded::Unpaid(rejection) => Self::Unpaid(rejection),
-            Unfunded::Refused(rejection) => Self::Refused(rejection),
+impl<A> From<Rejection> for Outcome<A> {
+    /// What can't be paid for at one provider may be at another; nothing else is better there.
+    fn from(rejection: Rejection) -> Self {
+        if rejection.status == StatusCode::TOO_MANY_REQUESTS {
+            Self::Unpaid(rejection)
+        } else {
+            Self::Refused(rejection)
         }
     }
 }
 
-impl<A> From<Failure> for Outcome<A> {
-    fn from(failure: Failure) -> Self {
-        let instead = Err(failure.rejection());
-        match &failure {
+impl<A> Outcome<A> {
+    /// No response has come from a provider.
+    pub(super) fn failed(failure: &Failure, provider: &str) -> Self {
+        let rejection = failure.rejection(provider);
+        if !failure.may_be_another() {
+            return Self::Refused(rejection);
+        }
+        let (why, instead) = (failure.of(provider), Err(rejection));
+        match failure {
             Failure::Declined { wait, .. } if failure.is_limit() => Self::Limited {
-                why: failure.to_string(),
+                why,
                 wait: *wait,
                 instead,
             },
-            Failure::Declined { .. } if !failure.may_be_another() => {
-                Self::Refused(failure.rejection())
-            }
             _ => Self::Failed {
-                why: failure.to_string(),
+                why,
                 is_unsent: matches!(failure, Failure::Unreachable { sent: false, .. }),
                 instead,
             },
@@ -281,10 +133,10 @@ impl<A> Tries<A> {
     }
 
     /// An attempt begins. Answers whether another could follow if it fails.
-    pub(super) fn begin(&mut self, cleared: &mut Cleared) -> bool {
-        self.began_ms = cleared.draft().elapsed_ms();
+    fn begin(&mut self, cleared: &mut Cleared) -> bool {
+        self.began_ms = cleared.draft.elapsed_ms();
         let most = cleared.asked().rules.file.routing.attempts;
-        self.counted < most && cleared.choices().len() > 1
+        self.counted < most && cleared.choices.len() > 1
     }
 
     fn wait(&mut self, wait: Option<Duration>) {
@@ -314,6 +166,28 @@ impl<A> Tries<A> {
 }
 
 impl Gateway {
+    /// Asks the providers of a request, until one has answered or there is no other. With it comes the
+    /// wait that the caller is told of, if it is shorter than that of the provider.
+    pub(super) async fn ask<A: Ask>(
+        &self,
+        provider: &mut A,
+        tries: &mut Tries<A::Response>,
+        cleared: &mut Cleared,
+    ) -> (Result<A::Response, Rejection>, Option<Duration>) {
+        loop {
+            let may_go_on = tries.begin(cleared);
+            let outcome = match self.fund(cleared).await {
+                Ok(funded) => provider.attempt(funded, may_go_on).await,
+                Err(rejection) => rejection.into(),
+            };
+            match self.judge(tries, cleared, outcome) {
+                Then::Next(None) => {}
+                Then::Next(Some(pause)) => tokio::time::sleep(pause).await,
+                Then::End(result, soonest) => return (result, soonest),
+            }
+        }
+    }
+
     /// Decides what becomes of an exchange after an attempt.
     pub(super) fn judge<A>(
         &self,
@@ -344,7 +218,7 @@ impl Gateway {
                 instead,
             } => {
                 let most = cleared.asked().rules.file.routing.attempts;
-                let has_others = !cleared.choices().is_empty();
+                let has_others = !cleared.choices.is_empty();
                 let again = !has_others && is_unsent && !tries.is_repeated;
                 let may = tries.counted < most
                     && (has_others || again)
@@ -365,11 +239,11 @@ impl Gateway {
     /// Whether there is another provider that is not known to take no requests. Those before it are
     /// passed over.
     fn has_unlimited<A>(&self, tries: &mut Tries<A>, cleared: &mut Cleared) -> bool {
-        while let Some(next) = cleared.choices().front() {
+        while let Some(next) = cleared.choices.front() {
             match self.traffic.standing(&next.provider, &next.model) {
                 Standing::Limited(left) => {
                     tries.wait(Some(left));
-                    cleared.choices_mut().pop_front();
+                    cleared.choices.pop_front();
                 }
                 _ => return true,
             }
@@ -387,9 +261,8 @@ fn go_on<A>(
     limit: Option<Limit>,
 ) -> Then<A> {
     leave(tries, cleared, why, reasons::Next::Another);
-    let attempts = cleared.draft().facts().map(|facts| facts.attempts.len());
     tries.earlier = Some(Earlier {
-        at: attempts.unwrap_or_default().saturating_sub(1),
+        at: cleared.draft.attempts.len().saturating_sub(1),
         result,
         limit,
     });
@@ -399,21 +272,21 @@ fn go_on<A>(
 /// Goes on with the only provider, which refused the connection.
 fn repeat<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str) -> Then<A> {
     leave(tries, cleared, why, reasons::Next::Same);
-    let route = cleared.draft().attempt();
-    if let Some(route) = route.map(|attempt| attempt.route.clone()) {
-        cleared.choices_mut().push_front(route);
-    }
+    let last = cleared.draft.attempts.last();
+    cleared
+        .choices
+        .extend(last.map(|attempt| attempt.route.clone()));
     Then::Next(Some(backoff(PAUSE, 0, PAUSE)))
 }
 
 fn leave<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str, next: reasons::Next) {
-    let ms = cleared.draft().elapsed_ms() - tries.began_ms;
-    let Some(attempt) = cleared.draft().attempt() else {
+    let ms = cleared.draft.elapsed_ms() - tries.began_ms;
+    let Some(attempt) = cleared.draft.attempt() else {
         return;
     };
     attempt.leave();
     let provider = attempt.route.provider.id.clone();
-    cleared.draft().reason(Reason::AttemptFailed {
+    cleared.draft.reason(Reason::AttemptFailed {
         attempt: tries.nth,
         provider,
         ms,
@@ -426,10 +299,10 @@ fn leave<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str, next: reason
 /// No budget pays for an attempt. If it was the last, the caller gets what an earlier one came to,
 /// if there was one.
 fn unpaid<A>(tries: &mut Tries<A>, cleared: &mut Cleared) -> Then<A> {
-    if !cleared.choices().is_empty() {
-        if let Some(attempt) = cleared.draft().attempt() {
+    if !cleared.choices.is_empty() {
+        if let Some(attempt) = cleared.draft.attempt() {
             let provider = attempt.route.provider.id.clone();
-            cleared.draft().reason(Reason::Unpaid { provider });
+            cleared.draft.reason(Reason::Unpaid { provider });
         }
         return Then::Next(None);
     }
@@ -438,17 +311,13 @@ fn unpaid<A>(tries: &mut Tries<A>, cleared: &mut Cleared) -> Then<A> {
         let rejection = rejection.unwrap_or_else(Rejection::panicked);
         return Then::End(Err(rejection), None);
     };
-    if let Some(facts) = cleared.draft().facts_mut() {
-        facts.go_back(earlier.at);
-    }
+    cleared.draft.go_back(earlier.at);
     tries.wait(rejection.and_then(|rejection| rejection.retry_after));
     tries.end(earlier.result, earlier.limit)
 }
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
 
     #[test]

@@ -11,21 +11,22 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Asked, Context, head_of};
-use super::draft::{Draft, Kept};
+use super::context::{Asked, head_of};
+use super::draft::Draft;
 use super::ending::Stage;
+use super::facts::Kept;
 use super::refusal::Refused;
 use super::route::Routed;
 use super::{Gateway, lists};
+use crate::base::money::Money;
 use crate::base::panics;
 use crate::base::reasons::Reason;
-use crate::exchange::guardrails::{self, Found, Limits};
-use crate::exchange::hooks::{self, Answer, Story};
+use crate::exchange::guardrails::{self, Limits};
+use crate::exchange::hooks::{self, HookContext, Verdict, Wired};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
-use crate::policy::budget::State;
+use crate::policy::budget::{Amounts, Denied, Plan, State};
 use crate::policy::route::Route;
-use crate::records::Entry;
 use crate::wire::Rejection;
 
 /// Looking at a body takes long enough from here on, in bytes.
@@ -33,27 +34,15 @@ const LONG: usize = 64 << 10;
 
 /// A request that all guardrails and hooks have let pass, and the providers for which they did.
 pub struct Cleared {
-    draft: Draft,
+    pub(super) draft: Draft,
     asked: Asked,
-    choices: VecDeque<Route>,
+    /// The providers that have not been asked yet.
+    pub(super) choices: VecDeque<Route>,
 }
 
 impl Cleared {
-    pub(super) fn draft(&mut self) -> &mut Draft {
-        &mut self.draft
-    }
-
     pub(super) fn asked(&self) -> &Asked {
         &self.asked
-    }
-
-    /// The providers that have not been asked yet.
-    pub(super) fn choices(&self) -> &VecDeque<Route> {
-        &self.choices
-    }
-
-    pub(super) fn choices_mut(&mut self) -> &mut VecDeque<Route> {
-        &mut self.choices
     }
 
     /// What is asked, and the record of it.
@@ -65,10 +54,6 @@ impl Cleared {
     pub(super) fn forget_body(&mut self) {
         self.asked.call.body = Bytes::new();
     }
-
-    pub(super) fn into_parts(self) -> (Draft, Asked) {
-        (self.draft, self.asked)
-    }
 }
 
 /// Who has looked at a request so far.
@@ -76,6 +61,13 @@ impl Cleared {
 struct Seen {
     guards: BTreeSet<String>,
     hooks: BTreeSet<String>,
+}
+
+impl Seen {
+    /// Whether a hook judges requests, and has not judged this one.
+    fn lacks(&self, wired: &Wired<'_>) -> bool {
+        wired.wants.events.contains(&HookEvent::PreRequest) && !self.hooks.contains(wired.name)
+    }
 }
 
 impl Gateway {
@@ -86,9 +78,7 @@ impl Gateway {
         let judged = self.judged(&mut routed, &mut seen).await;
         let (mut draft, asked, choice) = routed.into_parts();
         if let Err(rejection) = judged {
-            if let Some(facts) = draft.facts_mut() {
-                facts.name(&choice.first);
-            }
+            draft.name(&choice.first);
             return Err(Refused::new(draft, Stage::Clear, rejection));
         }
         let mut choices = VecDeque::from(choice.others);
@@ -97,9 +87,7 @@ impl Gateway {
                 && is_seen(&asked, route, &seen, &mut draft)
         });
         choices.push_front(choice.first);
-        if let Some(facts) = draft.facts_mut() {
-            facts.kept = Kept::of(&asked, self.ledger.policy().captures);
-        }
+        draft.kept = Kept::of(&asked, self.ledger.policy().captures);
         Ok(Cleared {
             draft,
             asked,
@@ -119,14 +107,11 @@ impl Gateway {
         loop {
             if std::mem::take(&mut is_new) {
                 let asked = routed.asked();
-                lists::choices(&permit, &routed.choice().first, &asked.call)?;
+                lists::choices(&permit, &routed.choice.first, &asked.call)?;
                 look(routed, seen).await?;
             }
-            let wired = hooks::wired(&rules.file.hooks, &permit, routed.choice().first.subject());
-            let is_next = |wired: &&hooks::Wired<'_>| {
-                wired.events.contains(&HookEvent::PreRequest) && !seen.hooks.contains(wired.name)
-            };
-            let Some(wired) = wired.iter().find(is_next) else {
+            let wired = hooks::wired(&rules.file.hooks, &permit, routed.choice.first.subject());
+            let Some(wired) = wired.iter().find(|wired| seen.lacks(wired)) else {
                 return Ok(());
             };
             let standing = match &states {
@@ -135,11 +120,11 @@ impl Gateway {
                 None => match self.look_at_buckets(routed).await {
                     Ok(found) => states.insert(found).clone(),
                     Err(rejection) if rejection.status == StatusCode::TOO_MANY_REQUESTS => {
-                        let provider = routed.choice().first.provider.id.clone();
+                        let provider = routed.choice.first.provider.id.clone();
                         if !routed.skip() {
                             return Err(rejection);
                         }
-                        routed.draft().reason(Reason::Unpaid { provider });
+                        routed.draft.reason(Reason::Unpaid { provider });
                         is_new = true;
                         continue;
                     }
@@ -147,41 +132,64 @@ impl Gateway {
                 },
             };
             seen.hooks.insert(wired.name.to_owned());
-            match self.asked_hook(routed, wired, standing).await? {
-                Answer::Allow => {}
-                Answer::Modify(body) => {
+            let (asked, route) = (routed.asked(), &routed.choice.first);
+            let request = hooks::Request {
+                context: &context(asked, standing),
+                entry: &routed.draft.entry,
+                provider: &route.provider.id,
+                model: &route.model,
+                body: &asked.call.body,
+            };
+            let client = &self.upstream.client;
+            let (verdict, reason) = hooks::ask(client, wired, &request, &self.tally).await;
+            routed.draft.reason(reason);
+            match verdict {
+                Verdict::Allow => {}
+                Verdict::Modify(body) => {
                     let changed = reread(routed.asked(), wired.name, body)?;
                     is_new = true;
                     if self.reroute(routed, changed)? {
                         states = None;
                     }
                 }
-                Answer::Block(rejection) => return Err(rejection),
+                Verdict::Block(rejection) => return Err(rejection),
             }
         }
     }
 
-    /// What a hook says, with a reason on the record.
-    async fn asked_hook(
-        &self,
-        routed: &mut Routed,
-        wired: &hooks::Wired<'_>,
-        states: Vec<State>,
-    ) -> Result<Answer, Rejection> {
-        let asked = routed.asked();
-        let Some(facts) = routed.facts() else {
-            return Ok(Answer::Allow);
-        };
-        let story = story(&facts.entry, asked, &routed.choice().first, states);
-        let client = &self.upstream.client;
-        let said = hooks::ask(client, wired, &story, &asked.call.body, &self.tally).await;
-        let (answer, reason) = match said {
-            Ok((answer, reason)) => (Ok(answer), reason),
-            Err((rejection, reason)) => (Err(rejection), reason),
-        };
-        routed.draft().reason(reason);
-        answer
+    /// Whether the buckets of the first provider could pay for a request, and how they stand.
+    async fn look_at_buckets(&self, routed: &Routed) -> Result<Vec<State>, Rejection> {
+        let (asked, route) = (routed.asked(), &routed.choice.first);
+        let plan = plan(asked, route)?;
+        let looked = self.quotas.look(&plan, FREE).await;
+        looked.map_err(|why| denied(&why, asked, route))
     }
+}
+
+/// What a request without a price takes of budgets.
+pub(super) const FREE: Amounts = Amounts {
+    tokens: 0,
+    cost: Some(Money::ZERO),
+};
+
+/// The buckets that pay for a request to `route`.
+pub(super) fn plan(asked: &Asked, route: &Route) -> Result<Plan, Rejection> {
+    let plan = asked
+        .rules
+        .quotas
+        .plan(&asked.permit, &asked.who.caller, route.subject());
+    plan.map_err(|why| denied(&why, asked, route))
+}
+
+/// The refusal of a request that no budget pays for.
+pub(super) fn denied(denied: &Denied, asked: &Asked, route: &Route) -> Rejection {
+    tracing::warn!(
+        login_name = asked.who.caller.name(),
+        model = %route.subject(),
+        detail = %denied,
+        "refused by a budget"
+    );
+    denied.rejection()
 }
 
 /// Whether a provider can help out: no other guard and no other hook would have had to look.
@@ -190,9 +198,7 @@ fn is_seen(asked: &Asked, route: &Route, seen: &Seen, draft: &mut Draft) -> bool
     let mut guards = guards.into_iter();
     let guard = guards.find(|name| !seen.guards.contains(*name));
     let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, route.subject());
-    let hook = wired.into_iter().find(|wired| {
-        wired.events.contains(&HookEvent::PreRequest) && !seen.hooks.contains(wired.name)
-    });
+    let hook = wired.into_iter().find(|wired| seen.lacks(wired));
     let Some(unseen) = guard.or(hook.map(|wired| wired.name)) else {
         return true;
     };
@@ -207,24 +213,24 @@ fn is_seen(asked: &Asked, route: &Route, seen: &Seen, draft: &mut Draft) -> bool
 async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
     let permit = Arc::clone(&routed.asked().permit);
     let (provider, model) = {
-        let route = &routed.choice().first;
+        let route = &routed.choice.first;
         (Arc::clone(&route.provider), route.model.clone())
     };
     for name in permit.guards(provider.subject(&model)) {
         seen.guards.insert(name.to_owned());
         let guard = name.to_owned();
         match looked(routed.asked(), name, &provider.pass_keys).await? {
-            Found::Nothing => {}
-            Found::Reported(found) => {
-                routed.draft().reason(Reason::GuardReports { guard, found });
+            guardrails::Verdict::Passed => {}
+            guardrails::Verdict::Reported(found) => {
+                routed.draft.reason(Reason::GuardReports { guard, found });
             }
-            Found::Removed(body, what) => {
-                routed.draft().reason(Reason::GuardRemoves { guard, what });
+            guardrails::Verdict::Redacted(body, what) => {
+                routed.draft.reason(Reason::GuardRemoves { guard, what });
                 let left = reread(routed.asked(), name, body)?;
                 routed.replace(left);
             }
-            Found::Blocked(rejection, what) => {
-                routed.draft().reason(Reason::GuardBlocks { guard, what });
+            guardrails::Verdict::Blocked(rejection, what) => {
+                routed.draft.reason(Reason::GuardBlocks { guard, what });
                 return Err(rejection);
             }
         }
@@ -235,18 +241,25 @@ async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
 /// Has one guard look, at a long request beside the threads that serve others.
 ///
 /// It stops as soon as its caller has left, which drops this future.
-async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found, Rejection> {
-    let (api, call) = (asked.formats.caller, &asked.call);
+async fn looked(
+    asked: &Asked,
+    name: &str,
+    pass_keys: &[String],
+) -> Result<guardrails::Verdict, Rejection> {
+    let (format, call) = (asked.formats.caller, &asked.call);
     let kind = asked.head.headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if call.body.len() < LONG {
         let request = guardrails::Request {
-            api,
+            api: format,
             call,
             kind,
             pass_keys,
         };
-        return asked.rules.guards.look(name, request, &Limits::default());
+        return asked
+            .rules
+            .guards
+            .inspect(name, request, &Limits::default());
     }
     let guards = Arc::clone(&asked.rules.guards);
     let room = guards.room(name).await?;
@@ -258,12 +271,12 @@ async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found
     let look = move || {
         let _room = room;
         let request = guardrails::Request {
-            api,
+            api: format,
             call: &call,
             kind: &kind,
             pass_keys: &pass_keys,
         };
-        guards.look(&named, request, &limits)
+        guards.inspect(&named, request, &limits)
     };
     tokio::task::spawn_blocking(look)
         .await
@@ -272,10 +285,10 @@ async fn looked(asked: &Asked, name: &str, pass_keys: &[String]) -> Result<Found
 
 /// The call of a body that was changed: read as strictly as the caller's own.
 fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
-    let api = asked.formats.caller;
-    let call = api.read(&head_of(&asked.head), body).and_then(|call| {
+    let format = asked.formats.caller;
+    let call = format.read(&head_of(&asked.head), body).and_then(|call| {
         // A frame must go on asking for an answer.
-        if asked.is_socket() && api.frame(&call.body)? != Frame::Request {
+        if asked.is_socket() && format.frame(&call.body)? != Frame::Request {
             return Err(Rejection::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_request",
@@ -300,22 +313,15 @@ fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
     Ok(call)
 }
 
-/// What hooks are told of a request that goes to `route`.
-pub(super) fn story(entry: &Entry, context: &Context, route: &Route, quotas: Vec<State>) -> Story {
-    let status = context.who.changes.as_ref().map(|status| status.borrow());
+/// What hooks are told of a request besides its entry.
+pub(super) fn context(asked: &Asked, quotas: Vec<State>) -> HookContext {
+    let status = asked.who.changes.as_ref().map(|status| status.borrow());
     let tailnet = status.and_then(|status| status.tailnet.clone());
-    Story {
-        login: entry.login.clone(),
-        user_agent: entry.user_agent.clone(),
-        url: context.who.url.to_string(),
-        model: route.model.clone(),
-        provider: route.provider.id.clone(),
+    HookContext {
+        url: asked.who.url.to_string(),
         tailnet: tailnet.unwrap_or_default(),
-        node_id: entry.node_id.clone(),
-        request: entry.id.to_string(),
-        session: entry.session.clone(),
         quotas,
         warnings: Vec::new(),
-        grants: context.permit.foreign().to_vec(),
+        grants: asked.permit.foreign().to_vec(),
     }
 }

@@ -1,15 +1,29 @@
 //! What follows once it is settled what an exchange comes to: budgets pay, its provider's health is
-//! judged, its response is remembered, it is logged, counted and told, and its record is handed over.
+//! judged, its response is remembered, it is logged and counted, hooks are told, and its record is
+//! handed over.
 
-use super::draft::{Facts, Outlets, Running};
+use std::sync::Arc;
+
 use super::ending::Ended;
+use super::facts::Facts;
+use super::responses::Responses;
 use super::settle::{captured, settle};
 use crate::base::bucket::Settlement;
 use crate::base::panics;
 use crate::formats::ToolCall;
 use crate::records::metrics::{self, Key, Metrics};
-use crate::records::{Capture, Delivery, Entry, Outcome, Record};
+use crate::records::{Capture, Delivery, Entry, Outcome, Record, Slot};
 use crate::wire::Rejection;
+
+/// Where the record of an exchange goes, and what else hears of its end.
+pub(super) struct Outlets {
+    /// The room that the ledger has reserved for the record.
+    pub(super) slot: Slot,
+    /// Where it is counted.
+    pub(super) metrics: Arc<Metrics>,
+    /// Where its response is remembered, for requests that go on with it.
+    pub(super) responses: Arc<Responses>,
+}
 
 /// What a record has besides its entry.
 #[derive(Default)]
@@ -20,25 +34,24 @@ struct Rest {
 }
 
 /// Ends an exchange: makes its record.
-pub(super) fn conclude(running: Running, ended: Ended) {
-    let Running { mut facts, outlets } = running;
+pub(super) fn conclude(facts: &mut Facts, outlets: Outlets, ended: Ended) {
     facts.entry.duration_ms = facts.elapsed_ms();
     let mut settlement = None;
-    // Whatever goes wrong with what belongs to it: there is a record.
+    // Whatever goes wrong with the rest of it, there is a record.
     let rest = panics::caught_now("the end of a request", || {
-        follow(&mut facts, &outlets, ended, &mut settlement)
+        follow(facts, &outlets, ended, &mut settlement)
     });
     let rest = rest.unwrap_or_else(|| {
         facts.entry.outcome = Outcome::Failed;
         facts.entry.error = Some(Rejection::panicked().message.into_owned());
         Rest::default()
     });
-    let mut headers = facts.kept.headers;
-    if let Some(attempt) = facts.attempts.last_mut() {
+    let mut headers = std::mem::take(&mut facts.kept.headers);
+    if let Some(attempt) = facts.attempt() {
         headers.append(&mut attempt.headers);
     }
     outlets.slot.record(Record {
-        entry: facts.entry,
+        entry: std::mem::take(&mut facts.entry),
         tools: rest.tools,
         headers,
         capture: rest.capture,
@@ -55,31 +68,29 @@ fn follow(
 ) -> Rest {
     panics::point("usage");
     let settled = settle(facts, &mut ended);
-    let routing = facts.routing;
     let (entry, attempt) = (&mut facts.entry, facts.attempts.last_mut());
-    if let Some(id) = &ended.reading.response_id {
+    if let Some(id) = &ended.metered.reading.response_id {
         outlets.responses.note(&entry.caller, id, &entry.session);
     }
     let spent = settled.spent();
     let tools = settled.complete(entry);
     if let Some(attempt) = attempt {
-        // What was held where nobody has worked is given back.
+        // If no provider has worked, what was held is given back.
         let hold = attempt.hold.take().filter(|_| attempt.is_asked());
         *settlement = hold.and_then(|hold| hold.settle(spent));
-        attempt.judge(&ended.ending, &routing);
+        attempt.judge(&ended.ending, &facts.routing);
     }
     // Of several providers that had the request, the last one's hooks: an attempt that was refused
     // before it was sent doesn't hide the one before it.
     let asked = facts.attempts.iter_mut().rev().find(|one| one.is_asked());
-    let told = asked.and_then(|attempt| attempt.told.take());
+    let after = asked.and_then(|attempt| attempt.after.take());
     log(entry);
     count(&outlets.metrics, entry);
-    let deliveries = told
-        .map(|after| after.deliveries(entry, &tools, &ended.body, ended.raw.as_deref()))
-        .unwrap_or_default();
+    let (body, raw) = (&ended.metered.body, ended.metered.raw.as_deref());
+    let deliveries = after.map(|after| after.deliveries(entry, &tools, body, raw));
     Rest {
-        deliveries,
-        capture: captured(&mut facts.kept, ended),
+        deliveries: deliveries.unwrap_or_default(),
+        capture: captured(&mut facts.kept, ended.metered),
         tools,
     }
 }

@@ -22,11 +22,10 @@ pub struct Formats {
 
 impl Formats {
     /// One format both ways.
-    #[must_use]
-    pub fn both(api: &'static Format) -> Self {
+    pub fn both(format: &'static Format) -> Self {
         Self {
-            caller: api,
-            served: api,
+            caller: format,
+            served: format,
         }
     }
 }

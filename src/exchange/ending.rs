@@ -47,13 +47,18 @@ pub(super) enum Ending {
 /// How an exchange ended, and what was read of its response.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// How.
     pub(super) ending: Ending,
+    pub(super) metered: Metered,
+}
+
+/// What was read of a response.
+#[derive(Debug, Default)]
+pub(super) struct Metered {
     /// What the meter read.
     pub(super) reading: Reading,
-    /// The response, as a capture keeps it.
+    /// The response, decoded and, for a stream, put together, as far as there is room.
     pub(super) body: Bytes,
-    /// The response as it came.
+    /// The response as it came, if that is kept.
     pub(super) raw: Option<Bytes>,
     /// There was more than what is kept.
     pub(super) truncated: bool,
@@ -66,11 +71,7 @@ impl Ended {
     pub(super) fn new(ending: Ending) -> Self {
         Self {
             ending,
-            reading: Reading::default(),
-            body: Bytes::new(),
-            raw: None,
-            truncated: false,
-            length: 0,
+            metered: Metered::default(),
         }
     }
 }
@@ -124,12 +125,12 @@ impl Ending {
         )
     }
 
-    /// Why the provider's health suffers, if it does. What a provider reports itself may be the
-    /// caller's fault, and a status was judged when it arrived.
-    pub(super) fn fault(&self) -> Option<&str> {
-        match self {
-            Self::ProviderCut(why) | Self::TimedOut(why) => Some(why),
-            _ => None,
+    /// The same, unless the provider has reported an error: then that is how the response ended,
+    /// whatever came after.
+    pub(super) fn unless_reported(self, words: Option<String>) -> Self {
+        match (self, words) {
+            (ending @ (Self::Revoked(_) | Self::Panicked(_)), _) | (ending, None) => ending,
+            (_, Some(words)) => Self::ProviderFailed(words),
         }
     }
 }

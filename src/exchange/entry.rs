@@ -3,13 +3,13 @@
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use super::admit::Ticket;
 use super::agent;
+use crate::base::clock;
 use crate::base::reasons::Reason;
 use crate::formats::{Call, Format};
 use crate::policy::access::Permit;
 use crate::policy::identity::Caller;
-use crate::records::{Entry, Outcome, Tokens};
+use crate::records::{Entry, EntryId, Outcome};
 
 /// Bytes of a session's name in a record. A longer one is kept by its beginning and a digest.
 const MAX_SESSION: usize = 256;
@@ -22,10 +22,24 @@ const SESSION_HEADERS: [&str; 4] = [
     "x-claude-code-session-id",
 ];
 
+/// The name of an exchange, and when it began: the ledger looks for times by ranges of names.
+pub(super) struct Ticket {
+    pub(super) id: EntryId,
+    now: i64,
+}
+
+impl Ticket {
+    pub(super) fn new() -> Self {
+        let now = clock::unix_ms();
+        let id = EntryId::new(now);
+        Self { id, now }
+    }
+}
+
 /// The record as far as the request's head tells.
 pub(super) fn new(
     ticket: Ticket,
-    api: &Format,
+    format: &Format,
     caller: &Caller,
     head: &http::request::Parts,
     permit: &Permit,
@@ -44,27 +58,10 @@ pub(super) fn new(
         node_id: caller.node_id().to_owned(),
         node_name: caller.node_name().to_owned(),
         tags: caller.tags().to_vec(),
-        api: api.name.to_owned(),
-        model_requested: String::new(),
-        model: String::new(),
-        provider: String::new(),
+        api: format.name.to_owned(),
         method: head.method.to_string(),
         path: head.uri.path().chars().take(1024).collect(),
-        status: 0,
         outcome: Outcome::ClientClosed,
-        stream: false,
-        tokens: Tokens::default(),
-        finish_reason: None,
-        tool_calls: 0,
-        cost: None,
-        cost_basis: None,
-        captured: false,
-        first_byte_ms: None,
-        first_token_ms: None,
-        duration_ms: 0.0,
-        overhead_ms: None,
-        request_bytes: 0,
-        response_bytes: 0,
         agent: agent::name(&user_agent),
         user_agent,
         reasons: vec![
@@ -78,7 +75,7 @@ pub(super) fn new(
                 grants: permit.sources().map(str::to_owned).collect(),
             },
         ],
-        error: None,
+        ..Entry::default()
     }
 }
 

@@ -5,23 +5,21 @@ use std::borrow::Cow;
 use std::ops::Deref;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 
 use super::Gateway;
-use super::attempts::{Attempt, Price, Reached};
-use super::clear::{Cleared, story};
+use super::attempt::{Attempt, Price, Reached};
+use super::clear::{Cleared, FREE, context, denied, plan};
 use super::context::Asked;
-use super::draft::Facts;
-use super::route::Routed;
-use crate::base::money::{Mode, Money};
+use super::facts::{Facts, elapsed_ms};
+use crate::base::money::Mode;
+use crate::base::panics;
 use crate::base::reasons::Reason;
-use crate::base::{clock, panics};
-use crate::exchange::hooks::{self, After};
+use crate::exchange::hooks::{self, After, HookContext};
 use crate::formats::{Call, Outbound, Tokens};
-use crate::policy::budget::{Amounts, Denied, State};
+use crate::policy::budget::Amounts;
 use crate::policy::route::Route;
 use crate::records::Entry;
-use crate::records::balances::Reservation;
 use crate::wire::Rejection;
 
 /// Tokens that an answer is expected to have at most, where its caller sets no bound.
@@ -39,25 +37,6 @@ pub struct Funded<'c> {
     warnings: Vec<String>,
 }
 
-/// Why an attempt is not made.
-pub(super) enum Unfunded {
-    /// No budget pays for this provider; one may for another.
-    Unpaid(Rejection),
-    /// No other provider could do better.
-    Refused(Rejection),
-}
-
-impl From<Rejection> for Unfunded {
-    fn from(rejection: Rejection) -> Self {
-        // Balances that can't be read can't be read for another provider either.
-        if rejection.status == StatusCode::TOO_MANY_REQUESTS {
-            Self::Unpaid(rejection)
-        } else {
-            Self::Refused(rejection)
-        }
-    }
-}
-
 impl Deref for Funded<'_> {
     type Target = Asked;
 
@@ -68,13 +47,11 @@ impl Deref for Funded<'_> {
 
 impl Funded<'_> {
     /// Where it goes.
-    #[must_use]
     pub fn route(&self) -> &Route {
         &self.attempt.route
     }
 
     /// What the provider is sent.
-    #[must_use]
     pub fn outbound(&self) -> &Outbound {
         &self.outbound
     }
@@ -93,7 +70,7 @@ impl Funded<'_> {
     }
 
     pub(super) fn elapsed_ms(&self) -> f64 {
-        clock::to_microsecond(self.started.elapsed().as_secs_f64() * 1000.0)
+        elapsed_ms(self.started)
     }
 
     /// Leaves out what Iris has added so that the provider counts. Answers whether that is possible.
@@ -122,45 +99,51 @@ impl Funded<'_> {
 }
 
 impl Gateway {
-    /// Funds an attempt at the next of the providers.
-    pub(super) async fn fund<'c>(&self, cleared: &'c mut Cleared) -> Result<Funded<'c>, Unfunded> {
-        let next = cleared.choices_mut().pop_front();
+    /// Funds an attempt at the next of the providers. With the status 429 no budget pays for this one,
+    /// though one may for another. With any other, no other could do better: balances that can't be
+    /// read can't be read for another provider either.
+    pub(super) async fn fund<'c>(&self, cleared: &'c mut Cleared) -> Result<Funded<'c>, Rejection> {
+        let next = cleared.choices.pop_front();
+        let route = next.ok_or_else(Rejection::panicked)?;
         let (asked, draft) = cleared.split();
-        let (Some(route), Some(facts)) = (next, draft.facts_mut()) else {
-            return Err(Unfunded::Refused(Rejection::panicked()));
-        };
-        facts.choose(asked, route);
-        let name = format!("{}/{}", facts.entry.id, facts.attempts.len());
+        draft.choose(asked, route);
+        let name = format!("{}/{}", draft.entry.id, draft.attempts.len());
         let Facts {
             started,
             entry,
             attempts,
             crossed,
             ..
-        } = facts;
-        let Some(attempt) = attempts.last_mut() else {
-            return Err(Unfunded::Refused(Rejection::panicked()));
-        };
-        let outbound = self
-            .outbound(asked, &attempt.route)
-            .map_err(Unfunded::Refused)?;
+        } = &mut **draft;
+        let attempt = attempts.last_mut().ok_or_else(Rejection::panicked)?;
+        let route = &attempt.route;
+        let outbound = self.outbound(asked, route)?;
         panics::point("quota");
         let estimate = estimate(&asked.call, attempt.price.as_ref());
-        let (mut warnings, mut states, mut told) = (Vec::new(), Vec::new(), &[][..]);
-        if let Some(mut hold) = self.held(asked, &attempt.route, estimate, name).await? {
+        let plan = plan(asked, route)?;
+        let (mut warnings, mut states, mut crossing) = (Vec::new(), Vec::new(), &[][..]);
+        if !plan.is_empty() {
+            let held = self.quotas.reserve(plan, estimate, name).await;
+            let mut hold = held.map_err(|why| denied(&why, asked, route))?;
             entry.reasons.append(&mut hold.reasons);
             crossed.append(&mut hold.crossed);
             warnings = std::mem::take(&mut hold.warnings);
             states = std::mem::take(&mut hold.states);
-            told = crossed;
+            crossing = crossed;
             attempt.hold = Some(hold);
         }
-        attempt.told = self.told(asked, &attempt.route, entry, states, told);
+        let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, route.subject());
+        if !wired.is_empty() {
+            let context = HookContext {
+                warnings: crossing.to_vec(),
+                ..context(asked, states)
+            };
+            let keeps_tools = self.ledger.policy().tools;
+            attempt.after = After::new(&wired, context, &asked.call.body, keeps_tools);
+        }
         self.traffic.deposit(&asked.call.model);
-        let open = self
-            .traffic
-            .open(&attempt.route.provider, &attempt.route.model);
-        attempt.reached = Reached::Funded(open);
+        let request = self.traffic.open(&route.provider, &route.model);
+        attempt.reached = Reached::Funded(request);
         let funded = Funded {
             asked,
             entry,
@@ -176,11 +159,9 @@ impl Gateway {
     /// The attempt that was made last, to be sent once more; `None` if nothing is held for it.
     pub(super) fn refund<'c>(&self, cleared: &'c mut Cleared) -> Option<Funded<'c>> {
         let (asked, draft) = cleared.split();
-        let facts = draft.facts_mut()?;
+        let facts = &mut **draft;
         let attempt = facts.attempts.last_mut()?;
-        if !attempt.is_funded() {
-            return None;
-        }
+        attempt.in_flight()?;
         Some(Funded {
             outbound: self.outbound(asked, &attempt.route).ok()?,
             asked,
@@ -189,53 +170,6 @@ impl Gateway {
             started: facts.started,
             warnings: Vec::new(),
         })
-    }
-
-    /// Whether the buckets of the first provider could pay for a request, and how they stand.
-    pub(super) async fn look_at_buckets(&self, routed: &Routed) -> Result<Vec<State>, Rejection> {
-        let (asked, route) = (routed.asked(), &routed.choice().first);
-        let denied = |why| denied(&why, asked, route);
-        let (permit, caller) = (&asked.permit, &asked.who.caller);
-        let plan = asked.rules.quotas.plan(permit, caller, route.subject());
-        let plan = plan.map_err(denied)?;
-        self.quotas.look(&plan, FREE).await.map_err(denied)
-    }
-
-    /// What is held for an attempt; `None` where no bucket has to pay.
-    async fn held(
-        &self,
-        asked: &Asked,
-        route: &Route,
-        estimate: Amounts,
-        name: String,
-    ) -> Result<Option<Reservation>, Rejection> {
-        let denied = |why| denied(&why, asked, route);
-        let (permit, caller) = (&asked.permit, &asked.who.caller);
-        let plan = asked.rules.quotas.plan(permit, caller, route.subject());
-        let plan = plan.map_err(denied)?;
-        if plan.is_empty() {
-            return Ok(None);
-        }
-        let held = self.quotas.reserve(plan, estimate, name).await;
-        held.map(Some).map_err(denied)
-    }
-
-    /// The hooks that are called once a request has ended.
-    fn told(
-        &self,
-        asked: &Asked,
-        route: &Route,
-        entry: &Entry,
-        states: Vec<State>,
-        warnings: &[String],
-    ) -> Option<After> {
-        let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, route.subject());
-        if wired.is_empty() {
-            return None;
-        }
-        let mut story = story(entry, asked, route, states);
-        story.warnings = warnings.to_vec();
-        After::new(&wired, &story, &asked.call.body, self.ledger.policy().tools)
     }
 
     /// What a provider is sent.
@@ -255,28 +189,12 @@ impl Gateway {
     }
 }
 
-fn denied(denied: &Denied, asked: &Asked, route: &Route) -> Rejection {
-    tracing::warn!(
-        login_name = asked.who.caller.name(),
-        model = %route.subject(),
-        detail = %denied,
-        "refused by a budget"
-    );
-    denied.rejection()
-}
-
-/// What nobody charges for.
-const FREE: Amounts = Amounts {
-    tokens: 0,
-    cost: Some(Money::ZERO),
-};
-
 /// What a call is expected to take. `price` is there if it is billed.
 fn estimate(call: &Call, price: Option<&Price>) -> Amounts {
     let Some(price) = price else {
         return FREE;
     };
-    let read = price.asked_tokens();
+    let read = price.density.input(price.asked_bytes);
     let written = call.answer_limit.unwrap_or(ANSWER);
     let counts = Tokens {
         input: Some(read),

@@ -12,8 +12,10 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use memchr::memchr3;
 
+use super::Gateway;
+use super::context::Asked;
 use crate::formats::{self, ProviderState};
-use crate::policy::route::Holder;
+use crate::policy::route::{Holder, Provider};
 
 /// Names that are remembered; the oldest are forgotten first.
 const MOST: usize = 100_000;
@@ -43,6 +45,16 @@ fn state(format: &str) -> ProviderState {
     formats::named(format).map_or(ProviderState::None, |format| format.state)
 }
 
+impl Gateway {
+    /// What remembers the names in a provider's response, if another provider could be asked later.
+    pub(super) fn remember(&self, asked: &Asked, provider: &Provider) -> Option<Remember> {
+        if asked.rules.routes.providers().len() < 2 {
+            return None;
+        }
+        self.held.remember(&provider.id, asked.formats.served.name)
+    }
+}
+
 impl Held {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -50,7 +62,6 @@ impl Held {
 
     /// What remembers the names in a response of a provider in a format; `None` for a format in
     /// which no response names what its provider keeps.
-    #[must_use]
     pub fn remember(&self, provider: &str, format: &str) -> Option<Remember> {
         let state = state(format);
         (state != ProviderState::None).then(|| Remember {
@@ -65,7 +76,6 @@ impl Held {
 
     /// The provider that made what a request in a format names. The last name counts, but what
     /// only one provider can know wins over the rest.
-    #[must_use]
     pub fn holder(&self, format: &str, body: &[u8]) -> Option<Holder> {
         let state = state(format);
         if state == ProviderState::None || self.lock().makers.is_empty() {

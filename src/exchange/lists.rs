@@ -1,6 +1,6 @@
 //! What passes of a request: the lists of its format, with what a provider's configuration adds.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 use crate::config::AuthMode;
 use crate::formats::{Call, Format, known};
@@ -10,19 +10,19 @@ use crate::wire::Rejection;
 use crate::wire::headers::{self, Passed};
 
 /// The headers for a provider.
-pub(super) fn headers(api: &Format, provider: &Provider, from: &HeaderMap) -> Passed {
+pub(super) fn headers(format: &Format, provider: &Provider, from: &HeaderMap) -> Passed {
     let passthrough = provider.auth_mode == AuthMode::Passthrough;
-    headers::forwarded(from, api.known.request, &provider.pass_headers, passthrough)
-}
-
-/// Leaves those headers of a response that the caller may get.
-pub(super) fn returned(api: &Format, more: &[HeaderName], headers: &mut HeaderMap) {
-    headers::returned(headers, api.known.response, more);
+    headers::forwarded(
+        from,
+        format.known.request,
+        &provider.pass_headers,
+        passthrough,
+    )
 }
 
 /// The query for a provider.
-pub(super) fn query(api: &Format, provider: &Provider, query: Option<&str>) -> Option<String> {
-    known::passed_query(api.known, &provider.pass_query, query)
+pub(super) fn query(format: &Format, provider: &Provider, query: Option<&str>) -> Option<String> {
+    known::passed_query(format.known, &provider.pass_query, query)
 }
 
 /// Refuses what a call chooses beside its model, if it goes to `route`.

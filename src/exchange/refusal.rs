@@ -67,31 +67,26 @@ pub(super) fn with_models(mut rejection: Rejection, context: &Context, head: &Pa
     rejection
 }
 
-/// The refusal of a request that nobody can answer. Its record says more than the caller may know.
+/// The refusal of a request that no provider can answer. Its record says more than the caller may know.
 pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Rejection {
     let model = &asked.call.model;
-    let not_found = || {
-        let caller = asked.who.caller.name();
-        format!("no route found for model \"{model}\" for user \"{caller}\"")
-    };
-    let (reason, message) = match none {
+    let caller = asked.who.caller.name();
+    let not_found = format!("no route found for model \"{model}\" for user \"{caller}\"");
+    let (model, mut message) = (model.clone(), not_found);
+    let reason = match none {
         NoRoute::OtherApi { through } => {
             let reason = Reason::OtherFormat {
-                model: model.clone(),
+                model,
                 through: through.iter().copied().map(str::to_owned).collect(),
                 format: asked.formats.caller.name.to_owned(),
             };
-            let message = reason.to_string();
-            (reason, message)
+            message = reason.to_string();
+            reason
         }
-        NoRoute::Unknown => {
-            let model = model.clone();
-            (Reason::NotServed { model }, not_found())
-        }
-        NoRoute::NotGranted { candidates } => {
-            let models = candidates.clone();
-            (Reason::NotGranted { models }, not_found())
-        }
+        NoRoute::Unknown => Reason::NotServed { model },
+        NoRoute::NotGranted { candidates } => Reason::NotGranted {
+            models: candidates.clone(),
+        },
     };
     draft.reason(reason);
     Rejection::new(StatusCode::NOT_FOUND, "model_not_found", message)
@@ -99,39 +94,35 @@ pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Reje
 
 /// A body that is not declared as what its format reads could have been sent by a web page
 /// without asking.
-pub(super) fn unreadable_type(api: &Format, headers: &http::HeaderMap) -> Result<(), Rejection> {
+pub(super) fn unreadable_type(format: &Format, headers: &http::HeaderMap) -> Result<(), Rejection> {
     let value = headers.get(header::CONTENT_TYPE);
     let text = value.and_then(|value| value.to_str().ok());
     let declared = text
         .and_then(|value| value.split(';').next())
         .map(|kind| kind.trim().to_ascii_lowercase());
-    let accepted = api.accepts;
+    let accepted = format.accepts;
     // A program that reads the second of two types reads another body.
     let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() < 2;
     let readable = match declared {
         Some(ref declared) => is_one && accepted.contains(&declared.as_str()),
-        None => !headers.contains_key(header::CONTENT_TYPE) && (api.takes_untyped)(headers),
+        None => !headers.contains_key(header::CONTENT_TYPE) && (format.takes_untyped)(headers),
+    };
+    let wrong = |why: String| {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Err(Rejection::new(status, "wrong_content_type", why))
     };
     if !readable {
-        return Err(Rejection::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wrong_content_type",
-            format!(
-                "the request needs the header Content-Type: {}",
-                accepted.join(" or ")
-            ),
+        return wrong(format!(
+            "the request needs the header Content-Type: {}",
+            accepted.join(" or ")
         ));
     }
     let is_form = declared.is_some_and(|kind| kind.starts_with("multipart/"));
     match text {
         // A form's reader judges the parameters of forms.
-        Some(text) if !is_form && !is_utf8(text) => Err(Rejection::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wrong_content_type",
-            format!(
-                "the header Content-Type has the value {text:?}: its only parameter can be \
-                 charset=utf-8, once"
-            ),
+        Some(text) if !is_form && !is_utf8(text) => wrong(format!(
+            "the header Content-Type has the value {text:?}: its only parameter can be \
+             charset=utf-8, once"
         )),
         _ => Ok(()),
     }

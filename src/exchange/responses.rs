@@ -42,7 +42,6 @@ impl Responses {
     }
 
     /// The conversation of a response that `caller` names.
-    #[must_use]
     pub fn session(&self, caller: &str, id: &str) -> Option<String> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key: Key = (caller.into(), id.into());

@@ -1,20 +1,34 @@
-//! Whether a caller may still have what they are being given.
+//! Whether a caller may still have the response that is on its way.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::Gateway;
+use super::clear::Cleared;
 use super::context::Asked;
 use super::verified::Unverified;
-use crate::exchange::relay::Watch;
 use crate::exchange::rules::Rules;
 use crate::policy::identity::Refused;
 use crate::policy::route::Route;
 use crate::wire::Rejection;
 
-/// Resolves once the caller may no longer have it: looked at again whenever the tailnet or the
-/// configuration changes.
-pub(super) fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route: &Route) -> Watch {
+/// Resolves to the reason once the caller of a running response may no longer have it.
+pub(super) type Watch = Pin<Box<dyn Future<Output = Rejection> + Send>>;
+
+impl Gateway {
+    /// Watches whether the caller may still have the response of the provider that was asked last.
+    pub(super) fn watch(&self, cleared: &Cleared) -> Watch {
+        match cleared.draft.attempts.last() {
+            Some(attempt) => watch(self.rules.clone(), cleared.asked(), &attempt.route),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+/// Looks again whenever the tailnet or the configuration changes.
+fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route: &Route) -> Watch {
     let mut who = asked.who.clone();
     let mut seen = Some(asked.rules.generation);
     let (provider, model) = (Arc::clone(&route.provider), route.model.clone());
@@ -38,27 +52,23 @@ pub(super) fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route
                     return revoked("access to this model was withdrawn");
                 }
             }
-            // A closed channel tells of nothing any more: the process is stopping.
-            let tailnet_changed = async {
-                let heard = match &mut changes {
-                    Some(changes) => changes.changed().await.is_ok(),
-                    None => false,
-                };
-                if !heard {
-                    std::future::pending::<()>().await;
-                }
-            };
-            let rules_changed = async {
-                if rules.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
             tokio::select! {
-                () = rules_changed => {}
-                () = tailnet_changed => {}
+                () = changed(Some(&mut rules)) => {}
+                () = changed(changes.as_mut()) => {}
             }
         }
     })
+}
+
+/// Waits for a change. A closed channel has none any more: the process is stopping.
+async fn changed<T>(receiver: Option<&mut watch::Receiver<T>>) {
+    let is_open = match receiver {
+        Some(receiver) => receiver.changed().await.is_ok(),
+        None => false,
+    };
+    if !is_open {
+        std::future::pending().await
+    }
 }
 
 fn revoked(why: &'static str) -> Rejection {

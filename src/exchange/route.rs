@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use super::admit::Admitted;
 use super::context::{Asked, Context, head_of};
-use super::draft::{Draft, Facts};
+use super::draft::Draft;
 use super::ending::Stage;
 use super::refusal::{self, Refused};
 use super::{Gateway, entry};
@@ -20,26 +20,14 @@ use crate::wire::{Rejection, body, hops, unpack};
 
 /// A request that was understood, and for which there are providers that the caller may use.
 pub struct Routed {
-    draft: Draft,
+    pub(super) draft: Draft,
     asked: Asked,
-    choice: Choice,
+    pub(super) choice: Choice,
 }
 
 impl Routed {
-    pub(super) fn draft(&mut self) -> &mut Draft {
-        &mut self.draft
-    }
-
-    pub(super) fn facts(&self) -> Option<&Facts> {
-        self.draft.facts()
-    }
-
     pub(super) fn asked(&self) -> &Asked {
         &self.asked
-    }
-
-    pub(super) fn choice(&self) -> &Choice {
-        &self.choice
     }
 
     /// Goes on with the next provider. Answers whether there was one.
@@ -104,7 +92,7 @@ impl Gateway {
         };
         let earlier = call.previous_response.as_deref();
         let earlier = earlier.and_then(|id| self.responses.session(context.who.caller.key(), id));
-        draft.note(|entry| entry::describe(entry, &call, &head.headers, earlier));
+        entry::describe(&mut draft.entry, &call, &head.headers, earlier);
         panics::point("route");
         let asked = Asked {
             context,
@@ -140,36 +128,31 @@ impl Gateway {
         let holder = has_choice
             .then(|| self.held.holder(format, &call.body))
             .flatten();
-        let session = draft
-            .facts()
-            .and_then(|facts| entry::conversation(&facts.entry));
-        let session = session.map(str::to_owned);
         let evidence = Evidence {
             traffic: &self.traffic,
-            conversation: session.as_deref(),
+            conversation: entry::conversation(&draft.entry),
             holder: holder.as_ref(),
         };
         let fits = |provider: &_| asked.fits(provider);
-        rules
-            .routes
-            .select_where(&asked.permit, &call.model, &fits, evidence)
-            .map_err(|none| refusal::no_route(&none, asked, draft))
+        let routes = &rules.routes;
+        let chosen = routes.select(&asked.permit, &call.model, &fits, evidence);
+        chosen.map_err(|none| refusal::no_route(&none, asked, draft))
     }
 }
 
 /// Reads a request. One without a model gets that of the configuration for its endpoint.
 fn understood(context: &Context, head: &Parts, body: Bytes) -> Result<Call, Rejection> {
-    let (api, read) = (context.formats.caller, head_of(head));
+    let (format, read) = (context.formats.caller, head_of(head));
     let defaults = &context.rules.file.default_models;
-    let default = api
+    let default = format
         .default_model(read.path)
         .and_then(|endpoint| defaults.get(endpoint));
     let call = match default {
-        None => api.read(&read, body),
-        Some(default) => match api.read(&read, body.clone()) {
+        None => format.read(&read, body),
+        Some(default) => match format.read(&read, body.clone()) {
             Err(rejection) if rejection.code.0 == NO_MODEL => {
-                match (api.with_model)(&read, &body, default) {
-                    Some(body) => api.read(&read, body),
+                match (format.with_model)(&read, &body, default) {
+                    Some(body) => format.read(&read, body),
                     None => Err(rejection),
                 }
             }
@@ -181,7 +164,7 @@ fn understood(context: &Context, head: &Parts, body: Bytes) -> Result<Call, Reje
         // There every answer comes as events, and the query is that of the WebSocket.
         call.stream = true;
     } else {
-        known::check_query(api.known, &call, head.uri.query())?;
+        known::check_query(format.known, &call.model, head.uri.query())?;
     }
     Ok(call)
 }

@@ -4,10 +4,10 @@
 //! It is charged for what its provider has counted, and where it has not, for what the bytes stand for.
 //! The caller has no say in it: a response without a count is an estimate, not free.
 
-use super::attempts::Price;
+use super::attempt::Price;
 use super::blobs;
-use super::draft::{Facts, Kept};
-use super::ending::{Ended, Ending};
+use super::ending::{Ended, Ending, Metered};
+use super::facts::{Facts, Kept};
 use crate::base::money::{Mode, Money};
 use crate::base::reasons::Reason;
 use crate::formats::tokens::PICTURE;
@@ -35,7 +35,7 @@ pub(super) struct Settled {
 /// Decides what an exchange comes to.
 pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
     let (entry, attempt) = (&facts.entry, facts.attempts.last());
-    let reading = &mut ended.reading;
+    let reading = &mut ended.metered.reading;
     if let Some(in_head) = attempt.map(|attempt| attempt.in_head) {
         reading.tokens.input = reading.tokens.input.or(in_head.input);
         reading.tokens.output = reading.tokens.output.or(in_head.output);
@@ -48,7 +48,7 @@ pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
         Some(price) => charged(entry, price, ended),
         None => Charge::none(),
     };
-    let reading = &mut ended.reading;
+    let reading = &mut ended.metered.reading;
     Settled {
         outcome: ended.ending.outcome(),
         error: ended.ending.error().map(str::to_owned),
@@ -90,19 +90,19 @@ impl Settled {
 }
 
 /// What is kept of both bodies; `None` where captures are not kept.
-pub(super) fn captured(kept: &mut Kept, ended: Ended) -> Option<Capture> {
+pub(super) fn captured(kept: &mut Kept, metered: Metered) -> Option<Capture> {
     let mut capture = kept.capture.take()?;
     // Hooks may be told more than is kept.
-    let over = ended.body.len() > kept.room;
-    let mut body = ended.body;
+    let over = metered.body.len() > kept.room;
+    let mut body = metered.body;
     body.truncate(kept.room);
     capture.request_body = blobs::without(&capture.request_body, kept.opaque);
     capture.response_body = blobs::without(&body, kept.opaque);
-    capture.raw = ended.raw.map(|mut raw| {
+    capture.raw = metered.raw.map(|mut raw| {
         raw.truncate(kept.room);
         raw
     });
-    capture.truncated |= ended.truncated || over;
+    capture.truncated |= metered.truncated || over;
     Some(capture)
 }
 
@@ -130,10 +130,15 @@ fn charged(entry: &Entry, price: &Price, ended: &mut Ended) -> Charge {
     let sizes = Sizes {
         density: price.density,
         request: price.asked_bytes,
-        response: ended.length,
+        response: ended.metered.length,
     };
-    complete(&mut ended.reading, &ended.ending, entry.status, sizes);
-    let reading = &ended.reading;
+    complete(
+        &mut ended.metered.reading,
+        &ended.ending,
+        entry.status,
+        sizes,
+    );
+    let reading = &ended.metered.reading;
     let used = of_used(entry, price, reading);
     let dearer = used.as_ref().map(|(_, why)| why.clone());
     let quote = used.as_ref().map_or(&price.quote, |(quote, _)| quote);

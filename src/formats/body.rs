@@ -6,8 +6,10 @@ use std::ops::Range;
 use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::call::is_model;
 use crate::wire::{Rejection, json};
+
+/// A model's name is a header, a column and a line of a log: it has a bound.
+const MAX_MODEL: usize = 512;
 
 /// A refusal of a request that can't be understood.
 pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Rejection {
@@ -26,6 +28,16 @@ pub const NO_MODEL: &str = "model_required";
 pub(super) fn scan(body: &[u8], keys: &[&str]) -> Result<json::Fields, Rejection> {
     json::scan(body, keys)
         .map_err(|error| bad_request(format!("the request body is not acceptable: {error}")))
+}
+
+/// The place in a body of what stands at `at` in the value at `outer`.
+pub(super) fn inside(outer: &Range<usize>, at: Range<usize>) -> Range<usize> {
+    outer.start + at.start..outer.start + at.end
+}
+
+/// Whether a name can be a model's.
+pub(super) fn is_model(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_MODEL && !name.chars().any(char::is_control)
 }
 
 /// The model that the value at `at` names.
@@ -59,8 +71,8 @@ pub(super) fn flag(
 /// A count, where there is one that can be read. `100.0`, `1e2` and `"100"` are a hundred too,
 /// because there are servers that take them for that. More than 64 bits hold is the most that they
 /// do.
-pub(super) fn count(body: &[u8], at: Option<Range<usize>>) -> Option<u64> {
-    let literal = &body[at?];
+pub(super) fn count(literal: Option<&[u8]>) -> Option<u64> {
+    let literal = literal?;
     let text = match literal.first()? {
         b'"' => json::string(literal)?,
         _ => std::str::from_utf8(literal).ok()?.into(),
@@ -76,14 +88,10 @@ pub(super) fn count(body: &[u8], at: Option<Range<usize>>) -> Option<u64> {
     })
 }
 
-/// The bound on an answer: the larger of two, for as many answers as are wanted.
-pub(super) fn answer_limit(
-    body: &[u8],
-    limits: [Option<Range<usize>>; 2],
-    answers: Option<Range<usize>>,
-) -> Option<u64> {
-    let limit = limits.into_iter().filter_map(|at| count(body, at)).max()?;
-    Some(limit.saturating_mul(count(body, answers).unwrap_or(1).max(1)))
+/// The bound on a response: the larger of two, for as many responses as are wanted.
+pub(super) fn answer_limit(limits: [Option<&[u8]>; 2], answers: Option<&[u8]>) -> Option<u64> {
+    let limit = limits.into_iter().filter_map(count).max()?;
+    Some(limit.saturating_mul(count(answers).unwrap_or(1).max(1)))
 }
 
 /// The one of a format's paths that a caller means, who may leave out the version.
@@ -129,6 +137,22 @@ pub(super) fn model_in_path(raw: &str) -> Result<String, Rejection> {
     }
 }
 
+/// Whether a resource's name is that of `model`.
+pub(super) fn names(resource: &str, model: &str) -> bool {
+    prefix(resource, model).is_some()
+}
+
+/// What stands before the model in a resource's name: nothing, `models/`, or the publisher with
+/// or without project and location. `None` if it names another model.
+pub(super) fn prefix<'r>(resource: &'r str, model: &str) -> Option<&'r str> {
+    let before = resource.strip_suffix(model)?;
+    let known = before.is_empty()
+        || before == "models/"
+        || before == "publishers/google/models/"
+        || (before.starts_with("projects/") && before.ends_with("/publishers/google/models/"));
+    known.then_some(before)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,8 +175,7 @@ mod tests {
             (r#""inf""#, None),
             ("[100]", None),
         ] {
-            let whole = Some(0..text.len());
-            assert_eq!(count(text.as_bytes(), whole), expected, "{text}");
+            assert_eq!(count(Some(text.as_bytes())), expected, "{text}");
         }
     }
 }

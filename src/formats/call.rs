@@ -6,12 +6,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::known::{Choice, Why};
-use super::{MeteredRequest, Splice, tokens};
-use crate::wire::json;
-
-/// A model's name is a header, a column and a line of a log: it has a bound.
-const MAX_MODEL: usize = 512;
+use super::known::{self, Choice, Why};
+use super::{Splice, body, tokens};
+use crate::wire::{Rejection, json};
 
 /// The part of a request in front of its body.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +26,11 @@ pub struct Head<'a> {
 pub struct Call {
     /// The model as the caller named it.
     pub model: String,
-    /// Whether the caller wants the answer as a stream.
+    /// Whether the caller wants the response as a stream.
     pub stream: bool,
     /// Whether the provider charges for it: counting tokens, for one, is free.
     pub billed: bool,
-    /// The most tokens that the answer may have, where the caller sets a bound.
+    /// The most tokens that the response may have, where the caller sets a bound.
     pub answer_limit: Option<u64>,
     /// Keys of the body that choose more than the model does.
     pub choices: Vec<Choice>,
@@ -87,6 +84,21 @@ pub struct Outbound {
     pub body: Bytes,
 }
 
+/// The request whose response is metered, as it was sent to the provider.
+#[derive(Clone, Copy, Debug)]
+pub struct MeteredRequest<'a> {
+    /// Where it went.
+    pub path: &'a Path,
+    /// Whether the provider charges for it. A count of tokens is a forecast, not usage.
+    pub billed: bool,
+    /// The usage of a stream was asked for by the gateway alone.
+    pub hide_usage: bool,
+    /// Bytes of it that count as text.
+    pub text_bytes: u64,
+    /// Bytes that may be held of what a stream says.
+    pub room: usize,
+}
+
 impl Default for Path {
     fn default() -> Self {
         Self::Fixed(Cow::Borrowed(""))
@@ -102,6 +114,39 @@ impl Call {
             body,
             ..Self::default()
         }
+    }
+
+    /// A call for a path whose body is JSON, with the values of `keys`: the first two are those of the
+    /// model and of whether the response is to be a stream.
+    ///
+    /// # Errors
+    /// A 400 if the body isn't a JSON object, names no model, or could be read in two ways.
+    pub(super) fn of_json(
+        path: &'static str,
+        body: Bytes,
+        keys: &[&str],
+    ) -> Result<(Self, json::Fields), Rejection> {
+        let fields = body::scan(&body, keys)?;
+        let model = body::model(&body, fields.get(0))?;
+        let call = Self {
+            stream: body::flag(&body, fields.get(1), "stream")?,
+            choices: known::choices(&body, &fields.members),
+            path: Path::Fixed(Cow::Borrowed(path)),
+            splice: Splice::at(fields.get(0)),
+            ..Self::new(model, body)
+        };
+        Ok((call, fields))
+    }
+
+    /// The value of one of the keys that its body was scanned for.
+    pub(super) fn value(&self, fields: &json::Fields, nth: usize) -> Option<&[u8]> {
+        fields.get(nth).map(|at| &self.body[at])
+    }
+
+    /// Adds the models that tools and plugins of the request name.
+    pub(super) fn add_models_of_tools(&mut self, fields: &json::Fields) {
+        let models = known::models_of_tools(&self.body, &fields.members);
+        self.choices.extend(models);
     }
 
     /// The same call without what the gateway has added to be told the usage of a stream.
@@ -140,10 +185,9 @@ impl Call {
     pub(super) fn outbound(&self, model: &str) -> Outbound {
         let path = match &self.path {
             Path::Fixed(path) => path.clone(),
-            Path::Around { before, after } => Cow::Owned(format!(
-                "{before}{}{after}",
-                super::body::path_segment(model)
-            )),
+            Path::Around { before, after } => {
+                Cow::Owned(format!("{before}{}{after}", body::path_segment(model)))
+            }
         };
         let renamed = (self.model != model).then_some(model);
         let mut splice = Cow::Borrowed(&self.splice);
@@ -181,7 +225,7 @@ impl Call {
                 continue;
             }
             let names = json::strings(&self.body[value.clone()]).into_iter();
-            let places = names.map(|name| value.start + name.at.start..value.start + name.at.end);
+            let places = names.map(|name| body::inside(&value, name.at));
             let is_model = |at: &Range<usize>| {
                 json::string(&self.body[at.clone()]).is_some_and(|name| name == self.model)
             };
@@ -189,9 +233,4 @@ impl Call {
         }
         found
     }
-}
-
-/// Whether a name can be a model's.
-pub(super) fn is_model(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_MODEL && !name.chars().any(char::is_control)
 }

@@ -1,12 +1,12 @@
 //! Recorded exchanges: what each format's tests have in common. A stream must read the same
-//! however it is cut, and as the answer that would have come unstreamed.
+//! however it is cut, and as the response that would have come unstreamed.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Call, Format, Head, Meter, MeteredRequest, Path, Reading};
+use super::{Call, Format, Head, Meter, MeteredRequest, Pass, Path, Reading};
 use crate::wire::{Rejection, event_stream, sse};
 
 /// One exchange; each part is a file beside the format.
@@ -14,9 +14,9 @@ pub(super) struct Exchange {
     pub name: &'static str,
     /// What the caller sends.
     pub request: &'static str,
-    /// The answer unstreamed; empty for a stream that broke off.
+    /// The response unstreamed; empty for a stream that broke off.
     pub response: &'static str,
-    /// The same answer as server-sent events; empty for methods without streams. In Amazon's
+    /// The same response as server-sent events; empty for methods without streams. In Amazon's
     /// framing it is a list of messages in JSON: name and payload.
     pub stream: &'static str,
     pub framing: Framing,
@@ -45,6 +45,14 @@ pub(super) fn metered(text_bytes: u64, room: usize) -> MeteredRequest<'static> {
         text_bytes,
         room,
     }
+}
+
+/// Feeds a meter one event.
+pub(super) fn feed(meter: &mut dyn Meter, name: &str, data: &str) -> Pass {
+    meter.event(&sse::Event {
+        name: name.as_bytes(),
+        data: data.as_bytes(),
+    })
 }
 
 /// How a stream is cut into events.
@@ -86,11 +94,11 @@ pub(super) fn check(exchange: &Exchange, meter: impl Fn(usize) -> Box<dyn Meter>
     let streamed = |pieces: &[&[u8]]| streamed(exchange.framing, &meter, pieces);
     let whole = streamed(&[stream]);
     if !stream.is_empty() {
-        assert_eq!(told(&whole), expected, "{name}: the stream");
+        assert_eq!(reported(&whole), expected, "{name}: the stream");
         if !exchange.response.is_empty() {
-            let answer = whole.0.response.as_deref().unwrap_or_default();
-            let answer: Value = serde_json::from_slice(answer).unwrap();
-            assert_eq!(answer, value(exchange.response), "{name}: put together");
+            let response = whole.0.response.as_deref().unwrap_or_default();
+            let response: Value = serde_json::from_slice(response).unwrap();
+            assert_eq!(response, value(exchange.response), "{name}: put together");
         }
         for at in 0..=stream.len() {
             let (first, second) = stream.split_at(at);
@@ -103,14 +111,14 @@ pub(super) fn check(exchange: &Exchange, meter: impl Fn(usize) -> Box<dyn Meter>
     if !exchange.response.is_empty() {
         let mut meter = meter();
         meter.body(exchange.response.as_bytes());
-        let read = told(&(meter.finish(), true));
+        let read = reported(&(meter.finish(), true));
         for key in ["tokens", "finish_reason", "tool_calls", "tier"] {
             assert_eq!(read[key], expected[key], "{name}: {key} of the answer");
         }
     }
 }
 
-/// What was used is read where little of the answer is held.
+/// What was used is read where little of the response is held.
 fn scarce(exchange: &Exchange, meter: &impl Fn(usize) -> Box<dyn Meter>) {
     let stream = bytes(exchange);
     let used = |room: usize| {
@@ -128,7 +136,7 @@ fn scarce(exchange: &Exchange, meter: &impl Fn(usize) -> Box<dyn Meter>) {
 }
 
 /// Whatever a provider puts in the place of a value, a meter goes on: each value of each event
-/// and of the answer is replaced in turn.
+/// and of the response is replaced in turn.
 fn bent(exchange: &Exchange, meter: &impl Fn() -> Box<dyn Meter>) {
     let mut events: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     decode(exchange.framing, &[&bytes(exchange)], |event| {
@@ -144,9 +152,9 @@ fn bent(exchange: &Exchange, meter: &impl Fn() -> Box<dyn Meter>) {
             meter.finish();
         }
     }
-    for answer in variants(Framing::Text, exchange.response.as_bytes()) {
+    for response in variants(Framing::Text, exchange.response.as_bytes()) {
         let mut meter = meter();
-        meter.body(&answer);
+        meter.body(&response);
         meter.finish();
     }
 }
@@ -253,11 +261,11 @@ fn decode(framing: Framing, pieces: &[&[u8]], mut each: impl FnMut(sse::Event<'_
 }
 
 /// A reading as `expected` has it.
-fn told((reading, complete): &(Reading, bool)) -> Value {
+fn reported((reading, complete): &(Reading, bool)) -> Value {
     let mut tokens = serde_json::to_value(reading.tokens).unwrap();
     let fields = tokens.as_object_mut().unwrap();
     fields.retain(|_, value| !value.is_null() && *value != false);
-    let mut told = json!({
+    let mut reported = json!({
         "tokens": tokens,
         "finish_reason": reading.finish_reason,
         "tool_calls": reading.tool_calls,
@@ -265,9 +273,9 @@ fn told((reading, complete): &(Reading, bool)) -> Value {
         "complete": complete,
     });
     if let Some(failure) = &reading.failure {
-        told["failure"] = failure.as_str().into();
+        reported["failure"] = failure.as_str().into();
     }
-    told
+    reported
 }
 
 fn value(text: &str) -> Value {

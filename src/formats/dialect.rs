@@ -2,12 +2,8 @@
 //! only readable to them in the shape of their API. An `error` that is a string is a number
 //! without a message in one SDK and a failure to parse in another.
 
-use http::{HeaderMap, Response};
-
+use http::HeaderMap;
 use percent_encoding::percent_decode_str;
-
-use super::{anthropic_messages, bedrock, google, openai, plain};
-use crate::wire::{Body, Rejection};
 
 /// The API that a path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,79 +22,27 @@ pub enum Dialect {
     Gateway,
 }
 
-/// First segments of Google's paths, apart from the versions that are also OpenAI's.
-const GOOGLE: [&str; 11] = [
-    "v1beta",
-    "v1alpha",
-    "v1beta1",
-    "upload",
-    "projects",
-    "publishers",
-    "vertex",
-    "gemini",
-    "google",
-    "tunedmodels",
-    "ws",
+/// Methods of a model that Gemini's API has.
+pub(super) const METHODS: [&str; 5] = [
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
 ];
-/// Segments that say whose API follows, or which version of it.
-const FRONT: [&str; 11] = [
-    "v1",
-    "v2",
-    "v1beta",
-    "v1alpha",
-    "v1beta1",
-    "openai",
-    "anthropic",
-    "gemini",
-    "google",
-    "vertex",
-    "bedrock",
-];
-/// First segments of OpenAI's paths, for clients whose base URL has no version.
-const OPENAI: [&str; 25] = [
-    "v1",
-    "v2",
-    "v3",
-    "openai",
-    "codex",
-    "chat",
-    "completions",
-    "responses",
-    "embeddings",
-    "images",
-    "audio",
-    "moderations",
-    "rerank",
-    "models",
-    "files",
-    "uploads",
-    "batches",
-    "assistants",
-    "threads",
-    "vector_stores",
-    "fine_tuning",
-    "conversations",
-    "realtime",
-    "videos",
-    "engines",
-];
-/// What follows `/api/` in Ollama's API.
-const OLLAMA: [&str; 14] = [
-    "chat",
-    "generate",
-    "tags",
-    "show",
-    "embed",
-    "embeddings",
-    "ps",
-    "pull",
-    "push",
-    "copy",
-    "create",
-    "delete",
-    "blobs",
-    "version",
-];
+
+/// Whether a segment says whose API follows, or which version of it.
+fn is_front(segment: &str) -> bool {
+    is_version(segment)
+        || matches!(
+            segment,
+            "openai" | "anthropic" | "gemini" | "google" | "vertex" | "bedrock"
+        )
+}
+
+fn is_version(segment: &str) -> bool {
+    matches!(segment, "v1" | "v2" | "v1beta" | "v1alpha" | "v1beta1")
+}
 
 impl Dialect {
     /// The API of a request for `path`, in whatever way it is written. Where several have the path,
@@ -120,27 +64,43 @@ impl Dialect {
         let is_shared = matches!(first, "v1" | "v2" | "models" | "files");
         match (first, second) {
             ("bedrock" | "model" | "guardrail" | "async-invoke", _) => Self::Bedrock,
-            ("api", route) if OLLAMA.contains(&route) => Self::Ollama,
+            (
+                "api",
+                "chat" | "generate" | "tags" | "show" | "embed" | "embeddings" | "ps" | "pull"
+                | "push" | "copy" | "create" | "delete" | "blobs" | "version",
+            ) => Self::Ollama,
             // A name in front of another API's path.
-            ("api", front) if FRONT.contains(&front) => {
+            ("api", front) if is_front(front) => {
                 Self::of_segments(&segments[1..], is_method, headers)
             }
             ("v1beta", "openai") => Self::OpenAi,
             ("anthropic" | "messages", _) | ("v1", "messages" | "complete" | "skills") => {
                 Self::Anthropic
             }
-            ("v1", "projects" | "publishers") => Self::Google,
-            _ if GOOGLE.contains(&first) => Self::Google,
+            // The versions apart that are also OpenAI's.
+            ("v1", "projects" | "publishers")
+            | (
+                "v1beta" | "v1alpha" | "v1beta1" | "upload" | "projects" | "publishers" | "vertex"
+                | "gemini" | "google" | "tunedmodels" | "ws",
+                _,
+            ) => Self::Google,
             // `models/MODEL:generateContent`
             _ if is_shared && is_method => Self::Google,
             _ if is_shared => Self::by_headers(headers).unwrap_or(Self::OpenAi),
-            _ if OPENAI.contains(&first) => Self::OpenAi,
+            // Clients whose base URL has no version.
+            (
+                "v3" | "openai" | "codex" | "chat" | "completions" | "responses" | "embeddings"
+                | "images" | "audio" | "moderations" | "rerank" | "uploads" | "batches"
+                | "assistants" | "threads" | "vector_stores" | "fine_tuning" | "conversations"
+                | "realtime" | "videos" | "engines",
+                _,
+            ) => Self::OpenAi,
             ("api" | "aperture" | "ui" | "admin" | "healthz" | "readyz" | "metrics" | "", _) => {
                 Self::Gateway
             }
             _ => Self::by_headers(headers).unwrap_or_else(|| {
                 let mut rest = segments.iter().skip(1);
-                match rest.position(|segment| FRONT.contains(segment)) {
+                match rest.position(|segment| is_front(segment)) {
                     Some(nth) => Self::of_segments(&segments[nth + 1..], is_method, headers),
                     None => Self::Gateway,
                 }
@@ -165,32 +125,20 @@ impl Dialect {
         }
     }
 
-    /// A refusal in the shape of this API.
-    #[must_use]
-    pub fn refuse(self, rejection: &Rejection) -> Response<Body> {
-        match self {
-            Self::OpenAi => openai::error::refuse(rejection),
-            Self::Anthropic => anthropic_messages::refuse(rejection),
-            Self::Google => google::error::refuse(rejection),
-            Self::Bedrock => bedrock::error::refuse(rejection),
-            Self::Ollama | Self::Gateway => plain(rejection),
-        }
-    }
-
     /// Whether a path begins as that of a client does whose base URL is set as it is meant to be.
     #[must_use]
     pub fn has_right_base(self, path: &str) -> bool {
         let mut segments = path.split('/').skip(1);
         let (first, second) = (segments.next(), segments.next().unwrap_or_default());
-        let versions: &[&str] = match self {
-            Self::OpenAi => &["v1", "v2"],
-            Self::Anthropic => &["v1"],
-            Self::Google => &["v1", "v1beta", "v1alpha", "v1beta1"],
-            Self::Bedrock => &["bedrock"],
-            Self::Ollama | Self::Gateway => &[],
+        let first = first.unwrap_or_default();
+        let is_base = match self {
+            Self::OpenAi => matches!(first, "v1" | "v2"),
+            Self::Anthropic => first == "v1",
+            Self::Google => first != "v2" && is_version(first),
+            Self::Bedrock => first == "bedrock",
+            Self::Ollama | Self::Gateway => false,
         };
-        let is_version = first.is_some_and(|first| versions.contains(&first));
-        is_version && !second.is_empty() && !FRONT.contains(&second)
+        is_base && !second.is_empty() && !is_front(second)
     }
 
     /// What a client of this API has to be configured with, at a gateway that is reached as
@@ -216,79 +164,76 @@ impl Dialect {
 /// before a tag.
 #[must_use]
 pub fn is_method(path: &str) -> bool {
-    let Some((_, method)) = path.rsplit_once(':') else {
-        return false;
-    };
-    super::METHODS.contains(&method)
+    path.rsplit_once(':')
+        .is_some_and(|(_, method)| METHODS.contains(&method))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Rejection;
+
+    /// An API, a path, and a header of the request.
+    const PATHS: &str = "
+    OpenAi /v1/files
+    OpenAi /v1/nothing/here
+    OpenAi /openai/deployments/m/chat/completions
+    OpenAi /v1beta/openai/models
+    OpenAi /codex/responses
+    OpenAi /chat/completion
+    OpenAi /api/v1/chat/completions
+    Anthropic /v1/files anthropic-version
+    Anthropic /v1/models/m x-api-key
+    Anthropic /v1/messages/batches
+    Anthropic /v1/messages/batches x-goog-api-key
+    Anthropic /anthropic/v1/messages
+    Google /v1/models/m x-goog-api-key
+    Google /v1/models x-goog-api-client
+    Google /v1/models/m:generateContent
+    Google /models/m:countTokens
+    OpenAi /v1/models/tiny:latest
+    Google /v1beta/files
+    Google /v1/projects/p/locations/l/endpoints/e
+    Google /v1beta1/publishers/google/models
+    Bedrock /bedrock/guardrail/g/version/1/apply
+    Bedrock /model/m/invoke-async
+    Ollama /api/chat
+    Ollama /api/tags
+    Gateway /api/chats
+    Gateway /api/nothing anthropic-version
+    Gateway /aperture/config
+    Gateway /
+    Gateway /nowhere
+    Google /gemini/foo
+    Google /vertex/foo
+    Google /google/foo
+    OpenAi /V1/chat/completions
+    Anthropic /V1/Messages
+    OpenAi /v1%2Fchat/completions
+    Anthropic /%76%31/messages
+    OpenAi //v1//files
+    OpenAi /proxy/v1/chat/completions
+    Anthropic /a/b/anthropic/v1/messages
+    Google /proxy/v1beta/models/m:generate
+    Anthropic /api/anthropic/v1/messages
+    Bedrock /api/bedrock/model/m/converse
+    Gateway /admin/v1/x
+    Gateway /ui/v1
+    Anthropic /nowhere anthropic-version
+";
 
     #[test]
     fn each_path_belongs_to_the_api_whose_clients_ask_there() {
-        for (path, header, expected) in [
-            ("/v1/files", "", Dialect::OpenAi),
-            ("/v1/nothing/here", "", Dialect::OpenAi),
-            (
-                "/openai/deployments/m/chat/completions",
-                "",
-                Dialect::OpenAi,
-            ),
-            ("/v1beta/openai/models", "", Dialect::OpenAi),
-            ("/codex/responses", "", Dialect::OpenAi),
-            ("/chat/completion", "", Dialect::OpenAi),
-            ("/api/v1/chat/completions", "", Dialect::OpenAi),
-            ("/v1/files", "anthropic-version", Dialect::Anthropic),
-            ("/v1/models/m", "x-api-key", Dialect::Anthropic),
-            ("/v1/messages/batches", "", Dialect::Anthropic),
-            ("/v1/messages/batches", "x-goog-api-key", Dialect::Anthropic),
-            ("/anthropic/v1/messages", "", Dialect::Anthropic),
-            ("/v1/models/m", "x-goog-api-key", Dialect::Google),
-            ("/v1/models", "x-goog-api-client", Dialect::Google),
-            ("/v1/models/m:generateContent", "", Dialect::Google),
-            ("/models/m:countTokens", "", Dialect::Google),
-            ("/v1/models/tiny:latest", "", Dialect::OpenAi),
-            ("/v1beta/files", "", Dialect::Google),
-            (
-                "/v1/projects/p/locations/l/endpoints/e",
-                "",
-                Dialect::Google,
-            ),
-            ("/v1beta1/publishers/google/models", "", Dialect::Google),
-            ("/bedrock/guardrail/g/version/1/apply", "", Dialect::Bedrock),
-            ("/model/m/invoke-async", "", Dialect::Bedrock),
-            ("/api/chat", "", Dialect::Ollama),
-            ("/api/tags", "", Dialect::Ollama),
-            ("/api/chats", "", Dialect::Gateway),
-            ("/api/nothing", "anthropic-version", Dialect::Gateway),
-            ("/aperture/config", "", Dialect::Gateway),
-            ("/", "", Dialect::Gateway),
-            ("/nowhere", "", Dialect::Gateway),
-            ("/gemini/foo", "", Dialect::Google),
-            ("/vertex/foo", "", Dialect::Google),
-            ("/google/foo", "", Dialect::Google),
-            ("/V1/chat/completions", "", Dialect::OpenAi),
-            ("/V1/Messages", "", Dialect::Anthropic),
-            ("/v1%2Fchat/completions", "", Dialect::OpenAi),
-            ("/%76%31/messages", "", Dialect::Anthropic),
-            ("//v1//files", "", Dialect::OpenAi),
-            ("/proxy/v1/chat/completions", "", Dialect::OpenAi),
-            ("/a/b/anthropic/v1/messages", "", Dialect::Anthropic),
-            ("/proxy/v1beta/models/m:generate", "", Dialect::Google),
-            ("/api/anthropic/v1/messages", "", Dialect::Anthropic),
-            ("/api/bedrock/model/m/converse", "", Dialect::Bedrock),
-            ("/admin/v1/x", "", Dialect::Gateway),
-            ("/ui/v1", "", Dialect::Gateway),
-            ("/nowhere", "anthropic-version", Dialect::Anthropic),
-        ] {
+        for row in PATHS.trim().lines() {
+            let mut words = row.split_whitespace();
+            let (expected, path) = (words.next().unwrap(), words.next().unwrap());
             let mut headers = HeaderMap::new();
-            if !header.is_empty() {
+            if let Some(header) = words.next() {
                 let name = http::HeaderName::from_static(header);
                 headers.insert(name, "x".parse().unwrap());
             }
-            assert_eq!(Dialect::of(path, &headers), expected, "{path} {header}");
+            let found = Dialect::of(path, &headers);
+            assert_eq!(format!("{found:?}"), expected, "{row}");
         }
     }
 

@@ -17,34 +17,42 @@ use crate::wire::sse;
 const MAX_WORDS: usize = 512;
 /// Longer values aren't treated as errors.
 const MAX_VALUE: usize = 64 * 1024;
-/// Members of a document that is nothing but an error. One with any other member is a response.
-const ERROR_ONLY: [&str; 23] = [
-    "__type",
-    "code",
-    "detail",
-    "details",
-    "documentation_url",
-    "error_code",
-    "error_type",
-    "instance",
-    "Message",
-    "message",
-    "msg",
-    "object",
-    "param",
-    "path",
-    "request_id",
-    "requestId",
-    "sid",
-    "status",
-    "statusCode",
-    "success",
-    "timestamp",
-    "title",
-    "type",
-];
-/// Members that stand around a list of errors.
-const ENVELOPE: [&str; 5] = ["errors", "id", "messages", "result", "success"];
+/// Whether a member may stand in a document that is nothing but an error. One with any other member
+/// is a response.
+fn is_of_error(key: &str) -> bool {
+    matches!(
+        key,
+        "__type"
+            | "code"
+            | "detail"
+            | "details"
+            | "documentation_url"
+            | "error_code"
+            | "error_type"
+            | "instance"
+            | "Message"
+            | "message"
+            | "msg"
+            | "object"
+            | "param"
+            | "path"
+            | "request_id"
+            | "requestId"
+            | "sid"
+            | "status"
+            | "statusCode"
+            | "success"
+            | "timestamp"
+            | "title"
+            | "type"
+    )
+}
+
+/// Whether a member stands around a list of errors.
+fn is_envelope(key: &str) -> bool {
+    matches!(key, "errors" | "id" | "messages" | "result" | "success")
+}
+
 /// Members that only an error has.
 const MARKS: [&str; 8] = [
     "__type",
@@ -132,15 +140,14 @@ pub(super) fn of_body(body: &[u8]) -> Option<String> {
 
 fn of_object(data: &[u8]) -> Option<String> {
     let members = serde_json::from_slice(data).ok();
-    members
-        .and_then(|members| of_members(&members))
-        .or_else(|| {
-            // A key given twice, or what no parser accepts, hides no error.
-            let may_fail = data.len() <= MAX_VALUE && memchr::memmem::find(data, b"rror").is_some();
-            let text = may_fail.then(|| String::from_utf8_lossy(data))?;
-            let readable = Value::Object(tree::object(text.as_bytes())?).to_string();
-            of_members(&serde_json::from_str(&readable).ok()?)
-        })
+    let words = members.and_then(|members| of_members(&members));
+    words.or_else(|| {
+        // A key given twice, or what no parser accepts, hides no error.
+        let may_fail = data.len() <= MAX_VALUE && memchr::memmem::find(data, b"rror").is_some();
+        let text = may_fail.then(|| String::from_utf8_lossy(data))?;
+        let readable = Value::Object(tree::object(text.as_bytes())?).to_string();
+        of_members(&serde_json::from_str(&readable).ok()?)
+    })
 }
 
 fn of_members(members: &Members<'_>) -> Option<String> {
@@ -173,7 +180,7 @@ fn of_members(members: &Members<'_>) -> Option<String> {
     if let Some(errors) = value("errors").filter(is_some_error)
         && members
             .keys()
-            .all(|key| ENVELOPE.contains(&&**key) || ERROR_ONLY.contains(&&**key))
+            .all(|key| is_envelope(key) || is_of_error(key))
     {
         return words(&errors);
     }
@@ -182,10 +189,10 @@ fn of_members(members: &Members<'_>) -> Option<String> {
         is_failed(&word).then(|| format!("{key} {word:?}"))
     });
     if failed.is_some() {
-        let told = ["message", "failureMessage", "detail"]
+        let message = ["message", "failureMessage", "detail"]
             .into_iter()
             .find_map(value);
-        return told.as_ref().and_then(words).or(failed);
+        return message.as_ref().and_then(words).or(failed);
     }
     is_error_only(members).then(|| words(&all()))?
 }
@@ -199,10 +206,10 @@ fn of_vendor(value: &impl Fn(&str) -> Option<Value>) -> Option<String> {
         return words(&base);
     }
     // Baidu: `{"error_code":17,"error_msg":…}`.
-    if let (Some(code), Some(Value::String(told))) = (value("error_code"), value("error_msg"))
+    if let (Some(code), Some(Value::String(message))) = (value("error_code"), value("error_msg"))
         && is_some_error(&code)
     {
-        return bounded(&told);
+        return bounded(&message);
     }
     // Tencent: `{"Response":{"Error":{"Code":…,"Message":…}}}`.
     let error = value("Error").or_else(|| value("Response")?.get("Error").cloned());
@@ -227,11 +234,11 @@ fn is_error_only(members: &Members<'_>) -> bool {
     if MARKS.iter().any(is_well) {
         return false;
     }
-    let told = ["message", "Message", "msg"].iter().any(is_text)
+    let has_message = ["message", "Message", "msg"].iter().any(is_text)
         || value("detail").is_some_and(|detail| is_some_error(&detail));
     let marked = MARKS.iter().any(|key| members.contains_key(*key));
     let unmarked = !is_text(&"type") && !is_text(&"status");
-    told && (marked || unmarked) && members.keys().all(|key| ERROR_ONLY.contains(&&**key))
+    has_message && (marked || unmarked) && members.keys().all(|key| is_of_error(key))
 }
 
 /// Whether a document is a message and nothing else, which some APIs have for errors and some models

@@ -4,9 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::Tokens;
-use super::meter::spoken;
 use super::openai::usage::Usage;
-use super::tokens::roughly;
+use super::tokens::{roughly, spoken};
 use super::tree::{self, add_counts, count};
 use crate::wire::sse;
 
@@ -27,7 +26,7 @@ const WORDS: [(&str, &str); 8] = [
 /// What such events have told.
 #[derive(Default)]
 pub(super) struct Foreign {
-    told: Map<String, Value>,
+    reported: Map<String, Value>,
     /// Bytes of text since the provider last counted.
     bytes: u64,
 }
@@ -72,23 +71,23 @@ impl Foreign {
         if output.max() > Some(1) {
             self.bytes = 0;
         }
-        add_counts(&mut self.told, usage);
+        add_counts(&mut self.reported, usage);
     }
 
     /// Adds its counts where there are none, and an estimate of what wasn't counted.
     pub(super) fn fill(&mut self, tokens: &mut Tokens, request_bytes: u64) {
-        let told = std::mem::take(&mut self.told);
-        if tokens.input.is_some() || (told.is_empty() && self.bytes == 0) {
+        let reported = std::mem::take(&mut self.reported);
+        if tokens.input.is_some() || (reported.is_empty() && self.bytes == 0) {
             return;
         }
-        let usage = Map::from_iter([("usage".to_owned(), Value::Object(told))]);
-        let told = Usage::of_response(&usage).tokens;
+        let usage = Map::from_iter([("usage".to_owned(), Value::Object(reported))]);
+        let reported = Usage::of_response(&usage).tokens;
         let uncounted = if tokens.output.is_some() {
             // The format has read the rest.
-            tokens.input = told.input;
+            tokens.input = reported.input;
             0
         } else {
-            *tokens = told;
+            *tokens = reported;
             self.bytes
         };
         tokens.estimated |= uncounted > 0 || tokens.input.is_none();

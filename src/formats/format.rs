@@ -1,6 +1,6 @@
 //! What a format is to the rest of the program: one value, [`Format`], which its folder declares as
-//! `FORMAT`. Nothing else knows a format by its name, so that a new one is a folder and a line in
-//! [`ALL`](super::ALL).
+//! `FORMAT`. Nothing else knows a format by its name, so that a new one is a folder and a line in the
+//! list of [`ALL`](super::ALL).
 //!
 //! A `Format` is data and functions rather than a trait, so that formats of one vendor share
 //! functions without wrappers, and a format states only what differs from [`Format::new`]. No function
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::transcript::Conversation;
 use super::{
     Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
-    Tokens, body, refusal, tokens,
+    Refusals, Tokens, body, refusal, tokens,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Body, Rejection, sse};
@@ -36,8 +36,8 @@ pub struct Flag {
 /// Where a request holds strings that only the provider can read.
 #[derive(Clone, Copy, Debug)]
 pub struct OpaquePlace {
-    /// The keys that lead there; `*` stands for each element of an array.
-    pub path: &'static [&'static str],
+    /// The keys that lead there, with a dot between them; `*` stands for each element of an array.
+    pub path: &'static str,
     /// The types of objects that have such a string; any if there are none.
     pub kinds: &'static [&'static str],
 }
@@ -62,16 +62,6 @@ pub struct Socket {
     /// kind that isn't known to be harmless: it must not ask a provider for anything that no grant
     /// was checked for.
     pub frame: fn(&[u8]) -> Result<Frame, Rejection>,
-}
-
-/// How a vendor's clients are told that a request failed.
-#[derive(Clone, Copy, Debug)]
-pub struct Refusals {
-    /// The response.
-    pub response: fn(&Rejection) -> Response<Body>,
-    /// The end of a stream that has failed, in the stream's own framing; empty if the format has
-    /// nothing of the kind.
-    pub event: fn(&Rejection) -> Bytes,
 }
 
 /// Requests that may leave out the model, because the configuration can name one for them.
@@ -309,7 +299,7 @@ impl Format {
     /// A refusal as this format's clients expect it.
     #[must_use]
     pub fn refuse(&self, rejection: &Rejection) -> Response<Body> {
-        (self.refusals.response)(rejection)
+        self.refusals.response(rejection)
     }
 
     /// What tells a client that a stream has failed.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
-use super::{ALL, METHODS};
+use super::{ALL, is_method};
 
 /// Segments in front of an endpoint that say no more than whose API it is, or which version.
 const FRONT: [&str; 13] = [
@@ -58,7 +58,7 @@ pub fn meant(method: &Method, path: &str) -> Option<String> {
     let version = front.iter().rev().find(|segment| GEMINI.contains(segment));
     let is_openai = front.contains(&"openai");
     let (kind, _) = rest.split_once('/').unwrap_or((rest, ""));
-    let is_method = METHODS.iter().any(|verb| ends_with(rest, verb));
+    let is_method = is_method(rest);
     // Where the path names a model, slashes could be part of its name.
     let names_model = is_method || matches!(kind, "model" | "projects" | "publishers");
     let is_odd = shortened != path || front.iter().skip(1).any(|segment| segment.is_empty());
@@ -111,11 +111,6 @@ fn without_endpoint<'p>(before: Vec<&'p str>, rest: &'p str) -> (Vec<&'p str>, &
     (before, rest)
 }
 
-fn ends_with(path: &str, verb: &str) -> bool {
-    path.strip_suffix(verb)
-        .is_some_and(|before| before.ends_with(':'))
-}
-
 /// A path and query with another path.
 #[must_use]
 pub fn replaced(uri: &http::Uri, path: &str) -> Option<http::Uri> {
@@ -132,80 +127,48 @@ pub fn replaced(uri: &http::Uri, path: &str) -> Option<http::Uri> {
 mod tests {
     use super::*;
 
+    /// A method, a path, and what it means.
+    const MEANT: &str = "
+    POST /v1/v1/messages /v1/messages
+    POST /v1/v1/chat/completions /v1/chat/completions
+    POST //v1/chat/completions /v1/chat/completions
+    POST //chat/completions /v1/chat/completions
+    POST /v1//chat/completions /v1/chat/completions
+    POST /v1/chat/completions/ /v1/chat/completions
+    POST /v1/chat/completions/chat/completions /v1/chat/completions
+    POST /v1/chat/completions/v1/chat/completions /v1/chat/completions
+    POST /chat/completions/responses /v1/responses
+    POST /v1/messages/v1/messages /v1/messages
+    POST /v1/messages/v1/messages/count_tokens /v1/messages/count_tokens
+    POST /anthropic/v1/messages /v1/messages
+    POST /openai/v1/chat/completions /v1/chat/completions
+    POST /openai/responses /v1/responses
+    POST /api/v1/chat/completions /v1/chat/completions
+    POST /v1beta/openai/chat/completions /v1/chat/completions
+    POST /v1beta/openai/embeddings /v1/embeddings
+    POST /models/g:generateContent /v1beta/models/g:generateContent
+    POST /v1beta/v1beta/models/g:generateContent /v1beta/models/g:generateContent
+    POST /v1/v1alpha/models/p/g:countTokens /v1alpha/models/p/g:countTokens
+    POST /gemini/v1beta/models/g:streamGenerateContent /v1beta/models/g:streamGenerateContent
+    POST /bedrock/bedrock/model/m/converse /bedrock/model/m/converse
+    POST /v1/model/m%3A0/invoke /bedrock/model/m%3A0/invoke
+    POST /v1/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict /v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict
+    GET /v1/v1/models /v1/models
+    GET /v1/models/ /v1/models
+    GET /v1beta/openai/models /v1/models
+    GET /v1beta/v1beta/models /v1beta/models
+    GET /v1/v1/models/a/b /v1/models/a/b
+    GET /v1/chat/completions/models /v1/models
+";
+
     #[test]
     fn what_can_mean_one_thing_is_served_as_that() {
-        for (path, expected) in [
-            ("/v1/v1/messages", "/v1/messages"),
-            ("/v1/v1/chat/completions", "/v1/chat/completions"),
-            ("//v1/chat/completions", "/v1/chat/completions"),
-            ("//chat/completions", "/v1/chat/completions"),
-            ("/v1//chat/completions", "/v1/chat/completions"),
-            ("/v1/chat/completions/", "/v1/chat/completions"),
-            (
-                "/v1/chat/completions/chat/completions",
-                "/v1/chat/completions",
-            ),
-            (
-                "/v1/chat/completions/v1/chat/completions",
-                "/v1/chat/completions",
-            ),
-            ("/chat/completions/responses", "/v1/responses"),
-            ("/v1/messages/v1/messages", "/v1/messages"),
-            (
-                "/v1/messages/v1/messages/count_tokens",
-                "/v1/messages/count_tokens",
-            ),
-            ("/anthropic/v1/messages", "/v1/messages"),
-            ("/openai/v1/chat/completions", "/v1/chat/completions"),
-            ("/openai/responses", "/v1/responses"),
-            ("/api/v1/chat/completions", "/v1/chat/completions"),
-            ("/v1beta/openai/chat/completions", "/v1/chat/completions"),
-            ("/v1beta/openai/embeddings", "/v1/embeddings"),
-            (
-                "/models/g:generateContent",
-                "/v1beta/models/g:generateContent",
-            ),
-            (
-                "/v1beta/v1beta/models/g:generateContent",
-                "/v1beta/models/g:generateContent",
-            ),
-            (
-                "/v1/v1alpha/models/p/g:countTokens",
-                "/v1alpha/models/p/g:countTokens",
-            ),
-            (
-                "/gemini/v1beta/models/g:streamGenerateContent",
-                "/v1beta/models/g:streamGenerateContent",
-            ),
-            (
-                "/bedrock/bedrock/model/m/converse",
-                "/bedrock/model/m/converse",
-            ),
-            ("/v1/model/m%3A0/invoke", "/bedrock/model/m%3A0/invoke"),
-            (
-                "/v1/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict",
-                "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict",
-            ),
-        ] {
-            assert_eq!(
-                meant(&Method::POST, path).as_deref(),
-                Some(expected),
-                "{path}"
-            );
-        }
-        for (path, expected) in [
-            ("/v1/v1/models", "/v1/models"),
-            ("/v1/models/", "/v1/models"),
-            ("/v1beta/openai/models", "/v1/models"),
-            ("/v1beta/v1beta/models", "/v1beta/models"),
-            ("/v1/v1/models/a/b", "/v1/models/a/b"),
-            ("/v1/chat/completions/models", "/v1/models"),
-        ] {
-            assert_eq!(
-                meant(&Method::GET, path).as_deref(),
-                Some(expected),
-                "{path}"
-            );
+        for row in MEANT.trim().lines() {
+            let [method, path, expected] = row.split_whitespace().collect::<Vec<_>>()[..] else {
+                panic!("three words: {row}")
+            };
+            let method = method.parse().unwrap();
+            assert_eq!(meant(&method, path).as_deref(), Some(expected), "{row}");
         }
     }
 

@@ -3,11 +3,8 @@
 use serde_json::Value;
 use serde_json::map::Entry;
 
-use super::meter::Room;
-
-/// What an element of a list or a member of an object costs beside its text: a stream of
-/// nothing but empty pieces must come to an end too.
-const OVERHEAD: usize = 32;
+use super::room::Room;
+use super::tree::{OVERHEAD, size};
 
 /// Keys whose text is repeated in later pieces instead of continued.
 const REPEATED: [&str; 7] = [
@@ -48,7 +45,7 @@ pub(super) fn merge(into: &mut Value, piece: Value, room: &mut Room) {
                         }
                     }
                     Entry::Vacant(free) => {
-                        // These are few and short, and say how the answer ended.
+                        // These are few and short, and say how the response ended.
                         if (repeated && size(&value) < OVERHEAD)
                             || room.take(OVERHEAD + size(&value))
                         {
@@ -134,19 +131,6 @@ fn replace(held: &mut Value, value: Value, room: &mut Room) {
     let (before, after) = (size(held), size(&value));
     if after <= before.max(OVERHEAD) || room.take(after - before) {
         *held = value;
-    }
-}
-
-/// Roughly the bytes that a value holds.
-pub(super) fn size(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(list) => list.iter().map(|item| OVERHEAD + size(item)).sum(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(key, value)| OVERHEAD + key.len() + size(value))
-            .sum(),
-        _ => 8,
     }
 }
 

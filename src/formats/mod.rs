@@ -2,6 +2,7 @@
 //! of the program needs as a [`Format`]; [`ALL`] lists them. Nothing outside a format's folder knows
 //! its fields or its name.
 
+mod assembly;
 mod base_url;
 mod body;
 mod call;
@@ -18,65 +19,76 @@ mod meter;
 mod offer;
 mod opening;
 mod refusal;
+mod room;
 mod splice;
 pub mod tokens;
 pub mod transcript;
 mod tree;
 pub mod user_message;
 
-mod anthropic_messages;
 mod bedrock;
-mod bedrock_converse;
-mod bedrock_count_tokens;
-mod bedrock_model_invoke;
-mod gemini_generate_content;
 mod google;
-mod google_generate_content;
-mod google_raw_predict;
 mod openai;
-mod openai_chat;
-mod openai_companions;
-mod openai_completions;
-mod openai_responses;
 
 pub use base_url::{BaseUrl, BaseUrlError, aws_region, is_version_segment};
 pub use body::NO_MODEL;
-pub use call::{Call, Destination, Head, Outbound, Path};
+pub use call::{Call, Destination, Head, MeteredRequest, Outbound, Path};
 pub use dialect::{Dialect, is_method};
 pub use failure::of_response as error_words;
-pub use format::{
-    Chat, DefaultModel, Flag, Format, Frame, OpaquePlace, ProviderState, Refusals, Socket,
-};
+pub use format::{Chat, DefaultModel, Flag, Format, Frame, OpaquePlace, ProviderState, Socket};
 pub use known::Known;
-pub use meter::{Meter, MeteredRequest, Pass, Reading, ToolCall};
+pub use meter::{Meter, Pass, Reading, ToolCall};
 pub use offer::Offer;
-pub use refusal::{plain, respond};
+pub use refusal::{Refusals, plain, respond};
 pub use splice::Splice;
 pub use tokens::{Density, Tokens};
 
-use gemini_generate_content::VERBS as METHODS;
+use crate::wire::{Body, Rejection};
 
-/// The formats, in the order in which they are asked to recognise a request.
-pub static ALL: [&Format; 15] = [
-    &openai_chat::FORMAT,
-    &openai_responses::FORMAT,
-    &anthropic_messages::FORMAT,
-    &openai_completions::FORMAT,
-    &openai_companions::EMBEDDINGS,
-    &openai_companions::IMAGES,
-    &openai_companions::AUDIO,
-    &openai_companions::MODERATIONS,
-    &openai_companions::RERANK,
-    &gemini_generate_content::FORMAT,
-    &bedrock_model_invoke::FORMAT,
-    &bedrock_converse::FORMAT,
-    &bedrock_count_tokens::FORMAT,
-    &google_generate_content::FORMAT,
-    &google_raw_predict::FORMAT,
-];
+/// Declares the folders of formats and lists what they declare, so that a format is one line here.
+/// `rustfmt` finds no files that a macro declares: `just fmt` names them.
+macro_rules! formats {
+    ($($folder:ident: $($format:ident),+;)+) => {
+        $(mod $folder;)+
+
+        const COUNT: usize = [$($(stringify!($format)),+),+].len();
+
+        /// The formats, in the order in which they are asked to recognise a request.
+        pub static ALL: [&Format; COUNT] = [$($(&$folder::$format),+),+];
+    };
+}
+
+formats! {
+    openai_chat: FORMAT;
+    openai_responses: FORMAT;
+    anthropic_messages: FORMAT;
+    openai_completions: FORMAT;
+    openai_companions: EMBEDDINGS, IMAGES, AUDIO, MODERATIONS, RERANK;
+    gemini_generate_content: FORMAT;
+    bedrock_model_invoke: FORMAT;
+    bedrock_converse: FORMAT;
+    bedrock_count_tokens: FORMAT;
+    google_generate_content: FORMAT;
+    google_raw_predict: FORMAT;
+}
 
 /// The format that examples and questions are about which name none.
 pub static DEFAULT: &Format = &openai_chat::FORMAT;
+
+impl Dialect {
+    /// A refusal in the shape of this API.
+    #[must_use]
+    pub fn refuse(self, rejection: &Rejection) -> http::Response<Body> {
+        let refusals = match self {
+            Self::OpenAi => openai::error::REFUSALS,
+            Self::Anthropic => anthropic_messages::REFUSALS,
+            Self::Google => google::error::REFUSALS,
+            Self::Bedrock => bedrock::error::REFUSALS,
+            Self::Ollama | Self::Gateway => refusal::PLAIN,
+        };
+        refusals.response(rejection)
+    }
+}
 
 /// The format of that name.
 #[must_use]

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::body::inside;
 use crate::wire::json;
 
 /// A longer list of tools is unclear; no provider takes as many.
@@ -146,8 +147,7 @@ pub(super) fn object(
     };
     let mut seen: Vec<String> = Vec::new();
     let spans = members.into_iter().map(|(key, value)| {
-        let shift = |range: Range<usize>| at.start + range.start..at.start + range.end;
-        let (key, value) = (shift(key), shift(value));
+        let (key, value) = (inside(&at, key), inside(&at, value));
         let name = json::string(&body[key.clone()]).unwrap_or_default();
         let offer = match json::variant(&name, keys) {
             None => None,
@@ -176,14 +176,12 @@ pub(super) fn list(
     let Some(elements) = json::elements(&body[at.clone()], MOST) else {
         return unless_null(body, at);
     };
-    let span = |element: Range<usize>| {
-        let at = at.start + element.start..at.start + element.end;
-        Span {
-            what: what(body, at.clone()),
-            at,
-        }
-    };
-    Offer::Several(elements.into_iter().map(span).collect())
+    let places = elements.into_iter().map(|element| inside(&at, element));
+    let spans = places.map(|at| Span {
+        what: what(body, at.clone()),
+        at,
+    });
+    Offer::Several(spans.collect())
 }
 
 /// Tools that stand in elements of an array, such as messages and the results of tools: under `key`
@@ -206,7 +204,7 @@ pub(super) fn within_any(
 ) -> Offer {
     let elements = json::elements(&body[at.clone()], usize::MAX).unwrap_or_default();
     let spans = elements.into_iter().map(|element| {
-        let at = at.start + element.start..at.start + element.end;
+        let at = inside(&at, element);
         let offer = (body[at.start] == b'{').then(|| object(body, at.clone(), keys, &what));
         Span {
             at,
@@ -231,6 +229,49 @@ fn is_off(value: &[u8]) -> bool {
     let mode = fields.and_then(|fields| fields.get(0));
     mode.is_some_and(|at| &value[at] == b"\"off\"")
 }
+
+/// A request to servers of OpenAI's kind, or another object of its shape: `listed` knows the tools of a
+/// list, and `more` what else stands under `keys`.
+pub(super) fn of_servers(
+    body: &[u8],
+    at: Range<usize>,
+    keys: &[&str],
+    listed: impl Fn(Range<usize>) -> Offer,
+    more: impl Fn(&str, Range<usize>) -> Offer,
+) -> Offer {
+    let keys = [&["tools"], keys, &SWITCHES, &TEMPLATES].concat();
+    object(body, at, &keys, |key, at| match key {
+        "tools" => listed(at),
+        "plugins" => tools(body, at, |plugin| {
+            let id = plugin.text(&["id"])?.unwrap_or_default();
+            Ok(Some(format!("plugin:{id}")))
+        }),
+        key if SWITCHES.contains(&key) => switch(body, at, "web_search"),
+        key if TEMPLATES.contains(&key) => {
+            let keys = ["tools", "functions", "messages"];
+            object(body, at, &keys, |key, at| match key {
+                "messages" => within(body, at, "tools", &listed),
+                _ => listed(at),
+            })
+        }
+        key => more(key, at),
+    })
+}
+
+/// Keys by which the tools of a provider are turned on: OpenAI's search, `OpenRouter`'s plugins, and
+/// the searches of xAI, Qwen, Groq and Perplexity.
+const SWITCHES: [&str; 7] = [
+    "web_search_options",
+    "plugins",
+    "search_parameters",
+    "enable_search",
+    "search_options",
+    "search_settings",
+    "search_mode",
+];
+
+/// What servers give to the template of a prompt by name, in place of their own.
+const TEMPLATES: [&str; 2] = ["chat_template_args", "chat_template_kwargs"];
 
 /// What is neither an object nor an array where one should be.
 fn unless_null(body: &[u8], at: Range<usize>) -> Offer {

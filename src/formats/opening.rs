@@ -7,12 +7,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 
 use serde::Deserializer;
-use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::tree;
 use crate::wire::json;
 
 /// Parts of one message that are looked at.
@@ -29,7 +31,8 @@ const TEXT: [&str; 3] = ["text", "content", "parts"];
 /// Stands for the beginning of a conversation: `instructions`, where a format keeps them apart,
 /// and `messages`, an array of objects with a `role`, up to the first that is the user's. A plain
 /// string counts as one message. `None` if the user says nothing.
-pub(super) fn of(instructions: Option<&[u8]>, messages: &[u8]) -> Option<String> {
+pub(super) fn of(instructions: Option<&[u8]>, messages: Option<&[u8]>) -> Option<String> {
+    let messages = messages?;
     let mut opening = Opening::default();
     if let Some(instructions) = instructions {
         opening.say("system", instructions);
@@ -37,11 +40,7 @@ pub(super) fn of(instructions: Option<&[u8]>, messages: &[u8]) -> Option<String>
     match messages.first() {
         Some(b'"') => opening.say("user", messages),
         Some(b'{') => opening.add(&serde_json::from_slice(messages).ok()?),
-        _ => {
-            let mut from = serde_json::Deserializer::from_slice(messages);
-            // Ends with an error once the user has spoken, so that the rest is not read.
-            let _ = from.deserialize_seq(Messages(&mut opening));
-        }
+        _ => tree::each(messages, |message| opening.message(message.get())),
     }
     opening.found.then(|| {
         let digest = opening.digest.finalize();
@@ -62,6 +61,21 @@ struct Opening {
 }
 
 impl Opening {
+    /// Adds a message of a list; the rest isn't read once the user has spoken.
+    fn message(&mut self, message: &str) -> ControlFlow<()> {
+        if message.starts_with('"') {
+            self.say("user", message.as_bytes());
+        } else if let Ok(message) = serde_json::from_str(message) {
+            self.add(&message);
+        } else {
+            return ControlFlow::Break(());
+        }
+        if self.found {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn add(&mut self, message: &Message<'_>) {
         let role = match message.role.as_deref() {
             Some("developer" | "system") => "system",
@@ -204,32 +218,6 @@ impl Opening {
             self.digest.update(bytes);
             self.digest.update([0]);
         }
-    }
-}
-
-struct Messages<'o>(&'o mut Opening);
-
-impl<'de> Visitor<'de> for Messages<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an array of messages")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(next) = seq.next_element::<&'de RawValue>()? {
-            let text = next.get();
-            if text.starts_with('"') {
-                self.0.say("user", text.as_bytes());
-            } else {
-                self.0
-                    .add(&serde_json::from_str(text).map_err(A::Error::custom)?);
-            }
-            if self.0.found {
-                return Err(A::Error::custom("enough"));
-            }
-        }
-        Ok(())
     }
 }
 

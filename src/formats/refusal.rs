@@ -1,16 +1,44 @@
-//! Refusals outside of any format, and the parts that all formats' refusals share.
+//! Refusals, each in the shape that a vendor's clients read, and what all shapes share.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
+use serde_json::{Value, json};
 
-use super::Refusals;
 use crate::wire::{Body, Rejection, body, unpack};
+
+/// How a vendor's clients are told that a request failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusals {
+    /// The body of the response.
+    pub body: fn(&Rejection) -> Value,
+    /// Adds to the head of the response.
+    pub head: fn(&Rejection, &mut HeaderMap),
+    /// The end of a stream that has failed, in the stream's own framing; empty if the format has
+    /// nothing of the kind.
+    pub event: fn(&Rejection) -> Bytes,
+}
 
 /// Refusals outside of any vendor's shape.
 pub(super) const PLAIN: Refusals = Refusals {
-    response: plain,
+    body: |rejection| {
+        let mut body = json!({ "error": rejection.message, "code": rejection.code.0 });
+        if let Some(details) = &rejection.details {
+            body["errors"] = (**details).clone();
+        }
+        body
+    },
+    head: |_, _| {},
     event: |_| Bytes::new(),
 };
+
+impl Refusals {
+    /// The response.
+    pub(super) fn response(&self, rejection: &Rejection) -> Response<Body> {
+        let mut response = respond(rejection, (self.body)(rejection).to_string().into_bytes());
+        (self.head)(rejection, response.headers_mut());
+        response
+    }
+}
 
 /// Builds the response for a refusal around a JSON body in some format's shape.
 pub fn respond(rejection: &Rejection, json: Vec<u8>) -> Response<Body> {
@@ -37,17 +65,18 @@ pub fn respond(rejection: &Rejection, json: Vec<u8>) -> Response<Body> {
     response
 }
 
-/// The end of a stream without names of events.
-pub(super) fn event(json: &str) -> Bytes {
-    format!("data: {json}\n\n").into()
+/// The end of a stream, with the name of its event, if it has one.
+pub(super) fn event(name: &str, data: &Value) -> Bytes {
+    let name = if name.is_empty() {
+        String::new()
+    } else {
+        format!("event: {name}\n")
+    };
+    format!("{name}data: {data}\n\n").into()
 }
 
 /// The refusal of a request that belongs to no format.
 #[must_use]
 pub fn plain(rejection: &Rejection) -> Response<Body> {
-    let mut json = serde_json::json!({ "error": rejection.message, "code": rejection.code.0 });
-    if let Some(details) = &rejection.details {
-        json["errors"] = (**details).clone();
-    }
-    respond(rejection, json.to_string().into_bytes())
+    PLAIN.response(rejection)
 }

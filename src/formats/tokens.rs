@@ -182,6 +182,88 @@ pub struct Tokens {
     pub estimated: bool,
 }
 
+impl Tokens {
+    /// How many counts there are.
+    pub const COUNTS: usize = 10;
+
+    /// The counts, in the one order that all lists of them have.
+    pub fn counts(&self) -> [Option<u64>; Self::COUNTS] {
+        [
+            self.input,
+            self.output,
+            self.cached,
+            self.cache_write,
+            self.cache_write_5m,
+            self.cache_write_1h,
+            self.reasoning,
+            self.image_input,
+            self.image_output,
+            self.web_searches,
+        ]
+    }
+
+    /// Counts in that order, and whether they are estimated.
+    pub fn of_counts(counts: [Option<u64>; Self::COUNTS], estimated: bool) -> Self {
+        let mut counts = counts.into_iter();
+        let mut next = || counts.next().flatten();
+        Self {
+            input: next(),
+            output: next(),
+            cached: next(),
+            cache_write: next(),
+            cache_write_5m: next(),
+            cache_write_1h: next(),
+            reasoning: next(),
+            image_input: next(),
+            image_output: next(),
+            web_searches: next(),
+            estimated,
+        }
+    }
+}
+
+/// Bytes of plain text in a block that only the provider can read: reasoning that is encrypted and
+/// written in base64.
+pub(super) fn sealed(text: &Value) -> usize {
+    text.as_str().map_or(0, |text| text.len() / 4 * 3)
+}
+
+/// Bytes that a model wrote, of whatever a piece of a stream holds: its texts, without those that
+/// name something. Sound and pictures count as the tokens that they are.
+pub(super) fn spoken(piece: &Value) -> usize {
+    match piece {
+        Value::String(text) if text.starts_with("data:") => media(text, Density::PICTURES),
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(spoken).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| !NAMES.contains(&key.as_str()))
+            .map(|(key, value)| match (key.as_str(), value) {
+                ("audio", Value::Object(audio)) => audio
+                    .iter()
+                    .map(|(key, value)| match (key.as_str(), value) {
+                        ("data", Value::String(data)) => media(data, Density::SPEECH),
+                        ("transcript", Value::String(text)) => text.len(),
+                        _ => 0,
+                    })
+                    .sum(),
+                ("b64_json", Value::String(data)) => media(data, Density::PICTURES),
+                (_, value) => spoken(value),
+            })
+            .sum(),
+        _ => 0,
+    }
+}
+
+/// Keys of texts that the model didn't write.
+const NAMES: [&str; 7] = ["role", "id", "type", "object", "format", "index", "call_id"];
+
+/// Bytes of text that stand for as many tokens as a piece of sound or of a picture.
+fn media(data: &str, density: Density) -> usize {
+    let tokens = density.output(data.len() as u64).unwrap_or(0);
+    usize::try_from(tokens.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

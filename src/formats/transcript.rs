@@ -1,10 +1,11 @@
-//! What was said in a request and its answer, for people to read: turns of a conversation, from
+//! What was said in a request and its response, for people to read: turns of a conversation, from
 //! the captured bodies of any format. It is for showing only, and reads as far as the bodies tell:
 //! nothing is decided, counted or sent by it.
 
 use serde_json::Value;
 
 use super::named;
+use super::tree::elements;
 
 /// One turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,18 +72,17 @@ impl Conversation {
 
 /// Reads the bodies of a request in a format, by its name. A body that isn't JSON has no turns.
 #[must_use]
-pub fn read(api: &str, request: &[u8], answer: &[u8]) -> Transcript {
+pub fn read(api: &str, request: &[u8], response: &[u8]) -> Transcript {
     let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
-    let (request, answer) = (json(request), json(answer));
+    let (request, response) = (json(request), json(response));
     let conversation = named(api).map_or(Conversation::NONE, |format| format.conversation);
-    let (sent, answered) = (
-        (conversation.sent)(&request),
-        (conversation.answered)(&answer),
-    );
-    let filled = |turns: Vec<Turn>| turns.into_iter().filter(|turn| !turn.parts.is_empty());
+    let filled = |mut turns: Vec<Turn>| {
+        turns.retain(|turn| !turn.parts.is_empty());
+        turns
+    };
     Transcript {
-        sent: filled(sent).collect(),
-        answered: filled(answered).collect(),
+        sent: filled((conversation.sent)(&request)),
+        answered: filled((conversation.answered)(&response)),
         offered: offered(&request),
     }
 }
@@ -94,8 +94,8 @@ fn offered(request: &Value) -> Vec<String> {
         .or_else(|| request["toolConfig"]["tools"].as_array());
     let mut names = Vec::new();
     for tool in tools.into_iter().flatten() {
-        let declared = tool["functionDeclarations"].as_array();
-        let declared = declared.into_iter().flatten().map(|one| &one["name"]);
+        let declared = elements(&tool["functionDeclarations"]).iter();
+        let declared = declared.map(|one| &one["name"]);
         let own = [
             &tool["name"],
             &tool["function"]["name"],
@@ -120,6 +120,29 @@ pub(super) fn parts(content: &Value, block: fn(&Value) -> Option<Part>) -> Vec<P
             .collect(),
         Value::Object(_) => block(content).into_iter().collect(),
         _ => Vec::new(),
+    }
+}
+
+/// How a format writes a turn: the key of its content, the role of one that states none, and how to
+/// read a block.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub content: &'static str,
+    pub role: &'static str,
+    pub block: fn(&Value) -> Option<Part>,
+}
+
+impl Shape {
+    pub(super) fn turn(self, value: &Value) -> Turn {
+        let role = value["role"].as_str().unwrap_or(self.role);
+        turn(role, parts(&value[self.content], self.block))
+    }
+
+    /// What a request sends: instructions, and a list of turns.
+    pub(super) fn turns(self, instructions: &Value, turns: &Value) -> Vec<Turn> {
+        let system = turn("system", parts(instructions, self.block));
+        let turns = elements(turns).iter().map(|value| self.turn(value));
+        std::iter::once(system).chain(turns).collect()
     }
 }
 
@@ -215,8 +238,8 @@ mod tests {
                 "assistant:(t) assistant:a",
             ),
         ];
-        for (api, request, answer, sent, answered) in cases {
-            let transcript = read(api, request.as_bytes(), answer.as_bytes());
+        for (api, request, response, sent, answered) in cases {
+            let transcript = read(api, request.as_bytes(), response.as_bytes());
             assert_eq!(said(&transcript.sent), sent, "{api}");
             assert_eq!(said(&transcript.answered), answered, "{api}");
             assert_eq!(transcript.offered, ["f"], "{api}");

@@ -2,14 +2,18 @@
 //! written as other numbers, texts and numbers that no parser accepts.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use super::merge::size;
 use crate::wire::json::Sieve;
 
+/// What an element of a list or a member of an object costs beside its text: a stream of
+/// nothing but empty pieces must come to an end too.
+pub(super) const OVERHEAD: usize = 32;
 /// Members that counts may have, and bytes of one.
 const MAX_COUNTS: usize = 64;
 const MAX_COUNT: usize = 2048;
@@ -22,8 +26,7 @@ const MAX_TOKENS: u64 = 1 << 40;
 /// The members of a document, if it is an object.
 pub(super) fn object(data: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice::<Tree>(data) {
-        Ok(Tree(Value::Object(fields))) => Some(fields),
-        Ok(_) => None,
+        Ok(Tree(value)) => members(value),
         Err(_) => sieved(data),
     }
 }
@@ -43,10 +46,54 @@ fn sieved(data: &[u8]) -> Option<Map<String, Value>> {
     if !sieve.is_complete() {
         return None;
     }
-    match serde_json::from_slice::<Tree>(&sieve.finish()) {
-        Ok(Tree(Value::Object(fields))) => Some(fields),
-        _ => None,
+    let Tree(value) = serde_json::from_slice(&sieve.finish()).ok()?;
+    members(value)
+}
+
+/// The value below an object that a path of keys leads to, such as `output/message`.
+pub(super) fn at<'v>(of: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
+    let (key, below) = path.split_at(path.find('/').unwrap_or(path.len()));
+    of.get(key)?.pointer(below)
+}
+
+/// The text there.
+pub(super) fn word(of: &Map<String, Value>, path: &str) -> Option<String> {
+    at(of, path)?.as_str().map(str::to_owned)
+}
+
+/// The elements of the array there; none if there is no array.
+pub(super) fn list<'v>(of: &'v Map<String, Value>, path: &str) -> &'v [Value] {
+    at(of, path).map(elements).unwrap_or_default()
+}
+
+/// The elements of an array; none of any other value.
+pub(super) fn elements(list: &Value) -> &[Value] {
+    list.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Calls `each` with the elements of an array, one after the other, until it breaks off. Anything but
+/// an array has none.
+pub(super) fn each<'a>(array: &'a [u8], each: impl FnMut(&'a RawValue) -> ControlFlow<()>) {
+    struct Elements<F>(F);
+
+    impl<'de, F: FnMut(&'de RawValue) -> ControlFlow<()>> Visitor<'de> for Elements<F> {
+        type Value = ();
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+            while let Some(element) = list.next_element::<&'de RawValue>()? {
+                if (self.0)(element).is_break() {
+                    return Err(A::Error::custom("enough"));
+                }
+            }
+            Ok(())
+        }
     }
+
+    let _ = serde_json::Deserializer::from_slice(array).deserialize_seq(Elements(each));
 }
 
 /// A count of tokens. Some servers write them as `12.0`, as averages, or as text.
@@ -73,13 +120,13 @@ pub(super) fn highest(of: &Map<String, Value>, keys: &[&str]) -> Option<u64> {
 
 /// Adds a later report of what was used to an earlier one. Counts are those of the whole response
 /// up to here, so that they never fall; what the later report leaves out stays.
-pub(super) fn add_counts(held: &mut Map<String, Value>, told: Map<String, Value>) {
-    for (key, value) in told {
+pub(super) fn add_counts(held: &mut Map<String, Value>, reported: Map<String, Value>) {
+    for (key, value) in reported {
         let has_place = held.len() < MAX_COUNTS;
         match (held.get_mut(&key), value) {
-            (Some(Value::Object(held)), Value::Object(told)) => add_counts(held, told),
-            (Some(Value::Array(held)), Value::Array(told))
-                if !held.is_empty() && told.is_empty() => {}
+            (Some(Value::Object(held)), Value::Object(reported)) => add_counts(held, reported),
+            (Some(Value::Array(held)), Value::Array(reported))
+                if !held.is_empty() && reported.is_empty() => {}
             (Some(Value::Object(_)), _) | (Some(_), Value::Null) => {}
             (Some(held), value) => {
                 let (before, now) = (count(held), count(&value));
@@ -88,9 +135,9 @@ pub(super) fn add_counts(held: &mut Map<String, Value>, told: Map<String, Value>
                     *held = value;
                 }
             }
-            (None, Value::Object(told)) if has_place => {
+            (None, Value::Object(reported)) if has_place => {
                 let mut held_below = Map::new();
-                add_counts(&mut held_below, told);
+                add_counts(&mut held_below, reported);
                 held.insert(key, Value::Object(held_below));
             }
             (None, value) => {
@@ -103,14 +150,36 @@ pub(super) fn add_counts(held: &mut Map<String, Value>, told: Map<String, Value>
 }
 
 /// The same for a member that holds counts.
-pub(super) fn add_counts_at(into: &mut Map<String, Value>, key: &str, told: Map<String, Value>) {
+pub(super) fn add_counts_at(
+    into: &mut Map<String, Value>,
+    key: &str,
+    reported: Map<String, Value>,
+) {
     let held = into.entry(key).or_insert(Value::Null);
     if !held.is_object() {
         *held = Value::Object(Map::new());
     }
     if let Value::Object(held) = held {
-        add_counts(held, told);
+        add_counts(held, reported);
     }
+}
+
+/// Roughly the bytes that a value holds.
+pub(super) fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(|item| OVERHEAD + size(item)).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| OVERHEAD + key.len() + size(value))
+            .sum(),
+        _ => 8,
+    }
+}
+
+/// The sum of what is known; `None` if nothing is.
+pub(super) fn sum(parts: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
+    parts.into_iter().flatten().reduce(u64::saturating_add)
 }
 
 /// A value whose objects may have a key twice: the last value counts that isn't `null`,
@@ -192,10 +261,6 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Value::String(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
         while let Some(Tree(value)) = list.next_element()? {
@@ -216,13 +281,13 @@ impl<'de> Visitor<'de> for Reader {
                     let has_counts = is_report(held.key());
                     match (held.get_mut(), value) {
                         (_, Value::Null) => {}
-                        (Value::Object(held), Value::Object(told)) if has_counts => {
-                            add_counts(held, told);
+                        (Value::Object(held), Value::Object(reported)) if has_counts => {
+                            add_counts(held, reported);
                         }
                         (Value::Object(_), _) if has_counts => {}
-                        (Value::Number(held), Value::Number(told)) => {
-                            if told.as_f64() > held.as_f64() {
-                                *held = told;
+                        (Value::Number(held), Value::Number(reported)) => {
+                            if reported.as_f64() > held.as_f64() {
+                                *held = reported;
                             }
                         }
                         (held, value) => *held = value,
@@ -309,16 +374,16 @@ mod tests {
     #[test]
     fn counts_never_fall_and_stay_when_left_out() {
         let mut held = Map::new();
-        for told in [
+        for reported in [
             json!({"input":10,"output":1,"details":{"cached":4},"lists":[{"n":1}],"tier":"a","x":null}),
             json!({"input":0,"output":3,"details":{"cached":0,"written":2},"lists":[],"tier":"b"}),
             json!({"input":null,"output":2,"details":null}),
             json!({"output":"odd","details":7,"input":{"n":1}}),
         ] {
-            let Value::Object(told) = told else {
+            let Value::Object(reported) = reported else {
                 unreachable!()
             };
-            add_counts(&mut held, told);
+            add_counts(&mut held, reported);
         }
         assert_eq!(
             Value::Object(held),
@@ -326,8 +391,8 @@ mod tests {
         );
         let mut held = Map::new();
         for nth in 0..1000 {
-            let told = json!({ nth.to_string(): { nth.to_string(): "x".repeat(3000) } });
-            add_counts(&mut held, told.as_object().unwrap().clone());
+            let reported = json!({ nth.to_string(): { nth.to_string(): "x".repeat(3000) } });
+            add_counts(&mut held, reported.as_object().unwrap().clone());
         }
         assert_eq!(held.len(), MAX_COUNTS);
         assert!(size(&Value::Object(held)) < 10_000);

@@ -2,14 +2,14 @@
 //! having to know each of them.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ALL;
+use super::tree::each;
 use crate::wire::json;
 
 /// Where formats have what is said.
@@ -52,7 +52,10 @@ pub fn last(body: &[u8]) -> Option<String> {
     let turns = (0..KEYS.turns).filter_map(value);
     if let Some(turns) = turns.into_iter().find(|turns| turns.starts_with(b"[")) {
         let mut said = None;
-        each(turns, |turn| said = of_user(turn).or(said.take()));
+        each(turns, |turn| {
+            said = of_user(turn).or(said.take());
+            ControlFlow::Continue(())
+        });
         return said;
     }
     KEYS.texts
@@ -105,31 +108,9 @@ fn of_user(turn: &RawValue) -> Option<String> {
                 None => said = Some(text.into_owned()),
             }
         }
+        ControlFlow::Continue(())
     });
     said
-}
-
-/// Calls `each` with the elements of an array, one after the other.
-fn each(array: &[u8], each: impl FnMut(&RawValue)) {
-    struct Elements<F>(F);
-
-    impl<'de, F: FnMut(&RawValue)> Visitor<'de> for Elements<F> {
-        type Value = ();
-
-        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-            out.write_str("an array")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-            while let Some(element) = seq.next_element::<&RawValue>()? {
-                (self.0)(element);
-            }
-            Ok(())
-        }
-    }
-
-    // Anything but an array has no elements.
-    let _ = serde_json::Deserializer::from_slice(array).deserialize_seq(Elements(each));
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use crate::base::reasons::{self, Reason};
 use crate::formats::ToolCall;
 
 /// The name of a record: `req_` and 26 characters that sort by time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct EntryId(pub(super) String);
@@ -73,12 +75,13 @@ impl std::fmt::Display for EntryId {
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum Outcome {
     Complete,
     Refused,
+    #[default]
     ClientClosed,
     UpstreamError,
     TimedOut,
@@ -119,7 +122,7 @@ impl Outcome {
 }
 
 /// One request, as it ended. Written once.
-#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 #[schemars(rename = "RequestRow")]
 pub struct Entry {
     pub id: EntryId,

@@ -16,16 +16,19 @@ mod error;
 mod journal;
 pub mod metrics;
 pub mod outlets;
+mod pool;
 mod reports;
 mod stores;
+mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, oneshot};
 
+use crate::base::lock::lock;
 use crate::base::secret::Secret;
 use crate::config::Database;
 pub use crate::formats::{Tokens, ToolCall};
@@ -35,17 +38,18 @@ pub use archive::{
 pub use balances::{Admission, StoredBucket};
 pub use entry::{Capture, Entry, EntryId, Outcome, Record};
 pub use error::{Error, Unavailable};
+use journal::retention;
 pub use journal::retention::Keep;
-pub use journal::room::{Backlog, CAPACITY, Slot};
-pub use journal::written::Written;
 pub use journal::{Batch, Delivery, Queued, Waiting};
-use journal::{misplaced, retention, turn, writer, written};
+use pool::{Connections, Pool, Repeat};
 pub use reports::{
     Counts, Group, Percentiles, Query, Report, Scope, ToolUse, Totals, Usage, UsageGroup,
 };
-use stores::pool::{Connections, Pool, Repeat};
 use stores::{Connection, Store};
 pub use stores::{Failure, Refusal};
+pub use writer::room::{Backlog, CAPACITY, Slot};
+pub use writer::written::Written;
+use writer::{misplaced, turn, written};
 
 /// How long [`Ledger::close`] waits for the last records: a broken disk must not hold up a stop
 /// for ever.
@@ -75,53 +79,38 @@ struct Inner {
 }
 
 /// What the writer shares with the rest.
+#[derive(Default)]
 struct Shared {
-    /// Whether the last write succeeded.
-    writing: AtomicBool,
-    /// Why it did not.
+    /// Whether the last write failed.
+    has_failed: AtomicBool,
+    /// Why it did.
     trouble: Mutex<String>,
     /// A write has failed.
     failing: Notify,
     /// Why what is written would be lost: the database's file isn't where it was.
     misplaced: Mutex<Option<String>>,
-    /// Those of the connections besides the writer's.
+    /// The pools of all connections but the writer's.
     pools: Mutex<Vec<Arc<Pool>>>,
     /// Bytes of the records that are queued.
     held: AtomicUsize,
     policy: Mutex<retention::Policy>,
-    /// Records from before that somebody has taken.
+    /// Earlier records that a user has taken.
     earlier: Mutex<archive::earlier::Taken>,
-    /// Something was queued for a hook.
+    /// A delivery was queued for a hook.
     delivery: Notify,
     /// Records are durable.
     written: written::Announcer,
-    /// Something said was deleted, and can perhaps still be read.
+    /// Content was deleted, and can perhaps still be read.
     deleted: AtomicBool,
 }
 
 impl Shared {
-    fn new() -> Shared {
-        Shared {
-            writing: AtomicBool::new(true),
-            trouble: Mutex::default(),
-            failing: Notify::new(),
-            misplaced: Mutex::default(),
-            pools: Mutex::default(),
-            held: AtomicUsize::new(0),
-            policy: Mutex::default(),
-            earlier: Mutex::default(),
-            delivery: Notify::new(),
-            written: written::Announcer::default(),
-            deleted: AtomicBool::new(false),
-        }
-    }
-
     /// Notes that a write has failed, and why; or that one has succeeded.
     fn fails(&self, why: Option<String>) {
-        let works = why.is_none();
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why.unwrap_or_default();
-        self.writing.store(works, Ordering::Relaxed);
-        if !works {
+        let fails = why.is_some();
+        *lock(&self.trouble) = why.unwrap_or_default();
+        self.has_failed.store(fails, Ordering::Relaxed);
+        if fails {
             self.failing.notify_waiters();
         }
     }
@@ -134,20 +123,14 @@ impl Shared {
         if let Some(why) = self.misplaced() {
             return Err(Error::Write(why));
         }
-        if self.writing.load(Ordering::Relaxed) {
-            return Ok(());
+        if self.has_failed.load(Ordering::Relaxed) {
+            return Err(Error::Write(lock(&self.trouble).clone()));
         }
-        let why = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(Error::Write(why.clone()))
+        Ok(())
     }
 
     fn misplaced(&self) -> Option<String> {
-        let misplaced = self.misplaced.lock();
-        misplaced.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn pools(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Pool>>> {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.misplaced).clone()
     }
 }
 
@@ -163,7 +146,7 @@ impl Ledger {
     }
 
     fn over(store: Arc<dyn Store>, dir: &Path, capacity: usize) -> Result<Ledger, Error> {
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::default());
         let (queue, writer) = writer::spawn(store.clone(), shared.clone())?;
         misplaced::watch(&store, &shared)?;
         let connections =
@@ -213,20 +196,15 @@ impl Ledger {
 
     /// What is to be kept of a request, besides its entry.
     pub fn policy(&self) -> Keep {
-        self.lock_policy().keep()
+        lock(&self.inner.shared.policy).keep()
     }
 
     /// Puts the section's retention in force, now and after each reload; `exporters` are those
     /// that entries are queued for, and that `require_export` waits for.
     pub fn set_retention(&self, database: &Database, exporters: &[&str]) {
-        *self.lock_policy() = retention::Policy::new(database, exporters);
+        *lock(&self.inner.shared.policy) = retention::Policy::new(database, exporters);
         // The writer outlives every handle.
         let _ = self.inner.queue.send(writer::Message::Retention);
-    }
-
-    fn lock_policy(&self) -> std::sync::MutexGuard<'_, retention::Policy> {
-        let policy = self.inner.shared.policy.lock();
-        policy.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Purges now all that retention says; returns how many captures and calls of tools went. It
@@ -277,11 +255,11 @@ impl Ledger {
         &self,
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        self.inner.readers.run(work).await
+        self.inner.readers.run(Repeat::Always, work).await
     }
 
-    /// Writes at once, by itself: beside the writer where that may be, else through it. May run
-    /// twice when a connection breaks. While writing fails, it fails without waiting.
+    /// Writes at once, by itself: beside the writer on a database that nodes share, else through it. May
+    /// run twice when a connection breaks. While writing fails, it fails without waiting.
     async fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
@@ -289,15 +267,7 @@ impl Ledger {
         self.write_again(Repeat::Always, work).await
     }
 
-    /// The same for what does something else when it is done twice: where it may have been done, it
-    /// fails.
-    async fn write_once<T: Send + 'static>(
-        &self,
-        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Error> {
-        self.write_again(Repeat::Uncommitted, work).await
-    }
-
+    /// The same, and run again as `repeat` says.
     async fn write_again<T: Send + 'static>(
         &self,
         repeat: Repeat,
@@ -307,7 +277,7 @@ impl Ledger {
             return turn::run(&self.inner.queue, &self.inner.shared, work).await;
         };
         self.writable()?;
-        let done = tokio::time::timeout(turn::WORK, writers.run_again(repeat, work)).await;
+        let done = tokio::time::timeout(turn::WORK, writers.run(repeat, work)).await;
         done.unwrap_or_else(|_| Err(turn::late()))
     }
 

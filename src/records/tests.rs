@@ -1,7 +1,7 @@
 //! How much is admitted while the database cannot be written, and how a backlog is told of.
 
 use super::entry::tests::entry;
-use super::journal::room::HELD_MAX;
+use super::writer::room::HELD_MAX;
 use super::*;
 
 /// What `work` writes to the log, on this thread.

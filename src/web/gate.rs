@@ -131,11 +131,8 @@ impl Gate {
             }
         }
         let foreign = || {
-            Rejection::new(
-                StatusCode::FORBIDDEN,
-                "cross_origin",
-                "requests from other sites' pages are refused",
-            )
+            let why = "requests from other sites' pages are refused";
+            Rejection::new(StatusCode::FORBIDDEN, "cross_origin", why)
         };
         // ts.net is a public suffix: another node's page is same-site, and foreign all the same.
         if is_from_elsewhere(headers) && !(is_page && is_followed_link(request)) {
@@ -282,11 +279,8 @@ fn unambiguous_framing(headers: &HeaderMap) -> Result<(), Rejection> {
         .keys()
         .any(|name| matches!(name.as_str(), "content_length" | "transfer_encoding"));
     if lengths > 1 || codings > 1 || (lengths > 0 && codings > 0) || disguised {
-        return Err(Rejection::new(
-            StatusCode::BAD_REQUEST,
-            "bad_framing",
-            "the length of the request's body is ambiguous",
-        ));
+        let why = "the length of the request's body is ambiguous";
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "bad_framing", why));
     }
     Ok(())
 }

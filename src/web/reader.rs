@@ -9,11 +9,12 @@ use super::engines::Engines;
 use crate::exchange::rules::Rules;
 use crate::policy::access::{Permit, Role};
 use crate::policy::identity::Caller;
-use crate::records::Scope;
+use crate::records::{Ledger, Scope};
 use crate::wire::Rejection;
 
-/// A caller with a role, under the rules that gave it.
+/// A caller with a role, under the rules that gave it, and the engines that they read.
 pub(super) struct Reader<'a> {
+    pub engines: Engines<'a>,
     pub rules: Arc<Rules>,
     pub caller: &'a Caller,
     pub permit: Permit,
@@ -26,10 +27,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// A 403 for all others.
-    pub(super) async fn admit(
-        engines: &Engines<'_>,
-        caller: &'a Caller,
-    ) -> Result<Self, Rejection> {
+    pub(super) async fn admit(engines: Engines<'a>, caller: &'a Caller) -> Result<Self, Rejection> {
         let rules = engines.gateway.rules.borrow().clone();
         let permit = permitted(&rules, caller)?;
         let ledger = &engines.gateway.ledger;
@@ -41,11 +39,16 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(Self {
+            engines,
             rules,
             caller,
             permit,
             own: ledger.keys_of(caller.key()),
         })
+    }
+
+    pub(super) fn ledger(&self) -> &'a Ledger {
+        &self.engines.gateway.ledger
     }
 
     pub(super) fn is_admin(&self) -> bool {
@@ -57,11 +60,8 @@ impl<'a> Reader<'a> {
         if self.is_admin() {
             return Ok(());
         }
-        Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "not_admin",
-            "access denied: admin role required",
-        ))
+        let why = "access denied: admin role required";
+        Err(Rejection::new(StatusCode::FORBIDDEN, "not_admin", why))
     }
 
     /// Whose records the reader sees. Decided here alone.

@@ -9,17 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{Module, Sources};
 
-/// Circles that are left, each with its reason: the folder, its parts (any, where none is named), and
-/// why.
+/// Circles that are left: the folder, its parts (if none is named, any), and the reason.
 pub(crate) const KNOWN: &[(&str, &[&str], &str)] = &[
-    ("config", &[], "not yet untangled"),
-    ("config/schema", &[], "not yet untangled"),
-    ("config/secrets", &[], "not yet untangled"),
-    ("exchange", &[], "not yet untangled"),
-    ("exchange/guardrails", &[], "not yet untangled"),
-    ("exchange/relay", &[], "not yet untangled"),
-    ("exchange/websocket", &[], "not yet untangled"),
-    ("formats", &[], "not yet untangled"),
     (
         "records",
         &[],
@@ -36,7 +27,7 @@ pub(crate) struct Circle {
     pub(crate) imports: Vec<String>,
 }
 
-/// In a folder, who imports whom, with one place where that is done.
+/// The imports between the parts of a folder, each with one place that has it.
 type Graph = BTreeMap<String, BTreeMap<String, String>>;
 
 fn graphs(sources: &Sources) -> BTreeMap<Module, Graph> {
@@ -61,13 +52,13 @@ fn graphs(sources: &Sources) -> BTreeMap<Module, Graph> {
     graphs
 }
 
-/// All that a part leads to.
+/// Everything that a part imports, directly or through others.
 fn reached(graph: &Graph, from: &str) -> BTreeSet<String> {
-    let (mut reached, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
-    while let Some(next) = open.pop() {
+    let (mut reached, mut rest) = (BTreeSet::new(), vec![from.to_owned()]);
+    while let Some(next) = rest.pop() {
         for to in graph.get(&next).into_iter().flat_map(BTreeMap::keys) {
             if reached.insert(to.clone()) {
-                open.push(to.clone());
+                rest.push(to.clone());
             }
         }
     }
@@ -108,24 +99,29 @@ pub(crate) fn find(sources: &Sources) -> Vec<Circle> {
     circles
 }
 
-/// Circles that aren't known.
+/// Circles that aren't known, and known ones that are gone.
 pub(crate) fn wrong(sources: &Sources, known: &[(&str, &[&str], &str)]) -> Vec<String> {
-    let is_known = |circle: &Circle| {
-        known.iter().any(|(folder, parts, _)| {
-            circle.folder == *folder && (parts.is_empty() || circle.parts == *parts)
-        })
+    let is_it = |circle: &Circle, (folder, parts, _): &(&str, &[&str], &str)| {
+        circle.folder == *folder && (parts.is_empty() || circle.parts == *parts)
     };
-    let mut circles = find(sources);
-    circles.retain(|circle| !is_known(circle));
-    let shown = circles.iter().map(|circle| {
-        let imports = circle.imports.join("\n      ");
-        format!(
-            "{}: {}\n      {imports}",
-            circle.folder,
-            circle.parts.join(", ")
-        )
-    });
-    shown.collect()
+    let circles = find(sources);
+    let mut wrong = Vec::new();
+    for circle in &circles {
+        if !known.iter().any(|known| is_it(circle, known)) {
+            let (folder, parts) = (&circle.folder, circle.parts.join(", "));
+            let imports = circle.imports.join("\n      ");
+            wrong.push(format!("{folder}: {parts}\n      {imports}"));
+        }
+    }
+    for gone in known {
+        if !circles.iter().any(|circle| is_it(circle, gone)) {
+            wrong.push(format!(
+                "{} no longer has this circle: take it off the list",
+                gone.0
+            ));
+        }
+    }
+    wrong
 }
 
 #[test]

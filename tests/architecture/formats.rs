@@ -78,7 +78,7 @@ fn formats_are_named_in_their_folders_alone() {
     hold(
         &named_elsewhere(sources()),
         "only `formats/<x>` names the format x",
-        "a format is added or changed in its folder and a line of `ALL`",
+        "a format is added or changed in its folder and a line of `formats!`",
     );
 }
 

@@ -2,7 +2,7 @@
 
 use crate::source::Sources;
 use crate::{
-    KNOWLEDGE, beyond_the_client, cycles, out_of_place, statements, too_long, wrong_imports,
+    KNOWLEDGE, Only, beyond_the_client, cycles, out_of_place, statements, too_long, wrong_imports,
 };
 
 fn sources(files: &[(&str, &str)]) -> Sources {
@@ -38,20 +38,11 @@ fn an_import_from_above_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn what_tests_import_is_listed_and_no_more() {
-    let tests = "#[cfg(test)] mod tests { use crate::web; }";
+fn what_tests_import_is_listed() {
     let exception = [("net/a.rs", "web", "a reason")];
-    assert_eq!(
-        wrong_imports(&sources(&[("net/a.rs", tests)]), &[]).len(),
-        1
-    );
-    assert_eq!(
-        wrong_imports(&sources(&[("net/a.rs", tests)]), &exception),
-        [""; 0]
-    );
-    let code = sources(&[("net/a.rs", "use crate::web;")]);
-    // The import itself, and the exception that no test needs.
-    assert_eq!(wrong_imports(&code, &exception).len(), 2);
+    let tests = sources(&[("net/a.rs", "#[cfg(test)] mod tests { use crate::web; }")]);
+    assert_eq!(wrong_imports(&tests, &[]).len(), 1);
+    assert_eq!(wrong_imports(&tests, &exception), [""; 0]);
     let other = [
         ("net/a.rs", "#[cfg(test)] mod tests;"),
         ("net/a/tests.rs", "use crate::web;"),
@@ -61,13 +52,36 @@ fn what_tests_import_is_listed_and_no_more() {
 }
 
 #[test]
-fn what_the_client_imports_of_the_server_is_found() {
-    let of_client = |text| beyond_the_client(&sources(&[("client/a.rs", text)])).len();
-    assert_eq!(of_client("use crate::{base, formats::NAMES};"), 1);
+fn an_import_of_tests_that_is_gone_is_taken_off_its_list() {
+    let exception = [("net/a.rs", "web", "a reason")];
+    let gone = ["net/a.rs no longer imports web: take it off the list"];
     assert_eq!(
-        of_client("use crate::net; #[cfg(test)] use crate::formats;"),
-        0
+        wrong_imports(&sources(&[("net/a.rs", "")]), &exception),
+        gone
     );
+    // An import of the code itself doesn't need it either.
+    let code = sources(&[("net/a.rs", "use crate::web;")]);
+    assert_eq!(wrong_imports(&code, &exception)[1..], gone);
+}
+
+#[test]
+fn what_the_client_imports_of_the_server_is_found() {
+    let of_client = |text, may| beyond_the_client(&sources(&[("client/a.rs", text)]), may).len();
+    let base = [("base", "")];
+    assert_eq!(of_client("use crate::{base, formats::NAMES};", &base), 1);
+    let tests = "use crate::base; #[cfg(test)] use crate::formats;";
+    assert_eq!(of_client(tests, &base), 0);
+}
+
+#[test]
+fn what_the_client_no_longer_imports_is_taken_off_its_list() {
+    let client = sources(&[(
+        "client/a.rs",
+        "use crate::base; #[cfg(test)] use crate::config;",
+    )]);
+    let may = [("base", ""), ("config", "a reason")];
+    let found = beyond_the_client(&client, &may);
+    assert_eq!(found, ["config is not imported: take it off the list"]);
 }
 
 #[test]
@@ -121,7 +135,27 @@ fn circles_are_found_through_others_and_through_re_exports() {
 }
 
 #[test]
-fn knowledge_out_of_place_is_found_and_no_exception_outlives_its_use() {
+fn a_circle_that_is_gone_is_taken_off_its_list() {
+    let circle = sources(&[("net/a.rs", "use super::b;"), ("net/b.rs", "use super::a;")]);
+    for (folder, parts, is_gone) in [
+        ("net", &["a", "b"][..], false),
+        ("net", &[], false),
+        ("net", &["a", "b", "c"], true),
+        ("web", &[], true),
+    ] {
+        let known = [("net", &[][..], "a reason"), (folder, parts, "a reason")];
+        let gone = format!("{folder} no longer has this circle: take it off the list");
+        let expected = if is_gone { vec![gone] } else { Vec::new() };
+        assert_eq!(
+            cycles::wrong(&circle, &known),
+            expected,
+            "{folder} {parts:?}"
+        );
+    }
+}
+
+#[test]
+fn knowledge_out_of_place_is_found() {
     for (rule, text) in KNOWLEDGE.iter().zip([
         "fn f() { unsafe { g() } }",
         "use std::os::fd::{AsFd, OwnedFd};",
@@ -152,25 +186,58 @@ fn knowledge_out_of_place_is_found_and_no_exception_outlives_its_use() {
 }
 
 #[test]
+fn an_exception_that_nothing_needs_is_taken_off_its_rule() {
+    let rule = Only {
+        rule: "only `net` opens sockets",
+        why: "a reason",
+        words: &[&["socket"]],
+        home: &["net"],
+        others: &[("web/a.rs", "a reason")],
+    };
+    let of_web = |text| out_of_place(&sources(&[("web/a.rs", text)]), &rule);
+    assert_eq!(of_web("fn f() { socket(); }"), [""; 0]);
+    for text in ["", "#[cfg(test)] mod tests { fn f() { socket(); } }"] {
+        assert_eq!(of_web(text), ["web/a.rs no longer needs its exception"]);
+    }
+}
+
+#[test]
 fn what_is_too_long_is_found() {
     let long = format!("//! For a reason.\nfn f() {{\n{}}}\n", "//\n".repeat(100));
-    assert_eq!(too_long(&sources(&[("web/a.rs", &long)]), &[]).len(), 1);
+    let long = sources(&[("web/a.rs", &long)]);
+    assert_eq!(too_long(&long, &[], &[]).len(), 1);
     let exception = [("web/a.rs", "f", "a reason")];
-    assert_eq!(
-        too_long(&sources(&[("web/a.rs", &long)]), &exception),
-        [""; 0]
-    );
-    let short = sources(&[("web/a.rs", "//! For a reason.\nfn f() {}\n")]);
-    assert_eq!(too_long(&short, &exception).len(), 1);
+    assert_eq!(too_long(&long, &[], &exception), [""; 0]);
     let file = format!("//! For a reason.\n{}", "//\n".repeat(500));
-    assert_eq!(too_long(&sources(&[("web/a.rs", &file)]), &[]).len(), 1);
     let explained = file.replace("reason.", "reason, which takes more than 500 lines.");
+    let file = sources(&[("web/a.rs", &file)]);
+    assert_eq!(too_long(&file, &[], &[]).len(), 1);
+    assert_eq!(too_long(&file, &["web/a.rs"], &[]), [""; 0]);
+    let explained = sources(&[("web/a.rs", &explained)]);
+    assert_eq!(too_long(&explained, &[], &[]), [""; 0]);
+    let silent = sources(&[("web/a.rs", "fn f() {}")]);
+    assert_eq!(too_long(&silent, &[], &[]).len(), 1);
+}
+
+const SHORT: (&str, &str) = ("web/a.rs", "//! For a reason.\nfn f() {}\n");
+
+#[test]
+fn a_function_that_is_no_longer_long_is_taken_off_its_list() {
+    let found = too_long(&sources(&[SHORT]), &[], &[("web/a.rs", "f", "a reason")]);
     assert_eq!(
-        too_long(&sources(&[("web/a.rs", &explained)]), &[]),
-        [""; 0]
+        found,
+        ["web/a.rs: f is no longer so long: take it off the list"]
     );
-    assert_eq!(
-        too_long(&sources(&[("web/a.rs", "fn f() {}")]), &[]).len(),
-        1
-    );
+}
+
+#[test]
+fn a_file_that_is_no_longer_long_is_taken_off_its_list() {
+    let explained = "//! A reason, which takes more than 500 lines.\n".repeat(501);
+    for file in [SHORT, ("web/a.rs", &explained)] {
+        let found = too_long(&sources(&[file]), &["web/a.rs"], &[]);
+        assert_eq!(
+            found,
+            ["web/a.rs is no longer so long: take it off the list"]
+        );
+    }
 }

@@ -271,7 +271,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a path, or the tree of them behind `use`; tells how many tokens it took.
+    /// Reads a path, or the tree of them after `use`; returns how many tokens it took.
     fn tree(&mut self, tokens: &[TokenTree], before: &[String], is_use: bool, at: &At) -> usize {
         let mut path = before.to_vec();
         let mut nth = 0;

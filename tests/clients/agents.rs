@@ -1,5 +1,5 @@
-//! Coding agents: each is asked what a note says, reads it with a tool of its own because the
-//! model wants it to, and tells what it was told.
+//! Coding agents: each is asked for the content of a note, reads it with a tool of its own because the
+//! model wants it to, and reports what it has read.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What an editor says of a configuration by the JSON Schema, against what the gateway says.
+//! An editor's findings on a configuration, by the JSON Schema, against the gateway's.
 
 use std::io::Write;
 use std::path::Path;

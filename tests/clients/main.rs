@@ -1,8 +1,7 @@
-//! Real SDKs and coding agents through the gateway, and its records against what the servers
-//! counted.
+//! Real SDKs and coding agents through the gateway, and its records against what the servers counted.
 //!
-//! `IRIS_CLIENTS_DIRECT=1` leaves the gateway out: the clients talk to the servers themselves, and
-//! no record is looked at. It tells a client's fault from the gateway's.
+//! `IRIS_CLIENTS_DIRECT=1` leaves the gateway out: the clients talk to the servers directly, and records
+//! aren't checked. This shows whether a fault is a client's or the gateway's.
 #![expect(
     unreachable_pub,
     clippy::print_stdout,

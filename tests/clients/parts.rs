@@ -60,7 +60,7 @@ impl Process {
         std::fs::read_to_string(&self.err).unwrap_or_default()
     }
 
-    /// What it has written, for whoever reads a failure.
+    /// Its output, to explain a failure.
     pub fn log(&self) -> String {
         format!("its output:\n{}\nits errors:\n{}", self.out(), self.err())
     }

@@ -132,7 +132,7 @@ impl World {
         Ok(home)
     }
 
-    /// A client's command, which inherits nothing of whoever runs the test.
+    /// A client's command, which inherits nothing from the environment of the test.
     pub fn command(&self, program: &str, home: &Path) -> Command {
         // Found here, for `Command` would look along our own path.
         let found = std::env::split_paths(&self.path)

@@ -1,10 +1,9 @@
-//! Every token and every nanodollar: what the gateway has on record equals what the provider has
-//! in an account of its own, request by request and in its sums, by person and by model. A tenth
-//! of the callers leaves in the middle of an answer, some providers die in theirs, and some
-//! requests are answered by another provider than the first.
+//! Every token and every nanodollar: the gateway's records equal the provider's own account, request by
+//! request and in sums, by person and by model. A tenth of the callers leaves in the middle of a response,
+//! some providers die in theirs, and some requests are served by another provider than the first.
 //!
-//! Who leaves does so after an event that said what was used so far, which is what the provider
-//! charges for: what it goes on to make before it notices, only the provider can know.
+//! Callers leave after an event with the usage so far, which is what the provider charges: what it
+//! generates before it notices, only the provider can know.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! A machine on which nothing of Iris is installed, with a real systemd, and what its shell says.
+//! A machine on which nothing of Iris is installed, with a real systemd, and its shell.
 
 use std::net::SocketAddr;
 

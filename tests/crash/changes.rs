@@ -1,4 +1,4 @@
-//! What changes under a gateway that is busy: its configuration, and the machine's clock.
+//! Changes under load: of the gateway's configuration, and of the machine's clock.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Traffic {
     }
 }
 
-/// The nth version: it can be told by a model of its own.
+/// The nth version: a model of its own identifies it.
 fn version(provider: &Provider, nth: usize) -> Value {
     json!({
         "providers": { "p": { "baseurl": provider.url("p"), "models": ["m", format!("v{nth}")] } },
@@ -155,7 +155,7 @@ async fn in_force(iris: &Iris, nth: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A hundred configurations, of which every third is none.
+/// A hundred configurations, every third of which is invalid.
 async fn a_storm_of_reloads_is_not_felt() -> anyhow::Result<()> {
     let reloads = times("IRIS_CRASH_RELOADS", 100);
     let dir = tempfile::tempdir()?;

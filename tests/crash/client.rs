@@ -1,4 +1,4 @@
-//! A plain HTTP client that keeps its connection, and can drop it in the middle of an answer.
+//! A plain HTTP client that keeps its connection, and can drop it in the middle of a response.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Power cuts: the state directory is on a disk of which only what was synced survives.
+//! Power cuts: the state directory is on a disk on which only synced data survives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

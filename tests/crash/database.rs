@@ -1,5 +1,5 @@
-//! A database that is held by somebody else, gone, or damaged. What can't be recorded is refused and not
-//! done; what was answered is on record afterwards, once, and the gateway goes on by itself.
+//! A database that another program holds, or that is gone or damaged. What can't be recorded is refused and
+//! not done; what was served is recorded afterwards, once, and the gateway recovers by itself.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn config(provider: &Provider, database: &str) -> Value {
     })
 }
 
-/// What callers were told.
+/// The responses that callers got.
 #[derive(Default)]
 struct Told {
     answered: Vec<String>,

@@ -1,5 +1,5 @@
-//! A disk that forgets: what was written can be read, and only what was synced is there after a
-//! power cut. It can also fail at the n-th write. It is served by this process, over FUSE.
+//! A disk that forgets: everything written can be read, but only what was synced survives a power cut. It
+//! can also fail at the n-th write. This process serves it, over FUSE.
 
 mod served;
 
@@ -242,7 +242,7 @@ impl Disk {
         self.lock().dead = true;
     }
 
-    /// Mounts it again after a cut, when nobody has anything open.
+    /// Mounts it again after a cut, when nothing is open.
     pub fn power_on(&mut self, torn: Option<u64>) -> anyhow::Result<()> {
         if let Some(mounted) = self.mounted.take() {
             mounted.umount_and_join()?;

@@ -1,5 +1,5 @@
-//! Write errors: the n-th write or sync fails, for many n, once or until there is space again.
-//! The gateway stays up, says nothing is saved that isn't, and goes on by itself.
+//! Write errors: the n-th write or sync fails, for many n, once or until there is space again. The gateway
+//! stays up, never reports something as saved that isn't, and recovers by itself.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,7 +25,7 @@ const FULL_FOR: [Duration; 2] = [Duration::from_millis(60), Duration::from_milli
 /// How soon requests must be taken again.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What callers were told.
+/// The responses that callers got.
 #[derive(Default)]
 struct Told {
     answered: Mutex<Vec<String>>,

@@ -1,5 +1,5 @@
-//! More than there is room for: descriptors, slow callers, slow readers, and five times the load
-//! that is served. Who is being served does not notice.
+//! More than there is room for: descriptors, slow callers, slow readers, and five times the load that can
+//! be served. Callers that are being served don't notice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -388,7 +388,7 @@ async fn slow_readers_are_bounded() -> anyhow::Result<()> {
     let during = others(iris, tokio::time::sleep(Duration::from_secs(2))).await?;
     let user = iris.memory_kib()?.saturating_sub(memory) as f64 / READERS as f64;
     let kernel = kernel_memory(iris.pid())?.saturating_sub(kernel) as f64 / 1024.0 / READERS as f64;
-    // Nobody waits for them for ever.
+    // None of them is waited for forever.
     let started = Instant::now();
     while iris.descriptors()? > open + 20 {
         ensure!(

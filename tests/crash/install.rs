@@ -1,5 +1,5 @@
 //! `iris service` on a machine on which nothing of Iris is installed, not even its user: run by a real
-//! systemd, up to the answer of a gateway and back.
+//! systemd, up to a gateway's response and back.
 
 use std::net::TcpListener;
 use std::path::Path;

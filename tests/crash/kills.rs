@@ -1,5 +1,5 @@
-//! SIGKILL at random moments under load. What somebody has seen of a record is there afterwards,
-//! once; balances are what the records say; nothing is held for requests that are no more.
+//! SIGKILL at random moments under load. A record that was once seen is there afterwards, once; balances
+//! match the records; nothing stays held for requests that are gone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 12;
 /// Nanodollars in the bucket that pays for everything.
 const PURSE: i64 = 1_000_000 * 1_000_000_000;
 
-/// What somebody has seen, and what callers were told.
+/// The records that were seen, and the responses that callers got.
 #[derive(Default)]
 pub struct Seen {
     next: AtomicU64,

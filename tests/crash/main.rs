@@ -1,8 +1,8 @@
-//! What Iris has said stays true: the program itself under load, killed, cut off from power, out
-//! of space and out of descriptors, flooded and reloaded. A harness of its own, because each test
-//! has the machine for itself.
+//! What Iris has reported stays true: the program itself under load, killed, cut off from power, out of
+//! space and out of descriptors, flooded and reloaded. It has a harness of its own, because each test needs
+//! the whole machine.
 //!
-//! How often is said by the environment: `IRIS_CRASH_RESTARTS`, `IRIS_CRASH_PANICS`, `IRIS_CRASH_KILLS`,
+//! The environment says how often: `IRIS_CRASH_RESTARTS`, `IRIS_CRASH_PANICS`, `IRIS_CRASH_KILLS`,
 //! `IRIS_CRASH_CUTS`, `IRIS_CRASH_ERRORS`, `IRIS_CRASH_DAMAGES`, `IRIS_CRASH_AWAY` (seconds) and
 //! `IRIS_SOAK_REQUESTS`; `just crash` and `just soak` have the long forms.
 #![expect(clippy::print_stdout, reason = "figures for people")]

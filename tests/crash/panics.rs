@@ -1,5 +1,5 @@
-//! A panic at each boundary of the pipeline, in the middle of what others ask: it hurts the request
-//! in which it happens, and nothing else. The program of a debug build has the places for it.
+//! A panic at each boundary of the pipeline, in the middle of other requests: it affects only the request
+//! in which it happens. A debug build has the places for it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! A provider that keeps an account of its own: what it has served to whom, as it counted it.
+//! A provider that keeps its own account of what it has served to each caller, as it counted it.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -178,7 +178,7 @@ impl Provider {
         format!("{scheme}://{}/{name}", self.address)
     }
 
-    /// The account, as it stands in its file.
+    /// The account, as its file has it.
     pub fn account(&self) -> anyhow::Result<Vec<Served>> {
         let mut file = self
             .account
@@ -346,7 +346,7 @@ fn until(
 fn ticking(every: Duration, length: usize) -> Frames {
     let text = "x".repeat(length);
     if every.is_zero() {
-        // As fast as it goes: a comment, which costs nobody the time to read it.
+        // As fast as possible: a comment, which takes readers no time.
         let event = Bytes::from(format!(": {text}\n\n"));
         return Box::pin(stream::repeat_with(move || Ok(Frame::data(event.clone()))));
     }

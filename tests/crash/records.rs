@@ -1,4 +1,4 @@
-//! Records as they stand in the database, read by a connection that is not the gateway's.
+//! Records as they are in the database, read by a connection that is not the gateway's.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub struct Entry {
     pub cached: i64,
     pub estimated: bool,
     pub cost: Option<i64>,
-    /// How it came to be so, for whoever reads of a failure.
+    /// How it came about, to explain a failure.
     pub reasons: String,
 }
 

@@ -1,5 +1,5 @@
-//! Restarts under load, as of an update: the service manager holds the socket, one process ends,
-//! and the next one begins. Nobody is refused, no answer is cut, and each has its record.
+//! Restarts under load, as for an update: the service manager holds the socket, one process ends, and the
+//! next one begins. No request is refused, no response is cut, and each has its record.
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -49,7 +49,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Asks on a new connection each time, until it is told to stop.
+    /// Sends each request on a new connection, until it is stopped.
     async fn call(&self, place: &Place) {
         while !self.stop.load(Ordering::Relaxed) {
             let nth = self.next.fetch_add(1, Ordering::Relaxed);

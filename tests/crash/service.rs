@@ -1,5 +1,5 @@
-//! The units of systemd, run by systemd itself: what is killed or hangs is started again, and
-//! whoever calls meanwhile is answered by the next process.
+//! The units of systemd, run by systemd itself: a process that is killed or hangs is started again, and
+//! the next process serves the requests that came in the meantime.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ async fn again<T>(
     Ok(took)
 }
 
-/// `systemctl restart`, as after an update, while somebody calls all the time.
+/// `systemctl restart`, as after an update, under constant requests.
 async fn restarts(machine: &Machine, address: SocketAddr) -> anyhow::Result<()> {
     let (stop, asked) = (
         Arc::new(AtomicBool::new(false)),

@@ -1,6 +1,6 @@
-//! A tailnet of one machine: a network namespace whose loopback interface has all tailnet
-//! addresses, and a stand-in for `tailscaled` that says who has which. So many people call at
-//! once, each from addresses of their own.
+//! A tailnet of one machine: a network namespace whose loopback interface has all tailnet addresses, and a
+//! stand-in for `tailscaled` that knows who has which. This way, many people call at once, each from
+//! addresses of their own.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -51,7 +51,7 @@ pub fn network() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The address of somebody's device.
+/// The address of a device.
 pub fn device(person: u16, nth: u16) -> SocketAddr {
     let [high, low] = (1 + person * DEVICES + nth % DEVICES).to_be_bytes();
     SocketAddr::new(Ipv4Addr::new(100, 65, high, low).into(), 0)

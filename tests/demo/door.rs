@@ -1,5 +1,5 @@
-//! People's doors into the demo tailnet: who reaches one acts as that person, so each refuses what
-//! isn't meant for it.
+//! Doors into the demo tailnet: a request through one acts as its person, so each refuses requests that
+//! aren't meant for it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

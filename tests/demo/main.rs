@@ -1,5 +1,5 @@
-//! The demo as a person takes it: each line that it prints is run in a shell and its answer
-//! checked, and both dashboards are opened in Chromium.
+//! The demo as a person uses it: each line that it prints is run in a shell and its output checked, and
+//! both dashboards are opened in Chromium.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

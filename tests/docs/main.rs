@@ -84,7 +84,7 @@ fn commands_that_are_not_run_are_not_ours_or_run_elsewhere() {
     }
 }
 
-/// The findings of a configuration that nobody runs.
+/// The findings of a configuration that isn't run.
 fn findings(text: &str) -> Vec<String> {
     // A part of a file has nobody who manages it, and a grant names models of elsewhere.
     const OF_A_PART: [&str; 5] = [
@@ -211,7 +211,7 @@ fn options_that_are_named_exist() {
                     assert!(output.status.success(), "{}: iris {name}", page.name());
                     String::from_utf8(output.stdout).unwrap()
                 });
-                // What follows two dashes is somebody else's.
+                // What follows two dashes belongs to another program.
                 let ours = found[2].split(" -- ").next().unwrap();
                 for option in option.captures_iter(ours) {
                     looked_at += 1;

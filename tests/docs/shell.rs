@@ -15,7 +15,7 @@ use crate::page::{Page, root};
 /// Seconds; a page is read faster than this.
 const LIMIT: &str = "120";
 
-/// Runs what a page tells to type.
+/// Runs the commands of a page.
 pub(crate) async fn run(page: &Page) {
     let script = script(page);
     if script.is_empty() {

@@ -1,5 +1,5 @@
-//! Exports to a real S3 server and to a real collector of OpenTelemetry, which are ended and
-//! started again in the middle: what has arrived is compared with the records one by one.
+//! Exports to a real S3 server and a real OpenTelemetry collector, which are stopped and started again
+//! during the run: what has arrived is compared with the records one by one.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,

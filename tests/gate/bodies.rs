@@ -1,6 +1,6 @@
-//! Bodies that parsers disagree on. What the gateway accepts must name one model, one wish for a
-//! stream and one bound to everybody: in Go, in Python, in Node and in Rust. `IRIS_GATE_BODIES`
-//! asks for more of them, and `IRIS_GATE_SEED` for others.
+//! Bodies that parsers disagree on. What the gateway accepts must have the same model, the same choice of a
+//! stream and the same limit for every parser: in Go, in Python, in Node and in Rust. `IRIS_GATE_BODIES`
+//! runs more of them, and `IRIS_GATE_SEED` others.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};

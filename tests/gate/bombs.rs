@@ -1,4 +1,4 @@
-//! Bodies that are small until somebody reads them.
+//! Bodies that are small until they are decompressed or parsed.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ fn post(server: &Server, path: &str, more: &str, body: &[u8]) -> (u16, Duration)
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
-    // Who refuses early need not take all of it.
+    // A server that refuses early doesn't read all of it.
     let _ = stream.write_all(body);
     let begun = Instant::now();
     let mut answer = Vec::new();

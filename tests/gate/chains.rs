@@ -1,5 +1,4 @@
-//! Real servers behind the gateway: what they take for a request is what the gateway took for
-//! one, and there are as many of them.
+//! Real servers behind the gateway: they read the same requests as the gateway, and as many.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Floods of HTTP/2, each with a bound: others are served meanwhile, memory does not grow, and
-//! the connection ends or makes no progress.
+//! Floods of HTTP/2, each of which is limited: other callers are served in the meantime, memory does not
+//! grow, and the connection ends or makes no progress.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -384,7 +384,7 @@ fn floods_drown_nobody() {
         if grown > MEMORY {
             wrong.push(format!("{}: {grown} KiB", one.name));
         }
-        // Whoever floods could have more of the processor by asking.
+        // A flood could use more of the processor with ordinary requests.
         let cost = number(cpu) / mib(outcome.bytes);
         if one.times == SMALL && outcome.bytes > 0 && cost > requests {
             wrong.push(format!("{}: {cost:.0} ms for each MiB", one.name));

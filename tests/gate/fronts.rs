@@ -132,7 +132,7 @@ const STREAMS: [Halves; 3] = [
     },
 ];
 
-/// A provider that sends the second half of each stream when it is told to.
+/// A provider that sends the second half of each stream on request.
 async fn in_halves() -> (SocketAddr, mpsc::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

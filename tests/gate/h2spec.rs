@@ -1,4 +1,4 @@
-//! What h2spec makes of the gateway's HTTP/2.
+//! The verdict of h2spec on the gateway's HTTP/2.
 
 use std::collections::BTreeSet;
 use std::path::Path;

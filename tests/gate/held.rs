@@ -1,5 +1,5 @@
-//! More long bodies at once than there is memory for: some wait, some are refused, short ones pass,
-//! and the gateway takes no more memory than it may.
+//! More long bodies at once than memory allows: some wait, some are refused, short ones pass, and the
+//! gateway stays within its memory.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -58,7 +58,7 @@ fn answer(mut stream: TcpStream) -> Option<()> {
 enum Way {
     /// With its length in front.
     Declared,
-    /// In chunks, whose sum nobody knows.
+    /// In chunks, of an unknown total length.
     Chunked,
     /// Compressed, so that it grows here.
     Packed,

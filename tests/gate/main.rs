@@ -1,5 +1,5 @@
-//! The gateway against callers who mean no good: requests as no library sends them, servers and
-//! parsers behind it that read more than they should, floods, and bodies that grow.
+//! The gateway against hostile callers: requests that no library sends, servers and parsers behind it
+//! that read more than they should, floods, and bodies that grow.
 #![expect(
     unreachable_pub,
     clippy::unwrap_used,

@@ -1,6 +1,6 @@
-//! Damaged requests, sent to the gateway and to servers of others as they are: what the gateway
-//! takes for so many requests is as many to everybody, or somebody refuses it.
-//! `IRIS_GATE_MUTANTS` asks for more of them, and `IRIS_GATE_SEED` for others.
+//! Damaged requests, sent to the gateway and to other servers unchanged: each server counts as many
+//! requests in them as the gateway, or one of the two refuses them. `IRIS_GATE_MUTANTS` runs more of them,
+//! and `IRIS_GATE_SEED` others.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -22,7 +22,7 @@ use support::random::Random;
 const MUTANTS: u64 = 3_000;
 /// So many at once.
 const SIDE_BY_SIDE: usize = 24;
-/// Who waits for more of a request gives no sign of it.
+/// A server that waits for more of a request sends nothing.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Where two disagree, they are asked again and waited for longer.
 const SURELY: Duration = Duration::from_secs(3);
@@ -151,12 +151,12 @@ fn stream(random: &mut Random, sound: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// How the gateway and somebody else disagree, if they do.
+/// How the gateway and another server disagree, if they do.
 fn differ(ours: &Outcome, theirs: &Outcome) -> bool {
     if ours.refused {
         return false;
     }
-    // Whoever ends a connection takes no more requests from it.
+    // A server that closes a connection takes no more requests from it.
     let theirs_end = theirs.refused || theirs.cut;
     !ours.cut
         && (theirs.answered > ours.answered || (ours.answered > theirs.answered && !theirs_end))

@@ -1,4 +1,4 @@
-//! What this program needs to run others, and how it says what it leaves out.
+//! What this program needs to run others, and how it reports what it skips.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

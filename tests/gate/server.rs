@@ -1,4 +1,4 @@
-//! The program itself, in a process of its own, so that its memory can be looked at.
+//! The program itself, in a process of its own, so that its memory can be measured.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use support::process::{Running, free_address, serve};
 
-/// `iris serve` on loopback, with one provider that nobody asks.
+/// `iris serve` on loopback, with one provider that gets no request.
 pub struct Server {
     pub at: SocketAddr,
     running: Running,
@@ -83,7 +83,7 @@ impl Server {
         self.memory("VmHWM:")
     }
 
-    /// Begins to look for the most anew.
+    /// Starts to measure the maximum again.
     pub fn forget_peak(&self) {
         let path = format!("/proc/{}/clear_refs", self.running.0.id());
         std::fs::write(path, "5").unwrap();

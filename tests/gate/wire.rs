@@ -1,4 +1,4 @@
-//! A caller at the wire: any bytes, and the answers that come of them.
+//! A caller on the wire: any bytes, and the responses to them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const MORE: Duration = Duration::from_millis(15);
 #[derive(Debug, Default)]
 pub struct Answers {
     pub statuses: Vec<u16>,
-    /// Who answered has ended the connection.
+    /// The server has closed the connection.
     pub closed: bool,
     pub bytes: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! Budgets on both databases: what is held, what is taken, and what is left after an end.
+//! Budgets on both databases: what is held, what is spent, and what is left after an end.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(crate) const POSTGRES: &[Test<Place>] = tests![
 
 const CENT: i64 = 10_000_000;
 
-/// Budgets, and a caller whom a grant lets use them.
+/// Budgets, and a caller with a grant for them.
 pub(crate) struct Rules {
     pub(crate) definitions: Definitions,
     permit: Permit,
@@ -233,7 +233,7 @@ async fn balances_outlive_the_process(place: &Place) {
             ("rpm".to_owned(), 4, 1),
         ];
         assert_eq!(rules.levels(&quotas).await, expected);
-        // As if killed: nobody gives back what is held.
+        // As if killed: what is held isn't given back.
         std::mem::forget(running);
     }
     let ledger = place.open();

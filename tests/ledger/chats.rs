@@ -1,4 +1,4 @@
-//! Conversations that are kept: each login's own, bounded, and purged with what else was said.
+//! Conversations that are kept: each login's own, limited in number, and purged with other content.
 
 use std::time::Duration;
 

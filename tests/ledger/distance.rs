@@ -1,4 +1,4 @@
-//! A server that is far away: how often it is asked one thing after the other, and whose clock counts.
+//! A distant server: how many round trips follow each other, and whose clock counts.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What goes wrong with databases, and those who share one.
+//! Failures of databases, and several nodes on one.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Whose records are whose: by the key of a caller, and never by a name that others have too. And what
-//! becomes of records from before there were keys.
+//! Whose records are whose: by the key of a caller, and never by a name that others may have too. Also
+//! records from before there were keys.
 
 use std::fmt::Write as _;
 

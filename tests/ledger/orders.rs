@@ -1,6 +1,6 @@
-//! Every order of what two nodes do with budgets that they share, step by step, against the rules
-//! of `docs/BUDGETS.md`. Each step is a transaction that locks the buckets' rows, and is awaited
-//! before the next: what two nodes do at once is one of these orders.
+//! Every order of the steps of two nodes that share budgets, against the rules of `docs/BUDGETS.md`. Each
+//! step is a transaction that locks the buckets' rows, and is awaited before the next: whatever two nodes
+//! do at once is one of these orders.
 
 use iris::policy::budget::Definitions;
 use iris::records::balances::{Quotas, Reservation};
@@ -25,7 +25,7 @@ const REFILL: i64 = 12;
 enum End {
     /// It has taken so many tokens.
     Settled(i64),
-    /// Nobody asked a provider.
+    /// No provider was asked.
     Dropped,
     /// Its node died, and the lease of its hold is over.
     Lost,

@@ -1,4 +1,4 @@
-//! What hooks are to be told, on both databases.
+//! Notices that wait for hooks, on both databases.
 
 use std::time::Duration;
 

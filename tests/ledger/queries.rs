@@ -1,4 +1,4 @@
-//! What can be asked of the records.
+//! Queries of the records.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Reports against what can be added up by hand.
+//! Reports against sums made by hand.
 
 use iris::records::{Entry, Error, Group, Outcome, Query, Record, Report, Scope, Usage};
 

@@ -1,4 +1,4 @@
-//! What is kept of what was said.
+//! How long the content of requests is kept.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Few connections for many: a limit of the server, and a pooler in front of it.
+//! Few connections for many tasks: a limit of the server, and a pooler in front of it.
 
 use iris::records::Ledger;
 use iris::records::balances::Quotas;

@@ -1,4 +1,4 @@
-//! Databases of every version, and that a new one is like one that has grown.
+//! Databases of every version: a new one equals one that was migrated.
 
 use crate::store::Place;
 use support::harness::Test;

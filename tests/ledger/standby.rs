@@ -1,4 +1,4 @@
-//! What stands beside a server: a standby that follows it, and a pooler in front of it.
+//! Servers beside a primary: a standby that follows it, and a pooler in front of it.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

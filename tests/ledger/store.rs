@@ -1,4 +1,4 @@
-//! Where a test keeps its records, and what it keeps.
+//! The store of a test, and the records in it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,4 @@
-//! `iris connect`: what agents on this machine get from a gateway, also from one that means no good.
+//! `iris connect`: what agents on this machine get from a gateway, a hostile one too.
 
 use std::process::{Command, Stdio};
 
@@ -9,8 +9,8 @@ use crate::Gateway;
 use crate::commands::out;
 use support::provider::{COMPLETION, answer, provider, server};
 
-/// Names that a gateway made up reach neither a terminal nor the environment of an agent as more than
-/// names, and it can't send its askers elsewhere.
+/// Names that a gateway invents reach a terminal and an agent's environment only as names, and the
+/// gateway can't redirect its clients.
 #[tokio::test]
 async fn a_gateway_that_means_no_good_steers_nothing() {
     let (elsewhere, followed) =
@@ -66,7 +66,7 @@ async fn a_gateway_that_means_no_good_steers_nothing() {
     assert!(followed.lock().unwrap().is_empty());
 }
 
-/// What a person types goes to the gateway, and not through a proxy that happens to be set.
+/// What a person types goes to the gateway, and not through a proxy that is set by chance.
 #[tokio::test]
 async fn an_agent_reaches_the_gateway_past_a_proxy() {
     use std::os::unix::fs::PermissionsExt;
@@ -129,7 +129,7 @@ async fn an_agent_is_told_or_given_its_settings() {
     let text = out(&printed);
     assert!(text.contains(&format!("{url}/v1")), "{text}");
     assert!(text.contains("iris/m"), "{text}");
-    // Its format, and the model, are looked at first.
+    // The format and the model are checked first.
     for (arguments, why) in [
         (vec!["claude-code", "--print"], "speaks Anthropic messages"),
         (

@@ -1,5 +1,5 @@
-//! The read API, held to its own description: every route is called, and every answer must be
-//! what the description's schema says.
+//! The read API against its own description: every route is called, and every response must match the
+//! description's schema.
 
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -38,7 +38,7 @@ async fn with_records() -> Gateway {
     gateway
 }
 
-/// Waits until so many records can be read: they are once they are durable.
+/// Waits until so many records can be read, which takes until they are durable.
 async fn recorded(gateway: &Gateway, records: usize) {
     for _ in 0..500 {
         let page = get(gateway, "/api/requests").await.json();
@@ -55,7 +55,7 @@ async fn get(gateway: &Gateway, path: &str) -> Reply {
     gateway.send(request).await
 }
 
-/// What of `value` is not as `schema` says: the part of JSON Schema that the description uses.
+/// What in `value` doesn't match `schema`, for the part of JSON Schema that the description uses.
 fn mismatch(value: &Value, schema: &Value, all: &Value, at: &str) -> Option<String> {
     if let Some(name) = schema["$ref"].as_str() {
         let name = name.rsplit('/').next().unwrap();
@@ -109,7 +109,7 @@ fn mismatch(value: &Value, schema: &Value, all: &Value, at: &str) -> Option<Stri
     })
 }
 
-/// The query that an operation can't do without.
+/// The query that an operation requires.
 fn required(operation: &Value) -> String {
     let all = operation["parameters"].as_array().into_iter().flatten();
     let names = all.filter(|one| one["in"] == "query" && one["required"] == true);
@@ -203,7 +203,7 @@ async fn every_parameter_is_taken() {
                 "api" if path == "/api/explain" => "openai_chat",
                 _ => "x",
             };
-            // What ends before it begins, or takes too long to look through, is refused on purpose.
+            // A range that ends before it begins, or is too long to search, is refused on purpose.
             let more = match (name, path.as_str()) {
                 ("to", "/api/usage" | "/api/tools") => "&from=2025-12-31",
                 ("from", "/api/tools") => "&to=2026-01-05",
@@ -232,7 +232,7 @@ async fn records_are_filtered_by_headers_that_a_grant_names() {
     let page = get(&gateway, "/api/requests?header=X-Team:red")
         .await
         .json();
-    // The refused request reached no provider, whose answers have the header.
+    // The refused request reached no provider, so it lacks the header of responses.
     assert_eq!(page["requests"].as_array().unwrap().len(), 3);
     let report = get(&gateway, "/api/usage?by=header&header=x-team")
         .await
@@ -321,11 +321,11 @@ async fn a_request_is_charged_by_its_price_and_an_unknown_price_is_unknown() {
     let gateway = Gateway::start(address, prices).await;
     gateway.chat(r#"{"model":"m","messages":[]}"#).await;
     let record = gateway.record().await;
-    // 3 tokens of the prompt at $2 a million, 5 of the answer at $10.50.
+    // 3 tokens of the prompt at $2 a million, 5 of the response at $10.50.
     assert_eq!(record["cost"], 3 * 2_000 + 5 * 10_500, "{record}");
     let report = get(&gateway, "/api/usage").await.json();
     assert_eq!(report["totals"]["cost"], 58_500);
-    // A server of one's own is free, but not once a price list is named.
+    // Your own server is free, unless a price list is named.
     let gateway = Gateway::start(address, json!({})).await;
     gateway.chat(r#"{"model":"m","messages":[]}"#).await;
     let record = gateway.record().await;
@@ -369,8 +369,8 @@ async fn with_zero_retention_nothing_of_a_prompt_is_ever_on_disk() {
         let record = gateway.record().await;
         assert_eq!(record["captured"], kept);
         gateway.stop().await;
-        // Short bodies lie on disk as they are, long ones compressed: those are looked for by their
-        // frames. Several times: the database moves its log into its file when it is closed.
+        // Short bodies are on disk in plain text, long ones compressed: the test searches for their
+        // frames. It tries several times, because the database moves its log into its file on close.
         let dir = gateway.config().parent().unwrap().join("state");
         let mut found = false;
         for _ in 0..20 {

@@ -1,5 +1,4 @@
-//! What is charged where a provider's response is in another shape than its format's, or says a price
-//! of its own.
+//! What is charged if a provider's response has another shape than its format's, or names a price.
 
 use serde_json::{Value, json};
 
@@ -75,7 +74,7 @@ async fn responses_in_a_wrapper_or_a_servers_own_shape_are_charged() {
             r#"{"generated_text":"some words"}"#,
             (Some(7), Some(8)),
         ),
-        // A model's words are no error.
+        // A model's words aren't an error.
         (
             INVOKE,
             json!({"prompt":"x"}),
@@ -153,14 +152,14 @@ async fn a_stream_in_another_formats_events_is_charged() {
                 assert_eq!(record["cost"], 10_005_000, "{what}");
             }
         }
-        // Of no known shape.
+        // A shape that isn't known.
         let words = "x".repeat(4_000);
         let body = format!("data: {{\"words\":\"{words}\"}}\n\n");
         lab.answers("text/event-stream", body.as_bytes());
         let record = lab.broken(path, ask.clone()).await;
         let (_, output, estimated) = counts(&record);
         assert_eq!((output, estimated), (Some(1_000), true), "{path} {record}");
-        // A sign of life is free.
+        // A keep-alive is free.
         lab.answers("text/event-stream", b"data: {\"type\":\"ping\"}\n\n");
         let record = lab.broken(path, ask.clone()).await;
         assert_eq!(record["cost"], 0, "{path} {record}");

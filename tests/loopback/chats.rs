@@ -9,7 +9,7 @@ use crate::Gateway;
 use support::http::Reply;
 
 async fn start(more: Value) -> Gateway {
-    // Nobody is asked for a model.
+    // No provider is asked.
     Gateway::start("127.0.0.1:9".parse().unwrap(), more).await
 }
 
@@ -39,7 +39,7 @@ async fn conversations_are_kept_read_and_deleted() {
     assert_eq!(chat.json()["body"]["messages"][0]["text"], "hello");
     let page = send(&gateway, Method::GET, "/ui/chat", "").await.text();
     assert!(page.contains("Kept by this gateway, visible only to you."));
-    // The browser keeps what is not sent yet by this, and not by a login.
+    // The browser stores unsent text under this, and not under a login.
     assert!(
         page.contains("&quot;caller&quot;:&quot;loopback&quot;"),
         "{page}"

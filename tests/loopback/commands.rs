@@ -242,7 +242,7 @@ async fn a_changed_file_takes_effect_and_a_broken_one_does_not() {
     assert_eq!(gateway.chat(ask).await.status, 404);
     let text = std::fs::read_to_string(gateway.config()).unwrap();
     std::fs::write(gateway.config(), text.replace("[\"m\"]", "[\"other\"]")).unwrap();
-    // A request that is sent a second later meets the new one, however long its answer takes.
+    // A request that is sent a second later gets the new one, however long its response takes.
     let changed = Instant::now();
     loop {
         let sent = changed.elapsed();
@@ -272,7 +272,7 @@ async fn exports_go_out_however_often_something_else_changes() {
         200
     );
     let text = std::fs::read_to_string(gateway.config()).unwrap();
-    // Each of these is another configuration, long before a second is over.
+    // Each of these is another configuration, well within a second.
     for nth in 0..40 {
         let changed = text.replace("[\"m\"]", &format!("[\"m\",\"m{nth}\"]"));
         std::fs::write(gateway.config(), changed).unwrap();

@@ -1,5 +1,5 @@
-//! Compressed bodies: those of callers, which are opened before they are looked at, and those for
-//! hooks that say that they read them.
+//! Compressed bodies: those of callers, which are decompressed before they are inspected, and those for
+//! hooks that accept them.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ async fn what_can_not_be_opened_is_refused_with_what_could() {
             400,
             "gzip",
         ),
-        // What counts is how long it is then.
+        // The decompressed length counts.
         ("gzip", long, 413, "100000 bytes"),
         ("gzip", Vec::new(), 400, ""),
     ] {
@@ -209,7 +209,7 @@ async fn a_hook_that_reads_compressed_bodies_gets_them() {
         ask
     );
 
-    // It does not any more: the same request comes plain, and so do those after it.
+    // It no longer does: the same request comes uncompressed, and so do later ones.
     refuses.store(true, std::sync::atomic::Ordering::Relaxed);
     chat().await;
     let codings = [told.recv().await.unwrap(), told.recv().await.unwrap()];
@@ -218,7 +218,7 @@ async fn a_hook_that_reads_compressed_bodies_gets_them() {
     chat().await;
     assert_eq!(told.recv().await.unwrap().header("content-encoding"), None);
     assert!(told.try_recv().is_err());
-    // A short payload is not worth it.
+    // Compressing a short payload doesn't pay.
     refuses.store(false, std::sync::atomic::Ordering::Relaxed);
     for _ in 0..2 {
         assert_eq!(gateway.chat(super::hooks::ASK).await.status, 200);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Runs a line that was printed for people to run.
+/// Runs a command line that the tour has printed.
 fn curl(line: &str) -> Value {
     let curl = Command::new("bash")
         .args(["-c", &format!("{line} --silent")])

@@ -16,22 +16,22 @@ use support::provider::{COMPLETION, Log, Received, answer, provider, server};
 const LIST: &str = r#"{"object":"list","data":[{"id":"llama3.2:3b","object":"model","owned_by":"library"},{"id":"tiny:latest","object":"model","owned_by":"library"},{"id":"bad\u001b[2J","object":"model","owned_by":"library"}]}"#;
 const MESSAGE: &str = r#"{"id":"x","type":"message","role":"assistant","model":"tiny:latest","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":5}}"#;
 
-/// A loopback address that nobody else uses.
+/// A loopback address that no other program uses.
 fn host() -> String {
     let mut random = [0; 2];
     getrandom::fill(&mut random).unwrap();
     format!("127.{}.{}.9", 16 + random[0] % 200, random[1])
 }
 
-/// A usual port of model servers that nobody has on all addresses of this machine, as other programs
-/// may, and that is not `but`.
+/// A usual port of model servers, other than `but`, that no program on this machine has on all
+/// addresses.
 fn usual_port(host: &str, but: u16) -> u16 {
     let is_free = |port: &u16| *port != but && std::net::TcpListener::bind((host, *port)).is_ok();
     let mut usual = [11434, 8000, 8080, 1234].into_iter();
     usual.find(is_free).expect("a usual port that is free")
 }
 
-/// Answers as Ollama does: an empty request misses something, and other routes are not there.
+/// Answers as Ollama does: an empty request lacks something, and other routes don't exist.
 fn as_ollama(request: &Received) -> (&'static str, String) {
     const MISSING: &str = r#"{"error":{"message":"model is required"}}"#;
     let answer = match request.target().as_str() {
@@ -69,7 +69,7 @@ async fn add(gateway: &Gateway, baseurl: &str, tag: Option<&str>) -> Reply {
         .await
 }
 
-/// Puts a text in force that a person could have written.
+/// Applies a text that a person could have written.
 async fn written(
     gateway: &Gateway,
     address: std::net::SocketAddr,
@@ -109,7 +109,7 @@ struct Lab {
     host: String,
     url: String,
     text: String,
-    /// What the server was asked.
+    /// The requests that the server got.
     log: Log,
 }
 
@@ -167,7 +167,7 @@ async fn nobody_is_asked_but_whom_the_configuration_names_and_only_for_admins() 
     assert_eq!(without.status, StatusCode::PRECONDITION_REQUIRED);
     let stale = add(gateway, url, Some("\"0\"")).await;
     assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
-    // A provider at another port is no place to look either.
+    // A provider at another port isn't searched either.
     let others = [
         format!("http://{}", lab.address),
         format!("{url}/"),
@@ -251,7 +251,7 @@ async fn a_server_that_is_found_becomes_a_provider() {
     assert_eq!(versions["versions"][0]["how"], "saved");
 }
 
-/// Looks at two hosts, and adds all servers that are there.
+/// Searches two hosts, and adds all servers that it finds.
 async fn with_all_added(hosts: &[&str]) -> (Gateway, Vec<Value>) {
     let (address, _received) = provider(|mut stream| {
         async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
@@ -332,14 +332,14 @@ async fn two_servers_with_one_model_are_told_apart() {
 
 #[tokio::test]
 async fn what_a_server_says_of_formats_is_not_believed_blindly() {
-    // It answers every request alike, and says nothing by that.
+    // It answers every request alike, which proves nothing.
     let anything = host();
     let alike = |request: &Received| match request.target().as_str() {
         "GET /v1/models" => ("200 OK", LIST.to_owned()),
         _ => ("400 Bad Request", "{}".to_owned()),
     };
     let (_, log) = server((anything.as_str(), usual_port(&anything, 0)), alike).await;
-    // It answers the question for formats with more than anybody reads, or not at all.
+    // It answers the question for formats with a response that is too long, or never.
     let endless = host();
     let (_, _) = server(
         (endless.as_str(), usual_port(&endless, 0)),
@@ -379,7 +379,7 @@ async fn what_a_server_says_of_formats_is_not_believed_blindly() {
     let text = std::fs::read_to_string(gateway.config()).unwrap();
     assert!(!text.contains("anthropic_messages"), "{text}");
 
-    // Nothing is sent but empty objects, to one place that is no route and to those of the formats.
+    // Only empty objects are sent, to one path that isn't a route and to those of the formats.
     let log = log.lock().unwrap();
     let mut targets: Vec<String> = log.iter().map(Received::target).collect();
     targets.sort_unstable();

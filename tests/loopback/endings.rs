@@ -291,7 +291,7 @@ async fn a_stream_is_known_by_what_it_is() {
         .await;
         let gateway = Gateway::start(address, json!({})).await;
         let reply = gateway.chat(ASK_STREAM).await;
-        // The count was the gateway's wish, not the caller's.
+        // The gateway asked for the count, not the caller.
         assert_eq!(reply.text(), [WORD, STOP, DONE].concat(), "{kind:?}");
         let record = gateway.record().await;
         assert_eq!(record["outcome"], "complete", "{kind:?}: {record}");

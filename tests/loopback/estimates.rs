@@ -1,4 +1,4 @@
-//! What a response stands for where its provider counts nothing: its bytes, by what they are.
+//! What a response is charged if its provider counts nothing: an estimate from its bytes, by their type.
 
 use serde_json::json;
 
@@ -190,7 +190,7 @@ async fn a_message_of_amazons_that_is_too_long_neither_cuts_nor_frees_the_respon
     assert!(reply.body == whole && !reply.broken);
     assert_eq!(counts(&record), (Some(11), Some(105), false), "{record}");
     assert_eq!(record["outcome"], "complete");
-    // What can't be read at all passes, and is estimated.
+    // A response that can't be read passes, and is estimated.
     let rubbish = [
         &message("messageStart", br#"{"role":"assistant"}"#)[..],
         &[0; 4_000],
@@ -260,7 +260,7 @@ async fn one_odd_404_turns_no_counts_off() {
     assert_eq!((status, is_estimated), (200, true));
     let counted = (200, false, json!({"input_tokens":14}));
     assert_eq!(ask("hi").await, counted);
-    // Where there are counts, a refusal is the provider's own.
+    // With counts, the provider's own word stands.
     let (status, is_estimated, _) = ask("file_x").await;
     assert_eq!((status, is_estimated), (404, false));
     assert_eq!(ask("hi").await, counted);

@@ -127,7 +127,7 @@ async fn a_stream_that_breaks_off_tells_the_caller_and_is_counted() {
         async move {
             write(&mut stream, STREAM).await;
             write(&mut stream, &WORD.repeat(3)).await;
-            // Half an event, and gone.
+            // Half an event, and then the connection closes.
             write(&mut stream, "data: {\"choi").await;
         }
         .boxed()
@@ -262,7 +262,7 @@ async fn a_caller_who_leaves_with_the_last_event_has_had_the_whole_answer() {
                 data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n\
                 data: [DONE]\n\n";
             write(&mut stream, end).await;
-            // The connection stays, as if its end were still on the way.
+            // The connection stays open, as if its end were still on the way.
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
         .boxed()
@@ -379,8 +379,8 @@ async fn a_slow_refusal_arrives_whole() {
     assert_eq!(reply.message(), "the beginning and the end");
 }
 
-/// A model server that reads a long request only after those before it: everything is acknowledged,
-/// and there is no room for more for longer than a dead connection lives.
+/// A model server that reads a long request only after those before it: everything is acknowledged, and
+/// its buffers stay full for longer than a dead connection lives.
 #[tokio::test]
 async fn a_provider_that_has_no_room_yet_is_not_taken_for_dead() {
     let (address, _received) = {

@@ -234,7 +234,7 @@ async fn refusals_are_exceptions_of_aws() {
         assert_eq!(reply.headers["x-amzn-errortype"], exception);
         assert!(reply.json()["message"].is_string(), "{reply:?}");
     }
-    // Without a type only what a web page can't send.
+    // Without a type, only what a web page can't send is accepted.
     let mut untyped = post(known, ASK);
     untyped.headers_mut().remove("content-type");
     assert_eq!(gateway.send(untyped).await.status, 415);

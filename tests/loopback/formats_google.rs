@@ -378,7 +378,7 @@ async fn listings_as_other_sdks_read_them() {
     let request = get("/v1/models").body(Full::default()).unwrap();
     let listed = gateway.send(request).await.json();
     assert_eq!(listed["models"][1]["name"], "models/n");
-    // Of another format there is none.
+    // Another format has none.
     let gateway = Gateway::start(address, json!({})).await;
     let request = get("/v1beta/models").body(Full::default()).unwrap();
     assert_eq!(gateway.send(request).await.json(), json!({ "models": [] }));

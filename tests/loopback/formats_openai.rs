@@ -222,7 +222,7 @@ async fn a_form_goes_on_with_another_model_and_nothing_else() {
         .send(typed("multipart/form-data; charset=utf-7; boundary=XX"))
         .await;
     assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{reply:?}");
-    // So it would be by the second of two types.
+    // The second of two types would change it as well.
     let mut request = typed("multipart/form-data; boundary=XX");
     let other = "multipart/form-data; boundary=X".parse().unwrap();
     request.headers_mut().append("content-type", other);

@@ -29,7 +29,7 @@ async fn what_of_a_form_is_text_is_looked_at() {
     let left = left.replace("c@d.org", "[redacted email]");
     let left = left.replace("e@f.org", "[redacted email]");
     assert_eq!(body(&drain(&mut asked)[0]), left);
-    // A file that is no text passes. A field that isn't in UTF-8 can't be judged.
+    // A file that isn't text passes. A field that isn't in UTF-8 can't be inspected.
     let with = |head: &str, value: &[u8]| {
         let at = form.find("--X\r\nContent-Disposition: form-data; name=\"file\"");
         let (before, after) = form.split_at(at.unwrap());

@@ -469,7 +469,7 @@ async fn a_block_is_a_refusal_whatever_its_status_and_names_its_provider() {
 #[tokio::test]
 async fn a_hook_that_is_down_is_left_alone() {
     let (model, _asked) = model().await;
-    // Says no at once, so that only pauses keep it from being asked all the time.
+    // It refuses at once, so that only pauses limit how often it is asked.
     let (down, mut asked) =
         provider(|mut stream| async move { answer(&mut stream, "503 Down", "", "").await }.boxed())
             .await;
@@ -479,7 +479,7 @@ async fn a_hook_that_is_down_is_left_alone() {
     for _ in 0..40 {
         gateway.chat(ASK).await;
     }
-    // It is tried again meanwhile, with pauses.
+    // It is tried again in the meantime, with pauses.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     let calls = drain(&mut asked).len();
     assert!((1..=12).contains(&calls), "it was told {calls} times");

@@ -44,9 +44,9 @@ enum Do {
     /// Keeps it, and closes the connection for it and all later ones.
     GoAwayBefore,
     Refuse,
-    /// Ends the connection without a word.
+    /// Closes the connection without a message.
     Close,
-    /// Reads and writes nothing more, as a machine without power.
+    /// Reads and writes nothing more, like a machine without power.
     Die,
 }
 
@@ -343,7 +343,7 @@ async fn long_response_headers_pass_up_to_the_bound() {
         (200 << 10, StatusCode::OK),
         (300 << 10, StatusCode::BAD_GATEWAY),
     ] {
-        // Other bounds are other scripts.
+        // Other limits are other scripts.
         let script: Script = if expected == StatusCode::OK {
             |_, _| Do::AnswerWithHeaders(200 << 10)
         } else {

@@ -1,5 +1,5 @@
-//! What is learned of providers from their traffic: which are paused, which are limited, and what
-//! they refuse of what the gateway adds.
+//! What the traffic of providers shows: which are paused, which are limited, and which fields that the
+//! gateway adds they refuse.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -294,7 +294,7 @@ async fn a_provider_whose_configuration_changes_is_a_new_one() {
         let text = std::fs::read_to_string(gateway.config()).unwrap();
         std::fs::write(gateway.config(), text.replace(&from, &to)).unwrap();
     };
-    // What is no part of how it is reached leaves it as it is.
+    // A change that doesn't affect how it is reached changes nothing.
     change(
         r#""preference":9"#.to_owned(),
         r#""preference":8"#.to_owned(),
@@ -342,7 +342,7 @@ async fn a_provider_that_refuses_stream_options_gets_none() {
         }
         let seen: Vec<bool> = log.lock().unwrap().iter().map(has_options).collect();
         assert_eq!(seen, [true, false, false, false], "{status}");
-        // The caller's own go as they are, and so does what is said of them.
+        // The caller's own pass unchanged, and so does the refusal of them.
         let own =
             r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
         let reply = gateway.chat(own).await;

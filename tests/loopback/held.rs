@@ -1,4 +1,4 @@
-//! Conversations and what providers keep of them: who is asked for the next turn.
+//! Conversations that providers keep: which provider gets the next turn.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use support::provider::{Log, server};
 
 const RESPONSES: &str = "/v1/responses";
 
-/// Makes responses with ids of its own, and knows no other.
+/// Creates responses with ids of its own, and knows no others.
 async fn maker(name: &'static str) -> (SocketAddr, Log) {
     let count = AtomicUsize::new(0);
     server("127.0.0.1:0", move |request| {
@@ -82,11 +82,11 @@ async fn what_only_one_provider_knows_is_not_sent_to_another() {
     let gateway = gateway(p.0, q.0, routing).await;
     let (_, first) = ask(&gateway, json!({ "input": "hi" })).await;
     assert_eq!(first["id"], "resp_p0");
-    // It fails, is paused, and others help out.
+    // It fails and is paused, and others take its requests.
     assert_eq!(ask(&gateway, json!({ "input": "fail p" })).await.0, 200);
     let (_, second) = ask(&gateway, json!({ "input": "hi" })).await;
     assert_eq!(second["id"].as_str().unwrap()[..6], *"resp_q");
-    // What it has made is still asked of it alone.
+    // Requests for what it has created still go to it alone.
     let next = json!({ "input": "more", "previous_response_id": "resp_p0" });
     let (status, third) = ask(&gateway, next).await;
     assert_eq!((status, &third["id"]), (200, &json!("resp_p1")));
@@ -108,7 +108,7 @@ async fn the_session_of_the_record_is_the_one_that_routing_keeps() {
     for session in 0..12 {
         let mut of_one = std::collections::BTreeSet::new();
         for turn in 0..3 {
-            // Nothing in the body tells that they belong together.
+            // Nothing in the body shows that they belong together.
             let body = json!({ "model": "m", "input": format!("{session} {turn}") });
             let mut request = post(RESPONSES, &body.to_string());
             let id = format!("conversation-{session}").parse().unwrap();

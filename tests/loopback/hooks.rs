@@ -1,4 +1,4 @@
-//! Hooks and guards as callers and hook servers meet them.
+//! Hooks and guardrails as callers and hook servers see them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -155,7 +155,7 @@ async fn hooks_run_in_order_and_each_sees_what_the_one_before_has_made() {
         .map(|part| reasons.find(part).unwrap())
         .into();
     assert!(order.is_sorted());
-    // The capture has what went on.
+    // The capture has what was sent on.
     let id = gateway.record().await["id"].as_str().unwrap().to_owned();
     let request = http::Request::get(format!("/api/requests/{id}/capture"));
     let capture = gateway
@@ -208,7 +208,7 @@ async fn a_block_is_told_in_each_format_and_asks_nobody() {
         assert_eq!(reply.status.as_u16(), 451, "{path}: {}", reply.text());
         let mut told = reply.json();
         if path == CHAT {
-            // What this API's errors have besides.
+            // Other fields of this API's errors.
             told["error"] =
                 json!({ "message": told["error"]["message"], "type": told["error"]["type"] });
         }
@@ -333,7 +333,7 @@ async fn another_model_needs_a_grant_of_its_own() {
             Err(_) => assert!(!granted),
         }
     }
-    // What makes no request at all goes nowhere.
+    // A result that isn't a valid request is never sent.
     let (hook, _told) = provider(|mut stream| {
         async move {
             answer(

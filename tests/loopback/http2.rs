@@ -1,4 +1,4 @@
-//! Callers over HTTP/2, who may keep a connection going and yet ask or take nothing.
+//! Callers over HTTP/2 who keep a connection open and send or read nothing.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,7 +30,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// Connects; of each answer so many bytes may be on their way.
+    /// Connects; so many bytes of each response may be in flight.
     async fn new(gateway: &Gateway, window: u32) -> Self {
         let stream = TcpStream::connect(gateway.address).await.unwrap();
         let mut builder = Builder::new(TokioExecutor::new());
@@ -43,7 +43,7 @@ impl Caller {
         }
     }
 
-    /// The answer to a question.
+    /// The response to a request.
     async fn ask(&mut self, body: &'static str) -> http::Response<Incoming> {
         let mut request = post(CHAT, body);
         *request.uri_mut() = format!("http://{}{CHAT}", self.address).parse().unwrap();
@@ -56,7 +56,7 @@ impl Caller {
     }
 }
 
-/// A streamed answer of so many events, with a pause before each.
+/// A streamed response of so many events, with a pause before each.
 async fn give(mut stream: TcpStream, event: String, count: usize, pause: u64) {
     write(&mut stream, STREAM).await;
     for _ in 0..count {
@@ -70,7 +70,7 @@ async fn give(mut stream: TcpStream, event: String, count: usize, pause: u64) {
 
 async fn gateway(script: Script, timeouts: serde_json::Value) -> Gateway {
     let (address, received) = provider(script).await;
-    // Nobody looks at what it gets.
+    // Nothing reads what it gets.
     std::mem::forget(received);
     Gateway::start(address, json!({ "timeouts": timeouts })).await
 }
@@ -135,7 +135,7 @@ async fn who_takes_nothing_of_an_answer_is_not_waited_for() {
     let script: Script = |stream| give(stream, long_event(), usize::MAX, 5).boxed();
     let gateway = gateway(script, json!({ "idle": "1s" })).await;
     let mut caller = Caller::new(&gateway, 16 << 10).await;
-    // One takes all that comes, the other nothing, and then what was on its way.
+    // One reads everything, the other nothing, and then what was in flight.
     let (mut all, mut none) = (caller.stream().await, caller.stream().await);
     let until = Instant::now() + Duration::from_secs(6);
     while Instant::now() < until {

@@ -1,4 +1,4 @@
-//! The first minute on a terminal: a configuration, and a gateway that tells how to try it.
+//! The first minute on a terminal: a configuration, and a gateway that shows how to try it.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -151,7 +151,7 @@ fn two_providers(terminal: &mut Terminal, address: std::net::SocketAddr) {
     terminal.wait_for("needs at least one provider");
     terminal.type_in("99\n");
     terminal.wait_for("is not a number from 1 to");
-    // A server that is not there: another address, which is.
+    // No server is at this address, but one is at another.
     terminal.type_in("other,url=http://127.0.0.1:1\n");
     terminal.wait_for("cannot be asked");
     terminal.wait_for("4  Leave it out");
@@ -161,7 +161,7 @@ fn two_providers(terminal: &mut Terminal, address: std::net::SocketAddr) {
     terminal.wait_for("It speaks chat, responses, messages, embeddings.");
     terminal.wait_for("It has 1 model: tiny");
     terminal.wait_for("Added private with 1 model.");
-    // One that can't be asked from here, whose models and formats are told.
+    // One that can't be asked from here, with its models and formats as options.
     terminal.wait_for("[done]: ");
     terminal.type_in("http://gpu.invalid:8080\n");
     terminal.wait_for("cannot be asked");

@@ -1,5 +1,5 @@
 //! `iris init` and the providers that it asks: keys that are good and bad, models and formats, and
-//! what is kept of them. Each provider is a server that answers as the real one does.
+//! what is written. Each provider is a server that answers as the real one does.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -228,7 +228,7 @@ async fn a_typed_key_is_not_shown_and_goes_into_a_file_of_its_own() {
     assert!(loaded.quotas.is_empty());
 }
 
-/// A line of the menu means what it means on the command line.
+/// A choice in the menu means the same as on the command line.
 #[tokio::test(flavor = "multi_thread")]
 async fn formats_that_are_typed_win_over_those_that_are_found() {
     let (address, log) = server("127.0.0.1:0", |request: &Received| {
@@ -257,7 +257,7 @@ async fn formats_that_are_typed_win_over_those_that_are_found() {
     terminal.type_in(&format!("{line}\n"));
     terminal.wait_for("Added private with 1 model.");
     terminal.wait_for("[done]: ");
-    // The same once more, and with a pattern that matches nothing.
+    // The same again, and with a pattern that matches nothing.
     terminal.type_in(&format!("{line}\n"));
     terminal.wait_for("is there already.");
     terminal.wait_for("[done]: ");
@@ -285,7 +285,7 @@ async fn a_key_that_can_not_be_saved_leaves_no_configuration() {
     let (address, _log) = server("127.0.0.1:0", openai).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("iris.hujson");
-    // No folder can be made there.
+    // No folder can be created there.
     let state = dir.path().join("state");
     std::fs::write(&state, "").unwrap();
     let mut terminal = Terminal::start(&[
@@ -441,7 +441,7 @@ async fn the_admin_is_who_this_machine_is_signed_in_as() {
     assert_eq!(loaded.tailnet.control_url, "https://headscale.example.com");
     assert_eq!(loaded.grants[0].src, ["ada@example.com"]);
 
-    // Without a terminal, by the word; and nobody's login on a machine with a tag.
+    // Without a terminal, with the option; and no login on a machine with a tag.
     let by_word = |socket: &Path, file: &str| {
         let file = dir.path().join(file);
         let output = Command::new(env!("CARGO_BIN_EXE_iris"))

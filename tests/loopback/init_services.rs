@@ -1,5 +1,5 @@
-//! `iris init` and the public services: each is asked as its own programs ask, by a server that answers
-//! as it does.
+//! `iris init` and the public services. For each, a server answers as the service does, and checks that
+//! it is asked as the service's own programs ask.
 
 use iris::config::Authorization;
 use serde_json::json;
@@ -188,7 +188,7 @@ async fn vertex_takes_a_key_file_as_google_gives_it() {
     );
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains("PRIVATE"), "{text}");
-    // A file that is there is looked at without a test as well; one that isn't may come later.
+    // An existing file is checked even without a test; a missing one may come later.
     let untested = |key: &str, name: &str| {
         let spec = format!("vertex,region=global,project=p,m,key=file:{key}");
         let file = dir.path().join(name);

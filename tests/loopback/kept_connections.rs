@@ -1,4 +1,4 @@
-//! Connections to providers that were kept and are closed meanwhile.
+//! Connections to providers that are kept open, and that the providers close.
 
 use std::net::SocketAddr;
 use std::time::Duration;

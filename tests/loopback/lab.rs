@@ -1,4 +1,4 @@
-//! A gateway and a provider whose next response a test plans, for what is read of usage.
+//! A gateway and a provider whose next response a test chooses, to check what is read of usage.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! What of a request passes by the lists of its format, and what is refused by name.
+//! Which parts of a request pass by the lists of its format, and which are refused by name.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! Pages hear of new records, are bounded in number, and let go when the gateway stops or its
-//! rules change.
+//! Pages that listen get new records, are limited in number, and are closed when the gateway stops or
+//! its rules change.
 
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ async fn pages_hear_of_new_records_and_of_nothing_that_is_in_them() {
     }
     assert!(listener.until(EVENT).await);
     assert!(!listener.heard.contains("loopback)"), "{}", listener.heard);
-    // The rules change: who listens has to ask again.
+    // The rules change: a listener has to ask again.
     let text = std::fs::read_to_string(gateway.config()).unwrap();
     std::fs::write(gateway.config(), format!("{text} // changed")).unwrap();
     assert!(listener.until("\r\n0\r\n\r\n").await, "it ends in order");

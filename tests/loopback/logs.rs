@@ -1,5 +1,5 @@
-//! The log and the terminal of a gateway whose readers hang, leave, or were never there: requests,
-//! reloads and the end go on without them.
+//! The log and the terminal of a gateway whose readers hang, leave or never existed: requests, reloads
+//! and the shutdown go on without them.
 
 use std::io::{PipeReader, Read};
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ async fn a_log_that_nobody_reads_holds_up_nothing_and_works_again_when_it_is_rea
                 "no whole line: {line}"
             );
         }
-        // Read along, or it is blocked once more.
+        // This must be read as well, or the pipe blocks again.
         let reading = std::thread::spawn(move || {
             let mut buffer = vec![0; 1 << 20];
             for _ in 0..200_000 {
@@ -132,8 +132,8 @@ async fn a_log_that_was_never_there_is_no_trouble() {
     .unwrap();
 }
 
-/// On a terminal, where progress and log are shown: one that stops showing (nobody reads from
-/// `script`), and one that goes away.
+/// On a terminal, where progress and log are shown: one that hangs (nothing reads from `script`), and
+/// one that closes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_that_hangs_or_goes_away_ends_nothing() {
     let upstream = upstream().await;

@@ -89,7 +89,7 @@ async fn two_gateways_that_ask_each_other_stop_and_ask_elsewhere() {
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     assert_eq!(seen.len(), 1);
-    // It is told of both gateways, by names that say nothing of their machines.
+    // It sees both gateways, by names that reveal nothing about their machines.
     let via = seen[0].header("via").unwrap();
     let tokens: Vec<&str> = via.split(", ").collect();
     assert_eq!(tokens.len(), 2, "{via}");
@@ -114,7 +114,7 @@ async fn what_callers_write_into_via_is_about_their_own_request_alone() {
         StatusCode::OK
     );
     let via = seen.lock().unwrap()[0].header("via").unwrap().to_owned();
-    // Proxies in front of the gateway are nobody's business.
+    // Proxies in front of the gateway aren't passed on.
     assert!(
         !via.contains("proxy.example") && !via.contains("cdn"),
         "{via}"
@@ -125,7 +125,7 @@ async fn what_callers_write_into_via_is_about_their_own_request_alone() {
     let far = ask(&many.join(",")).await;
     assert_eq!(far.status, StatusCode::LOOP_DETECTED);
     assert!(far.text().contains("at most 8"), "{}", far.text());
-    // Neither speaks against the provider.
+    // Neither counts against the provider.
     gateway.all_succeed(3).await;
     assert_eq!(seen.lock().unwrap().len(), 4);
 }

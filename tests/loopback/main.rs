@@ -1,5 +1,5 @@
-//! The gateway on loopback: the faults that no real provider makes when asked to, the bytes that
-//! cross it, and the command line.
+//! The gateway on loopback: faults that no real provider makes on request, the bytes that cross the
+//! gateway, and the command line.
 #![expect(
     unreachable_pub,
     clippy::unwrap_used,

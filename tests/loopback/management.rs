@@ -1,4 +1,4 @@
-//! The configuration and the audit log, as an administrator meets them.
+//! The configuration and the audit log, as an admin sees them.
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -96,7 +96,7 @@ async fn what_is_shown_comes_back_as_it_was() {
     let changed = text.replace("\"models\":[\"m\"]", "\"models\":[\"m\",\"new\"]");
     let reply = put(&gateway, &changed, &tag).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    // In force when it is answered, with the secret that was there.
+    // It is in force once the response comes, with the secret from before.
     let models = get(&gateway, "/v1/models").await.text();
     assert!(models.contains("\"new\""), "{models}");
     assert!(
@@ -151,7 +151,7 @@ async fn saves_that_are_not_taken() {
             &[],
         )
         .await;
-        // That whoever saves it stays an admin is no question of what is valid: it is told beside.
+        // Whether the caller stays an admin doesn't make it invalid: it is reported beside.
         let valid = text == lockout;
         let told = reply.json();
         assert_eq!(told["valid"], valid, "{part}");
@@ -388,7 +388,7 @@ async fn the_older_routes_and_the_description_are_there() {
     }
 }
 
-/// What a save says of itself before it is made, and what is left for the next start.
+/// What a dry run reports about a save, and what waits for the next start.
 #[tokio::test]
 async fn what_waits_for_a_restart_and_which_way_would_be_lost_is_said() {
     let gateway = gateway().await;
@@ -437,7 +437,7 @@ async fn what_waits_for_a_restart_and_which_way_would_be_lost_is_said() {
     };
     assert!(waiting().await.unwrap().contains("listen.loopback"));
 
-    // The name that one came by is one's way in; others are not.
+    // The name that the caller used must stay allowed; others need not.
     let without = moved.replace(",\"names\":[\"gw.corp\"]", "");
     let (_, tag) = shown(&gateway).await;
     let port = gateway.address.port();
@@ -453,7 +453,7 @@ async fn what_waits_for_a_restart_and_which_way_would_be_lost_is_said() {
         let warnings = told["warnings"].to_string();
         assert_eq!(warnings.contains("you came here as"), is_lost, "{told}");
     }
-    // Taken back, nothing waits.
+    // Once it is reverted, nothing waits.
     let saved = put(&gateway, &text, &tag).await.json();
     assert_eq!(saved["restart"], json!([]), "{saved}");
     assert_eq!(waiting().await, None);

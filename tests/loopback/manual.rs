@@ -1,4 +1,4 @@
-//! Completions and manual pages, read by the programs that they are for.
+//! Completions and manual pages, read by the programs that they are written for.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a request is charged for where a provider's response says it late, elsewhere, or not at all.
+//! What a request is charged if a provider's response has its counts late, elsewhere, or not at all.
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -164,7 +164,7 @@ async fn odd_but_honest_responses_stay_successes() {
             r#"{"words":"of a vendor"}"#,
         ),
     ] {
-        // Bytes, of which some are no text.
+        // Bytes, some of which aren't text.
         let bytes: Vec<u8> = if media == "application/octet-stream" {
             vec![0, 1, 255]
         } else {

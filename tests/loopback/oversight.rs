@@ -1,4 +1,4 @@
-//! What admins may see of others, and what is noted of it and of those who are refused.
+//! What admins may see of others' requests, and what the log has about it and about refusals.
 
 use http::{Method, StatusCode};
 use iris::records::{
@@ -37,7 +37,7 @@ async fn all_audited(gateway: &Gateway) -> Vec<Audited> {
     ledger(gateway).audited(query).await.unwrap()
 }
 
-/// A request of somebody else, with what was said in it.
+/// A request of another caller, with its content.
 async fn somebody_elses(gateway: &Gateway) -> String {
     let at = 1_795_600_000_000;
     let entry = Entry {
@@ -104,7 +104,7 @@ async fn an_admin_reads_what_others_said_and_that_is_on_record() {
         (&json!(id), &json!("ann@example.com"))
     );
     assert_eq!(looks[0]["caller"], "loopback");
-    // One's own are nobody's business.
+    // Reading your own isn't logged.
     gateway.chat(r#"{"model":"m","messages":[]}"#).await;
     let own = gateway
         .record_where(|row| row["login"] == "(loopback)")

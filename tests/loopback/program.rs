@@ -1,4 +1,4 @@
-//! The program as a process whose standard error, signals and files a test decides.
+//! The program as a process whose standard error, signals and files a test controls.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -77,7 +77,7 @@ impl Iris {
         self.dir.path().join("iris.hujson")
     }
 
-    /// The status and the body of an answer, which must come.
+    /// The status and the body of a response, which must come.
     fn ask(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.address).ok()?;
         stream
@@ -132,7 +132,7 @@ impl Iris {
         }
     }
 
-    /// Has it write to its log until lines are lost.
+    /// Makes it write to its log until lines are lost.
     pub fn talk_until_lines_are_lost(&self, model: &str) {
         let before = self.metric("iris_log_lines_dropped_total");
         self.until("lines to be lost", |iris| {

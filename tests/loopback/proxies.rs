@@ -20,7 +20,7 @@ const CREDENTIAL: &str = "Basic bWU6cHc=";
 /// The heads that a proxy got.
 type Heads = Arc<Mutex<Vec<String>>>;
 
-/// A proxy that wants a password. Tunnels, and requests that it forwards, all lead to `target`.
+/// A proxy that requires a password. Tunnels, and requests that it forwards, all lead to `target`.
 async fn proxy(target: SocketAddr) -> (SocketAddr, Heads) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -95,7 +95,7 @@ async fn the_environments_proxies_lead_to_public_providers() {
             "http://api.example",
             "POST http://api.example/",
         ),
-        // What answers there speaks no TLS.
+        // The server there doesn't speak TLS.
         (
             "HTTPS_PROXY",
             "https://api.example",

@@ -1,4 +1,4 @@
-//! Budgets and limits as callers meet them.
+//! Budgets and limits as callers see them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -138,7 +138,7 @@ async fn parallel_requests_spend_what_there_is() {
     let refused = asked.iter().filter(|reply| reply.status == 429).count();
     assert_eq!(passed + refused, 200);
     assert!((20..=50).contains(&passed), "{passed}");
-    // One after the other the rest is spent, to the cent.
+    // One after the other, they spend the rest, to the cent.
     let mut more = 0;
     while gateway.chat(ASK).await.status == 200 {
         more += 1;

@@ -1,4 +1,4 @@
-//! Refusals that SDKs can read, and that say what there is.
+//! Refusals that SDKs can read, and that say what is available.
 
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -147,7 +147,7 @@ async fn every_refusal_has_the_shape_of_the_api_that_its_path_belongs_to() {
             assert!(is_error_of(api, &reply), "{path}: {}", reply.text());
         }
     }
-    // A request for a WebSocket where none is.
+    // A request for a WebSocket on a path without one.
     let socket = [("connection", "upgrade"), ("upgrade", "websocket")];
     let reply = get(&gateway, "/v1/realtime", &socket).await;
     assert!(

@@ -1,4 +1,4 @@
-//! Requests that should not be, and how they are refused.
+//! Invalid requests, and how they are refused.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn gateway(more: serde_json::Value) -> Gateway {
         async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
     })
     .await;
-    // Nobody looks at what it gets.
+    // Nothing reads what it gets.
     std::mem::forget(received);
     Gateway::start(address, more).await
 }
@@ -124,7 +124,7 @@ async fn bodies_beyond_the_bound() {
         reply.message().contains("longer than 1000 bytes"),
         "{reply:?}"
     );
-    // Without a declared length it is refused as soon as it passes the bound.
+    // Without a declared length it is refused as soon as it exceeds the limit.
     let host = gateway.address;
     let chunk = format!("200\r\n{}\r\n", "x".repeat(512)).repeat(4);
     let head = format!(

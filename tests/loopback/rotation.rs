@@ -1,4 +1,4 @@
-//! Files with secrets that change while the gateway runs, and configurations that are mistyped then.
+//! Files with secrets that change while the gateway runs, and configurations that are broken meanwhile.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::Gateway;
 use crate::management::{get, put, shown};
 use support::provider::{COMPLETION, Log, server};
 
-/// A gateway whose provider's key lies in a file of `dir`, and what the provider is sent.
+/// A gateway whose provider's key is in a file of `dir`, and the requests that the provider gets.
 async fn gateway(key: &Path) -> (Gateway, Log) {
     let (address, log) = server("127.0.0.1:0", |_| ("200 OK", COMPLETION.to_owned())).await;
     let reference = format!("${{file:{}}}", key.display());
@@ -86,7 +86,7 @@ async fn a_key_stays_while_its_file_is_missing_or_half_written() {
             Some(content) => std::fs::write(&key, content).unwrap(),
             None => std::fs::remove_file(&key).unwrap(),
         }
-        // The file has been looked at since.
+        // The file has been read since.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         sent(&gateway, &log, "sk-first").await;
         findings(&gateway, "the previous value stays in use").await;
@@ -114,7 +114,7 @@ async fn a_mistyped_section_takes_nothing_from_a_running_gateway() {
     findings(&gateway, "grnats").await;
     let reply = gateway.chat(r#"{"model":"m","messages":[]}"#).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    // Put right, it takes effect.
+    // Once corrected, it takes effect.
     change(&gateway, |document| {
         grants(document, "grnats", "grants");
         document["providers"]["p"]["models"] = json!(["other"]);

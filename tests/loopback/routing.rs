@@ -1,4 +1,4 @@
-//! Several providers for one model: who is asked, who helps out, and what callers notice of it.
+//! Several providers for one model: which is asked, which replaces it, and what callers notice.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const ASK: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#
 const STREAMED: &str = r#"{"model":"m","stream":true,"messages":[]}"#;
 const CHUNK: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n";
 
-/// A provider and what it gets.
+/// A provider and the requests that it gets.
 type Server = (SocketAddr, Receiver<Received>);
 
 async fn well() -> Server {
@@ -24,7 +24,7 @@ async fn well() -> Server {
     .await
 }
 
-/// Nobody listens there.
+/// Nothing listens there.
 async fn gone() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
@@ -312,7 +312,7 @@ async fn equals_share_by_open_requests_and_conversations_stay() {
         both[1] += asked[1];
     }
     assert!(both[0] > 0 && both[1] > 0, "{both:?}");
-    // One conversation that asks too much at once spreads.
+    // A conversation with too many requests at once spreads.
     let turn = r#"{"model":"m","messages":[{"role":"user","content":"talk 1"}]}"#;
     futures_util::future::join_all((0..16).map(|_| gateway.chat(turn))).await;
     let asked = servers.each_mut().map(count);

@@ -1,5 +1,5 @@
-//! Saves of the configuration that others would rather not see: races, secrets on their way to
-//! somewhere else, files that an admin should not read, and a log that cannot be written.
+//! Saves of the configuration that must fail or be safe: races, secrets that would go to another place,
+//! files that an admin must not read, and a log that can't be written.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -134,7 +134,7 @@ async fn who_may_save_can_not_read_the_machine() {
             "{}",
             reply.text()
         );
-        // Nor whether a file is there.
+        // Nor whether a file exists.
         let body = json!({ "config": text });
         let verdict = ask(&gateway, &Method::POST, VALIDATE, &body, &[])
             .await
@@ -188,7 +188,7 @@ async fn of_two_who_save_at_once_one_is_told_to_read_again() {
     let mut statuses = futures_util::future::join_all(saves).await;
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 412, 412, 412, 412, 412, 412, 412]);
-    // A change on the disk counts as well, and comes before what is wrong with the text.
+    // A change on the disk counts as well, and is reported before errors of the text.
     let (_, tag) = shown(&gateway).await;
     std::fs::write(gateway.config(), format!("{} ", on_disk(&gateway))).unwrap();
     assert_eq!(put(&gateway, "{", &tag).await.status, 412);
@@ -295,7 +295,7 @@ async fn no_secret_is_in_the_database_or_in_any_answer() {
     }
 }
 
-/// The version in force, once it is in the history: that of a start is put there beside it.
+/// The version in force, once it is in the history: a start adds it there in the background.
 async fn newest_version(gateway: &Gateway) -> Value {
     for _ in 0..200 {
         let versions = get(gateway, "/api/config/history").await.json();
@@ -331,7 +331,7 @@ async fn a_way_back_says_which_secrets_are_gone() {
 
 #[tokio::test]
 async fn the_first_save_makes_the_file_and_is_in_force_without_a_restart() {
-    // Without a file there is one place for local callers, which somebody else may have.
+    // Without a file there is one address for local callers, which another program may have.
     if std::net::TcpListener::bind(iris::app::LOOPBACK).is_err() {
         return;
     }

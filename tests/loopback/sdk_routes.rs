@@ -1,5 +1,5 @@
-//! What SDKs and Aperture's own clients ask besides answers of models: the models that there are,
-//! counts of tokens, and refusals that they can read.
+//! What SDKs and Aperture's own clients request besides completions: the list of models, counts of
+//! tokens, and refusals that they can read.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -10,7 +10,7 @@ use crate::Gateway;
 use support::http::{Reply, post};
 use support::provider::{COMPLETION, Log, Received, server};
 
-/// A provider that has no count of tokens, as Ollama has none, and answers the rest.
+/// A provider that doesn't count tokens, like Ollama, and answers everything else.
 pub fn ollama(request: &Received) -> (&'static str, String) {
     let target = request.target();
     if target.contains("count") || target.ends_with("input_tokens") {
@@ -250,7 +250,7 @@ async fn base_urls_as_people_set_them_lead_to_the_model() {
         let list = get(&gateway, path, &[]).await.json();
         assert_eq!(list["object"], "list", "{path}");
     }
-    // What is not granted is not granted by another path.
+    // Another path doesn't grant what isn't granted.
     let reply = gateway
         .send(post(
             "/v1/v1/chat/completions",
@@ -258,7 +258,7 @@ async fn base_urls_as_people_set_them_lead_to_the_model() {
         ))
         .await;
     assert_eq!(reply.status, StatusCode::NOT_FOUND);
-    // Where it could mean several things, the refusal says what to set.
+    // If it is ambiguous, the refusal says what to set.
     let base = format!("http://{}", gateway.address);
     for (path, says) in [
         ("/chat/completion", format!("{base}/v1")),
@@ -309,7 +309,7 @@ async fn the_catalog_is_what_apertures_clients_parse() {
     }
     let connectors = get(&gateway, "/api/connectors", &[]).await;
     assert_eq!(connectors.json(), json!({ "connectors": [] }));
-    // Models of the list: what the CLI refuses the whole list for.
+    // Models of the list, by the fields without which the CLI refuses the whole list.
     let list = get(&gateway, "/v1/models", &[("user-agent", "aperture-cli")])
         .await
         .json();

@@ -1,4 +1,4 @@
-//! One conversation is one session, however its client writes it down.
+//! One conversation is one session, however its client writes it.
 
 use serde_json::{Value, json};
 
@@ -129,7 +129,7 @@ async fn the_turns_of_a_conversation_are_one_session_in_every_format() {
         let other = session(&gateway, path, &second, &[]).await;
         assert_eq!(one, other, "{path}: {first}");
         assert!(one.starts_with("chat_"), "{path}: {one}");
-        // Another conversation than all before.
+        // A conversation other than all before.
         assert!(seen.insert(one), "{path}: {first}");
     }
 }
@@ -145,7 +145,7 @@ async fn what_names_an_earlier_response_or_a_conversation_goes_on_with_it() {
         &[],
     )
     .await;
-    // Neither instructions nor anything that was said before is in it.
+    // It has neither instructions nor earlier messages.
     let second = ask(
         json!({ "model": "m", "input": "two", "previous_response_id": "resp_1" }),
         &[],
@@ -158,7 +158,7 @@ async fn what_names_an_earlier_response_or_a_conversation_goes_on_with_it() {
     )
     .await;
     assert_eq!((&second, &third), (&first, &first));
-    // What the request itself names counts more, and is what goes on.
+    // What the request itself names wins, and is what continues.
     let named = ask(
         json!({ "model": "m", "input": "x", "previous_response_id": "resp_1" }),
         &[("x-session-id", b"mine")],

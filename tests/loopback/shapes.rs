@@ -1,5 +1,4 @@
-//! What a client is told on paths and with methods that the gateway doesn't serve, and where old links
-//! lead.
+//! Responses on paths and to methods that the gateway doesn't serve, and redirects of old links.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -11,7 +10,7 @@ use crate::refusals::{ask, is_error_of};
 use crate::sdk_routes::{gateway, get, ollama};
 use support::provider::server;
 
-/// Paths that nobody serves, and the API that each belongs to.
+/// Paths that don't exist, and the API that each belongs to.
 const UNKNOWN: [(&str, &str); 25] = [
     ("/v1", "openai"),
     ("/v1/", "openai"),
@@ -168,7 +167,7 @@ async fn the_configuration_names_its_providers_beside_its_text() {
         keys.iter().all(|key| known.contains(&key.as_str())),
         "{keys:?}"
     );
-    // An answer can be sent back as it is, with another text.
+    // A response can be sent back unchanged, with another text.
     let text = shown["config"].as_str().unwrap().to_owned();
     shown["config"] = format!("// by a program\n{text}").into();
     let request = Request::put("/aperture/config")

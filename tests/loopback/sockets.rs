@@ -1,4 +1,4 @@
-//! Whose connection a WebSocket's requests go out on, and what callers leave half sent.
+//! The provider connections that a WebSocket's requests use, and messages that callers leave half sent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 use crate::Gateway;
 use support::provider::write;
 
-/// What a provider got: the number of its connection, two headers of the handshake, and the model.
+/// A request at a provider: the number of its connection, two headers of the handshake, and the model.
 type Heard = std::sync::Arc<std::sync::Mutex<Vec<(usize, String, String, String)>>>;
 
 /// A provider that completes each response, and after `most` of them closes a connection when it is
@@ -55,7 +55,7 @@ async fn provider(most: usize) -> (SocketAddr, Heard) {
                         "output":[],"usage":{"input_tokens":1,"output_tokens":1}}});
                     let _ = socket.send(Message::text(done.to_string())).await;
                 }
-                // Nothing is said to the next one.
+                // The next one gets no response.
                 let _ = socket.next().await;
             });
         }
@@ -242,7 +242,7 @@ async fn half_sent_messages_are_held_to_the_pace_of_bodies() {
     }
     // A caller may be silent between messages.
     let mut socket = open(&gateway).await;
-    // Longer than one may take over a message.
+    // Longer than a message may take.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(response(&mut socket, "m").await, "response.completed");
 }

@@ -1,4 +1,4 @@
-//! What changes while a gateway starts.
+//! Files that change while a gateway starts.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -12,7 +12,7 @@ fn modified(path: &Path) -> SystemTime {
     std::fs::metadata(path).unwrap().modified().unwrap()
 }
 
-/// Writes a file so that its size, its place and its time are those from before.
+/// Writes a file so that its size, inode and time stay the same.
 fn rewrite(path: &Path, text: &str) {
     let written = modified(path);
     std::fs::write(path, text).unwrap();
@@ -26,7 +26,7 @@ fn held_up(words: &[String], database: &rusqlite::Connection) -> (Child, BufRead
     let mut child = command(words).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    // It has read the file once it complains of it.
+    // Once it reports an error in the file, it has read it.
     while !line.contains("unknown_0") {
         line.clear();
         assert!(log.read_line(&mut line).unwrap() > 0, "the log ends");
@@ -34,8 +34,8 @@ fn held_up(words: &[String], database: &rusqlite::Connection) -> (Child, BufRead
     (child, log)
 }
 
-/// Between the first reading of the configuration and the watch for its changes stands the opening
-/// of the database, which a lock holds up here.
+/// The database is opened between the first reading of the configuration and the watch for its changes;
+/// a lock delays that here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_changes_during_a_start_is_read_again() {
     let answers = |_: &support::provider::Received| ("200 OK", COMPLETION.to_owned());
@@ -67,7 +67,7 @@ async fn a_configuration_that_changes_during_a_start_is_read_again() {
     .unwrap();
 }
 
-/// As the first process of a container, it would get no signal that it doesn't ask for.
+/// The first process of a container gets no signal without a handler for it.
 #[test]
 fn a_start_that_waits_for_its_database_can_be_stopped() {
     let dir = tempfile::tempdir().unwrap();

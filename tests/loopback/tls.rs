@@ -26,7 +26,7 @@ const KEY: &str = concat!(
     "/tests/fixtures/ai.tail.test.key"
 );
 
-/// A provider that speaks what is negotiated and tells what that was.
+/// A provider that speaks the negotiated version of HTTP and says which it was.
 async fn provider(alpn: &[&[u8]]) -> (u16, mpsc::Receiver<http::Version>) {
     provider_with(CERTIFICATE, KEY, alpn).await
 }
@@ -80,7 +80,7 @@ async fn ask(port: u16, trusted: &str) -> StatusCode {
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// The whole answer.
+/// The whole response.
 async fn answer(port: u16, trusted: &str) -> String {
     let gateway = Gateway::start(trusted, provider_at(port)).await;
     gateway.ask().await
@@ -159,7 +159,7 @@ impl Gateway {
         support::http::raw(self.address, &request).await
     }
 
-    /// Asks until the answer has a word.
+    /// Asks until the response has a word.
     async fn ask_until(&self, word: &str) -> String {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
@@ -196,7 +196,7 @@ async fn the_newer_version_is_spoken_where_it_is_offered() {
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_is_502() {
     let (port, mut versions) = provider(&[b"h2"]).await;
-    // Nothing is trusted but the public authorities.
+    // Only the public authorities are trusted.
     assert_eq!(ask(port, "/nonexistent").await, StatusCode::BAD_GATEWAY);
     assert!(versions.try_recv().is_err());
 }
@@ -248,9 +248,9 @@ async fn a_provider_is_trusted_by_certificates_of_its_own() {
     let path = gateway.dir.path().join("ca.pem");
     std::fs::write(&path, format!("{other}{own}")).unwrap();
     gateway.ask_until(" 200 ").await;
-    // What is no certificate does not take the place of one.
+    // A file without a certificate doesn't replace one.
     std::fs::write(&path, "CANARY").unwrap();
-    // It has been looked at since.
+    // It has been read since.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let answer = gateway.ask().await;
     assert!(answer.contains(" 200 "), "{answer}");

@@ -52,7 +52,7 @@ async fn a_count_that_the_provider_does_not_have_is_estimated_and_says_so() {
             let count = reply.json()[key].as_u64().unwrap_or_default();
             assert!((100..200).contains(&count), "{path}: {}", reply.text());
         }
-        // The provider is asked once and then left in peace.
+        // The provider is asked once and never again.
         assert_eq!(log.lock().unwrap().len() - before, 1, "{path}");
         let record = gateway.record_of(&path).await;
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What hooks are told afterwards: all of it, once, and later if it has to be.
+//! What hooks get after a request: everything, once, and later if they fail.
 
 use std::time::Duration;
 
@@ -206,7 +206,7 @@ async fn a_hook_is_told_everything_even_where_nothing_is_kept() {
         message["tool_calls"][0]["function"]["name"], "bash",
         "{told}"
     );
-    // And the capture is as short as it should be.
+    // The capture is cut to its limit as well.
     let record = gateway.record_where(|row| row["status"] == 200).await;
     let path = format!("/api/requests/{}/capture", record["id"].as_str().unwrap());
     let kept = gateway

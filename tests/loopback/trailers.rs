@@ -1,4 +1,4 @@
-//! Fields behind a body: none of a caller's reaches a provider, and none of a provider's a caller.
+//! Trailers after a body: a caller's never reach a provider, and a provider's never reach a caller.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ fn body(
     StreamBody::new(futures_util::stream::iter(frames))
 }
 
-/// Sends over HTTP/2; the whole answer as text, its trailers included.
+/// Sends over HTTP/2, and returns the whole response as text, with its trailers.
 async fn over_http2(to: SocketAddr, text: &str, trailers: HeaderMap) -> String {
     let stream = TokioIo::new(TcpStream::connect(to).await.unwrap());
     let (mut sender, connection) =
@@ -56,7 +56,7 @@ async fn over_http2(to: SocketAddr, text: &str, trailers: HeaderMap) -> String {
     format!("{head:?}\n{text}\ntrailers: {trailers}")
 }
 
-/// Sends over HTTP/1, in one chunk; the whole answer as it came.
+/// Sends over HTTP/1 in one chunk, and returns the whole response as it came.
 async fn over_http1(to: SocketAddr, text: &str, trailers: &str) -> String {
     raw(
         to,
@@ -108,7 +108,7 @@ async fn what_a_caller_says_behind_a_body_is_heard_by_nobody() {
     assert_eq!(row["login"], "(loopback)", "{row}");
 }
 
-/// Answers of each kind, by what is asked for, each followed by fields that quote the key.
+/// A response of each kind, by what is requested, each followed by trailers that quote the key.
 async fn quoting() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

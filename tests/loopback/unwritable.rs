@@ -1,5 +1,5 @@
-//! A database that can't be written: people are told at once, what they do to the file takes effect, and
-//! no request is accepted that could not be recorded.
+//! A database that can't be written: it is reported at once, changes of the file take effect, and no
+//! request is accepted that could not be recorded.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use support::http::Reply;
 use support::provider::{COMPLETION, Log, server};
 
 const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
-/// How long a state is waited for that should come in a second.
+/// The longest wait for a state that should come within a second.
 const BOUND: Duration = Duration::from_secs(20);
 
 async fn gateway() -> (Gateway, Log) {
@@ -144,7 +144,7 @@ async fn what_cannot_be_written_is_refused_at_once_and_a_changed_file_takes_effe
         3,
         "what is refused asks nobody"
     );
-    // What was refused is not done later, and what was in force is in the history.
+    // A refused change isn't made later, and the configuration in force is in the history.
     assert!(!lists(&gateway, "saved").await);
     until("the history", || async {
         versions().await["versions"].as_array().unwrap().len() == 4
@@ -187,7 +187,7 @@ async fn a_database_that_is_moved_or_replaced_is_noticed_and_nothing_is_accepted
                 std::fs::copy(&away, &file).unwrap();
             }
             let what = format!("{name} {is_replaced}");
-            // Before anything else can have noticed.
+            // Before anything else can notice.
             assert_refused(&what, &gateway.chat(CHAT).await);
             until(&what, || async { !is_ready(&gateway).await }).await;
             assert_refused(&what, &gateway.chat(CHAT).await);
@@ -210,7 +210,7 @@ async fn a_database_that_is_moved_or_replaced_is_noticed_and_nothing_is_accepted
                 "{message}"
             );
             assert_eq!(warnings[0]["severity"], "critical");
-            // It is back, and all is well again.
+            // It can be written again, and everything works.
             swap(&away, &file);
             until(&what, || is_ready(&gateway)).await;
             assert_eq!(gateway.chat(CHAT).await.status, 200, "{what}");

@@ -1,5 +1,5 @@
-//! What was used is counted whatever a provider's response looks like: however long it is, however
-//! its stream ends, and in the words and places of many servers.
+//! Usage is counted whatever a provider's response looks like: however long it is, however its stream
+//! ends, and with the names and places that many servers use.
 
 use std::io::Write;
 

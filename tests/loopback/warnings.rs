@@ -1,4 +1,4 @@
-//! What needs somebody is told of wherever an admin looks, for as long as it is so.
+//! Alerts are shown everywhere that an admin looks, for as long as their cause lasts.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ async fn until(gateway: &Gateway, wanted: &[(&str, &str)]) {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nothing listens.
 fn nobody() -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()

@@ -1,4 +1,4 @@
-//! Responses over a WebSocket, with a provider whose every frame a test decides.
+//! Responses over a WebSocket, with a provider whose every frame a test chooses.
 
 use std::net::SocketAddr;
 
@@ -16,8 +16,8 @@ use support::provider::server;
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// A provider that answers each frame with what `answer` makes of it, and closes after a frame
-/// that is `null`. What it got comes out of the receiver.
+/// A provider that answers each frame with the result of `answer`, and closes after a frame that is
+/// `null`. The receiver gets what it was sent.
 async fn provider(answer: fn(&Value) -> Vec<Value>) -> (SocketAddr, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -148,7 +148,7 @@ async fn without_a_provider_that_takes_them_there_is_426() {
 async fn refusals_and_faults_are_events_and_records() {
     let (address, _received) = provider(|frame| {
         let mut events = completed(frame);
-        // Dies in the middle of its answer.
+        // It dies in the middle of its response.
         events.truncate(2);
         events.push(Value::Null);
         events
@@ -215,7 +215,7 @@ async fn what_asks_for_an_answer_in_disguise_reaches_no_provider() {
     ] {
         socket.send(Message::text(frame)).await.unwrap();
         let refused = until(&mut socket, "error").await;
-        // Codex ends its turn by the status.
+        // Codex ends its turn because of the status.
         assert_eq!(refused["status"], 400, "{frame}: {refused}");
         assert_eq!(refused["error"]["code"], "invalid_request");
     }
@@ -380,8 +380,8 @@ async fn a_limit_is_a_limit_over_a_websocket_too() {
     );
 }
 
-/// A provider that is gone before anything of a response has come: on a new connection, or on one
-/// that had served others before, while no new one can be opened.
+/// A provider that goes away before any byte of a response: on a new connection, or on one that has
+/// served other requests, while no new one can be opened.
 #[tokio::test]
 async fn a_response_of_which_nothing_came_is_asked_of_another_provider() {
     let (well, _received) = provider(completed).await;
@@ -390,7 +390,7 @@ async fn a_response_of_which_nothing_came_is_asked_of_another_provider() {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
-            // Nobody else gets in.
+            // No other connection is accepted.
             drop(listener);
             let mut socket = accept_async(stream).await.unwrap();
             let mut is_first = true;
@@ -425,7 +425,7 @@ async fn a_response_of_which_nothing_came_is_asked_of_another_provider() {
         assert_eq!(record["usage"]["input_tokens"], 7, "{record}");
         let reasons = record["reasons"].to_string();
         assert!(reasons.contains("provider p failed"), "{reasons}");
-        // The next one goes to where the connection is.
+        // The next one goes to the provider of the connection.
         create(&mut socket, json!({"model":"m","input":"more"})).await;
         until(&mut socket, "response.completed").await;
     }

@@ -15,8 +15,8 @@ use crate::Gateway;
 use crate::websocket::{create, open, until};
 use support::provider::server;
 
-/// A provider that quotes the key that it was sent in all that it says, as a frame for each event
-/// and cut into frames of four bytes.
+/// A provider that quotes the key it was sent in everything it sends, as one frame for each event and
+/// cut into frames of four bytes.
 #[expect(
     clippy::result_large_err,
     reason = "so the library wants its callbacks"

@@ -1,10 +1,10 @@
 //! Real model servers on this machine: `iris serve` without a configuration offers all formats that they
 //! speak, `iris init` writes a file that does the same, and each request has a correct record.
 //!
-//! llama-server is built by the tests anyway. The others are large and run only when they are asked
-//! for: `cargo test --test models -- --include-ignored`, or `--ignored vllm`.
+//! The tests build llama-server anyway. The others are large and run only on request:
+//! `cargo test --test models -- --include-ignored`, or `--ignored vllm`.
 //!
-//! Each server listens at its usual port, where it is looked for, so each has a network namespace.
+//! Each server listens at its usual port, where Iris searches for it, so each has a network namespace.
 #![expect(
     unreachable_pub,
     clippy::panic,

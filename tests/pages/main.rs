@@ -1,7 +1,7 @@
-//! The pages in a real browser: journeys of an admin and of a user, what hostile text and hostile
-//! sites can do, and every page in light and dark at three widths, looked at by axe as well.
+//! The pages in a real browser: journeys of an admin and of a user, what hostile text and hostile sites can
+//! do, and every page in light and dark at three widths, also checked by axe.
 //!
-//! `--ignored serve` keeps the gateways running, for a person to look at.
+//! `--ignored serve` keeps the gateways running, so that you can look at them.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,5 +1,5 @@
-//! Two weeks of a small team, for the picture in the README: what people would want to see there, and
-//! the same on each day, because the picture is compared with the page.
+//! Two weeks of a small team, for the screenshot in the README: what people want to see there, and the
+//! same on each day, because the screenshot is compared with the page.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `./test`: what it runs, what it leaves out, and that its totals are those of what ran.
+//! `./test`: what it runs, what it skips, and that its totals match what ran.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! `./try`: from what a machine lacks to the demo.
+//! `./try`: from a machine's missing parts to the demo.
 
 use std::fs;
 

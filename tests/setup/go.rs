@@ -1,4 +1,4 @@
-//! Which Go suits, which is fetched, and that an archive is compared before it is unpacked.
+//! Which Go is accepted, which is downloaded, and that an archive is verified before it is unpacked.
 
 use std::fs;
 use std::process::Command;

@@ -1,6 +1,6 @@
-//! `./try` and `./test` on machines of stand-ins: what is missing, too old or refused, and what each
-//! package manager is told. No network and nothing of this machine is used but a shell and the tools
-//! that every system has.
+//! `./try` and `./test` on simulated machines: what is missing, too old or refused, and the command for
+//! each package manager. They use no network, and nothing of this machine but a shell and the tools that
+//! every system has.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,5 +1,4 @@
-//! A machine of stand-ins: a copy of the scripts, and a PATH on which only what a test puts there can
-//! be found.
+//! A simulated machine: a copy of the scripts, and a PATH with only the programs that a test puts there.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,9 +1,9 @@
-//! A provider that dies after any byte of its answer, in each format that streams: the recorded
-//! exchanges are cut at every offset, in three ways. Whatever has arrived of an event that is not
-//! whole changes nothing; the caller has every event that was, and is told of the rest.
+//! A provider that dies after any byte of its response, in each format that streams: the recorded exchanges
+//! are cut at every offset, in three ways. An incomplete event changes nothing; the caller gets every
+//! complete event, and then an error.
 //!
-//! `IRIS_STREAM_CUTS=all` cuts at every offset in every way; else each offset is cut in one way, a
-//! seventh of them in a run.
+//! `IRIS_STREAM_CUTS=all` cuts at every offset in every way; otherwise each offset is cut in one way, and a
+//! run covers a seventh of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

@@ -1,6 +1,5 @@
-//! Thousands of streams through one gateway, a third of them cut at a random point by their
-//! caller: each leaves one record, and those that came to their end count what the provider
-//! counted. On either database.
+//! Thousands of streams through one gateway, a third of them cut at a random point by their caller: each
+//! leaves one record, and complete ones have the provider's counts. On either database.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! What changes while the gateway runs: grants in the tailnet policy, and its own configuration.
+//! Changes while the gateway runs: of grants in the tailnet policy, and of its own configuration.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! Host mode: the gateway on a machine that is itself on the tailnet, by a real `tailscaled`
-//! with a real tunnel interface. The whole tailnet stands in a network namespace of its own, so
-//! that nothing of it touches the machine.
+//! Host mode: the gateway on a machine that is itself on the tailnet, by a real `tailscaled` with a real
+//! tunnel interface. The whole tailnet is in a network namespace of its own, so that it doesn't touch the
+//! machine.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A client that speaks HTTP over whatever stream it is given.
+//! A client that speaks HTTP over any stream.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};

@@ -1,5 +1,5 @@
-//! Identity at the door: whoever loses the right to call loses what is running, in whichever way that
-//! comes about, and each of very many connections is its own caller's.
+//! Identity at the door: a caller who loses the right to call loses running requests too, in whichever way
+//! that happens, and each of very many connections belongs to its own caller.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! A node that can't join, that is thrown out, or that hears nothing: what the gateway says of it, and
-//! how it comes back by itself.
+//! A node that can't join, that is removed, or that hears nothing: what the gateway reports, and how it
+//! recovers by itself.
 
 use std::process::Command;
 use std::time::Duration;

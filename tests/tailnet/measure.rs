@@ -1,6 +1,6 @@
 //! What the gateway costs over a tailnet, beside a Go reverse proxy on tsnet, `tailscale serve`, and
-//! nothing in between, in one run against one provider. Times on a shared machine are noise: the
-//! ratios, and the processor time of each request, are what to look at.
+//! nothing in between, in one run against one provider. Times on a shared machine are noise: compare the
+//! ratios, and the processor time of each request.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! The node by itself, without a gateway: what passes through a connection, and who is told to
-//! be at its other end.
+//! The node by itself, without a gateway: what passes through a connection, and whose address it reports
+//! for the other end.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Providers on the tailnet that are gone from one moment to the next.
+//! Providers on the tailnet that disappear suddenly.
 
 use std::process::Command;
 

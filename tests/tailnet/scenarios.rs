@@ -1,4 +1,4 @@
-//! What the gateway must do, told from outside.
+//! What the gateway must do, seen from outside.
 
 use std::process::Command;
 use std::time::Duration;

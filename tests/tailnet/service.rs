@@ -1,5 +1,5 @@
-//! The unit of systemd, run by systemd itself on a machine in namespaces: on the tailnet with all of
-//! its restrictions, back after a kill, stopped as it should be, and installed by `iris service`.
+//! The unit of systemd, run by systemd itself on a machine in namespaces: on the tailnet with all of its
+//! restrictions, restarted after a kill, stopped in order, and installed by `iris service`.
 
 use std::time::Instant;
 

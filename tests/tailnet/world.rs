@@ -1,6 +1,5 @@
-//! A whole tailnet on this machine: a Headscale control server, an inference server on the
-//! loopback of a node that offers it at its tailnet address, the gateway under test, and
-//! nodes of those who call it.
+//! A whole tailnet on this machine: a Headscale control server, an inference server on the loopback
+//! interface of a node that offers it at its tailnet address, the gateway under test, and nodes of callers.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

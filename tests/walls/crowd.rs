@@ -1,4 +1,4 @@
-//! A crowd that nobody knows, knocking beside one caller who is known.
+//! A crowd of unknown callers, beside one who is known.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -87,7 +87,7 @@ async fn knock(from: Ipv4Addr, nth: usize) -> std::io::Result<String> {
     Ok(answer.split(' ').nth(1).unwrap_or_default().to_owned())
 }
 
-/// All of them, a thousand and more a second; how many were told that they are nobody.
+/// All of them, more than a thousand a second. Returns how many were refused as unknown.
 async fn knocks(crowd: Vec<Ipv4Addr>, daemon: Daemon) -> usize {
     let refused = Arc::new(AtomicUsize::new(0));
     let mut ticks = tokio::time::interval(Duration::from_millis(4));
@@ -98,7 +98,7 @@ async fn knocks(crowd: Vec<Ipv4Addr>, daemon: Daemon) -> usize {
         if nth % AT_ONCE == 0 {
             ticks.tick().await;
         }
-        // In the middle of it everybody has to be asked for anew.
+        // In the middle of it, every caller has to be looked up again.
         if nth == KNOCKS / 2 {
             daemon.change();
         }
@@ -144,7 +144,7 @@ async fn unknown_callers_cost_known_ones_nothing() {
     };
     let config = json!({
         "providers": { "p": { "baseurl": format!("http://{upstream}"), "models": ["m"] } },
-        // Whoever is somebody may call.
+        // Every known device may call.
         "grants": [grant("*")],
     });
     let mut gateway = Gateway::start(config, &[("IRIS_LOG", "warn")]).await;

@@ -1,4 +1,4 @@
-//! A stand-in for `tailscaled`: the questions of its LocalAPI that the gateway asks.
+//! A stand-in for `tailscaled`: the requests of its LocalAPI that the gateway sends.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -46,7 +46,7 @@ pub const OTHER_KIM: Person = person("100.64.0.13", "kim@example.com", "kim-abro
 /// Devices whose tags agree in their first 320 bytes.
 pub const PROD: Person = person("100.64.0.20", "", "prod");
 pub const DEV: Person = person("100.64.0.21", "", "dev");
-/// Who says by their name to be somebody else, or is said to be in a group of that name.
+/// A caller whose name reads like another one, or who is in a group of that name.
 pub const READS_LIKE: [Person; 5] = [
     person("100.64.0.30", "autogroup:admin", "a"),
     person("100.64.0.31", "tag:ci", "b"),
@@ -61,7 +61,7 @@ pub fn tags(last: &str) -> Vec<String> {
     long.chain([format!("tag:{last}")]).collect()
 }
 
-/// An address that is no device's.
+/// An address that no device has.
 pub const STRANGER: Person = person("100.64.0.99", "", "");
 
 const fn person(address: &'static str, login: &'static str, node: &'static str) -> Person {
@@ -87,8 +87,8 @@ pub const UNUSABLE: [(Person, &str); 5] = [
     (person("100.64.2.5", "", "nobody"), "HasNoUser"),
 ];
 
-/// How long an address is looked for that is nobody's. The real one sleeps as long for one with a
-/// port, and nobody else is answered meanwhile.
+/// How long the daemon looks for an unknown address. The real one sleeps as long for one with a port,
+/// and serves no other request in the meantime.
 const SEARCH: Duration = Duration::from_millis(180);
 
 fn whois(address: &str) -> Option<Value> {

@@ -1,4 +1,4 @@
-//! The HTTPS door of the tailnet: what its gate takes over HTTP/2.
+//! The HTTPS door of the tailnet: what its gate accepts over HTTP/2.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -79,7 +79,7 @@ async fn open(provider: &Provider, config: &Arc<ClientConfig>) -> Gateway {
     gateway
 }
 
-/// Whoever has a handshake behind them, and says too little for a version of HTTP, is not waited for.
+/// A caller who sends too little after the handshake to choose a version of HTTP is disconnected.
 async fn a_silent_caller_is_closed_over_tls_too() {
     let config = client();
     let gateway = open(&Provider::start().await, &config).await;

@@ -1,4 +1,4 @@
-//! Servers that repeat all that they are sent, each credential included, and remember it.
+//! Servers that repeat everything they are sent, with each credential, and remember it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

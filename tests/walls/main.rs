@@ -1,6 +1,6 @@
-//! What stands between callers, and between secrets and everybody: the program itself with several
-//! callers at once, known by a stand-in for this machine's `tailscaled`. It happens in a network
-//! namespace of its own, where every address of the tailnet is this machine's.
+//! The walls between callers, and around secrets: the program itself with several callers at once, which
+//! a stand-in for this machine's `tailscaled` identifies. It runs in a network namespace of its own, in
+//! which every address of the tailnet is this machine's.
 #![expect(
     unreachable_pub,
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Callers who have a name in common, or a name that reads like somebody else: a login is what people
-//! choose, and no two of them share what is theirs.
+//! Callers with the same name, or with a name that reads like another caller's: people choose logins, and
+//! no two callers share data because of them.
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
@@ -151,7 +151,7 @@ async fn nobody_is_what_their_name_reads_like() {
         let reply = who.get("/api/whoami").await;
         assert_eq!(reply.status, 403, "{}: {}", who.login, reply.text);
     }
-    // The admin's login means the admin, and not whoever has it elsewhere.
+    // The admin's login means the admin, and not a user with that login in another tailnet.
     assert_eq!(KIM.get("/api/whoami").await.json()["role"], "admin");
     let abroad = OTHER_KIM.get("/api/whoami").await.json();
     assert_eq!(abroad["role"], "user");

@@ -1,5 +1,5 @@
-//! Three people and all that there is of each other's, on every route that the gateway describes
-//! and every page that links to another.
+//! Three people and all of each other's data, on every route that the gateway describes and every page
+//! that links to another.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -54,7 +54,7 @@ async fn gateway() -> Gateway {
         async move { answer(&mut stream, "200 OK", "", ANSWER).await }.boxed()
     })
     .await;
-    // More than its channel holds; nobody looks at them.
+    // More than its channel holds; nothing reads them.
     drop(received);
     let grant = |src: &str, objects: Value| json!({ "src": [src], "app": { "tailscale.com/cap/aperture": objects } });
     let config = json!({
@@ -101,7 +101,7 @@ async fn adas() -> Ids {
     }
 }
 
-/// What an answer tells of Ada that the request for it did not say already.
+/// What a response reveals of Ada that its request did not contain.
 fn told(answer: &Answer, ids: &Ids, sent: &str) -> Vec<String> {
     let answer = answer.whole();
     let row = [ADA.login, ADA.node, SESSION, CHAT, &ids.request];
@@ -419,7 +419,7 @@ async fn nothing_told(ids: &Ids) -> f64 {
     farthest
 }
 
-/// Who hears of new records hears of their own.
+/// Each listener gets only their own new records.
 async fn events() {
     let ask = r#"{"model":"m","messages":[]}"#;
     // What Bob has asked before may be written only now, and he hears of that.

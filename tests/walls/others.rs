@@ -12,13 +12,13 @@ use crate::world::{Gateway, files};
 pub const TESTS: &[support::harness::Test<()>] =
     support::tests![another_user_of_the_machine_reads_nothing,];
 
-/// Whether this is the machine's root, and not one of a namespace that knows nobody else.
+/// Whether this is the machine's root, and not that of a namespace without other users.
 pub fn has_other_users() -> bool {
     let known = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     known.contains("4294967295")
 }
 
-/// What another user of the machine gets of it: nothing, whoever made the folder.
+/// Another user of the machine can read nothing of it, whoever created the folder.
 async fn another_user_of_the_machine_reads_nothing() {
     if !has_other_users() {
         support::harness::skip("it takes root, for there to be another user");
@@ -45,7 +45,7 @@ async fn another_user_of_the_machine_reads_nothing() {
         !as_other("ls", &gateway.state()),
         "the state directory can be listed"
     );
-    // A folder that somebody else has made, for all to see.
+    // A folder that another user has created, readable by all.
     open(&gateway.state());
     let made = files(&gateway.state());
     assert!(made.len() >= 3, "{made:?}");

@@ -1,4 +1,4 @@
-//! Where a secret could be: all that a run has said, written and sent, opened where it is compressed.
+//! The places where a secret could be: everything that a run has output, written and sent, decompressed.
 
 use crate::echo::Heard;
 use crate::secrets::{Answers, FILE, OWN};

@@ -1,14 +1,14 @@
-//! Who may call each route, and whose things its answer may hold. A route that the gateway
-//! describes, or a page that a page links to, and that is not here, fails the test.
+//! Who may call each route, and whose data its response may hold. A route that the gateway describes, or
+//! a page that a page links to, must be listed here.
 
 use Policy::{Admin, Everyone, Granted, One, OnlyOwners, Own, Said, Usable};
 
-/// What a route is for those who call it. Whoever has no role gets 403 from all but the first.
+/// The kinds of routes, for their callers. A caller without a role gets 403 from all but the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// Every device: it says that the gateway runs.
     Everyone,
-    /// Whoever has a role; nothing in it is anybody else's, unless they are admins.
+    /// Any caller with a role; nothing in it belongs to others, except for admins.
     Own,
     /// Those who are granted the model; the admin here is not.
     Usable,

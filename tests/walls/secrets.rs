@@ -1,5 +1,5 @@
-//! Two dozen secrets, each of them one that stands nowhere else, and everything that the program
-//! answers, logs, stores, exports and sends: each is only where it has to be.
+//! Two dozen secrets, each of which is unique, and everything that the program responds, logs, stores,
+//! exports and sends: each secret is only where it has to be.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -100,7 +100,7 @@ const CANARIES: [Canary; 25] = [
     canary(PRIVATE_KEY, &[]),
     canary(ASSERTION, &["tokens", "no tokens"]),
     canary(TOKEN, &["vertex"]),
-    // Where captures are off. Whoever a request is for is sent it, and so are hooks.
+    // Captures are off here. A request still goes to its provider, and to hooks.
     canary(
         PROMPT,
         &[
@@ -441,7 +441,7 @@ async fn no_secret_is_in_postgres_nor_told_when_it_is_gone() {
         .ask("POST", "/v1/chat/completions", ask, &[])
         .await
         .whole();
-    // Whatever fails behind the requests has the time to be told of.
+    // Failures after the requests have time to be reported.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let mut places = left(&gateway, &heard, answers);
     places.push(("the dump".to_owned(), dump));

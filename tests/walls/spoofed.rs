@@ -1,4 +1,4 @@
-//! Headers by which others take a request for somebody's: nothing here depends on them, and no
+//! Headers that other software takes for a caller's identity: nothing here depends on them, and no
 //! provider gets them.
 
 use serde_json::{Value, json};
@@ -143,7 +143,7 @@ async fn no_header_makes_somebody_of_a_caller() {
             (&json!(BOB.login), &json!(BOB.node))
         );
     }
-    // Nobody else was ever there.
+    // There was never another caller.
     assert!(
         !KIM.get("/api/usage?by=login")
             .await

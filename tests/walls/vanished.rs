@@ -1,5 +1,5 @@
-//! A provider on a machine of its own that vanishes without a word. The machine is another network
-//! namespace, in which this program runs once more.
+//! A provider on a machine of its own that vanishes without closing its connections. The machine is
+//! another network namespace, in which this program runs a second time.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -48,7 +48,7 @@ pub fn far() -> ExitCode {
     tell("serves");
     while let Some(Ok(line)) = lines.next() {
         if line == "vanish" {
-            // What arrives from now on is for nobody, and nobody says so.
+            // From now on, packets get lost without a notice.
             ip(&format!("addr del {ADDRESS}/24 dev far"));
             tell("gone");
         }
@@ -109,7 +109,7 @@ impl Far {
         ip(&format!("link add near type veth peer name far netns {id}"));
         ip("addr add 10.99.0.9/24 dev near");
         ip("link set near up");
-        // Nobody asks whether the machine is there.
+        // Nothing checks whether the machine is there.
         ip(&format!(
             "neigh replace {ADDRESS} lladdr {HARDWARE} dev near nud permanent"
         ));

@@ -8,10 +8,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Places, print, print_json, table};
-use crate::base::money::{Field, Mode, Table};
+use crate::base::money::{CostBasis, Field, Mode, Table};
 use crate::exchange::rules::Rules;
 use crate::formats::Tokens;
-use crate::policy::pricing::{Class, Cost, CostBasis, Quote};
+use crate::policy::pricing::{Class, Cost, CostLine, Quote};
 
 /// Show what the configured models cost, or explain the price of one.
 #[derive(Args)]
@@ -129,7 +129,7 @@ impl Prices {
         });
         if let Some(tokens) = &self.tokens {
             report["example"] = quote.cost(tokens, self.mode()).map_or(Value::Null, |cost| {
-                let line = |line: &crate::policy::pricing::CostLine| {
+                let line = |line: &CostLine| {
                     json!({
                         "what": line.what.name(),
                         "count": line.count,

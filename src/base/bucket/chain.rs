@@ -60,6 +60,13 @@ pub struct Account {
     pub held: i64,
 }
 
+/// Nothing of it is held.
+impl From<Level> for Account {
+    fn from(level: Level) -> Self {
+        Self { level, held: 0 }
+    }
+}
+
 /// What a request takes from its buckets when it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {

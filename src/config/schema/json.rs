@@ -69,7 +69,7 @@ fn description(key: &Key) -> String {
 
 fn value(kind: Kind) -> Value {
     match kind {
-        Kind::Text => json!({ "type": "string" }),
+        Kind::Text | Kind::Secret => json!({ "type": "string" }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Integer(least, most) => {
             let mut schema = json!({ "type": "integer" });

@@ -137,7 +137,7 @@ fn inside(path: &str, kind: Kind, sections: &mut Sections) {
 
 fn kind_name(kind: Kind) -> String {
     match kind {
-        Kind::Text => "text".to_owned(),
+        Kind::Text | Kind::Secret => "text".to_owned(),
         Kind::Flag => "true or false".to_owned(),
         Kind::Integer(least, most) => match (least > i64::MIN, most < i64::MAX) {
             (true, true) => format!("{least} to {most}"),
@@ -166,7 +166,7 @@ fn kind_name(kind: Kind) -> String {
 
 fn plural(kind: Kind) -> String {
     match kind {
-        Kind::Text => "texts".to_owned(),
+        Kind::Text | Kind::Secret => "texts".to_owned(),
         Kind::Object(_) => "objects".to_owned(),
         Kind::Any(kinds) => {
             let mut names: Vec<String> = kinds.iter().map(|kind| plural(*kind)).collect();

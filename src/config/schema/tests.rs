@@ -30,7 +30,7 @@ fn parsed(json: &str) -> Value {
 /// A value of a kind; texts that mean something have an example with their key.
 fn some(kind: Kind) -> Value {
     match kind {
-        Kind::Text => json!("x"),
+        Kind::Text | Kind::Secret => json!("x"),
         Kind::Flag => json!(true),
         Kind::Integer(least, _) => json!(least.max(1)),
         Kind::Number => json!(1),
@@ -183,7 +183,7 @@ fn words_are_taken_and_others_are_not() {
 /// that must not.
 pub(crate) fn capabilities() -> (Vec<Value>, Vec<Value>) {
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
-    let all = crate::config::capability::keys();
+    let all = crate::config::capability::Capability::keys();
     let acting = all.iter().filter(|key| !key.idle);
     for key in acting {
         let value = match key.example {

@@ -6,19 +6,22 @@
 //! with the server that it was for, and a reference to the environment or to a file, which could
 //! hold anything, stays where it is.
 
+mod likely;
 mod moved;
 mod restore;
+mod urls;
 mod what;
 
 use std::collections::{HashMap, HashSet};
 
 use super::expand;
+use super::file::File;
 use super::finding::{Finding, Severity};
-use super::hujson::{self, Node, Value};
+use super::hujson::{self, Node, Value, without_mark};
+use super::within::Within;
 use moved::Moves;
 use restore::Restoring;
-use what::{Within, parts, quoted, shown, text};
-pub(super) use what::{is_credential, references};
+use what::{parts, quoted, shown, text};
 
 /// Stands for a secret.
 pub const PLACEHOLDER: &str = "[redacted]";
@@ -32,7 +35,7 @@ const SHORTEST: usize = 4;
 /// A finding when the text can't be read: nobody knows then what in it is secret.
 pub fn redacted(source: &str) -> Result<String, Finding> {
     let mut edits = Vec::new();
-    each(&parsed(source)?, Within::default(), &mut |node, within| {
+    each(&parsed(source)?, File::within(), &mut |node, within| {
         let parts = parts(node, within);
         if let Some(text) = text(node).filter(|_| !parts.is_empty()) {
             edits.push((node.bytes.clone(), quoted(&shown(&text, &parts))));
@@ -95,12 +98,9 @@ pub fn catalog(shown: &str) -> serde_json::Map<String, serde_json::Value> {
     providers
 }
 
-/// A text without a byte order mark in front of it, as positions count.
-fn without_mark(source: &str) -> &str {
-    source.strip_prefix('\u{feff}').unwrap_or(source)
-}
-
-/// A text with other literals in some places, in their order.
+/// A text with other literals in some places, in their order. The places are the reader's, which
+/// findings are reported at too: the nodes of jsonc-parser's CST have none, and to pair two trees of
+/// one text could put a secret in the wrong place.
 fn edited(source: &str, edits: &[(std::ops::Range<usize>, String)]) -> String {
     let text = without_mark(source);
     let mut out = source[..source.len() - text.len()].to_owned();
@@ -137,23 +137,22 @@ pub(super) struct Hidden(Vec<String>);
 impl Hidden {
     /// The secrets of a document, and what the references in their places stand for.
     pub(super) fn of(root: &Node, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
-        let mut values = Vec::new();
-        each(root, Within::default(), &mut |node, within| {
+        let mut hidden = Self(Vec::new());
+        hidden.add(root);
+        each(root, File::within(), &mut |node, within| {
             let Some(text) = text(node) else { return };
-            let parts = parts(node, within);
-            values.extend(parts.iter().map(|part| text[part.range.clone()].to_owned()));
-            for (range, place) in expand::places(within.key, &text) {
+            for (range, place) in expand::places(within.holds, &text) {
                 let name = &text[range.start + 2..range.end - 1];
-                let is_secret = within.is_secret() || within.is_header() || place.is_private();
+                let is_secret = within.is_private() || place.is_private();
                 if (is_secret || name.starts_with("file:"))
                     && let Some(value) = lookup(name)
                 {
                     let value = value.trim();
+                    let values = &mut hidden.0;
                     values.extend([value.to_owned(), expand::written(value, place).into_owned()]);
                 }
             }
         });
-        let mut hidden = Self(values);
         hidden.sort();
         hidden
     }
@@ -161,7 +160,7 @@ impl Hidden {
     /// As well what is secret in the document once its references are replaced: a whole URL can
     /// come from one of them.
     pub(super) fn add(&mut self, root: &Node) {
-        each(root, Within::default(), &mut |node, within| {
+        each(root, File::within(), &mut |node, within| {
             let Some(text) = text(node) else { return };
             let parts = parts(node, within);
             let values = parts.iter().map(|part| text[part.range.clone()].to_owned());

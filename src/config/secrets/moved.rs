@@ -2,24 +2,13 @@
 //! Beside a key stand the keys that name its server; headers of grants go to providers, and what is
 //! on a tailnet is wherever the gateway's node is.
 
-use super::restore::by_key;
-use super::what::{Within, parts, shown, text};
-use crate::config::hujson::{Node, Value};
+use std::collections::BTreeSet;
 
-/// Keys whose value says where the secrets beside them are sent.
-const DESTINATIONS: [&str; 10] = [
-    "baseurl",
-    "url",
-    "endpoint",
-    "control_url",
-    "network",
-    "proxy",
-    "tailnet",
-    "bucket_name",
-    "region",
-    // Who may answer there.
-    "ca",
-];
+use super::what::{parts, shown, text};
+use crate::config::declare::Holds;
+use crate::config::file::File;
+use crate::config::hujson::{Node, Value};
+use crate::config::within::Within;
 
 /// What of the whole document sends secrets elsewhere.
 pub(super) struct Moves {
@@ -35,15 +24,14 @@ impl Moves {
             tailnet: is_another_tailnet(new, old),
             providers: Vec::new(),
         };
-        let providers = last_member(new, "providers");
-        if let Some(Value::Object(members)) = providers.map(|node| &node.value) {
-            let before = by_key(old.and_then(|old| last_member(old, "providers")));
-            for member in members {
-                let old = before.get(&*member.key).and_then(|all| all.last()).copied();
-                let within = Within::default().member("providers").member(&member.key);
-                if moves.beside(&member.node, old, within).is_some() {
-                    moves.providers.push(member.key.clone());
-                }
+        let within = File::within().member("providers");
+        let providers = new.member("providers").map_or(&[][..], Node::members);
+        let before = old.and_then(|old| old.member("providers"));
+        for member in providers {
+            let old = before.and_then(|before| before.member(&member.key));
+            let within = within.member(&member.key);
+            if moves.beside(&member.node, old, within).is_some() {
+                moves.providers.push(member.key.clone());
             }
         }
         moves
@@ -57,7 +45,7 @@ impl Moves {
         within: Within<'_>,
         path: &str,
     ) -> Option<String> {
-        if path.starts_with("grants[") && last_member(new, "add_headers").is_some() {
+        if path.starts_with("grants[") && new.member("add_headers").is_some() {
             return self.by_grant(new, old);
         }
         self.beside(new, old, within)
@@ -68,10 +56,18 @@ impl Moves {
         let mut was = None;
         let mut is_moved = false;
         let mut is_unsure = false;
-        for key in DESTINATIONS {
-            let to = last_member(new, key).map_or_else(String::new, |node| plain(key, node));
+        let members = new.members().iter();
+        let members = members.chain(old.map_or(&[][..], Node::members));
+        let keys = members.map(|member| (within.member(&member.key).holds, &*member.key));
+        // URLs come first: they say best where something was sent.
+        let keys: BTreeSet<(Holds, &str)> =
+            keys.filter(|(holds, _)| holds.is_destination()).collect();
+        for (_, key) in keys {
+            let to = new
+                .member(key)
+                .map_or_else(String::new, |node| plain(key, node));
             let (mut from, mut from_shown) = (String::new(), String::new());
-            if let Some(node) = old.and_then(|old| last_member(old, key)) {
+            if let Some(node) = old.and_then(|old| old.member(key)) {
                 from = plain(key, node);
                 // It can hold a secret as well, which comes back if it is shown as it was.
                 from_shown = shown(&from, &parts(node, within.member(key)));
@@ -87,7 +83,7 @@ impl Moves {
     /// Headers of a grant go to the providers that its models are of.
     fn by_grant(&self, new: &Node, old: Option<&Node>) -> Option<String> {
         let models = |node: &Node| {
-            let models = last_member(node, "models").and_then(text);
+            let models = node.member("models").and_then(text);
             models.map_or_else(String::new, std::borrow::Cow::into_owned)
         };
         let (to, from) = (models(new), old.map(models).unwrap_or_default());
@@ -102,8 +98,8 @@ impl Moves {
 /// Whether the gateway would be on another tailnet.
 fn is_another_tailnet(new: &Node, old: Option<&Node>) -> bool {
     let of = |node: Option<&Node>, key| {
-        let section = node.and_then(|node| last_member(node, "tailnet"));
-        let value = section.and_then(|section| last_member(section, key));
+        let section = node.and_then(|node| node.member("tailnet"));
+        let value = section.and_then(|section| section.member(key));
         let value = value.map_or_else(String::new, |node| plain(key, node));
         // What holds without the key.
         Some(value).filter(|value| key != "mode" || value != "embedded")
@@ -134,15 +130,6 @@ fn is_unverified(url: &str) -> bool {
     !["localhost", "127.0.0.1", "[::1]"]
         .into_iter()
         .any(is_local)
-}
-
-/// The value that counts where a key is given twice.
-fn last_member<'n>(object: &'n Node, key: &str) -> Option<&'n Node> {
-    let Value::Object(members) = &object.value else {
-        return None;
-    };
-    let mut found = members.iter().rev().filter(|member| member.key == key);
-    found.next().map(|member| &member.node)
 }
 
 /// Scheme, host and port of a URL, in lower case: whom a request goes to. What could be read in

@@ -1,15 +1,17 @@
 //! A text that comes back, beside the one that is stored: each placeholder is looked up where it
 //! stood, by the keys that lead there, and lists are laid side by side first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use super::PLACEHOLDER;
 use super::moved::{Moves, is_same_place, origin};
-use super::what::{Within, canonical, parts, quoted, shown, text};
+use super::what::{canonical, parts, quoted, shown, text};
 use crate::config::expand;
+use crate::config::file::File;
 use crate::config::finding::{Finding, Severity};
 use crate::config::hujson::{Node, Value};
+use crate::config::within::Within;
 
 /// What is learned while two documents are walked side by side.
 pub(super) struct Restoring<'a> {
@@ -40,7 +42,7 @@ impl Restoring<'_> {
     pub(super) fn walk(&mut self, new: &Node, old: Option<&Node>) {
         self.value(&Here {
             node: new,
-            within: Within::default(),
+            within: File::within(),
             path: String::new(),
             old,
             moved: None,
@@ -57,16 +59,15 @@ impl Restoring<'_> {
     }
 
     fn object(&mut self, here: &Here<'_>) {
-        let (Value::Object(members), old) = (&here.node.value, here.old) else {
-            return;
-        };
-        let moved = self.moves.of(here.node, old, here.within, &here.path);
+        let moved = self.moves.of(here.node, here.old, here.within, &here.path);
         let moved = moved.or_else(|| here.moved.clone());
-        let mut seen: HashMap<&str, usize> = HashMap::new();
-        let stored = by_key(old);
-        for member in members {
-            // Of a key that is given twice, each stands for itself.
-            let nth = seen.entry(&member.key).or_default();
+        // Of a key that is given twice, each stands for itself.
+        let mut stored: HashMap<&str, VecDeque<&Node>> = HashMap::new();
+        for member in here.old.map_or(&[][..], Node::members) {
+            let values = stored.entry(&member.key).or_default();
+            values.push_back(&member.node);
+        }
+        for member in here.node.members() {
             let path = if here.path.is_empty() {
                 member.key.clone()
             } else {
@@ -76,13 +77,9 @@ impl Restoring<'_> {
                 node: &member.node,
                 within: here.within.member(&member.key),
                 path,
-                old: stored
-                    .get(&*member.key)
-                    .and_then(|all| all.get(*nth))
-                    .copied(),
+                old: stored.get_mut(&*member.key).and_then(VecDeque::pop_front),
                 moved: moved.clone(),
             });
-            *nth += 1;
         }
     }
 
@@ -116,7 +113,7 @@ impl Restoring<'_> {
             .old
             .zip(old.as_deref())
             .is_some_and(|(node, old)| new == old || new == shown(old, &parts(node, here.within)));
-        for (range, place) in expand::places(here.within.key, &new) {
+        for (range, place) in expand::places(here.within.holds, &new) {
             let name = &new[range.start + 2..range.end - 1];
             if (self.may_refer)(name) {
                 continue;
@@ -127,7 +124,7 @@ impl Restoring<'_> {
                 let hint = "who may save a configuration need not read what the machine holds: \
                     write it into the file there, or allow it in its access.references";
                 self.refuse(here, message, hint);
-            } else if here.within.is_secret() || here.within.is_header() || place.is_private() {
+            } else if here.within.is_private() || place.is_private() {
                 self.moved(here, &what);
             }
         }
@@ -209,17 +206,6 @@ impl Restoring<'_> {
 /// Whether a literal is written as it is shown: another way to write it is kept.
 fn is_plain(node: &Node, text: &str) -> bool {
     node.bytes.len() == quoted(text).len()
-}
-
-/// The values of an object, in their order where a key is given twice.
-pub(super) fn by_key(object: Option<&Node>) -> HashMap<&str, Vec<&Node>> {
-    let mut values: HashMap<&str, Vec<&Node>> = HashMap::new();
-    if let Some(Value::Object(members)) = object.map(|object| &object.value) {
-        for member in members {
-            values.entry(&member.key).or_default().push(&member.node);
-        }
-    }
-    values
 }
 
 /// For each item of a list the stored one that it was: the one that is shown alike, else the one

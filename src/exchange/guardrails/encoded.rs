@@ -1,6 +1,6 @@
 //! Text in another encoding: base64, `data:` URLs, and character sets.
 
-use super::keys::BETWEEN;
+use super::BETWEEN;
 
 /// The longest type of a file in a URL.
 const LONGEST_TYPE: usize = 256;
@@ -9,8 +9,7 @@ const SHORTEST: usize = 16;
 /// Fewer bytes look like text by chance.
 const SHORTEST_UNMARKED: usize = 24;
 
-/// The type and the data of a `data:` URL. Its readers leave out tabs and line breaks, and spaces in
-/// front.
+/// The type and the data of a `data:` URL. Its readers ignore tabs, line breaks and leading spaces.
 pub(super) fn data_url(text: &str) -> Option<(String, &str)> {
     let near = text.as_bytes().iter().take(2 * LONGEST_TYPE);
     let comma = near.enumerate().find(|(_, byte)| **byte == b',')?.0;
@@ -25,7 +24,7 @@ pub(super) fn data_url(text: &str) -> Option<(String, &str)> {
     is_url.then(|| (kind.to_owned(), data))
 }
 
-/// The text of a file: UTF-8, UTF-16, or nearly ASCII, of which readers take what they can.
+/// The text of a file: UTF-8, UTF-16, or nearly ASCII, of which readers use what they can.
 pub(super) fn as_text(bytes: &[u8]) -> Option<String> {
     let is_zero = |nth: usize| {
         let looked = bytes.chunks_exact(2).take(512);
@@ -55,9 +54,9 @@ pub(super) fn as_text(bytes: &[u8]) -> Option<String> {
     (plain * 10 >= bytes.len() * 7).then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// What can be read of a file that may be text which nothing marks as such: in an older character
-/// set, of which the ASCII is left, or in UTF-16 of a script whose letters hold no zeros. `None` for
-/// bytes that are no text.
+/// What can be read of a file that may be text though nothing marks it as such: in an older character
+/// set, of which the ASCII is kept, or in UTF-16 of a script whose letters hold no zeros. `None` for
+/// bytes that aren't text.
 pub(super) fn as_unmarked_text(bytes: &[u8]) -> Option<String> {
     if bytes.len() < SHORTEST_UNMARKED {
         return None;
@@ -68,8 +67,8 @@ pub(super) fn as_unmarked_text(bytes: &[u8]) -> Option<String> {
     if controls * 50 <= bytes.len() {
         read.push_str(&String::from_utf8_lossy(bytes));
         read.push_str(BETWEEN);
-        // In the sets of East Asia, the second half of a character can be an ASCII letter. What
-        // begins behind one is read once more without it.
+        // In the sets of East Asia, the second half of a character can be an ASCII letter. A word
+        // after one is read again without it.
         for (at, three) in bytes.windows(3).enumerate() {
             let [lead, second, next] = three else {
                 continue;
@@ -89,13 +88,8 @@ pub(super) fn as_unmarked_text(bytes: &[u8]) -> Option<String> {
             let is_private = matches!(char, '\u{e000}'..='\u{f8ff}');
             (is_space || !char.is_control()) && !is_private
         };
-        let kept = |char: char| {
-            if char.is_ascii() {
-                char
-            } else {
-                char::REPLACEMENT_CHARACTER
-            }
-        };
+        let kept = |char: char| Some(char).filter(char::is_ascii);
+        let kept = |char| kept(char).unwrap_or(char::REPLACEMENT_CHARACTER);
         let chars = char::decode_utf16(units).map(|char| char.ok().filter(is_char).map(kept));
         if let Some(text) = chars.collect::<Option<String>>() {
             read.push_str(&text);
@@ -105,7 +99,7 @@ pub(super) fn as_unmarked_text(bytes: &[u8]) -> Option<String> {
     (!read.is_empty()).then_some(read)
 }
 
-/// Whether the type of a file says nothing but what it is.
+/// Whether the type of a file holds nothing but a type, so no text to inspect.
 pub(super) fn is_plain_type(kind: &str) -> bool {
     kind.len() < 128
         && kind
@@ -113,7 +107,7 @@ pub(super) fn is_plain_type(kind: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"/+.-=;".contains(&byte))
 }
 
-/// Whether a file of this type is text, as far as the type says. None is `text/plain`.
+/// Whether a file of this type is text, as far as the type says. Without a type it is `text/plain`.
 pub(super) fn is_text(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
     let bare = kind.split(';').next().unwrap_or_default().trim();
@@ -127,7 +121,7 @@ pub(super) fn is_text(kind: &str) -> bool {
         || words.iter().any(|word| bare.contains(word))
 }
 
-/// Base64 of either alphabet, with or without padding and line breaks; `None` if it is none.
+/// Base64 of either alphabet, with or without padding and line breaks; `None` for anything else.
 pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut held, mut padded) = (0_u32, 0_u32, false);
@@ -178,26 +172,30 @@ pub(super) fn is_in_odd_charset(kind: &str) -> bool {
     })
 }
 
+/// The text of a string in base64, marked as text or not; `None` if it has none.
+pub(super) fn any_of_base64(text: &str) -> Option<String> {
+    let bytes = decode_long(text)?;
+    as_text(&bytes).or_else(|| as_unmarked_text(&bytes))
+}
+
 /// What can be read of a string in base64 in which [`of_base64`] finds no text.
 pub(super) fn unmarked_of_base64(text: &str) -> Option<String> {
-    let is_long = text.len() >= SHORTEST;
-    is_long
-        .then(|| decode(text.as_bytes()))
-        .flatten()
-        .filter(|bytes| as_text(bytes).is_none())
-        .and_then(|bytes| as_unmarked_text(&bytes))
+    let bytes = decode_long(text).filter(|bytes| as_text(bytes).is_none())?;
+    as_unmarked_text(&bytes)
 }
 
-/// The text of a string in base64; `None` if it is too short to hold anything, or no text.
+/// The text of a string in base64; `None` if it has none, or is too short to hold anything.
 pub(super) fn of_base64(text: &str) -> Option<String> {
-    let is_long = text.len() >= SHORTEST;
-    is_long
-        .then(|| decode(text.as_bytes()))
-        .flatten()
-        .and_then(|bytes| as_text(&bytes))
+    as_text(&decode_long(text)?)
 }
 
-/// Whether a file begins like a picture, a sound, a film or an archive, whose bytes are no text.
+fn decode_long(text: &str) -> Option<Vec<u8>> {
+    Some(text)
+        .filter(|text| text.len() >= SHORTEST)
+        .and_then(|text| decode(text.as_bytes()))
+}
+
+/// Whether a file begins like a picture, a sound, a film or an archive, whose bytes aren't text.
 pub(super) fn is_media(bytes: &[u8]) -> bool {
     const BEGINNINGS: [&[u8]; 11] = [
         b"\x89PNG",

@@ -1,6 +1,6 @@
-//! Text as a model reads it where its characters are not those that a detector looks for: full-width
-//! letters and digits, digits of other scripts, typographic dashes and spaces, and characters that
-//! show nothing. Letters of another alphabet that only look alike stay what they are.
+//! Text as a model reads it, where its characters are not those that a detector looks for: full-width
+//! letters and digits, digits of other scripts, typographic dashes and spaces, and invisible characters.
+//! Letters of another alphabet that only look alike are left as they are.
 
 use std::ops::Range;
 
@@ -11,30 +11,21 @@ const ZEROS: [u32; 32] = [
     0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xabf0,
 ];
 
-/// What a character is read as.
-#[derive(PartialEq)]
-enum Read {
-    AsIs,
-    As(char),
-    /// It shows nothing by itself.
-    Nothing,
-}
-
 /// The text as it is read; `None` if that is how it is written.
 pub(super) fn folded(text: &str) -> Option<String> {
-    if text.is_ascii() || text.chars().all(|char| read(char) == Read::AsIs) {
+    if text.is_ascii() || text.chars().all(|char| read(char) == Some(char)) {
         return None;
     }
-    Some(text.chars().filter_map(of).collect())
+    Some(text.chars().filter_map(read).collect())
 }
 
-/// Where in the text stands what was found in it as it is read, which must be in order.
+/// The places in the text of what was found in it as it is read, which must be in order.
 pub(super) fn places<T>(text: &str, found: Vec<(Range<usize>, T)>) -> Vec<(Range<usize>, T)> {
-    // Each character that is read: where it begins as it is read, and where it stands.
+    // Each character that is read: where it begins as it is read, and its place in the text.
     let mut upto = 0;
     let chars = text.char_indices().filter_map(|(at, char)| {
         let start = upto;
-        upto += of(char)?.len_utf8();
+        upto += read(char)?.len_utf8();
         Some((start, at..at + char.len_utf8()))
     });
     let mut chars = chars.peekable();
@@ -52,22 +43,14 @@ pub(super) fn places<T>(text: &str, found: Vec<(Range<usize>, T)>) -> Vec<(Range
     placed
 }
 
-fn of(char: char) -> Option<char> {
-    match read(char) {
-        Read::AsIs => Some(char),
-        Read::As(other) => Some(other),
-        Read::Nothing => None,
-    }
-}
-
-fn read(char: char) -> Read {
+/// What a character is read as; `None` for one that is invisible by itself.
+fn read(char: char) -> Option<char> {
     let code = u32::from(char);
     if code < 0x80 {
-        return Read::AsIs;
+        return Some(char);
     }
-    let ascii = |from: u32, first: char| {
-        char::from_u32(u32::from(first) + (code - from)).map_or(Read::AsIs, Read::As)
-    };
+    let ascii = |from: u32, first: char| char::from_u32(u32::from(first) + (code - from));
+    let digit = |value| char::from_digit(value, 10);
     match code {
         // Marks on the letter in front, and what only changes how it is drawn.
         0x0300..=0x036f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff | 0xfe20..=0xfe2f
@@ -75,42 +58,36 @@ fn read(char: char) -> Read {
         // Joiners, marks of direction, soft hyphens and other characters without a width.
         | 0x00ad | 0x061c | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x180b..=0x180f
         | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0x3164 | 0xfeff | 0xffa0
-        | 0xfff9..=0xfffb | 0xe0000..=0xe001f | 0xe007f => Read::Nothing,
+        | 0xfff9..=0xfffb | 0xe0000..=0xe001f | 0xe007f => None,
         // Tags: ASCII that is not drawn, and that models read.
         0xe0020..=0xe007e => ascii(0xe0020, ' '),
         0xff01..=0xff5e => ascii(0xff01, '!'),
-        0x00a0 | 0x1680 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => Read::As(' '),
-        0x2028 | 0x2029 | 0x0085 => Read::As('\n'),
-        0x058a | 0x2010..=0x2015 | 0x2043 | 0x2212 | 0xfe58 | 0xfe63 => Read::As('-'),
-        0x2024 | 0xfe52 => Read::As('.'),
-        0x2044 | 0x2215 => Read::As('/'),
-        0xfe55 => Read::As(':'),
-        0xfe66 => Read::As('='),
-        0xfe6b => Read::As('@'),
+        0x00a0 | 0x1680 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => Some(' '),
+        0x2028 | 0x2029 | 0x0085 => Some('\n'),
+        0x058a | 0x2010..=0x2015 | 0x2043 | 0x2212 | 0xfe58 | 0xfe63 => Some('-'),
+        0x2024 | 0xfe52 => Some('.'),
+        0x2044 | 0x2215 => Some('/'),
+        0xfe55 => Some(':'),
+        0xfe66 => Some('='),
+        0xfe6b => Some('@'),
         0x2460..=0x2468 => ascii(0x2460, '1'),
         0x24b6..=0x24cf => ascii(0x24b6, 'A'),
         0x24d0..=0x24e9 => ascii(0x24d0, 'a'),
-        0x24ea => Read::As('0'),
+        0x24ea => Some('0'),
         // Letters of mathematics: thirteen alphabets, capitals first.
         0x1d400..=0x1d6a3 => {
             let nth = (code - 0x1d400) % 52;
-            let first = if nth < 26 { 'A' } else { 'a' };
-            char::from_u32(u32::from(first) + nth % 26).map_or(Read::AsIs, Read::As)
+            ascii(code - nth % 26, if nth < 26 { 'A' } else { 'a' })
         }
         0x1d7ce..=0x1d7ff => digit((code - 0x1d7ce) % 10),
         _ => {
-            let zero = ZEROS.partition_point(|zero| *zero <= code);
-            let zero = zero.checked_sub(1).map_or(u32::MAX, |nth| ZEROS[nth]);
-            match code.checked_sub(zero) {
+            let zero = ZEROS[..ZEROS.partition_point(|zero| *zero <= code)].last();
+            match zero.map(|zero| code - zero) {
                 Some(value @ 0..=9) => digit(value),
-                _ => Read::AsIs,
+                _ => Some(char),
             }
         }
     }
-}
-
-fn digit(value: u32) -> Read {
-    char::from_digit(value, 10).map_or(Read::AsIs, Read::As)
 }
 
 #[cfg(test)]

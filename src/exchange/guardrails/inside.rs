@@ -1,26 +1,26 @@
-//! JSON in a string, such as the arguments of a tool: its own strings have escapes of their own, behind
-//! which letters can hide.
+//! JSON in a string, such as the arguments of a tool: its strings have escapes of their own, which can
+//! hide letters.
 
 use std::ops::Range;
 
-use super::encoded::{of_base64, unmarked_of_base64};
-use super::keys::BETWEEN;
-use super::patterns::Hit;
+use super::BETWEEN;
+use super::detector::Hit;
+use super::encoded::any_of_base64;
 use super::text::Text;
 use crate::wire::json;
 
 /// The strings with escapes inside a text.
 pub(super) struct Inside {
     /// As they read, one after the other.
-    joined: String,
-    /// Where each stands: in `joined`, and in the text without its quotes.
+    pub(super) joined: String,
+    /// The place of each: in `joined`, and in the text without its quotes.
     parts: Vec<(Range<usize>, Range<usize>)>,
     /// What those in base64 read as.
     pub(super) encoded: Option<String>,
 }
 
 impl Inside {
-    /// What stands inside a text; `None` if it has no strings.
+    /// The strings inside a text; `None` if it has none.
     pub(super) fn of(text: &str) -> Option<Self> {
         let is_json = text.trim_start().starts_with(['{', '[']);
         if !text.contains('"') || !(is_json || text.contains('\\')) {
@@ -35,10 +35,7 @@ impl Inside {
             let literal = &text[at.clone()];
             if !literal.contains('\\') {
                 let plain = &literal[1..literal.len() - 1];
-                let decoded = is_json
-                    .then(|| of_base64(plain).or_else(|| unmarked_of_base64(plain)))
-                    .flatten();
-                if let Some(decoded) = decoded {
+                if is_json && let Some(decoded) = any_of_base64(plain) {
                     let encoded = inside.encoded.get_or_insert_default();
                     encoded.push_str(&decoded);
                     encoded.push_str(BETWEEN);
@@ -56,12 +53,7 @@ impl Inside {
         Some(inside)
     }
 
-    /// The strings, one after the other.
-    pub(super) fn joined(&self) -> &str {
-        &self.joined
-    }
-
-    /// Where what was found in the strings of `text` stands in its body.
+    /// The places in the body of what was found in the strings of `text`.
     pub(super) fn places<'d>(&self, text: &Text<'_>, found: Vec<Hit<'d>>) -> Vec<Hit<'d>> {
         let whole = text.decoded();
         let mut outer = text.places();
@@ -99,11 +91,11 @@ mod tests {
         let found: Vec<Hit<'_>> = ["ann", "bob", "dora"]
             .into_iter()
             .map(|name| {
-                let at = inside.joined().find(name).unwrap();
+                let at = inside.joined.find(name).unwrap();
                 (at..at + name.len(), "name")
             })
             .collect();
-        assert!(!inside.joined().contains("carl"));
+        assert!(!inside.joined.contains("carl"));
         let placed = inside.places(&text, found);
         let written: Vec<&str> = placed.iter().map(|(at, _)| &body[at.clone()]).collect();
         assert_eq!(written, [r"\\u0061nn", r"\\u0062ob", "dora"]);

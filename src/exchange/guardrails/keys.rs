@@ -1,15 +1,14 @@
 //! What a model reads of a JSON body besides its strings: names of fields that a caller chooses, and
 //! long numbers. Neither can be replaced without changing what the request means.
 
-use super::encoded;
+use super::BETWEEN;
+use super::encoded::any_of_base64;
 use crate::wire::json;
 
 /// Shorter names hold nothing that a detector knows.
 const SHORTEST_KEY: usize = 9;
 /// Digits of the shortest account number.
 const SHORTEST_NUMBER: usize = 9;
-/// Between two of them, so that no pattern takes them for one.
-pub(super) const BETWEEN: &str = "\n\0\n";
 
 /// Objects whose keys a caller chooses: arguments and results of tools, the fields of a schema.
 const FREE: [&str; 12] = [
@@ -27,7 +26,7 @@ const FREE: [&str; 12] = [
     "response",
 ];
 
-/// Words of JSON Schema, which stand among the fields of a schema.
+/// Words of JSON Schema, which are among the fields of a schema.
 const SCHEMA: [&str; 28] = [
     "additionalItems",
     "additionalProperties",
@@ -59,7 +58,7 @@ const SCHEMA: [&str; 28] = [
     "writeOnly",
 ];
 
-/// An object or a list that is open.
+/// An object or a list around the place that is read.
 struct Level {
     is_object: bool,
     is_free: bool,
@@ -121,7 +120,7 @@ fn is_of_number(byte: u8) -> bool {
     byte.is_ascii_digit() || b"+-.eE".contains(&byte)
 }
 
-/// A key, unless it is a word of a format: those are letters outside of what callers choose.
+/// Adds a key, unless it is a word of a format: letters, where callers don't choose the keys.
 fn push_key(key: &str, is_free: bool, read: &mut String) {
     let is_word = key
         .bytes()
@@ -129,8 +128,7 @@ fn push_key(key: &str, is_free: bool, read: &mut String) {
     if key.len() < SHORTEST_KEY || (is_word && (!is_free || SCHEMA.contains(&key))) {
         return;
     }
-    let encoded = encoded::of_base64(key).or_else(|| encoded::unmarked_of_base64(key));
-    for text in std::iter::once(key).chain(encoded.as_deref()) {
+    for text in std::iter::once(key).chain(any_of_base64(key).as_deref()) {
         read.push_str(text);
         read.push_str(BETWEEN);
     }
@@ -139,13 +137,12 @@ fn push_key(key: &str, is_free: bool, read: &mut String) {
 /// The digits of a number that has many, however it is written.
 fn long_number(literal: &str) -> Option<String> {
     let literal = literal.trim_start_matches('-');
-    let whole = literal.split('.').next().unwrap_or_default();
     let digits = if literal.contains(['e', 'E']) {
-        let number: f64 = literal.parse().ok()?;
-        // No account has as many digits.
-        (number < 1e40).then(|| format!("{number:.0}"))?
+        // No account number has more digits.
+        let number = literal.parse().ok().filter(|number: &f64| *number < 1e40)?;
+        format!("{number:.0}")
     } else {
-        whole.to_owned()
+        literal.split('.').next().unwrap_or_default().to_owned()
     };
     (digits.len() >= SHORTEST_NUMBER).then_some(digits)
 }

@@ -1,22 +1,22 @@
-//! How long a guard may look, and whether anybody still waits for it.
+//! How long a guardrail may inspect a request, and whether its caller still waits.
 
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// The longest that one guard looks at one request.
+/// The longest that one guardrail inspects one request.
 pub(super) const LONGEST: Duration = Duration::from_secs(20);
 
-/// Looks at long requests at once. They take a whole processor each.
+/// Long requests that are inspected at once. Each takes a whole processor.
 pub(super) fn at_once() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// A guard did not get to the end of a request.
+/// A guardrail did not get to the end of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopped;
 
-/// What bounds one look.
+/// What bounds one inspection.
 #[derive(Clone, Debug)]
 pub struct Limits {
     until: Instant,
@@ -30,8 +30,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits of a look that begins now, and that is over once `cancelled` is.
-    #[must_use]
+    /// The limits of an inspection that begins now, and that stops once `cancelled` is.
     pub fn new(cancelled: CancellationToken) -> Self {
         Self {
             until: Instant::now() + LONGEST,
@@ -39,7 +38,7 @@ impl Limits {
         }
     }
 
-    /// Whether the look may go on.
+    /// Whether the inspection may go on.
     pub(super) fn check(&self) -> Result<(), Stopped> {
         if self.cancelled.is_cancelled() || Instant::now() >= self.until {
             return Err(Stopped);

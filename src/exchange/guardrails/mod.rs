@@ -1,17 +1,18 @@
-//! Guards: what is looked for in a request without asking anybody.
+//! Guardrails that are built in: what is looked for in a request without asking another server.
 //!
-//! A caller chooses the text that a guard reads, so its work is bounded: each detector passes over a
-//! text in linear time, a look has a time limit, and it stops once nobody waits for it.
+//! A caller chooses the text that a guardrail reads, so its work is bounded: each detector passes over a
+//! text in linear time, an inspection has a time limit, and it stops once no caller waits for it.
 
-mod detect;
+mod content;
+mod detector;
 mod encoded;
 mod fold;
 mod inside;
 mod keys;
+mod kinds;
 mod limits;
 mod opaque;
 mod patterns;
-mod said;
 mod text;
 mod tools;
 mod unknown;
@@ -27,14 +28,16 @@ use tokio::sync::Semaphore;
 use crate::config::{self, Guard, GuardAction, GuardKind};
 use crate::formats::{Call, Format};
 use crate::wire::Rejection;
+use detector::Detector;
 pub use limits::Limits;
-use limits::Stopped;
-use patterns::Detector;
 
-/// The guards of a configuration, ready to look.
+/// Between two texts that are read as one, so that no pattern matches across both.
+const BETWEEN: &str = "\n\0\n";
+
+/// The guardrails of a configuration, compiled.
 #[derive(Debug)]
 pub struct Guards {
-    by_name: IndexMap<String, Ready>,
+    by_name: IndexMap<String, Guardrail>,
     room: Arc<Semaphore>,
 }
 
@@ -48,18 +51,19 @@ impl Default for Guards {
 }
 
 #[derive(Debug)]
-struct Ready {
+struct Guardrail {
     action: GuardAction,
-    look: Look,
+    kind: Kind,
 }
 
 #[derive(Debug)]
-enum Look {
+enum Kind {
     Patterns(Vec<Detector>),
+    /// Names and globs of the tools that are allowed.
     Tools(Vec<String>),
 }
 
-/// A request that is looked at.
+/// A request to inspect.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// Its format.
@@ -79,118 +83,132 @@ impl Request<'_> {
     }
 }
 
-/// What a guard has found in a request.
+/// What a guardrail has decided on a request.
 #[derive(Debug)]
-pub enum Found {
-    /// Nothing.
-    Nothing,
+pub enum Verdict {
+    /// It has found nothing.
+    Passed,
     /// What is only put on record.
     Reported(Vec<String>),
     /// The request without what was found, and what that was.
-    Removed(Bytes, String),
+    Redacted(Bytes, String),
     /// The refusal of the request, and what it is for.
     Blocked(Rejection, String),
 }
 
+/// What was found in a request.
+struct Finding {
+    what: String,
+    /// The body without it, if it is to be taken out and can be.
+    redacted: Option<Bytes>,
+}
+
+/// Text for a place of a body.
+type Edit = (Range<usize>, String);
+
 impl Guards {
-    /// Compiles the guards of a configuration; a pattern or a name that is none comes back with
-    /// the guard that has it.
-    #[must_use]
+    /// Compiles the guardrails of a configuration. Those with an invalid pattern or name are left out;
+    /// each comes back with what is wrong.
     pub fn compile(file: &config::File) -> (Self, Vec<(String, String)>) {
         let mut guards = Self::default();
         let mut problems = Vec::new();
         for (name, guard) in &file.guards {
-            match Ready::new(guard) {
-                Ok(guard) => {
-                    guards.by_name.insert(name.clone(), guard);
-                }
+            match Guardrail::new(guard) {
+                Ok(guardrail) => drop(guards.by_name.insert(name.clone(), guardrail)),
                 Err(problem) => problems.push((name.clone(), problem)),
             }
         }
         (guards, problems)
     }
 
-    /// Has a guard look at a request, within `limits`.
+    /// Has a guardrail inspect a request, within `limits`.
     ///
     /// # Errors
-    /// A 503 for a guard that is not defined, and for one that could not finish: what it should
+    /// A 503 for a guardrail that is not defined, and for one that could not finish: what it should
     /// stop must not pass.
-    pub fn look(
+    pub fn inspect(
         &self,
         name: &str,
         request: Request<'_>,
         limits: &Limits,
-    ) -> Result<Found, Rejection> {
-        let guard = self
+    ) -> Result<Verdict, Rejection> {
+        let Guardrail { action, kind } = self
             .by_name
             .get(name)
             .ok_or_else(|| crate::exchange::hooks::unavailable(name))?;
-        let unknown = unknown::look(name, guard.action, request);
-        if matches!(unknown, Found::Blocked(..)) {
-            return Ok(unknown);
+        let unknown = unknown::inspect(request);
+        if let Some(what) = &unknown
+            && *action != GuardAction::Report
+        {
+            let advice = "remove them, or have an admin list them in the provider's `pass_keys`";
+            let rejection = blocked(name, &format!("{what}; {advice}"));
+            return Ok(Verdict::Blocked(rejection, what.clone()));
         }
-        let found = match &guard.look {
-            Look::Patterns(detectors) => {
-                patterns::look(name, guard.action, detectors, (request, limits))
-                    .map_err(|stopped| unfinished(name, stopped))?
-            }
-            Look::Tools(allow) => tools::look(name, guard.action, allow, request),
+        let redacts = *action == GuardAction::Redact;
+        let found = match kind {
+            Kind::Patterns(detectors) => patterns::inspect(detectors, redacts, request, limits)
+                .map_err(|_| unfinished(name))?,
+            Kind::Tools(allow) => tools::inspect(allow, redacts, request),
         };
-        Ok(match (unknown, found) {
-            (unknown, Found::Nothing) => unknown,
-            (Found::Reported(mut all), Found::Reported(more)) => {
-                all.extend(more);
-                Found::Reported(all)
+        Ok(match (action, found) {
+            (GuardAction::Report, found) => {
+                let found = found.map(|found| found.what);
+                let all: Vec<String> = unknown.into_iter().chain(found).collect();
+                if all.is_empty() {
+                    Verdict::Passed
+                } else {
+                    Verdict::Reported(all)
+                }
             }
-            (_, found) => found,
+            (_, None) => Verdict::Passed,
+            (_, Some(Finding { what, redacted })) => match redacted {
+                Some(body) => Verdict::Redacted(body, what),
+                None => Verdict::Blocked(blocked(name, &what), what),
+            },
         })
     }
 
-    /// Room for a look at a long request: they are as many at once as there are processors.
+    /// Room to inspect a long request: as many are inspected at once as there are processors.
     ///
     /// # Errors
-    /// A 503 if there is none for as long as a look may take.
+    /// A 503 if there is none for as long as an inspection may take.
     pub async fn room(&self, name: &str) -> Result<tokio::sync::OwnedSemaphorePermit, Rejection> {
         let room = Arc::clone(&self.room).acquire_owned();
         match crate::base::clock::within(limits::LONGEST, room).await {
             Ok(Ok(room)) => Ok(room),
-            _ => Err(unfinished(name, Stopped)),
+            _ => Err(unfinished(name)),
         }
     }
 }
 
-impl Ready {
+impl Guardrail {
     fn new(guard: &Guard) -> Result<Self, String> {
-        let look = match &guard.kind {
+        let kind = match &guard.kind {
             GuardKind::Patterns { detect, patterns } => {
-                let mut detectors = Vec::new();
-                for name in detect {
-                    detectors.push(detect::known(name).ok_or_else(|| {
-                        format!(
-                            "{name:?} is not known; known are {}",
-                            detect::names().join(", ")
-                        )
-                    })?);
-                }
-                for (nth, pattern) in patterns.iter().enumerate() {
-                    let name = format!("pattern {}", nth + 1);
-                    detectors.push(Detector::own(name, pattern)?);
-                }
+                let built_in = detect.iter().map(|name| {
+                    kinds::detector(name).ok_or_else(|| {
+                        let known = kinds::names().join(", ");
+                        format!("{name:?} is not known; known are {known}")
+                    })
+                });
+                let own = patterns
+                    .iter()
+                    .enumerate()
+                    .map(|(nth, pattern)| Detector::own(format!("pattern {}", nth + 1), pattern));
+                let detectors = built_in.chain(own).collect::<Result<Vec<_>, String>>()?;
                 if detectors.is_empty() {
                     return Err("it has nothing to look for".to_owned());
                 }
-                Look::Patterns(detectors)
+                Kind::Patterns(detectors)
             }
-            GuardKind::Tools { allow } => Look::Tools(allow.clone()),
+            GuardKind::Tools { allow } => Kind::Tools(allow.clone()),
         };
-        Ok(Self {
-            action: guard.action,
-            look,
-        })
+        let action = guard.action;
+        Ok(Self { action, kind })
     }
 }
 
-/// The refusal of a guard. What it has found is not said: it may be somebody's secret.
+/// The refusal of a guardrail. It doesn't show what was found, which may be a secret.
 fn blocked(name: &str, what: &str) -> Rejection {
     Rejection::new(
         StatusCode::FORBIDDEN,
@@ -199,8 +217,8 @@ fn blocked(name: &str, what: &str) -> Rejection {
     )
 }
 
-/// The refusal of a request that a guard could not look at to its end.
-fn unfinished(name: &str, _: Stopped) -> Rejection {
+/// The refusal of a request that a guardrail could not inspect to its end.
+fn unfinished(name: &str) -> Rejection {
     Rejection::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "guardrail_unavailable",
@@ -212,17 +230,17 @@ fn unfinished(name: &str, _: Stopped) -> Rejection {
     )
 }
 
-/// The body with other text at some places; all else is as it was.
-fn spliced(body: &[u8], edits: &[(Range<usize>, String)]) -> Bytes {
-    let mut left = BytesMut::with_capacity(body.len());
+/// The body with other text in some places, which are in order.
+fn spliced(body: &[u8], edits: &[Edit]) -> Bytes {
+    let mut spliced = BytesMut::with_capacity(body.len());
     let mut at = 0;
     for (range, text) in edits {
-        left.extend_from_slice(&body[at..range.start]);
-        left.extend_from_slice(text.as_bytes());
+        spliced.extend_from_slice(&body[at..range.start]);
+        spliced.extend_from_slice(text.as_bytes());
         at = range.end;
     }
-    left.extend_from_slice(&body[at..]);
-    left.freeze()
+    spliced.extend_from_slice(&body[at..]);
+    spliced.freeze()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::wire::json;
 /// Elements of one array that are looked at.
 const MOST: usize = 1_000_000;
 
-/// A signature is longer, and what is shorter can be read without harm.
+/// Signatures are longer, and shorter strings can be read without harm.
 const SHORTEST: usize = 64;
 
 /// Where the strings at these places begin, in order. Strings that could be text are left out.
@@ -18,7 +18,7 @@ pub(super) fn places(body: &[u8], places: &[OpaquePlace]) -> Vec<usize> {
     let mut found = Vec::new();
     for place in places {
         // Most requests have none of them.
-        let key = place.path.last().copied().unwrap_or_default();
+        let key = place.path.rsplit('.').next().unwrap_or_default();
         if memchr::memmem::find(body, key.as_bytes()).is_some() {
             descend(body, 0..body.len(), place.path, place.kinds, &mut found);
         }
@@ -27,16 +27,17 @@ pub(super) fn places(body: &[u8], places: &[OpaquePlace]) -> Vec<usize> {
     found
 }
 
-fn descend(body: &[u8], at: Range<usize>, path: &[&str], kinds: &[&str], found: &mut Vec<usize>) {
-    let Some((step, rest)) = path.split_first() else {
+fn descend(body: &[u8], at: Range<usize>, path: &str, kinds: &[&str], found: &mut Vec<usize>) {
+    if path.is_empty() {
         if is_opaque(&body[at.clone()]) {
             found.push(at.start);
         }
         return;
-    };
+    }
+    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     let inside = &body[at.clone()];
     let shift = |range: Range<usize>| at.start + range.start..at.start + range.end;
-    if *step == "*" {
+    if step == "*" {
         for element in json::elements(inside, MOST).unwrap_or_default() {
             descend(body, shift(element), rest, kinds, found);
         }
@@ -55,16 +56,15 @@ fn descend(body: &[u8], at: Range<usize>, path: &[&str], kinds: &[&str], found: 
 
 /// Whether the type of an object, given once, is one of these.
 fn is_one_of(object: &[u8], members: &[(Range<usize>, Range<usize>)], kinds: &[&str]) -> bool {
-    let is_type =
-        |key: &Range<usize>| json::string(&object[key.clone()]).as_deref() == Some("type");
-    let mut types = members.iter().filter(|(key, _)| is_type(key));
-    let kind = types
-        .next()
-        .and_then(|(_, value)| json::string(&object[value.clone()]));
+    let text = |at: &Range<usize>| json::string(&object[at.clone()]);
+    let mut types = members
+        .iter()
+        .filter(|(key, _)| text(key).as_deref() == Some("type"));
+    let kind = types.next().and_then(|(_, value)| text(value));
     types.next().is_none() && kind.is_some_and(|kind| kinds.contains(&&*kind))
 }
 
-/// A long string of base64 that is no text, which is what providers write there.
+/// Whether it is what providers write there: a long string of base64 that doesn't hold text.
 fn is_opaque(literal: &[u8]) -> bool {
     json::string(literal)
         .filter(|text| text.len() >= SHORTEST)
@@ -81,11 +81,11 @@ mod tests {
         let sealed: Vec<u8> = (0..60_u8).map(|nth| nth.wrapping_mul(89) | 0x80).collect();
         let sealed = aws_smithy_types::base64::encode(sealed);
         let place = OpaquePlace {
-            path: &["messages", "*", "content", "*", "signature"],
+            path: "messages.*.content.*.signature",
             kinds: &["thinking"],
         };
         let clear =
-            aws_smithy_types::base64::encode("a text that says what nobody may say in this place");
+            aws_smithy_types::base64::encode("a text that no guardrail lets pass in this place");
         let block = |kind: &str, text: &str| format!(r#"{{"type":"{kind}","signature":"{text}"}}"#);
         let blocks = [
             block("thinking", &sealed),
@@ -109,7 +109,7 @@ mod tests {
             ..place
         };
         let found = places(body.as_bytes(), &[untyped]);
-        // Keys that stand twice are both looked at.
+        // Keys that are there twice are both read.
         assert_eq!(found.len(), 4);
     }
 }

@@ -1,73 +1,107 @@
-//! What guards find, what they cost, and when they stop.
+//! What guardrails find, what they cost, and when they stop.
 
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
-use super::patterns::hits;
+use super::detector::hits;
 use super::*;
 
-fn request(body: &str) -> (&'static Format, Call) {
-    let api = crate::formats::ALL[0];
+const REDACT_MAIL: &str = r#"{"kind":"patterns","detect":["email"],"action":"redact"}"#;
+const API: &Format = crate::formats::ALL[0];
+
+fn call(body: &str) -> Call {
     let head = crate::formats::Head {
         path: "/v1/chat/completions",
         query: None,
         headers: &http::HeaderMap::new(),
     };
-    let body = Bytes::copy_from_slice(body.as_bytes());
-    (api, api.read(&head, body).unwrap())
+    API.read(&head, Bytes::copy_from_slice(body.as_bytes()))
+        .unwrap()
 }
 
-fn look(definition: &str, body: &str) -> Found {
+fn request(call: &Call) -> Request<'_> {
+    Request {
+        api: API,
+        call,
+        kind: "application/json",
+        pass_keys: &[],
+    }
+}
+
+fn guards(definition: &str) -> (Guards, Vec<(String, String)>) {
     let text = format!(r#"{{"guards":{{"g":{definition}}}}}"#);
-    let file = config::parse(&text, &|_| None).unwrap().file;
-    let (guards, problems) = Guards::compile(&file);
+    Guards::compile(&config::parse(&text, &|_| None).unwrap().file)
+}
+
+fn inspect(definition: &str, body: &str) -> Verdict {
+    let (guards, problems) = guards(definition);
     assert!(problems.is_empty(), "{problems:?}");
-    let (api, call) = &request(body);
-    let kind = "application/json";
-    guards
-        .look(
-            "g",
-            Request {
-                api,
-                call,
-                kind,
-                pass_keys: &[],
-            },
-            &Limits::default(),
-        )
-        .unwrap()
+    let verdict = guards.inspect("g", request(&call(body)), &Limits::default());
+    verdict.unwrap()
+}
+
+/// The body without what was found, and what that was.
+#[track_caller]
+fn redacted(definition: &str, body: &str) -> (Bytes, String) {
+    match inspect(definition, body) {
+        Verdict::Redacted(left, what) => (left, what),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn blocked(definition: &str, body: &str) -> Rejection {
+    match inspect(definition, body) {
+        Verdict::Blocked(rejection, _) => rejection,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
 fn what_is_found_is_taken_out_and_all_else_is_as_it_was() {
     let body = r#"{ "model" : "m", "messages":[{"role":"user","content":"mail \"ann@example.com\" or 4111 1111 1111 1111"}], "n":1.0 }"#;
     let definition = r#"{"kind":"patterns","detect":["email","credit_card"],"action":"redact"}"#;
-    let Found::Removed(left, told) = look(definition, body) else {
-        panic!("nothing was found");
-    };
+    let (left, what) = redacted(definition, body);
     let expected = body
         .replace("ann@example.com", "[redacted email]")
         .replace("4111 1111 1111 1111", "[redacted credit_card]");
     assert_eq!(left, expected);
-    assert_eq!(told, "1 × email, 1 × credit_card");
+    assert_eq!(what, "1 × email, 1 × credit_card");
+}
+
+#[test]
+fn tools_that_are_not_allowed_are_taken_out_or_block() {
+    let allow =
+        |action: &str| format!(r#"{{"kind":"tools","allow":["read_*","b"],"action":"{action}"}}"#);
+    let body = r#"{"model":"m","n": 1, "tools": [ {"function":{"name":"read_file"}} , {"function":{"name":"rm"}}, {"function":{"name":"b"}}], "stop":[]}"#;
+    let (left, _) = redacted(&allow("redact"), body);
+    assert_eq!(left, body.replace(r#" {"function":{"name":"rm"}},"#, ""));
+    let none = r#"{"model":"m","tools":[{"function":{"name":"rm"}}]}"#;
+    blocked(&allow("redact"), none);
+    blocked(&allow("block"), body);
+    let unclear = call(r#"{"model":"m","Tools":[{"function":{"name":"b"}}]}"#);
+    let found = tools::inspect(&["b".to_owned()], false, request(&unclear));
+    assert!(found.unwrap().what.contains("read in two ways"));
+    let fine = r#"{"model":"m","tools":[{"function":{"name":"b"}}]}"#;
+    assert!(matches!(inspect(&allow("block"), fine), Verdict::Passed));
 }
 
 #[test]
 fn own_patterns_block_and_are_not_repeated() {
     let definition = r#"{"kind":"patterns","patterns":["(?i)project\\s+zeus"]}"#;
     let body = r#"{"model":"m","user":"tell me of Project  Zeus"}"#;
-    let Found::Blocked(rejection, _) = look(definition, body) else {
-        panic!("it passed");
-    };
+    let rejection = blocked(definition, body);
     assert_eq!(rejection.status, 403);
     assert!(!rejection.message.contains("Zeus"));
-    let key = r#"{"model":"m","metadata":{"project zeus":"a"}}"#;
-    assert!(matches!(look(definition, key), Found::Blocked(..)));
+    blocked(
+        definition,
+        r#"{"model":"m","metadata":{"project zeus":"a"}}"#,
+    );
     let key = r#"{"model":"m","metadata":{"project":"a"}}"#;
-    assert!(matches!(look(definition, key), Found::Nothing));
+    assert!(matches!(inspect(definition, key), Verdict::Passed));
     let report = definition.replace("]}", r#"],"action":"report"}"#);
-    assert!(matches!(look(&report, body), Found::Reported(_)));
+    assert!(matches!(inspect(&report, body), Verdict::Reported(_)));
 }
 
 #[test]
@@ -85,33 +119,24 @@ fn keys_that_agents_send_are_known() {
             r#""litellm_session_id":"s""#,
         ] {
             let body = format!(r#"{{"model":"m",{key}}}"#);
-            assert!(matches!(look(guard, &body), Found::Nothing), "{key}");
+            assert!(matches!(inspect(guard, &body), Verdict::Passed), "{key}");
         }
-        let body = r#"{"model":"m","something":"x"}"#;
-        assert!(matches!(look(guard, body), Found::Blocked(..)));
+        blocked(guard, r#"{"model":"m","something":"x"}"#);
     }
 }
 
 #[test]
-fn guards_that_can_not_look_are_found() {
+fn guardrails_that_can_not_inspect_are_found() {
     for guard in [
         r#"{"kind":"patterns","detect":["everything"]}"#,
         r#"{"kind":"patterns","patterns":["("]}"#,
         r#"{"kind":"patterns"}"#,
     ] {
-        let text = format!(r#"{{"guards":{{"g":{guard}}}}}"#);
-        let file = config::parse(&text, &|_| None).unwrap().file;
-        let (guards, problems) = Guards::compile(&file);
-        assert_eq!(problems.len(), 1, "{guard}");
-        let (api, call) = &request(r#"{"model":"m"}"#);
-        let request = Request {
-            api,
-            call,
-            kind: "",
-            pass_keys: &[],
-        };
-        let looked = guards.look("g", request, &Limits::default());
-        assert_eq!(looked.unwrap_err().status, 503);
+        let (guards, problems) = guards(guard);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let call = call(r#"{"model":"m"}"#);
+        let verdict = guards.inspect("g", request(&call), &Limits::default());
+        assert_eq!(verdict.unwrap_err().status, 503);
     }
     assert!(config::parse(r#"{"guards":{"g":{"kind":"x"}}}"#, &|_| None).is_err());
 }
@@ -139,8 +164,8 @@ fn what_stands_behind_a_near_miss_is_found() {
         ("the api key: see the page of the provider", ""),
     ] {
         let body = format!(r#"{{"model":"m","user":"{text}"}}"#);
-        match look(definition, &body) {
-            Found::Removed(found, _) => {
+        match inspect(definition, &body) {
+            Verdict::Redacted(found, _) => {
                 assert_eq!(found, format!(r#"{{"model":"m","user":"{left}"}}"#));
             }
             _ => assert_eq!(left, "", "{text}"),
@@ -150,13 +175,8 @@ fn what_stands_behind_a_near_miss_is_found() {
 
 /// Every kind that is known by its shape.
 fn all_kinds() -> Vec<Detector> {
-    let names = detect::names();
-    let detectors: Vec<Detector> = names
-        .iter()
-        .filter_map(|name| detect::known(name))
-        .collect();
-    assert_eq!(detectors.len(), names.len());
-    detectors
+    let names = kinds::names().into_iter();
+    names.map(|name| kinds::detector(name).unwrap()).collect()
 }
 
 /// How long all kinds take for `unit`, again and again up to `length` bytes.
@@ -238,8 +258,8 @@ fn what_stands_in_a_rejected_match_is_found_all_the_same() {
 #[test]
 fn what_lies_across_the_pieces_of_a_long_text_is_found() {
     let detectors = [
-        detect::known("email").unwrap(),
-        detect::known("private_key").unwrap(),
+        kinds::detector("email").unwrap(),
+        kinds::detector("private_key").unwrap(),
     ];
     let mail = "ann@example.org";
     for before in (1 << 20) - 20..(1 << 20) + 5 {
@@ -258,23 +278,17 @@ fn what_lies_across_the_pieces_of_a_long_text_is_found() {
 }
 
 #[test]
-fn a_look_ends_with_its_time_and_with_its_caller() {
-    let file = config::parse(
-        r#"{"guards":{"g":{"kind":"patterns","detect":["email"]}}}"#,
-        &|_| None,
-    );
-    let (guards, _) = Guards::compile(&file.unwrap().file);
-    let (api, call) = &request(r#"{"model":"m","input":"fine"}"#);
+fn an_inspection_ends_with_its_time_and_with_its_caller() {
+    let (guards, _) = guards(r#"{"kind":"patterns","detect":["email"]}"#);
+    let call = call(r#"{"model":"m","input":"fine"}"#);
     let request = Request {
-        api,
-        call,
-        kind: "application/json",
         pass_keys: &["input".to_owned()],
+        ..request(&call)
     };
     let gone = tokio_util::sync::CancellationToken::new();
     gone.cancel();
     for limits in [Limits::within(Duration::ZERO), Limits::new(gone)] {
-        let rejection = guards.look("g", request, &limits).unwrap_err();
+        let rejection = guards.inspect("g", request, &limits).unwrap_err();
         assert_eq!(
             (rejection.status.as_u16(), rejection.code.0),
             (503, "guardrail_unavailable")
@@ -286,8 +300,8 @@ fn a_look_ends_with_its_time_and_with_its_caller() {
         );
     }
     assert!(matches!(
-        guards.look("g", request, &Limits::default()),
-        Ok(Found::Nothing)
+        guards.inspect("g", request, &Limits::default()),
+        Ok(Verdict::Passed)
     ));
 }
 
@@ -312,19 +326,15 @@ async fn long_requests_are_looked_at_by_as_many_at_once_as_there_are_processors(
 fn more_matches_than_can_be_told_apart_block() {
     let mails = "a@b.org ".repeat(100_001);
     let body = format!(r#"{{"model":"m","messages":["{mails}"]}}"#);
-    let redact = r#"{"kind":"patterns","detect":["email"],"action":"redact"}"#;
-    assert!(matches!(look(redact, &body), Found::Blocked(..)));
+    blocked(REDACT_MAIL, &body);
 }
 
 #[test]
 fn many_places_in_a_text_with_escapes_are_found_in_one_pass() {
     let mails = r"a@b.org \n".repeat(50_000);
     let body = format!(r#"{{"model":"m","messages":["{mails}"]}}"#);
-    let redact = r#"{"kind":"patterns","detect":["email"],"action":"redact"}"#;
     let began = Instant::now();
-    let Found::Removed(left, _) = look(redact, &body) else {
-        panic!("nothing was taken out");
-    };
+    let (left, _) = redacted(REDACT_MAIL, &body);
     assert!(began.elapsed() < Duration::from_secs(30));
     assert_eq!(left, body.replace("a@b.org", "[redacted email]"));
 }
@@ -335,26 +345,20 @@ fn keys_that_a_format_does_not_know_are_refused_by_name() {
     let definition =
         |action: &str| format!(r#"{{"kind":"patterns","detect":["email"],"action":"{action}"}}"#);
     for action in ["block", "redact"] {
-        let Found::Blocked(rejection, _) = look(&definition(action), body) else {
-            panic!("it passed");
-        };
-        assert!(
-            rejection.message.contains("\"x_tools\""),
-            "{}",
-            rejection.message
-        );
-        assert!(
-            rejection.message.contains("\"chat_template\"")
-                && !rejection.message.contains("\"y\"")
-                && !rejection.message.contains("safety_model")
-                && !rejection.message.contains("min_p"),
-            "{}",
-            rejection.message
-        );
+        let message = blocked(&definition(action), body).message;
+        for (key, is_named) in [
+            ("\"x_tools\"", true),
+            ("\"chat_template\"", true),
+            ("\"y\"", false),
+            ("safety_model", false),
+            ("min_p", false),
+        ] {
+            assert_eq!(message.contains(key), is_named, "{key}: {message}");
+        }
     }
     assert!(matches!(
-        look(&definition("report"), body),
-        Found::Reported(_)
+        inspect(&definition("report"), body),
+        Verdict::Reported(_)
     ));
 }
 
@@ -365,10 +369,7 @@ fn what_is_found_in_an_encoded_file_is_taken_out_of_it() {
         r#"{{"model":"m","messages":[{{"content":[{{"file_data":"data:text\/plain;base64,{}"}}]}}]}}"#,
         encode("I am ann@example.org.")
     );
-    let redact = r#"{"kind":"patterns","detect":["email"],"action":"redact"}"#;
-    let Found::Removed(left, _) = look(redact, &body) else {
-        panic!("nothing was taken out");
-    };
+    let (left, _) = redacted(REDACT_MAIL, &body);
     let expected = format!(
         "data:text/plain;base64,{}",
         encode("I am [redacted email].")
@@ -389,9 +390,6 @@ fn what_is_found_in_a_string_and_in_what_it_encodes_is_taken_out_once() {
         ),
     ] {
         let body = |text: &str| format!(r#"{{"model":"m","messages":["{text}"],"user":"u"}}"#);
-        let Found::Removed(found, _) = look(redact, &body(&text)) else {
-            panic!("nothing was taken out");
-        };
-        assert_eq!(found, body(&left));
+        assert_eq!(redacted(redact, &body(&text)).0, body(&left));
     }
 }

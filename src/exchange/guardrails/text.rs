@@ -68,7 +68,7 @@ pub(super) struct Places<'t> {
 }
 
 impl Places<'_> {
-    /// Where in the body stands what reads as `at`.
+    /// The place in the body of what reads as `at`.
     pub(super) fn of(&mut self, at: Range<usize>) -> Range<usize> {
         let start = self.text.start;
         // Each escape is longer than what it stands for.

@@ -1,40 +1,23 @@
 //! Keys that a format doesn't know. A server may find a tool, a prompt or a text behind one that no
-//! guard would look for, so where a guard decides, they are refused by name.
+//! guardrail would look for, so a guardrail that decides refuses them by name.
 
-use super::{Found, Request, blocked};
-use crate::config::GuardAction;
+use super::Request;
 use crate::formats::known::says_nothing;
 use crate::wire::{json, multipart};
 
 /// Keys that are named in a refusal.
 const SHOWN: usize = 10;
 
-pub(super) fn look(name: &str, action: GuardAction, request: Request<'_>) -> Found {
+/// The keys of a request that no guardrail can judge, in words.
+pub(super) fn inspect(request: Request<'_>) -> Option<String> {
     let unknown = keys(request);
-    if unknown.is_empty() {
-        return Found::Nothing;
-    }
     let quoted: Vec<String> = unknown
         .iter()
         .take(SHOWN)
-        .map(|key| {
-            let shown: String = key.chars().take(60).collect();
-            format!("{shown:?}")
-        })
+        .map(|key| format!("{:?}", key.chars().take(60).collect::<String>()))
         .collect();
-    let what = format!("keys that no guardrail can judge: {}", quoted.join(", "));
-    match action {
-        GuardAction::Report => Found::Reported(vec![what]),
-        GuardAction::Block | GuardAction::Redact => Found::Blocked(
-            blocked(
-                name,
-                &format!(
-                    "{what}; remove them, or have an admin list them in the provider's `pass_keys`"
-                ),
-            ),
-            what,
-        ),
-    }
+    let what = || format!("keys that no guardrail can judge: {}", quoted.join(", "));
+    (!quoted.is_empty()).then(what)
 }
 
 /// Keys of a request that its format doesn't know, and that its provider's configuration doesn't
@@ -44,11 +27,9 @@ fn keys(request: Request<'_>) -> Vec<String> {
     let body = &request.call.body[..];
     let passes = |key: &str| request.pass_keys.iter().any(|passed| passed == key);
     if request.is_form() {
-        let names = multipart::names(body, request.kind).unwrap_or_default();
-        let unknown = names.into_iter();
-        return unknown
-            .filter(|name| !known.has_key(name) && !passes(name))
-            .collect();
+        let mut names = multipart::names(body, request.kind).unwrap_or_default();
+        names.retain(|name| !known.has_key(name) && !passes(name));
+        return names;
     }
     let mut unknown = Vec::new();
     for (key, value) in json::members(body).unwrap_or_default() {

@@ -35,58 +35,37 @@ fn what_a_response_names_is_found_in_requests() {
         for piece in RESPONSE.as_bytes().chunks(step) {
             remember.read(piece);
         }
-        for (request, expected) in [
-            (
-                r#"{"previous_response_id":"resp_1","input":"hi"}"#,
-                Some(true),
-            ),
-            (r#"{"previous_response_id":"resp_2","input":"hi"}"#, None),
-            (r#"{"conversation":"conv_1"}"#, Some(true)),
-            (r#"{"conversation":{"id":"conv_1"}}"#, Some(true)),
-            (
-                r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#,
-                Some(true),
-            ),
-            (
-                r#"{"input":[{"id":"msg_1","type":"item_reference"}]}"#,
-                Some(true),
-            ),
-            (
-                r#"{"input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
-                Some(true),
-            ),
-            (
-                r#"{"input":[{"type":"reasoning","encrypted_content":"gAAA/b+c=="}]}"#,
-                Some(true),
-            ),
-            (
-                r#"{"input":[{"type":"message","id":"msg_1","role":"assistant"}]}"#,
-                Some(false),
-            ),
-            (
-                r#"{"tools":[{"type":"code_interpreter","container":"cntr_1"}]}"#,
-                Some(true),
-            ),
-            (
-                r#"{"tools":[{"container":{"type":"auto","file_ids":["x","cfile_1"]}}]}"#,
-                Some(true),
-            ),
-            (
-                r#"{"input":[{"content":[{"type":"input_file","file_id":"cfile_1"}]}]}"#,
-                Some(true),
-            ),
+        let needed = [
+            r#"{"previous_response_id":"resp_1","input":"hi"}"#,
+            r#"{"conversation":"conv_1"}"#,
+            r#"{"conversation":{"id":"conv_1"}}"#,
+            r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#,
+            r#"{"input":[{"id":"msg_1","type":"item_reference"}]}"#,
+            r#"{"input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
+            r#"{"input":[{"type":"reasoning","encrypted_content":"gAAA/b+c=="}]}"#,
+            r#"{"tools":[{"type":"code_interpreter","container":"cntr_1"}]}"#,
+            r#"{"tools":[{"container":{"type":"auto","file_ids":["x","cfile_1"]}}]}"#,
+            r#"{"input":[{"content":[{"type":"input_file","file_id":"cfile_1"}]}]}"#,
+        ];
+        let better = [r#"{"input":[{"type":"message","id":"msg_1","role":"assistant"}]}"#];
+        let unknown = [
+            r#"{"previous_response_id":"resp_2","input":"hi"}"#,
             // Text that reads like JSON is text.
-            (r#"{"input":"{\"previous_response_id\":\"resp_1\"}"}"#, None),
-            (r#"{"previous_response_id":"text_1"}"#, None),
-            (r#"{"metadata":{"id":"resp_1"}}"#, None),
-            ("", None),
-            (r#"{"previous_response_id":"resp_1"#, None),
+            r#"{"input":"{\"previous_response_id\":\"resp_1\"}"}"#,
+            r#"{"previous_response_id":"text_1"}"#,
+            r#"{"metadata":{"id":"resp_1"}}"#,
+            "",
+            r#"{"previous_response_id":"resp_1"#,
+        ];
+        for (requests, expected) in [
+            (&needed[..], Some(true)),
+            (&better, Some(false)),
+            (&unknown, None),
         ] {
-            assert_eq!(
-                named(&held, RESPONSES, request),
-                expected,
-                "{step} {request}"
-            );
+            for request in requests {
+                let held = named(&held, RESPONSES, request);
+                assert_eq!(held, expected, "{step} {request}");
+            }
         }
     }
 }

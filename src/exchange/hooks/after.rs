@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::Wired;
-use super::payload::{self, Outcome, Story};
-use crate::config::Hook;
+use super::payload::{self, HookContext, Outcome, Request};
+use super::{Wants, Wired};
 use crate::policy::access::{HookEvent, HookPart};
 use crate::records::{Delivery, Entry, ToolCall};
 use crate::wire::Framing;
@@ -16,85 +15,66 @@ use crate::wire::decode::Decoding;
 const ROOM: usize = 8 << 20;
 
 /// The hooks to be told once a request has ended.
-pub struct After {
-    hooks: Vec<Telling>,
-    story: Story,
+pub(crate) struct After {
+    /// Their names, and what each is told: the configuration may have changed by then.
+    hooks: Vec<(String, Wants)>,
+    context: HookContext,
     /// The request, if a hook wants it.
     body: Bytes,
-    /// How the answer is cut into events, if it is.
+    /// How the response is cut into events, if it is.
     framing: Option<Framing>,
-    /// Opens the answer as it came, if it is compressed.
+    /// Opens the response as it came, if it is compressed.
     decoding: Option<Decoding>,
-}
-
-/// What is needed of a wired hook once its configuration may have changed.
-struct Telling {
-    name: String,
-    hook: Hook,
-    events: std::collections::BTreeSet<HookEvent>,
-    parts: std::collections::BTreeSet<HookPart>,
 }
 
 impl After {
     /// Those of `wired` that are to be told; `None` if none is. `keeps_tools` says whether calls
-    /// of tools may be kept at all: where they may not, no hook gets them. Of budgets that
-    /// run low they are told if the story has any.
-    #[must_use]
-    pub fn new(
+    /// of tools may be kept at all: if they may not, no hook gets them. Hooks are told of budgets that
+    /// run low if the context has any.
+    pub(crate) fn new(
         wired: &[Wired<'_>],
-        story: &Story,
+        context: HookContext,
         body: &Bytes,
         keeps_tools: bool,
     ) -> Option<Self> {
-        let hooks: Vec<Telling> = wired
-            .iter()
+        let hooks = wired.iter().filter(|wired| !wired.hook.url.is_empty());
+        let hooks: Vec<(String, Wants)> = hooks
             .filter_map(|wired| {
-                let mut events = wired.events.clone();
-                if wired.hook.url.is_empty() {
-                    events.clear();
-                }
-                events.remove(&HookEvent::PreRequest);
-                if story.warnings.is_empty() {
-                    events.remove(&HookEvent::QuotaWarning);
-                }
-                if !keeps_tools {
-                    events.remove(&HookEvent::ToolCallEntireRequest);
-                }
-                (!events.is_empty()).then(|| Telling {
-                    name: wired.name.to_owned(),
-                    hook: wired.hook.clone(),
-                    events,
-                    parts: wired.parts.clone(),
-                })
+                let mut wants = wired.wants.clone();
+                wants.events.retain(|event| match event {
+                    HookEvent::EntireRequest => true,
+                    HookEvent::PreRequest => false,
+                    HookEvent::QuotaWarning => !context.warnings.is_empty(),
+                    HookEvent::ToolCallEntireRequest => keeps_tools,
+                });
+                (!wants.events.is_empty()).then(|| (wired.name.to_owned(), wants))
             })
             .collect();
         if hooks.is_empty() {
             return None;
         }
-        let wants_body = |part| hooks.iter().any(|hook| hook.parts.contains(&part));
-        let keeps = wants_body(HookPart::RequestBody) || wants_body(HookPart::UserMessage);
-        Some(Self {
-            story: story.clone(),
-            body: if keeps && body.len() <= ROOM {
-                body.clone()
-            } else {
-                Bytes::new()
-            },
+        let mut after = Self {
             hooks,
+            context,
+            body: Bytes::new(),
             framing: None,
             decoding: None,
-        })
+        };
+        let keeps = after.wants(HookPart::RequestBody) || after.wants(HookPart::UserMessage);
+        if keeps && body.len() <= ROOM {
+            after.body = body.clone();
+        }
+        Some(after)
     }
 
-    /// Notes how the answer comes.
-    pub fn answered(&mut self, framing: Option<Framing>, decoding: Option<Decoding>) {
+    /// Notes how the response comes.
+    pub(crate) fn answered(&mut self, framing: Option<Framing>, decoding: Option<Decoding>) {
         self.framing = framing;
         self.decoding = decoding;
     }
 
     /// Bytes of each body to keep until the end, where a capture keeps `room`.
-    #[must_use]
-    pub fn room(&self, room: usize) -> usize {
+    pub(crate) fn room(&self, room: usize) -> usize {
         if self.wants(HookPart::ResponseBody) || self.wants_raw() {
             room.max(ROOM)
         } else {
@@ -102,18 +82,18 @@ impl After {
         }
     }
 
-    /// Whether some hook wants the answer as it came.
-    #[must_use]
-    pub fn wants_raw(&self) -> bool {
+    /// Whether some hook wants the response as it came.
+    pub(crate) fn wants_raw(&self) -> bool {
         self.wants(HookPart::RawResponses)
     }
 
     fn wants(&self, part: HookPart) -> bool {
-        self.hooks.iter().any(|hook| hook.parts.contains(&part))
+        let mut hooks = self.hooks.iter();
+        hooks.any(|(_, wants)| wants.parts.contains(&part))
     }
 
-    /// The data of each event, or the one answer.
-    fn raws(&mut self, answer: &[u8], raw: Option<&[u8]>) -> Vec<Box<RawValue>> {
+    /// The data of each event, or the one response.
+    fn raws(&mut self, response: &[u8], raw: Option<&[u8]>) -> Vec<Box<RawValue>> {
         let mut raws = Vec::new();
         let mut add = |data: &[u8]| raws.extend(payload::document(data).map(ToOwned::to_owned));
         match (self.framing, raw) {
@@ -121,43 +101,39 @@ impl After {
                 Some(decoding) => framing.data(&decoding.feed(raw), ROOM, add),
                 None => framing.data(raw, ROOM, add),
             },
-            _ => add(answer),
+            _ => add(response),
         }
         raws
     }
 
     /// What is to be delivered, now that the request has ended.
-    #[must_use]
-    pub fn deliveries(
+    pub(crate) fn deliveries(
         mut self,
         entry: &Entry,
         tools: &[ToolCall],
-        answer: &[u8],
+        response: &[u8],
         raw: Option<&[u8]>,
     ) -> Vec<Delivery> {
-        // Another provider may have answered than the one that was to be asked.
-        self.story.provider.clone_from(&entry.provider);
-        self.story.model.clone_from(&entry.model);
         let raws = if self.wants_raw() {
-            self.raws(answer, raw)
+            self.raws(response, raw)
         } else {
             Vec::new()
         };
-        let outcome = Outcome {
+        let request = Request {
+            context: &self.context,
             entry,
+            provider: &entry.provider,
+            model: &entry.model,
+            body: &self.body,
+        };
+        let outcome = Outcome {
             tools,
-            answer,
+            response,
             raws: &raws,
         };
         let mut deliveries = Vec::new();
-        for telling in &self.hooks {
-            let wired = Wired {
-                name: &telling.name,
-                hook: &telling.hook,
-                events: telling.events.clone(),
-                parts: telling.parts.clone(),
-            };
-            for event in &telling.events {
+        for (hook, wants) in &self.hooks {
+            for event in &wants.events {
                 let word = match event {
                     HookEvent::EntireRequest => "entire_request",
                     HookEvent::QuotaWarning => "quota_warning",
@@ -167,9 +143,9 @@ impl After {
                     HookEvent::ToolCallEntireRequest | HookEvent::PreRequest => continue,
                 };
                 deliveries.push(Delivery {
-                    hook: telling.name.clone(),
+                    hook: hook.clone(),
                     event: word.to_owned(),
-                    payload: payload::build(&wired, &self.story, &self.body, Some(&outcome)),
+                    payload: payload::build(wants, &request, Some(&outcome)),
                 });
             }
         }

@@ -7,10 +7,10 @@ use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::payload::{self, Story};
+use super::payload::{self, Request};
 use super::{Tally, What, Wired, codings};
 use crate::base::reasons::Reason;
-use crate::config::FailPolicy;
+use crate::config::{FailPolicy, Hook};
 use crate::net::client::{Client, Errand};
 use crate::wire::Rejection;
 
@@ -19,9 +19,8 @@ const LONGEST: usize = 1 << 20;
 /// A hook without a time limit has this one: a request can't wait for ever.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// What a hook says.
-#[derive(Debug)]
-pub enum Answer {
+/// What a hook decides.
+pub(crate) enum Verdict {
     /// The request may go on.
     Allow,
     /// It may go on with another body.
@@ -31,7 +30,7 @@ pub enum Answer {
 }
 
 #[derive(Deserialize)]
-struct Said<'a> {
+struct Response<'a> {
     action: Action,
     #[serde(default)]
     status_code: Option<i64>,
@@ -49,59 +48,53 @@ enum Action {
     Modify,
 }
 
-/// Asks a hook. Answers with what it says, and the reason for the record.
-///
-/// # Errors
-/// A 503 when it fails and its definition says that nothing may pass then.
-pub async fn ask(
+/// Asks a hook: what it decides, and the reason for the record. If it fails, its definition decides.
+pub(crate) async fn ask(
     upstream: &Client,
     wired: &Wired<'_>,
-    story: &Story,
-    body: &Bytes,
+    request: &Request<'_>,
     tally: &Tally,
-) -> Result<(Answer, Reason), (Rejection, Reason)> {
+) -> (Verdict, Reason) {
     let began = Instant::now();
-    let said = exchange(upstream, wired, story, (body, tally)).await;
-    let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let name = wired.name;
-    let what = match &said {
-        Ok(Answer::Allow) => What::Allowed,
-        Ok(Answer::Modify(_)) => What::Modified,
-        Ok(Answer::Block(_)) => What::Blocked,
-        Err(_) => What::Failed,
+    let payload = payload::build(&wired.wants, request, None);
+    let verdict = match post(upstream, wired.hook, payload, tally).await {
+        Ok((status, _)) if !status.is_success() => Err(format!("it answered {status}")),
+        Ok((_, body)) => read(&body),
+        Err(why) => Err(why),
     };
-    tally.count(name, what);
-    match said {
-        Ok(answer) => {
-            let hook = name.to_owned();
-            let reason = match &answer {
-                Answer::Allow => Reason::HookAllows { hook, ms },
-                Answer::Modify(_) => Reason::HookModifies { hook, ms },
-                Answer::Block(rejection) => Reason::HookBlocks {
-                    hook,
-                    message: rejection.message.to_string(),
-                    ms,
-                },
-            };
-            Ok((answer, reason))
+    let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let hook = wired.name.to_owned();
+    let (what, verdict, reason) = match verdict {
+        Ok(Verdict::Allow) => {
+            let reason = Reason::HookAllows { hook, ms };
+            (What::Allowed, Verdict::Allow, reason)
+        }
+        Ok(Verdict::Modify(body)) => {
+            let reason = Reason::HookModifies { hook, ms };
+            (What::Modified, Verdict::Modify(body), reason)
+        }
+        Ok(Verdict::Block(rejection)) => {
+            let message = rejection.message.to_string();
+            let reason = Reason::HookBlocks { hook, message, ms };
+            (What::Blocked, Verdict::Block(rejection), reason)
         }
         Err(why) => {
-            tracing::warn!(hook = name, why, "a hook failed");
-            let hook = name.to_owned();
-            if wired.hook.fail_policy == FailPolicy::Closed {
-                return Err((
-                    unavailable(name),
-                    Reason::HookFailedClosed { hook, why, ms },
-                ));
-            }
-            Ok((Answer::Allow, Reason::HookFailedOpen { hook, why, ms }))
+            tracing::warn!(hook, why, "a hook failed");
+            let (verdict, reason) = if wired.hook.fail_policy == FailPolicy::Closed {
+                let verdict = Verdict::Block(unavailable(&hook));
+                (verdict, Reason::HookFailedClosed { hook, why, ms })
+            } else {
+                (Verdict::Allow, Reason::HookFailedOpen { hook, why, ms })
+            };
+            (What::Failed, verdict, reason)
         }
-    }
+    };
+    tally.count(wired.name, what, 1);
+    (verdict, reason)
 }
 
 /// The refusal of a request that a guardrail should have judged and could not.
-#[must_use]
-pub fn unavailable(name: &str) -> Rejection {
+pub(crate) fn unavailable(name: &str) -> Rejection {
     Rejection::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "guardrail_unavailable",
@@ -110,22 +103,8 @@ pub fn unavailable(name: &str) -> Rejection {
     .retry_after(Duration::from_secs(5))
 }
 
-async fn exchange(
-    upstream: &Client,
-    wired: &Wired<'_>,
-    story: &Story,
-    (body, tally): (&Bytes, &Tally),
-) -> Result<Answer, String> {
-    let payload = payload::build(wired, story, body, None);
-    let (status, said) = post(upstream, wired.hook, payload, tally).await?;
-    if !status.is_success() {
-        return Err(format!("it answered {status}"));
-    }
-    read(&said)
-}
-
 /// How long a hook may take: never longer than a whole request.
-pub(super) fn patience(hook: &crate::config::Hook, upstream: &Client) -> Duration {
+pub(super) fn patience(hook: &Hook, upstream: &Client) -> Duration {
     let own = if hook.timeout.is_zero() {
         PATIENCE
     } else {
@@ -140,7 +119,7 @@ pub(super) fn patience(hook: &crate::config::Hook, upstream: &Client) -> Duratio
 /// Posts a payload to a hook, compressed if its last response said that it can read that.
 pub(super) async fn post(
     upstream: &Client,
-    hook: &crate::config::Hook,
+    hook: &Hook,
     payload: Vec<u8>,
     tally: &Tally,
 ) -> Result<(StatusCode, Bytes), String> {
@@ -164,11 +143,11 @@ pub(super) async fn post(
         packed = body.map(|body| plain.packed(coding.name(), body));
     }
     if let Some(packed) = packed {
-        let (head, said) = upstream.errand(packed).await?.into_parts();
+        let (head, body) = upstream.errand(packed).await?.into_parts();
         let is_refusal = head.status == StatusCode::UNSUPPORTED_MEDIA_TYPE;
         tally.codings.learn(&hook.url, &head.headers, is_refusal);
         if !is_refusal {
-            return Ok((head.status, said));
+            return Ok((head.status, body));
         }
         let left = limit.saturating_sub(began.elapsed());
         if left.is_zero() {
@@ -176,40 +155,40 @@ pub(super) async fn post(
         }
         plain = plain.within(left);
     }
-    let (head, said) = upstream.errand(plain).await?.into_parts();
+    let (head, body) = upstream.errand(plain).await?.into_parts();
     tally.codings.learn(&hook.url, &head.headers, false);
-    Ok((head.status, said))
+    Ok((head.status, body))
 }
 
-fn read(said: &[u8]) -> Result<Answer, String> {
+fn read(body: &[u8]) -> Result<Verdict, String> {
     // An array would be read as the fields in their order.
-    if said.trim_ascii_start().first() != Some(&b'{') {
+    if body.trim_ascii_start().first() != Some(&b'{') {
         return Err("invalid hook response: expected a JSON object".to_owned());
     }
-    let said: Said<'_> =
-        serde_json::from_slice(said).map_err(|error| format!("invalid hook response: {error}"))?;
-    Ok(match said.action {
-        Action::Allow => Answer::Allow,
+    let response: Response<'_> =
+        serde_json::from_slice(body).map_err(|error| format!("invalid hook response: {error}"))?;
+    Ok(match response.action {
+        Action::Allow => Verdict::Allow,
         Action::Block => {
             // Only what is an error can be told as one.
-            let status = said
+            let status = response
                 .status_code
                 .and_then(|code| u16::try_from(code).ok())
                 .filter(|code| (400..600).contains(code))
                 .and_then(|code| StatusCode::from_u16(code).ok())
                 .unwrap_or(StatusCode::FORBIDDEN);
-            let message = said
+            let message = response
                 .message
                 .filter(|message| !message.is_empty())
                 .unwrap_or_else(|| "request blocked by guardrail".to_owned());
-            Answer::Block(Rejection::new(status, "guardrail_blocked", message))
+            Verdict::Block(Rejection::new(status, "guardrail_blocked", message))
         }
         // What is no object replaces nothing.
-        Action::Modify => match said.request_body.map(RawValue::get) {
+        Action::Modify => match response.request_body.map(RawValue::get) {
             Some(body) if body.starts_with('{') => {
-                Answer::Modify(Bytes::copy_from_slice(body.as_bytes()))
+                Verdict::Modify(Bytes::copy_from_slice(body.as_bytes()))
             }
-            _ => Answer::Allow,
+            _ => Verdict::Allow,
         },
     })
 }
@@ -218,11 +197,11 @@ fn read(said: &[u8]) -> Result<Answer, String> {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> String {
+    fn verdict(text: &str) -> String {
         match read(text.as_bytes()) {
-            Ok(Answer::Allow) => "allow".to_owned(),
-            Ok(Answer::Modify(body)) => String::from_utf8(body.to_vec()).unwrap(),
-            Ok(Answer::Block(rejection)) => {
+            Ok(Verdict::Allow) => "allow".to_owned(),
+            Ok(Verdict::Modify(body)) => String::from_utf8(body.to_vec()).unwrap(),
+            Ok(Verdict::Block(rejection)) => {
                 format!("{} {}", rejection.status.as_u16(), rejection.message)
             }
             Err(_) => "failure".to_owned(),
@@ -255,7 +234,7 @@ mod tests {
             ("", "failure"),
             ("allow", "failure"),
         ] {
-            assert_eq!(said(text), expected, "{text}");
+            assert_eq!(verdict(text), expected, "{text}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-/// Hooks that are remembered. Those of old configurations are among them, so there is a bound.
+/// Hooks that are remembered. Those of earlier configurations are among them, so there is a bound.
 const MOST: usize = 1_000;
 /// Shorter payloads gain nothing.
 const SHORT: usize = 1_024;
@@ -108,13 +108,8 @@ fn best(headers: &HeaderMap) -> Option<Coding> {
             is_it && weight.is_ok_and(|weight| weight > 0.0)
         })
     };
-    if accepts("zstd") {
-        Some(Coding::Zstd)
-    } else if accepts("gzip") {
-        Some(Coding::Gzip)
-    } else {
-        None
-    }
+    let mut best_first = [Coding::Zstd, Coding::Gzip].into_iter();
+    best_first.find(|coding| accepts(coding.name()))
 }
 
 #[cfg(test)]

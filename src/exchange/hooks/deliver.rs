@@ -1,7 +1,6 @@
 //! Delivers what hooks are to be told from the queue in the ledger: each hook for itself, so that
-//! one that hangs holds up nobody else, and again until it is taken. One that is down is left alone
-//! for a while, and then tried with one delivery: what waits may be much, and each try is written
-//! down.
+//! one that hangs doesn't hold up the others, and again until it is taken. A hook that is down gets a
+//! pause, and then one delivery as a try: much may be waiting, and each try is written down.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -27,9 +26,9 @@ const POLL: Duration = Duration::from_secs(2);
 /// Before the second try; doubled for each further one, up to [`LATEST`].
 const FIRST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_mins(10);
-/// At most, a hook that is down is left alone for so long.
+/// The longest pause for a hook that is down.
 const PAUSE: Duration = Duration::from_mins(1);
-/// Older than this, nobody wants to know any more.
+/// Older deliveries are dropped.
 const OLDEST: Duration = Duration::from_hours(24);
 /// Deliveries kept for one hook, and bytes of them; beyond either the oldest are dropped.
 const KEPT: usize = 100_000;
@@ -51,7 +50,7 @@ struct Standing {
     in_flight: usize,
     /// Deliveries in a row that found it down.
     failures: u32,
-    /// Until when it is left alone.
+    /// The end of its pause.
     until: Option<Instant>,
 }
 
@@ -66,11 +65,8 @@ impl Standing {
     }
 }
 
-type Done = (Queued, Result<(StatusCode, bytes::Bytes), String>);
-
 impl<'e> Deliverer<'e> {
     /// A deliverer for the queue of `ledger`.
-    #[must_use]
     pub fn new(upstream: &'e Client, ledger: &'e Ledger, tally: &'e Tally) -> Self {
         Self {
             upstream,
@@ -82,8 +78,8 @@ impl<'e> Deliverer<'e> {
 
     /// Delivers, to the hooks that `current` names each time it is asked. Never returns.
     pub async fn run(mut self, current: impl Fn() -> IndexMap<String, Hook>) {
-        // What this node had taken up before it was ended is nobody's now. Where nodes share, that
-        // can't be told from what another one delivers, and leases have to end.
+        // What this node had taken up before it was ended is free again. If nodes share a database, that
+        // can't be distinguished from what another one delivers, and leases have to end.
         if !self.ledger.is_shared()
             && let Err(error) = self.ledger.hasten().await
         {
@@ -104,7 +100,12 @@ impl<'e> Deliverer<'e> {
                 if free == 0 {
                     continue;
                 }
-                let due = self.due(name, hook, free).await;
+                let lease = ask::patience(hook, self.upstream) + LEASE;
+                let due = self.ledger.due(name, free, lease).await;
+                let due = due.unwrap_or_else(|error| {
+                    tracing::warn!(%error, "what hooks are to be told cannot be read");
+                    Vec::new()
+                });
                 if due.len() < free {
                     idle.insert(name.clone());
                 }
@@ -113,42 +114,29 @@ impl<'e> Deliverer<'e> {
                     let (upstream, tally, hook) = (self.upstream, self.tally, hook.clone());
                     running.push(async move {
                         let payload = queued.payload.clone();
-                        let said = ask::post(upstream, &hook, payload, tally).await;
-                        (queued, said)
+                        let response = ask::post(upstream, &hook, payload, tally).await;
+                        (queued, response.map(|(status, _)| status))
                     });
                 }
             }
             tokio::select! {
-                Some(done) = running.next(), if !running.is_empty() => {
-                    self.settle(done).await;
+                Some((queued, status)) = running.next(), if !running.is_empty() => {
+                    self.settle(queued, status).await;
                 }
                 () = self.ledger.delivery() => idle.clear(),
-                _ = look.tick() => {
-                    idle.clear();
-                }
+                _ = look.tick() => idle.clear(),
                 _ = tidy.tick() => self.tidy(&hooks).await,
             }
         }
     }
 
-    async fn due(&self, name: &str, hook: &Hook, count: usize) -> Vec<Queued> {
-        let lease = ask::patience(hook, self.upstream) + LEASE;
-        match self.ledger.due(name, count, lease).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::warn!(%error, "what hooks are to be told cannot be read");
-                Vec::new()
-            }
-        }
-    }
-
-    async fn settle(&mut self, (queued, said): Done) {
+    async fn settle(&mut self, queued: Queued, status: Result<StatusCode, String>) {
         let standing = self.standings.entry(queued.hook.clone()).or_default();
         standing.in_flight = standing.in_flight.saturating_sub(1);
         // One that refuses this delivery may well take others.
-        let (why, is_down) = match said {
-            Ok((status, _)) if status.is_success() => (None, false),
-            Ok((status, _)) => {
+        let (why, is_down) = match status {
+            Ok(status) if status.is_success() => (None, false),
+            Ok(status) => {
                 let is_down = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
                 (Some(format!("it answered {status}")), is_down)
             }
@@ -171,7 +159,7 @@ impl<'e> Deliverer<'e> {
             Some(_) if is_old => What::Dropped,
             Some(_) => What::Retried,
         };
-        self.tally.count(&queued.hook, what);
+        self.tally.count(&queued.hook, what, 1);
         let noted = match why {
             None => self.ledger.delivered(&queued.id).await,
             Some(why) if is_old => {
@@ -199,7 +187,7 @@ impl<'e> Deliverer<'e> {
         }
     }
 
-    /// Forgets what nobody is to be told any more, and what is too much.
+    /// Forgets deliveries to hooks that are gone, and those that are too many.
     async fn tidy(&self, hooks: &IndexMap<String, Hook>) {
         let names: Vec<String> = hooks.keys().cloned().collect();
         match self.ledger.retain_deliveries(names, KEPT, KEPT_BYTES).await {
@@ -210,7 +198,7 @@ impl<'e> Deliverer<'e> {
                         rows,
                         "a hook was not told: too much is waiting, or it is gone"
                     );
-                    self.tally.add(&hook, What::Dropped, rows);
+                    self.tally.count(&hook, What::Dropped, rows);
                 }
             }
             Err(error) => tracing::warn!(%error, "what hooks are to be told cannot be tidied"),

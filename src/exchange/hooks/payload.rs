@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::Wired;
+use super::Wants;
 use crate::formats::user_message;
 use crate::policy::access::{HookEvent, HookPart};
 use crate::policy::budget::State;
@@ -16,42 +17,37 @@ use crate::records::{Entry, Tokens, ToolCall};
 /// Nanodollars in a dollar.
 const DOLLAR: f64 = 1e9;
 
-/// What is known of a request before its provider is asked.
-#[derive(Clone, Debug)]
-pub struct Story {
-    /// The login, or the tags.
-    pub login: String,
-    /// The client.
-    pub user_agent: String,
+/// What hooks are told of a request besides its entry.
+pub(crate) struct HookContext {
     /// The whole URL of the request, without its query.
-    pub url: String,
-    /// The model as its provider names it.
-    pub model: String,
-    /// The provider.
-    pub provider: String,
+    pub(crate) url: String,
     /// The domain of the tailnet; empty without one.
-    pub tailnet: String,
-    /// The node that it came from, by its stable id.
-    pub node_id: String,
-    /// The id of its record.
-    pub request: String,
-    /// The conversation.
-    pub session: String,
+    pub(crate) tailnet: String,
     /// The buckets that pay.
-    pub quotas: Vec<State>,
+    pub(crate) quotas: Vec<State>,
     /// Of each budget that began to run low with the request: what is left of it.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// Capabilities that are not the gateway's.
-    pub grants: Vec<(String, Arc<RawValue>)>,
+    pub(crate) grants: Vec<(String, Arc<RawValue>)>,
+}
+
+/// A request that a hook is told of.
+pub(crate) struct Request<'a> {
+    pub(crate) context: &'a HookContext,
+    pub(crate) entry: &'a Entry,
+    /// The provider that is to be asked, or has answered, by its id.
+    pub(crate) provider: &'a str,
+    /// The model as that provider names it.
+    pub(crate) model: &'a str,
+    pub(crate) body: &'a Bytes,
 }
 
 /// What came of a request.
 pub(super) struct Outcome<'a> {
-    pub(super) entry: &'a Entry,
     pub(super) tools: &'a [ToolCall],
-    /// The answer, put together.
-    pub(super) answer: &'a [u8],
-    /// The answer as it came, event by event.
+    /// The response, put together.
+    pub(super) response: &'a [u8],
+    /// The response as it came, event by event.
     pub(super) raws: &'a [Box<RawValue>],
 }
 
@@ -86,28 +82,24 @@ enum Params<'a> {
 
 /// The payload for a hook; `outcome` is there once the request has ended.
 pub(super) fn build(
-    wired: &Wired<'_>,
-    story: &Story,
-    body: &[u8],
+    wants: &Wants,
+    request: &Request<'_>,
     outcome: Option<&Outcome<'_>>,
 ) -> Vec<u8> {
-    let wants = |part| wired.wants(part);
+    let part = |part| wants.parts.contains(&part).then_some(());
+    let body = request.body;
     let payload = Payload {
-        metadata: metadata(wired, story, outcome),
-        user_message: wants(HookPart::UserMessage)
-            .then(|| user_message::last(body))
-            .flatten(),
-        request_body: wants(HookPart::RequestBody)
-            .then(|| document(body))
-            .flatten(),
-        tool_calls: outcome
-            .filter(|_| wants(HookPart::Tools))
+        metadata: metadata(wants, request, outcome.is_some()),
+        user_message: part(HookPart::UserMessage).and_then(|()| user_message::last(body)),
+        request_body: part(HookPart::RequestBody).and_then(|()| document(body)),
+        tool_calls: part(HookPart::Tools)
+            .and(outcome)
             .map(|outcome| outcome.tools.iter().map(tool).collect()),
-        response_body: outcome
-            .filter(|_| wants(HookPart::ResponseBody))
-            .and_then(|outcome| document(outcome.answer)),
-        raw_responses: outcome
-            .filter(|_| wants(HookPart::RawResponses))
+        response_body: part(HookPart::ResponseBody)
+            .and(outcome)
+            .and_then(|outcome| document(outcome.response)),
+        raw_responses: part(HookPart::RawResponses)
+            .and(outcome)
             .map(|outcome| outcome.raws),
     };
     // Maps of strings and documents that were parsed: nothing that can't be written.
@@ -126,52 +118,50 @@ fn tool(call: &ToolCall) -> Tool<'_> {
     }
 }
 
-fn metadata(wired: &Wired<'_>, story: &Story, outcome: Option<&Outcome<'_>>) -> Value {
+fn metadata(wants: &Wants, request: &Request<'_>, has_ended: bool) -> Value {
+    let (context, entry) = (request.context, request.entry);
     let mut metadata = json!({
-        "login_name": story.login,
-        "user_agent": story.user_agent,
-        "url": story.url,
-        "model": story.model,
-        "provider": story.provider,
-        "tailnet_name": story.tailnet,
-        "stable_node_id": story.node_id,
-        "request_id": story.request,
-        "session_id": story.session,
+        "login_name": entry.login,
+        "user_agent": entry.user_agent,
+        "url": context.url,
+        "model": request.model,
+        "provider": request.provider,
+        "tailnet_name": context.tailnet,
+        "stable_node_id": entry.node_id,
+        "request_id": entry.id,
+        "session_id": entry.session,
     });
-    if wired.events.contains(&HookEvent::QuotaWarning) && !story.warnings.is_empty() {
-        metadata["quota_warnings"] = json!(story.warnings);
+    if wants.events.contains(&HookEvent::QuotaWarning) && !context.warnings.is_empty() {
+        metadata["quota_warnings"] = json!(context.warnings);
     }
-    if wired.wants(HookPart::Quotas) {
-        let quotas = story.quotas.iter().map(|state| {
+    if wants.parts.contains(&HookPart::Quotas) {
+        let mut quotas = serde_json::Map::new();
+        for state in &context.quotas {
+            // A user and a device may have one name.
+            let name = if quotas.contains_key(&state.bucket) {
+                &state.key
+            } else {
+                &state.bucket
+            };
             let quota = json!({
                 "current": state.current,
                 "capacity": state.capacity,
                 "rate": state.rate.clone().unwrap_or_default(),
             });
-            (state, quota)
-        });
-        let mut named = serde_json::Map::new();
-        for (state, quota) in quotas {
-            // A user and a device may have one name.
-            let name = if named.contains_key(&state.bucket) {
-                &state.key
-            } else {
-                &state.bucket
-            };
-            named.insert(name.clone(), quota);
+            quotas.insert(name.clone(), quota);
         }
-        metadata["quotas"] = Value::Object(named);
+        metadata["quotas"] = Value::Object(quotas);
     }
-    if wired.wants(HookPart::Grants) {
+    if wants.parts.contains(&HookPart::Grants) {
         let mut grants: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-        for (name, raw) in &story.grants {
+        for (name, raw) in &context.grants {
             let object = serde_json::from_str(raw.get()).unwrap_or_default();
             grants.entry(name).or_default().push(object);
         }
         metadata["grants"] = json!(grants);
     }
-    if let Some(outcome) = outcome.filter(|_| wired.wants(HookPart::EstimatedCost)) {
-        metadata["estimated_cost"] = cost(outcome.entry);
+    if has_ended && wants.parts.contains(&HookPart::EstimatedCost) {
+        metadata["estimated_cost"] = cost(entry);
     }
     metadata
 }

@@ -26,7 +26,6 @@ pub enum What {
 
 impl What {
     /// Its word in logs and metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -49,22 +48,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one.
-    pub fn count(&self, hook: &str, what: What) {
-        self.add(hook, what, 1);
-    }
-
-    pub(super) fn add(&self, hook: &str, what: What, times: u64) {
+    /// Counts calls of a hook.
+    pub(super) fn count(&self, hook: &str, what: What, times: u64) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry((hook.to_owned(), what)).or_default() += times;
     }
 
     /// All counts.
-    #[must_use]
     pub fn counts(&self) -> BTreeMap<(String, What), u64> {
-        self.counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.clone()
     }
 }

@@ -1,5 +1,5 @@
-//! One attempt at a provider over HTTP: what is sent, once more where that helps, and what is to be
-//! thought of the response.
+//! One attempt at a provider over HTTP: what is sent, once more if that helps, and what the response
+//! says about the provider.
 
 use std::time::Duration;
 
@@ -9,113 +9,102 @@ use jiff::Timestamp;
 use crate::base::clock::within;
 use crate::base::panics;
 use crate::base::reasons::Reason;
-use crate::exchange::attempts::{Outcome, Then, Tries};
-use crate::exchange::clear::Cleared;
+use crate::exchange::Gateway;
+use crate::exchange::attempts::{Ask, Outcome};
+use crate::exchange::failure::Failure;
 use crate::exchange::fund::Funded;
 use crate::exchange::relay::Begun;
-use crate::exchange::upstream::{Failure, asked_wait};
-use crate::exchange::{Gateway, lists};
+use crate::exchange::upstream::asked_wait;
 use crate::net::client::{Received, Reuse};
 use crate::policy::route::Scope;
 use crate::wire::decode::Decoding;
-use crate::wire::{Mask, Rejection, headers};
+use crate::wire::{Mask, headers};
 
 /// Bytes of a refusal that are read to find out what it is about.
 const REFUSAL: usize = 64 << 10;
+
 /// What is wrong with a response that another provider's may not have.
 enum Flaw {
     /// The provider says that it can't.
-    Broken(String),
+    Broken,
     /// It takes no requests for a while; for how long, if it says so.
-    Limited(String, Option<Duration>),
+    Limited(Option<Duration>),
 }
 
-impl Gateway {
-    /// Asks the providers of a request.
-    pub(super) async fn ask(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
-        let mut tries = Tries::new();
-        loop {
-            let may_go_on = tries.begin(cleared);
-            let outcome = match self.fund(cleared).await {
-                Ok(funded) => self.attempt(funded, may_go_on).await,
-                Err(unfunded) => unfunded.into(),
-            };
-            match self.judge(&mut tries, cleared, outcome) {
-                Then::Next(None) => {}
-                Then::Next(Some(pause)) => tokio::time::sleep(pause).await,
-                Then::End(Ok(mut response), Some(soonest)) => {
-                    let seconds = soonest.as_secs() + u64::from(soonest.subsec_nanos() > 0);
-                    let headers = response.headers_mut();
-                    headers.remove("retry-after-ms");
-                    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-                    return Ok(response);
-                }
-                Then::End(result, _) => return result,
-            }
-        }
-    }
+/// Providers are asked over HTTP.
+pub(super) struct OverHttp<'g>(pub(super) &'g Gateway);
 
-    /// Asks one provider.
-    async fn attempt(&self, mut funded: Funded<'_>, may_go_on: bool) -> Outcome<Response<Begun>> {
+impl Ask for OverHttp<'_> {
+    type Response = Response<Begun>;
+
+    async fn attempt(
+        &mut self,
+        mut funded: Funded<'_>,
+        may_go_on: bool,
+    ) -> Outcome<Response<Begun>> {
+        let gateway = self.0;
         let routing = funded.rules.file.routing;
         funded.attempt().ask();
         panics::point("upstream");
-        let mut response = match self.exchange(&mut funded, may_go_on).await {
+        let mut response = match gateway.exchange(&mut funded, may_go_on).await {
             Ok(response) => response,
             Err(failure) => {
                 funded.attempt().fail(&failure, &routing);
-                return failure.into();
+                return Outcome::failed(&failure, &funded.route().provider.id);
             }
         };
         panics::point("answered");
         let is_success = response.status().is_success();
-        let flaw = flaw(&response);
+        let (flaw, why) = (
+            flaw(&response),
+            format!("it answered {}", response.status()),
+        );
         let is_shared = funded.attempt().is_shared();
-        if let Some(open) = funded.attempt().open() {
+        if let Some(request) = funded.attempt().in_flight() {
             match &flaw {
-                Some(Flaw::Broken(why)) => open.failed(why, Scope::Model, &routing),
-                Some(Flaw::Limited(why, wait)) if is_shared => open.limited(why, *wait),
+                Some(Flaw::Broken) => request.failed(&why, Scope::Model, &routing),
+                Some(Flaw::Limited(wait)) if is_shared => request.limited(&why, *wait),
                 // How the response goes on is known at its end.
-                _ if is_success => open.answering(&routing),
-                _ => open.succeeded(),
+                _ if is_success => request.answering(&routing),
+                _ => request.succeeded(),
             }
         }
-        let api = funded.formats.served;
-        if is_success && funded.rules.routes.providers().len() > 1 {
-            let held = &self.held;
-            if let Some(remember) = held.remember(&funded.route().provider.id, api.name)
-                && can_name_state(response.headers())
-            {
-                response.body_mut().remember(remember);
-            }
+        let format = funded.formats.served;
+        if is_success
+            && can_name_state(response.headers())
+            && let Some(remember) = gateway.remember(&funded, &funded.route().provider)
+        {
+            response.body_mut().remember(remember);
         }
         // Reports may be filtered by headers that the caller doesn't get.
         let named = funded.rules.filterable.of(response.headers());
         let named = named
             .filter(|(name, _)| headers::is_passable(name))
             .collect();
-        let in_head = (api.counts_in_head)(response.headers());
+        let in_head = (format.counts_in_head)(response.headers());
         let attempt = funded.attempt();
         attempt.headers = named;
         attempt.in_head = in_head;
         let more = &funded.route().provider.pass_headers;
-        lists::returned(api, more, response.headers_mut());
+        headers::returned(response.headers_mut(), format.known.response, more);
         funded.warn(response.headers_mut());
         match flaw {
             None => Outcome::Answered(response),
-            Some(Flaw::Broken(why)) => Outcome::Failed {
+            Some(Flaw::Broken) => Outcome::Failed {
                 why,
                 is_unsent: false,
                 instead: Ok(response),
             },
-            Some(Flaw::Limited(why, wait)) => Outcome::Limited {
+            Some(Flaw::Limited(wait)) => Outcome::Limited {
                 why,
                 wait,
                 instead: Ok(response),
             },
         }
     }
+}
 
+impl Gateway {
     /// Sends a request to a provider, once more where that helps: on a new connection, if the
     /// provider has closed the kept one; without what the gateway has added, if it refuses that.
     async fn exchange(
@@ -134,12 +123,11 @@ impl Gateway {
         if !names_stream_options(&mut response, limit).await || !funded.without_usage_asked() {
             return Ok(response);
         }
-        let again = Reason::WithoutStreamOptions {
+        funded.reason(Reason::WithoutStreamOptions {
             provider: funded.route().provider.id.clone(),
             ms: funded.elapsed_ms() - began,
             status: response.status().to_string(),
-        };
-        funded.reason(again);
+        });
         // The connection is free again once the refusal is read, or closed.
         drop(response);
         let again = self.send_twice(funded, may_go_on).await?;
@@ -163,17 +151,17 @@ impl Gateway {
     ) -> Result<Response<Begun>, Failure> {
         let began = funded.elapsed_ms();
         let failure = match self.send(funded, Reuse::Kept, may_go_on).await {
-            Err(failure @ Failure::Closed { .. }) => failure,
-            // Where there is another provider, that one is more likely to answer.
-            Err(failure @ Failure::Lost { .. }) if !may_go_on => failure,
+            Err(failure @ Failure::Closed(_)) => failure,
+            // If there is another provider, that one is more likely to answer.
+            Err(failure @ Failure::Lost(_)) if !may_go_on => failure,
             sent => return sent,
         };
-        let again = Reason::NewConnection {
-            provider: funded.route().provider.id.clone(),
+        let provider = funded.route().provider.id.clone();
+        funded.reason(Reason::NewConnection {
+            why: failure.of(&provider),
+            provider,
             ms: funded.elapsed_ms() - began,
-            why: failure.to_string(),
-        };
-        funded.reason(again);
+        });
         self.send(funded, Reuse::Never, may_go_on).await
     }
 
@@ -193,28 +181,19 @@ impl Gateway {
         if !may_go_on {
             return Ok(Response::from_parts(head, Begun::from(body).with(mask)));
         }
-        let provider = &funded.route().provider.id;
-        let broke_off = |why: String| Failure::Unreachable {
-            provider: provider.clone(),
-            why,
-            sent: true,
-        };
+        let broke_off = |why| Failure::Unreachable { why, sent: true };
         let limit = self.upstream.timeouts().first_byte;
-        let begun = within(limit, Begun::begin(body))
-            .await
-            .map_err(|_| Failure::TimedOut {
-                provider: provider.clone(),
-                within: limit,
-            })?
-            .map_err(|error| broke_off(error.to_string()))?;
+        let begun = within(limit, Begun::begin(body)).await;
+        let begun = begun.map_err(|_| Failure::TimedOut(limit))?;
+        let begun = begun.map_err(|error| broke_off(error.to_string()))?;
         if begun.is_empty() && super::framing(&head.headers).is_some() {
             return Err(broke_off("its stream ended before it began".to_owned()));
         }
         Ok(Response::from_parts(head, begun.with(mask)))
     }
 
-    /// A provider's error without the credentials that it quotes. A compressed one is opened for
-    /// that, as far as it is of use.
+    /// A provider's error without the credentials that it quotes. A compressed one is
+    /// decompressed for that, as far as it is of use.
     async fn refusal(
         &self,
         mut head: http::response::Parts,
@@ -238,12 +217,11 @@ impl Gateway {
 /// 508 is a gateway's that leads back here, 529 Anthropic's for being overloaded.
 fn flaw(response: &Response<Begun>) -> Option<Flaw> {
     let status = response.status();
-    let why = format!("it answered {status}");
     let wait = asked_wait(response.headers(), Timestamp::now());
     match status.as_u16() {
-        429 => Some(Flaw::Limited(why, wait)),
-        503 | 529 if wait.is_some() => Some(Flaw::Limited(why, wait)),
-        500 | 502 | 503 | 504 | 508 | 529 => Some(Flaw::Broken(why)),
+        429 => Some(Flaw::Limited(wait)),
+        503 | 529 if wait.is_some() => Some(Flaw::Limited(wait)),
+        500 | 502 | 503 | 504 | 508 | 529 => Some(Flaw::Broken),
         _ => None,
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Collected, Limited};
+use memchr::memmem;
 use serde_json::Value;
 
 use crate::base::clock::within;
@@ -18,17 +19,13 @@ use crate::exchange::clear::Cleared;
 use crate::exchange::relay::Begun;
 
 /// Marks an estimate in a response.
-pub(super) const ESTIMATED: &str = "x-iris-estimated";
+const ESTIMATED: &str = "x-iris-estimated";
 /// For so long a provider without counts is not asked for one.
 const REMEMBERED: Duration = Duration::from_hours(1);
 /// A longer answer is no count.
 const LONGEST: usize = 64 << 10;
 /// For the rest of an answer whose head has come.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Marks a response as the gateway's own estimate.
-#[derive(Clone, Copy)]
-pub(super) struct Estimated;
 
 /// Providers that have no counts of tokens in a format.
 #[derive(Default)]
@@ -82,17 +79,16 @@ impl Gateway {
         count: &Value,
         cleared: &mut Cleared,
     ) -> Option<Response<Begun>> {
-        let route = cleared.choices().front()?;
+        let route = cleared.choices.front()?;
         let asked = cleared.asked();
         let (format, generation) = (asked.formats.served.name, asked.rules.generation);
         if !self.uncounted.has(&route.provider.id, format, generation) {
             return None;
         }
-        let route = cleared.choices_mut().pop_front()?;
+        let route = cleared.choices.pop_front()?;
         explain(&route.provider.id, cleared);
         let (asked, draft) = cleared.split();
-        let facts = draft.facts_mut()?;
-        facts.choose(asked, route);
+        draft.choose(asked, route);
         Some(response(count))
     }
 
@@ -104,30 +100,23 @@ impl Gateway {
         cleared: &mut Cleared,
     ) -> Response<Begun> {
         let (mut head, body) = answered.into_parts();
-        let may_be_none = head.status.is_success()
-            || matches!(
-                head.status,
-                StatusCode::NOT_FOUND
-                    | StatusCode::METHOD_NOT_ALLOWED
-                    | StatusCode::NOT_IMPLEMENTED
-            );
+        let may_be_none =
+            head.status.is_success() || matches!(head.status.as_u16(), 404 | 405 | 501);
         if !may_be_none {
             return Response::from_parts(head, body);
         }
         let read = within(PATIENCE, Limited::new(body, LONGEST).collect()).await;
         let body = read.ok().and_then(Result::ok).map(Collected::to_bytes);
         let is_packed = head.headers.contains_key(header::CONTENT_ENCODING);
-        let Some(route) = cleared
-            .draft()
-            .attempt()
-            .map(|attempt| attempt.route.clone())
-        else {
+        let last = cleared.draft.attempts.last();
+        let Some(route) = last.map(|attempt| attempt.route.clone()) else {
             return response(count);
         };
         let (call, generation) = (&cleared.asked().call, cleared.asked().rules.generation);
         let names_model = |body: &[u8]| {
             let names = [&call.model, &route.model];
-            names.iter().any(|name| memmem(body, name.as_bytes()))
+            let mut names = names.iter().filter(|name| !name.is_empty());
+            names.any(|name| memmem::find(body, name.as_bytes()).is_some())
         };
         let (provider, format) = (&route.provider.id, cleared.asked().formats.served.name);
         let has_counted = self.uncounted.counts(provider, format, generation);
@@ -158,23 +147,16 @@ impl Gateway {
 
 fn explain(provider: &str, cleared: &mut Cleared) {
     let provider = provider.to_owned();
-    cleared.draft().reason(Reason::EstimatedCount { provider });
+    cleared.draft.reason(Reason::EstimatedCount { provider });
 }
 
 fn response(count: &Value) -> Response<Begun> {
     let mut response = Response::new(Begun::from(Bytes::from(count.to_string())));
+    let headers = response.headers_mut();
     let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response.extensions_mut().insert(Estimated);
+    headers.insert(header::CONTENT_TYPE, json);
+    headers.insert(ESTIMATED, HeaderValue::from_static("true"));
     response
-}
-
-/// Marks a response that is an estimate, once the headers of a provider are gone.
-pub(super) fn mark(head: &mut http::response::Parts) {
-    if head.extensions.get::<Estimated>().is_some() {
-        let yes = HeaderValue::from_static("true");
-        head.headers.insert(ESTIMATED, yes);
-    }
 }
 
 /// Whether a body with the status of success is more than an error. There are servers that answer
@@ -191,10 +173,6 @@ fn is_more_than_error(body: &[u8], like: &Value) -> bool {
 fn is_envelope(body: &[u8]) -> bool {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     body["type"] == "error" || body["error"]["status"].is_string()
-}
-
-fn memmem(hay: &[u8], needle: &[u8]) -> bool {
-    !needle.is_empty() && hay.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]

@@ -12,14 +12,17 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
-use super::admit::{Admitted, Ticket};
+use self::attempt::OverHttp;
+use super::admit::Admitted;
+use super::attempts::Tries;
 use super::clear::Cleared;
 use super::context::{Formats, Surface};
 use super::ending::Stage;
+use super::entry::Ticket;
 use super::refusal::Refused;
-use super::{Gateway, Verified, revoke, route};
+use super::{Gateway, Verified, route};
 use crate::base::panics;
-use crate::exchange::relay::{Begun, Form, Reader, RelayBody, Watch};
+use crate::exchange::relay::{Begun, Form, Reader, RelayBody};
 use crate::formats::Format;
 use crate::wire::decode::Decoding;
 use crate::wire::{Body, Framing, Rejection, headers};
@@ -30,7 +33,7 @@ impl Gateway {
     /// Handles one request of a format. Refusals are responses in the format's own shape.
     pub async fn handle<B>(
         &self,
-        api: &'static Format,
+        format: &'static Format,
         who: Verified,
         request: Request<B>,
     ) -> Response<Body>
@@ -40,12 +43,12 @@ impl Gateway {
     {
         let ticket = Ticket::new();
         let named = HeaderValue::from_str(ticket.id.as_str());
-        let formats = Formats::both(api);
+        let formats = Formats::both(format);
         let served = self.serve(ticket, formats, who, request);
         let mut response = panics::caught("a request", served)
             .await
             .unwrap_or_else(|| Err(Rejection::panicked()))
-            .unwrap_or_else(|rejection| api.refuse(&rejection));
+            .unwrap_or_else(|rejection| format.refuse(&rejection));
         // With it, a user who asks an admin about an answer can name its record.
         if let Ok(named) = named {
             response.headers_mut().insert("x-iris-request-id", named);
@@ -67,12 +70,9 @@ impl Gateway {
         let (mut head, incoming) = request.into_parts();
         let admitted = self.admit(ticket, who, &head, Surface::Http, formats)?;
         let answered = match route::body(admitted.context(), &mut head, incoming).await {
-            // Boxed, so that who sends a body slowly takes no room for what comes after it.
+            // Boxed, so that a body that comes slowly takes no room for what follows it.
             Ok(body) => self.answer(admitted, head, body).boxed().await,
-            Err(rejection) => {
-                let (draft, _) = admitted.into_parts();
-                Err(Refused::new(draft, Stage::Route, rejection))
-            }
+            Err(rejection) => Err(Refused::new(admitted.draft, Stage::Route, rejection)),
         };
         answered.map_err(Refused::record)
     }
@@ -88,10 +88,7 @@ impl Gateway {
         let mut cleared = self.clear(routed).await?;
         match self.response(&mut cleared).await {
             Ok(response) => Ok(self.relay(cleared, response)),
-            Err(rejection) => {
-                let (draft, _) = cleared.into_parts();
-                Err(Refused::new(draft, Stage::Send, rejection))
-            }
+            Err(rejection) => Err(Refused::new(cleared.draft, Stage::Send, rejection)),
         }
     }
 
@@ -99,39 +96,46 @@ impl Gateway {
     async fn response(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
         let asked = cleared.asked();
         let Some(count) = asked.formats.served.estimated_count(&asked.call) else {
-            return self.ask(cleared).await;
+            return self.ask_providers(cleared).await;
         };
         if let Some(response) = self.estimated(&count, cleared) {
             return Ok(response);
         }
-        let response = self.ask(cleared).await?;
+        let response = self.ask_providers(cleared).await?;
         Ok(self.counted(response, &count, cleared).await)
     }
 
+    async fn ask_providers(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
+        let mut tries = Tries::new();
+        let (mut response, soonest) = self.ask(&mut OverHttp(self), &mut tries, cleared).await;
+        if let (Ok(response), Some(soonest)) = (&mut response, soonest) {
+            let seconds = soonest.as_secs() + u64::from(soonest.subsec_nanos() > 0);
+            let headers = response.headers_mut();
+            headers.remove("retry-after-ms");
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
     /// Relays a response, which ends the exchange when it ends.
-    fn relay(&self, cleared: Cleared, response: Response<Begun>) -> Response<Body> {
-        let (mut draft, asked) = cleared.into_parts();
+    fn relay(&self, mut cleared: Cleared, response: Response<Begun>) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
         let framing = framing(&head.headers);
+        let revoked = self.watch(&cleared);
+        let (asked, draft) = cleared.split();
+        let facts = &mut **draft;
+        facts.entry.first_byte_ms = Some(facts.elapsed_ms());
+        facts.entry.status = head.status.as_u16();
+        if let Some(capture) = &mut facts.kept.capture {
+            capture.response_headers = headers::redacted(&head.headers);
+        }
         let keep = self.ledger.policy();
-        let (mut room, mut raw) = (asked.rules.file.limits.capture, keep.captures && keep.raws);
-        count::mark(&mut head);
-        let mut revoked: Watch = Box::pin(std::future::pending());
-        if let Some(facts) = draft.facts_mut() {
-            let first_byte = facts.elapsed_ms();
-            facts.entry.status = head.status.as_u16();
-            facts.entry.first_byte_ms = Some(first_byte);
-            if let Some(capture) = &mut facts.kept.capture {
-                capture.response_headers = headers::redacted(&head.headers);
-            }
-            if let Some(attempt) = facts.attempts.last_mut() {
-                facts.entry.overhead_ms = Some(attempt.before_ms);
-                if let Some(after) = &mut attempt.told {
-                    after.answered(framing, Decoding::of(&head.headers));
-                    room = after.room(room);
-                    raw |= after.wants_raw();
-                }
-                revoked = revoke::watch(self.rules.clone(), &asked, &attempt.route);
+        let mut raw = keep.captures && keep.raws;
+        if let Some(attempt) = facts.attempts.last_mut() {
+            facts.entry.overhead_ms = Some(attempt.before_ms);
+            if let Some(after) = &mut attempt.after {
+                after.answered(framing, Decoding::of(&head.headers));
+                raw |= after.wants_raw();
             }
         }
         let timeouts = self.upstream.timeouts();
@@ -141,7 +145,7 @@ impl Gateway {
             is_stream: asked.call.stream || framing.is_some(),
             framing,
             hides: asked.call.splice.hide_usage,
-            room,
+            room: facts.room(),
             raw,
             idle: timeouts.idle,
             total: timeouts.total,
@@ -155,7 +159,7 @@ impl Gateway {
             meter: asked.formats.served.meter(&asked.call.metered(form.room)),
             decoding: Decoding::of(&head.headers),
         };
-        let relayed = RelayBody::new(upstream, reader, draft, revoked, &form);
+        let relayed = RelayBody::new(upstream, reader, cleared.draft, revoked, &form);
         Response::from_parts(head, relayed.boxed_unsync())
     }
 }

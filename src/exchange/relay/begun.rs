@@ -10,8 +10,9 @@ use crate::exchange::held::Remember;
 use crate::net::client::Received;
 use crate::wire::Mask;
 
-/// An answer's body, as it comes from a provider.
-pub struct Begun {
+/// A response's body, as it comes from a provider.
+#[derive(Default)]
+pub(in crate::exchange) struct Begun {
     first: Option<Frame<Bytes>>,
     /// What was looked at, and is read once more.
     seen: BytesMut,
@@ -28,8 +29,7 @@ pub struct Begun {
 
 impl Begun {
     /// A body that may quote the credentials of its request.
-    #[must_use]
-    pub fn masked(self, mask: Mask) -> Self {
+    pub(in crate::exchange) fn masked(self, mask: Mask) -> Self {
         Self {
             mask: Some(Box::new(mask)),
             ..self
@@ -37,8 +37,7 @@ impl Begun {
     }
 
     /// A successful response, and what hides credentials in an error that it may report.
-    #[must_use]
-    pub fn with(self, mask: Mask) -> Self {
+    pub(in crate::exchange) fn with(self, mask: Mask) -> Self {
         Self {
             at_hand: Some(Box::new(mask)),
             ..self
@@ -46,15 +45,13 @@ impl Begun {
     }
 
     /// What hides credentials in an error that a successful response reports.
-    pub fn take_mask(&mut self) -> Option<Box<Mask>> {
+    pub(super) fn take_mask(&mut self) -> Option<Box<Mask>> {
         self.at_hand.take()
     }
 
-    /// Waits for the first piece: until it is there, another provider can be asked instead.
-    ///
-    /// # Errors
-    /// When the body fails before that. One that ends without a piece is no error here.
-    pub async fn begin(mut rest: Received) -> Result<Self, hyper::Error> {
+    /// Waits for the first piece: until it is there, another provider can be asked instead. A body that
+    /// ends without a piece is not an error here.
+    pub(in crate::exchange) async fn begin(mut rest: Received) -> Result<Self, hyper::Error> {
         let next = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await;
         let ended = next.is_none();
         let first = next.transpose()?;
@@ -67,7 +64,7 @@ impl Begun {
 
     /// Reads up to about `most` bytes, which are given once more to those who read on. Nothing is
     /// lost if the future is dropped before it is ready.
-    pub async fn peek(&mut self, most: usize) -> &[u8] {
+    pub(in crate::exchange) async fn peek(&mut self, most: usize) -> &[u8] {
         while self.seen.len() < most {
             let next = std::future::poll_fn(|cx| self.unseen(cx)).await;
             match next.map(|frame| frame.map(Frame::into_data)) {
@@ -88,8 +85,7 @@ impl Begun {
     }
 
     /// Whether it has ended without a piece.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(in crate::exchange) fn is_empty(&self) -> bool {
         self.ended && self.first.is_none() && self.seen.is_empty()
     }
 }
@@ -97,14 +93,8 @@ impl Begun {
 impl From<Received> for Begun {
     fn from(rest: Received) -> Self {
         Self {
-            first: None,
-            seen: BytesMut::new(),
             rest: Some(rest),
-            ended: false,
-            broken: None,
-            mask: None,
-            at_hand: None,
-            remember: None,
+            ..Self::default()
         }
     }
 }
@@ -114,20 +104,15 @@ impl From<Bytes> for Begun {
     fn from(whole: Bytes) -> Self {
         Self {
             first: Some(Frame::data(whole)),
-            seen: BytesMut::new(),
-            rest: None,
             ended: true,
-            broken: None,
-            mask: None,
-            at_hand: None,
-            remember: None,
+            ..Self::default()
         }
     }
 }
 
 impl Begun {
     /// Has the names remembered of what the provider keeps.
-    pub fn remember(&mut self, remember: Remember) {
+    pub(in crate::exchange) fn remember(&mut self, remember: Remember) {
         self.remember = Some(Box::new(remember));
     }
 
@@ -141,24 +126,21 @@ impl Begun {
 
     /// The next piece that was not looked at yet.
     fn unseen(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = self;
-        match this.first.take() {
-            Some(first) => return Poll::Ready(Some(Ok(first))),
-            None if this.ended => return Poll::Ready(None),
-            None => {}
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
         }
-        if let Some(error) = this.broken.take() {
+        if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let Some(rest) = &mut this.rest else {
+        let Some(rest) = self.rest.as_mut().filter(|_| !self.ended) else {
             return Poll::Ready(None);
         };
-        let Some(mask) = &mut this.mask else {
+        let Some(mask) = &mut self.mask else {
             return Pin::new(rest).poll_frame(cx);
         };
         loop {
             let Some(frame) = ready!(Pin::new(&mut *rest).poll_frame(cx)) else {
-                this.ended = true;
+                self.ended = true;
                 let held = mask.rest();
                 return Poll::Ready((!held.is_empty()).then(|| Ok(Frame::data(held))));
             };

@@ -1,25 +1,25 @@
-//! The body of a relayed answer.
+//! The body of a relayed response.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Begun;
 use super::live::Live;
 use super::tee::Tee;
+use super::{Begun, Form};
 use crate::base::panics;
 use crate::exchange::context::Formats;
 use crate::exchange::draft::Draft;
 use crate::exchange::ending::{Ending, Stage};
+use crate::exchange::revoke::Watch;
 use crate::formats::Meter;
+use crate::wire::Rejection;
 use crate::wire::body::BodyError;
 use crate::wire::decode::Decoding;
-use crate::wire::{Framing, Rejection};
 
 /// The connection breaks this long after the event that says why: hyper throws away what it
 /// has not yet written when a body fails.
@@ -27,46 +27,17 @@ const LINGER: Duration = Duration::from_millis(200);
 
 const TOO_LONG: &str = "the answer took longer than this gateway allows";
 
-/// Tells a running answer that its caller may no longer have it: resolves to the reason.
-pub type Watch = Pin<Box<dyn Future<Output = Rejection> + Send>>;
-
-/// What is known of an answer from its head, and the bounds on it.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
-pub struct Form {
-    /// Its status is not that of a success.
-    pub is_error: bool,
-    /// Its status says that no body follows.
-    pub is_bodiless: bool,
-    /// It comes bit by bit, while the model works.
-    pub is_stream: bool,
-    /// How it is cut into events, if it is.
-    pub framing: Option<Framing>,
-    /// One of the events may be for the gateway alone.
-    pub hides: bool,
-    /// Bytes of it that may be kept for a capture.
-    pub room: usize,
-    /// Whether the capture has the bytes as they came, besides.
-    pub raw: bool,
-    /// Longest wait between two pieces; zero waits without end.
-    pub idle: Duration,
-    /// Longest time for the whole; zero for no bound.
-    pub total: Duration,
+/// How a response is read, and how its caller is told that it failed.
+pub(in crate::exchange) struct Reader {
+    pub(in crate::exchange) formats: Formats,
+    pub(in crate::exchange) meter: Box<dyn Meter>,
+    /// Decompresses it for the meter, if it is compressed.
+    pub(in crate::exchange) decoding: Option<Decoding>,
 }
 
-/// How an answer is read, and told that it failed.
-pub struct Reader {
-    /// In which formats it comes, and is told.
-    pub formats: Formats,
-    /// Reads it.
-    pub meter: Box<dyn Meter>,
-    /// Opens it for the meter, if it is compressed.
-    pub decoding: Option<Decoding>,
-}
-
-/// Relays a provider's answer. Dropping it cancels the answer at the provider, unless no more is to
-/// come of it than what tells its price.
-pub struct RelayBody {
+/// Relays a provider's response. Dropping it cancels the response at the provider, unless nothing is
+/// left to come but what tells its price.
+pub(in crate::exchange) struct RelayBody {
     state: State,
     is_stream: bool,
     formats: Formats,
@@ -97,7 +68,7 @@ type Next = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 impl RelayBody {
     /// Relays `upstream`, whose head has arrived.
-    pub fn new(
+    pub(in crate::exchange) fn new(
         mut upstream: Begun,
         reader: Reader,
         draft: Draft,
@@ -105,13 +76,9 @@ impl RelayBody {
         form: &Form,
     ) -> Self {
         let now = Instant::now();
+        let longest = reader.formats.served.longest_event;
         let live = Live {
-            tee: Tee::new(
-                reader.meter,
-                reader.decoding,
-                form,
-                reader.formats.served.longest_event,
-            ),
+            tee: Tee::new(reader.meter, reader.decoding, form, longest),
             mask: upstream.take_mask(),
             upstream,
             draft,
@@ -146,24 +113,53 @@ impl RelayBody {
         }
     }
 
-    /// Ends an answer that went wrong. The caller of a stream is told in the format's own way,
-    /// and then the connection breaks, so that nobody takes the answer for whole.
+    /// Ends a response that went wrong.
     fn fail(&mut self, ending: fn(String) -> Ending, rejection: &Rejection) -> Next {
         let Some(mut live) = self.take() else {
             return Poll::Ready(None);
         };
-        let takes_events = live.tee.takes_events();
         let last = live.tee.last_event().unwrap_or_default();
-        live.end(ending(rejection.message.to_string()));
-        if takes_events {
-            let event = self.formats.caller.stream_error(rejection);
-            if !event.is_empty() {
-                let event = Bytes::from([last, event].concat());
-                self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
-                return Poll::Ready(Some(Ok(Frame::data(event))));
+        self.break_off(
+            live,
+            ending(rejection.message.to_string()),
+            &last,
+            rejection,
+        )
+    }
+
+    /// Ends a response at which the gateway has panicked. What was read of it counts, as far as
+    /// that can still be had.
+    fn panicked(&mut self) -> Next {
+        let rejection = Rejection::panicked();
+        match self.take() {
+            Some(live) => {
+                let ending = Ending::of(Stage::Send, &rejection);
+                self.break_off(live, ending, &[], &rejection)
             }
+            None => Poll::Ready(Some(Err(rejection.message.into()))),
         }
-        Poll::Ready(Some(Err(rejection.message.to_string().into())))
+    }
+
+    /// The caller of a stream is told in the format's own way, behind what was held back, and then the
+    /// connection breaks, so that nobody takes the response for whole.
+    fn break_off(
+        &mut self,
+        live: Live,
+        ending: Ending,
+        held: &[u8],
+        rejection: &Rejection,
+    ) -> Next {
+        let takes_events = live.tee.takes_events();
+        live.end(ending);
+        let event = || self.formats.caller.stream_error(rejection);
+        match panics::caught_now("a format", event) {
+            Some(event) if takes_events && !event.is_empty() => {
+                self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
+                let event = Bytes::from([held, &event].concat());
+                Poll::Ready(Some(Ok(Frame::data(event))))
+            }
+            _ => Poll::Ready(Some(Err(rejection.message.to_string().into()))),
+        }
     }
 
     /// What comes next.
@@ -240,7 +236,8 @@ impl RelayBody {
     /// The provider has broken off. What had come to its own end before that is whole.
     fn cut(&mut self, why: &'static str) -> Next {
         if let State::Running(live) = &mut self.state
-            && (live.tee.has_failed() || (live.tee.is_complete() && live.tee.is_counted()))
+            && (live.tee.meter.has_failed()
+                || (live.tee.is_complete() && live.tee.meter.is_counted()))
         {
             let rest = live.rest();
             self.finish();
@@ -278,26 +275,6 @@ impl RelayBody {
         let rejection = Rejection::new(status, "provider_timeout", why);
         self.fail(ending, &rejection)
     }
-
-    /// Ends an answer at which the gateway has panicked. What was read of it counts, as far as
-    /// that can still be had.
-    fn broken(&mut self) -> Next {
-        let rejection = Rejection::panicked();
-        let broken = Poll::Ready(Some(Err(rejection.message.to_string().into())));
-        let Some(live) = self.take() else {
-            return broken;
-        };
-        let takes_events = live.tee.takes_events();
-        live.end(Ending::of(Stage::Send, &rejection));
-        let event = || self.formats.caller.stream_error(&rejection);
-        match panics::caught_now("a format", event) {
-            Some(event) if takes_events && !event.is_empty() => {
-                self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
-                Poll::Ready(Some(Ok(Frame::data(event))))
-            }
-            _ => broken,
-        }
-    }
 }
 
 impl Body for RelayBody {
@@ -309,15 +286,11 @@ impl Body for RelayBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        panics::caught_now("an answer", || this.next(cx)).unwrap_or_else(|| this.broken())
+        panics::caught_now("an answer", || this.next(cx)).unwrap_or_else(|| this.panicked())
     }
 
     fn is_end_stream(&self) -> bool {
         matches!(self.state, State::Ended)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }
 

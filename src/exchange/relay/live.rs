@@ -1,9 +1,9 @@
-//! An answer while it passes, and what is read of it once its caller has left.
+//! A response while it passes, and what is read of it once its caller has left.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use memchr::memmem;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -14,19 +14,19 @@ use super::tee::Tee;
 use crate::base::clock::within;
 use crate::base::panics;
 use crate::exchange::draft::Draft;
-use crate::exchange::ending::{Ended, Ending};
+use crate::exchange::ending::{Ended, Ending, Metered};
 use crate::wire::Mask;
 
 /// Longest time for which the rest of an answer is read for its price alone.
-pub const REST_TIME: Duration = Duration::from_secs(5);
+pub(in crate::exchange) const REST_TIME: Duration = Duration::from_secs(5);
 /// Most bytes that are read for it.
-pub const REST_BYTES: usize = 64 << 20;
+pub(in crate::exchange) const REST_BYTES: usize = 64 << 20;
 /// Answers that are read so at a time. Beyond it, what they cost is estimated.
 const MOST_RESTS: u32 = 1_024;
 static RESTS: Semaphore = Semaphore::const_new(MOST_RESTS as usize);
 
 /// Room to read the rest of an answer for its count alone, if there is any.
-pub fn rest() -> Option<SemaphorePermit<'static>> {
+pub(in crate::exchange) fn rest() -> Option<SemaphorePermit<'static>> {
     RESTS.try_acquire().ok()
 }
 
@@ -60,15 +60,8 @@ impl Live {
         panics::point("meter");
         let out = self.tee.pass(piece);
         let out = self.masked(out);
-        let says = !had_output && self.tee.has_output();
-        let elapsed = self.draft.elapsed_ms();
-        let sent = out.len() as u64;
-        self.draft.note(|entry| {
-            entry.response_bytes += sent;
-            if says {
-                entry.first_token_ms = Some(elapsed);
-            }
-        });
+        let speaks = !had_output && self.tee.has_output();
+        self.draft.received(out.len(), speaks);
         out
     }
 
@@ -79,7 +72,7 @@ impl Live {
             return out;
         };
         if self.tee.has_events() {
-            return if self.tee.has_failed() {
+            return if self.tee.meter.has_failed() {
                 mask.whole(out)
             } else {
                 out
@@ -106,72 +99,51 @@ impl Live {
             }
             _ => rest,
         };
-        let sent = rest.as_ref().map_or(0, Bytes::len) as u64;
-        self.draft.note(|entry| entry.response_bytes += sent);
+        let sent = rest.as_ref().map_or(0, Bytes::len);
+        self.draft.received(sent, false);
         rest
     }
 
-    /// Makes the record. An error that the provider has reported is how it ended, whatever came after.
-    pub(super) fn end(mut self, ending: Ending) {
-        self.record(|failure, seen| match (ending, failure) {
-            (ending @ (Ending::Revoked(_) | Ending::Panicked(_)), _) => ending,
-            (_, Some(words)) => Ending::ProviderFailed(words),
-            (_, None) if seen.is_foreign => Ending::ProviderFailed(seen.foreign()),
-            (ending, None) => ending,
-        });
-    }
-
-    /// Makes the record of an answer that came to its own end.
+    /// Makes the record of a response that came to its own end.
     pub(super) fn finish(mut self) {
-        let is_success = self.is_success;
         self.is_whole = true;
-        self.record(|failure, entry| match failure {
-            Some(words) => Ending::ProviderFailed(words),
-            None if !is_success => {
-                Ending::ProviderFailed(format!("the provider answered {}", entry.status))
-            }
-            None if entry.is_silent => {
-                Ending::ProviderFailed("the provider's response is empty".to_owned())
-            }
-            None if entry.is_foreign => Ending::ProviderFailed(entry.foreign()),
-            None => Ending::Complete,
-        });
+        self.end(Ending::Complete);
     }
 
-    fn record(&mut self, ending: impl FnOnce(Option<String>, Seen) -> Ending) {
-        let taken = panics::caught_now("a meter", || self.tee.finish());
-        let mut taken = taken.unwrap_or_default();
-        if let (Some(mask), Some(words)) = (&self.mask, &mut taken.reading.failure) {
+    /// Makes the record. What the provider has reported is how it ended, whatever came after.
+    pub(super) fn end(mut self, ending: Ending) {
+        let metered = panics::caught_now("a meter", || self.tee.finish());
+        let mut metered = metered.unwrap_or_default();
+        if let (Some(mask), Some(words)) = (&self.mask, &mut metered.reading.failure) {
             let hidden = mask.whole(Bytes::from(std::mem::take(words)));
             *words = String::from_utf8_lossy(&hidden).into_owned();
-            taken.body = mask.whole(taken.body);
-            taken.raw = taken.raw.map(|raw| mask.whole(raw));
+            metered.body = mask.whole(metered.body);
+            metered.raw = metered.raw.map(|raw| mask.whole(raw));
         }
-        let is_foreign = self.is_whole && taken.reading.is_foreign && taken.length > 0;
-        let mut seen = Seen::default();
-        self.draft.note(|entry| {
-            seen = Seen {
-                status: entry.status,
-                format: entry.api.clone(),
-                is_foreign: is_foreign && (200..300).contains(&entry.status),
-                is_silent: (200..300).contains(&entry.status)
-                    && entry.status != 204
-                    && entry.status != 205
-                    && taken.length == 0,
-            };
-        });
-        // Only what costs something is expected to say something.
-        seen.is_silent &= self.draft.is_billed();
-        seen.is_foreign &= self.draft.is_billed();
-        let ending = ending(taken.reading.failure.clone(), seen);
+        let words = metered.reading.failure.clone();
+        let words = words.or_else(|| self.fault(&ending, &metered));
         self.draft.end(Ended {
-            reading: taken.reading,
-            body: taken.body,
-            raw: taken.raw,
-            truncated: taken.truncated,
-            length: taken.length,
-            ..Ended::new(ending)
+            ending: ending.unless_reported(words),
+            metered,
         });
+    }
+
+    /// What is wrong with a response that reports no error.
+    fn fault(&self, ending: &Ending, metered: &Metered) -> Option<String> {
+        let entry = &self.draft.entry;
+        let is_complete = *ending == Ending::Complete;
+        if !self.is_success {
+            return is_complete.then(|| format!("the provider answered {}", entry.status));
+        }
+        // Only what costs something is expected to say something.
+        if !self.draft.is_billed() || matches!(entry.status, 204 | 205) && metered.length == 0 {
+            return None;
+        }
+        if metered.length == 0 {
+            return is_complete.then(|| "the provider's response is empty".to_owned());
+        }
+        let is_foreign = self.is_whole && metered.reading.is_foreign;
+        is_foreign.then(|| format!("the response is not of the format {}", entry.api))
     }
 
     /// The caller has left. What the model has yet to write is cancelled; what it has written is
@@ -184,13 +156,13 @@ impl Live {
         }
         let has_events = self.tee.is_stream();
         let is_complete = self.tee.is_complete();
-        let is_written = !has_events || is_complete || self.tee.is_closing();
+        let is_written = !has_events || is_complete || self.tee.meter.is_closing();
         let ending = if has_events && is_complete {
             Ending::Complete
         } else {
             Ending::ClientLeft
         };
-        let is_counted = has_events && is_complete && self.tee.is_counted();
+        let is_counted = has_events && is_complete && self.tee.meter.is_counted();
         if !is_written || is_counted || std::thread::panicking() {
             return self.end(ending);
         }
@@ -208,54 +180,31 @@ impl Live {
     async fn read_on(mut self, ending: Ending) {
         let until = Instant::now() + REST_TIME;
         let mut left = REST_BYTES;
-        loop {
-            let frame = match timeout_at(until, self.upstream.frame()).await {
-                Ok(Some(Ok(frame))) => frame,
-                Ok(None) => {
-                    self.tee.end();
-                    self.is_whole = true;
-                    break;
+        while let Ok(next) = timeout_at(until, self.upstream.frame()).await {
+            let is_end = match next.transpose().map(|frame| frame.map(Frame::into_data)) {
+                Ok(Some(Ok(data))) if data.len() <= left => {
+                    left -= data.len();
+                    let passed = panics::caught_now("a meter", || self.tee.pass(data));
+                    let is_end = self.upstream.is_end_stream();
+                    if passed.is_none() && !is_end {
+                        break;
+                    }
+                    is_end
                 }
-                Ok(Some(Err(_))) | Err(_) => break,
+                // Trailers.
+                Ok(Some(Err(_))) => false,
+                Ok(None) => true,
+                Ok(Some(Ok(_))) | Err(_) => break,
             };
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            let Some(after) = left.checked_sub(data.len()) else {
-                break;
-            };
-            left = after;
-            let passed = panics::caught_now("a meter", || self.tee.pass(data));
-            if self.upstream.is_end_stream() {
+            if is_end {
                 self.tee.end();
                 self.is_whole = true;
-                break;
             }
-            if self.tee.is_stream() && self.tee.is_complete() && self.tee.is_counted() {
-                break;
-            }
-            if passed.is_none() {
+            let is_counted = self.tee.is_complete() && self.tee.meter.is_counted();
+            if is_end || self.tee.is_stream() && is_counted {
                 break;
             }
         }
         self.end(ending);
-    }
-}
-
-/// What is known of an answer at its end.
-#[derive(Clone, Default)]
-struct Seen {
-    status: u16,
-    format: String,
-    /// It is whole, and no response of the format.
-    is_foreign: bool,
-    /// It is empty, though something was to be written.
-    is_silent: bool,
-}
-
-impl Seen {
-    /// What is wrong with a response that is none of its format.
-    fn foreign(&self) -> String {
-        format!("the response is not of the format {}", self.format)
     }
 }

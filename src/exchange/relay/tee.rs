@@ -4,80 +4,15 @@
 use bytes::{Bytes, BytesMut};
 
 use super::Form;
-use super::sniff::has_events;
-use super::whole::{Lines, Pieces, Whole};
+use super::shape::{MAX_HELD, Shape, filter, is_comment};
+use super::whole::Pieces;
+use crate::exchange::ending::Metered;
 use crate::formats::{self, Meter, Pass, Reading};
 use crate::wire::decode::Decoding;
 use crate::wire::{Framing, event_stream, sse};
 
-/// An event that has not ended is held back up to here: nobody can use a part of one, and what
-/// tells of a failure could not be read behind it. Of a longer one, parts pass.
-const MAX_HELD: usize = 256 * 1024;
 /// Of a provider's error, its words are looked for up to here.
 const MAX_WORDS: usize = 16 * 1024;
-
-/// May stand in front of a text.
-const BOM: &[u8] = b"\xef\xbb\xbf";
-/// How the body is understood.
-enum Shape {
-    /// Events, metered one by one.
-    Text(sse::Decoder),
-    Amazon(event_stream::Decoder),
-    /// Events of which one may have to be kept from the caller.
-    Filtered(sse::Decoder),
-    /// A stream was asked for and a JSON object has begun: one for each line, or one in all.
-    Lines(Lines),
-    /// Metered at its end.
-    Whole(Whole),
-    /// A provider's error: relayed and kept, not metered.
-    Unmetered(Pieces),
-    /// A stream was asked for, and the head does not say that one comes: its first byte does.
-    Unnamed {
-        filtered: bool,
-        longest: usize,
-    },
-    /// In a coding that can't be opened: relayed unread.
-    Opaque,
-}
-
-impl Shape {
-    /// The shape of a response whose head names none, by how it starts; `None` while that is not told.
-    fn of(start: &[u8], streamed: bool, filtered: bool, longest: usize) -> Option<Self> {
-        let start = start.strip_prefix(BOM).unwrap_or(start).trim_ascii_start();
-        if start.is_empty() || BOM.starts_with(start) {
-            return None;
-        }
-        if has_events(start, streamed)? {
-            let decoder = sse::Decoder::new(longest);
-            return Some(if filtered {
-                Self::Filtered(decoder)
-            } else {
-                Self::Text(decoder)
-            });
-        }
-        if event_stream::begins(start)? {
-            return Some(Self::Amazon(event_stream::Decoder::default()));
-        }
-        if streamed && start.first() == Some(&b'{') {
-            return Some(Self::Lines(Lines::default()));
-        }
-        Some(Self::Whole(Whole::default()))
-    }
-}
-
-/// What the tee has taken in.
-#[derive(Default)]
-pub(super) struct Taken {
-    pub reading: Reading,
-    /// The answer, decoded and, for a stream, put together; within the room.
-    pub body: Bytes,
-    /// The answer as it came, where that is kept.
-    pub raw: Option<Bytes>,
-    /// There was more than what was kept.
-    pub truncated: bool,
-    /// Bytes of the answer, decompressed.
-    pub length: u64,
-}
 
 /// Reads a body as it passes.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
@@ -86,7 +21,7 @@ pub(super) struct Tee {
     decoding: Option<Decoding>,
     /// The part of a stream since the last complete event, which the caller has not got yet.
     held: BytesMut,
-    meter: Box<dyn Meter>,
+    pub(super) meter: Box<dyn Meter>,
     raw: Option<Pieces>,
     room: usize,
     streamed: bool,
@@ -141,10 +76,7 @@ impl Tee {
 
     /// Whether the body is cut into events, of which one is the last.
     pub(super) fn has_events(&self) -> bool {
-        matches!(
-            self.shape,
-            Shape::Text(_) | Shape::Amazon(_) | Shape::Filtered(_)
-        )
+        self.shape.has_events()
     }
 
     /// Whether the body comes bit by bit, in events or in lines.
@@ -160,31 +92,7 @@ impl Tee {
     /// Whether the format's own end was seen, or may have been in what was too long to read.
     pub(super) fn is_complete(&self) -> bool {
         let goes_on = matches!(&self.shape, Shape::Amazon(decoder) if !decoder.lost);
-        self.meter.is_complete() || (self.skipped() && !goes_on)
-    }
-
-    /// Whether the provider has counted all that the stream has said so far.
-    pub(super) fn is_counted(&self) -> bool {
-        self.meter.is_counted()
-    }
-
-    /// Whether an item of the output has ended, so that the end of the response may follow.
-    pub(super) fn is_closing(&self) -> bool {
-        self.meter.is_closing()
-    }
-
-    /// Whether the provider has reported an error.
-    pub(super) fn has_failed(&self) -> bool {
-        self.meter.has_failed()
-    }
-
-    /// Whether an event was too long to read, or can't be told from others.
-    fn skipped(&self) -> bool {
-        match &self.shape {
-            Shape::Text(decoder) | Shape::Filtered(decoder) => decoder.skipped > 0,
-            Shape::Amazon(decoder) => decoder.lost || decoder.unread > 0,
-            _ => false,
-        }
+        self.meter.is_complete() || (self.shape.has_skipped() && !goes_on)
     }
 
     /// Whether a body came that is not of the coding that its head names, as far as it came.
@@ -208,14 +116,6 @@ impl Tee {
         tokens.estimated = true;
     }
 
-    /// Whether an event was so long that a reduced copy of it was read.
-    fn reduced(&self) -> bool {
-        match &self.shape {
-            Shape::Text(decoder) | Shape::Filtered(decoder) => decoder.reduced > 0,
-            _ => false,
-        }
-    }
-
     /// The stream has ended as a stream should: an event that lacks only its blank line counts.
     pub(super) fn end(&mut self) {
         let meter = &mut self.meter;
@@ -230,7 +130,7 @@ impl Tee {
 
     /// Whether a response may end here.
     pub(super) fn may_end(&self) -> bool {
-        self.is_complete() || self.skipped() || self.is_sealed() || self.meter.may_end()
+        self.is_complete() || self.shape.has_skipped() || self.is_sealed() || self.meter.may_end()
     }
 
     /// Whether a stream has stopped in the middle of an event.
@@ -374,8 +274,11 @@ impl Tee {
     }
 
     /// Ends the reading.
-    pub(super) fn finish(&mut self) -> Taken {
-        let (mut body, mut truncated) = (Bytes::new(), self.skipped() || self.reduced());
+    pub(super) fn finish(&mut self) -> Metered {
+        let (mut body, mut truncated) = (
+            Bytes::new(),
+            self.shape.has_skipped() || self.shape.has_reduced(),
+        );
         if self.has_events() {
             let _half = self.rest();
         }
@@ -402,7 +305,7 @@ impl Tee {
         }
         // Of what wasn't read, nobody knows whether it is of the format.
         let is_sealed = self.is_sealed();
-        reading.is_foreign &= !is_sealed && !self.skipped();
+        reading.is_foreign &= !is_sealed && !self.shape.has_skipped();
         // Its bytes are all that is known.
         let is_unread = is_sealed || (self.is_guessed && self.length == 0) || !self.has_events();
         if matches!(self.shape, Shape::Unmetered(_)) {
@@ -416,7 +319,7 @@ impl Tee {
             truncated = true;
             body.truncate(self.room);
         }
-        Taken {
+        Metered {
             reading,
             body,
             raw: self.raw.take().map(Pieces::joined),
@@ -432,72 +335,10 @@ impl Tee {
     }
 }
 
-/// Passes complete events and leaves out the hidden ones; the rest waits for its end.
-fn filter(
-    decoder: &mut sse::Decoder,
-    held: &mut BytesMut,
-    meter: &mut dyn Meter,
-    piece: &[u8],
-) -> Bytes {
-    // No larger than it gets: a slow caller has several of them wait.
-    let mut out = BytesMut::with_capacity(held.len() + piece.len());
-    let mut rest = piece;
-    while !rest.is_empty() {
-        // An event ends with a line's end: fed up to each, the decoder says if one did.
-        let upto = rest
-            .iter()
-            .position(|byte| matches!(byte, b'\r' | b'\n'))
-            .map_or(rest.len(), |at| {
-                let is_both = rest[at..].starts_with(b"\r\n");
-                at + 1 + usize::from(is_both)
-            });
-        let (line, after) = rest.split_at(upto);
-        rest = after;
-        let mut pass = None;
-        decoder.feed(line, |event| pass = Some(meter.event(&event)));
-        held.extend_from_slice(line);
-        match pass {
-            Some(Pass::Hidden) => held.clear(),
-            Some(Pass::Through) => out.extend_from_slice(&held.split()),
-            // A comment keeps a connection alive, if it does not wait for an event.
-            None if decoder.is_between() && is_comment(held) => {
-                out.extend_from_slice(&held.split());
-            }
-            None if held.len() > MAX_HELD => out.extend_from_slice(&held.split()),
-            None => {}
-        }
-    }
-    out.freeze()
-}
-
-/// Whether lines that belong to no event are a comment, or empty.
-fn is_comment(lines: &[u8]) -> bool {
-    lines.first() == Some(&b':') || lines.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::shape::tests::Hides;
     use super::*;
-    use crate::formats::Reading;
-
-    /// Hides every event.
-    struct Hides;
-
-    impl Meter for Hides {
-        fn event(&mut self, _: &sse::Event<'_>) -> Pass {
-            Pass::Hidden
-        }
-        fn body(&mut self, _: &[u8]) {}
-        fn has_output(&self) -> bool {
-            false
-        }
-        fn is_complete(&self) -> bool {
-            false
-        }
-        fn finish(&mut self) -> Reading {
-            Reading::default()
-        }
-    }
 
     fn tee(framing: Framing) -> Tee {
         let form = Form {
@@ -539,24 +380,5 @@ mod tests {
         let part = Bytes::from(vec![b'x'; MAX_HELD / 2 + 1]);
         let passed: Vec<usize> = (0..4).map(|_| tee.pass(part.clone()).len()).collect();
         assert_eq!(passed, [0, MAX_HELD + 2, 0, MAX_HELD + 2]);
-    }
-
-    #[test]
-    fn comments_wait_for_no_event() {
-        let stream = b": ping\n\ndata: hidden\n\n: ping\r\n\r\nid: 1\ndata: hidden\n\n: pong\n";
-        for split in 0..stream.len() {
-            let (mut decoder, mut held) = (sse::Decoder::default(), BytesMut::new());
-            let mut out = Vec::new();
-            for piece in [&stream[..split], &stream[split..]] {
-                out.extend_from_slice(&filter(&mut decoder, &mut held, &mut Hides, piece));
-            }
-            let passed = b": ping\n\n: ping\r\n\r\n: pong\n";
-            assert_eq!(
-                out,
-                passed,
-                "split at {split}: {}",
-                String::from_utf8_lossy(&out)
-            );
-        }
     }
 }

@@ -6,9 +6,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::config;
-use crate::exchange::admit::Ticket;
-use crate::exchange::attempts::{Attempt, Reached};
-use crate::exchange::entry;
+use crate::exchange::attempt::{Attempt, Reached};
+use crate::exchange::entry::{self, Ticket};
 use crate::exchange::rules::Rules;
 use crate::policy::identity::Caller;
 use crate::policy::route::{Route, Traffic};
@@ -19,20 +18,7 @@ const SIZES: Sizes = Sizes {
     response: 4_000,
 };
 
-fn completed(
-    told: (Option<u64>, Option<u64>),
-    ending: &Ending,
-    status: u16,
-    sizes: Sizes,
-) -> Tokens {
-    let mut reading = Reading {
-        tokens: Tokens {
-            input: told.0,
-            output: told.1,
-            ..Tokens::default()
-        },
-        ..Reading::default()
-    };
+fn completed(mut reading: Reading, ending: &Ending, status: u16, sizes: Sizes) -> Tokens {
     complete(&mut reading, ending, status, sizes);
     reading.tokens
 }
@@ -47,7 +33,7 @@ fn what_nobody_counted_is_estimated_where_a_provider_charges() {
     let revoked = Ending::Revoked("no grant".to_owned());
     let none = (None, None);
     let all = (Some(100), Some(1_000));
-    for (told, ending, status, response, expected) in [
+    for (counts, ending, status, response, expected) in [
         (none, &done, 200, 4_000, all),
         (none, &done, 200, 0, none),
         (none, &done, 204, 0, none),
@@ -66,17 +52,10 @@ fn what_nobody_counted_is_estimated_where_a_provider_charges() {
         ((Some(7), Some(8)), &done, 200, 4_000, (Some(7), Some(8))),
     ] {
         let sizes = Sizes { response, ..SIZES };
-        let tokens = completed(told, ending, status, sizes);
-        assert_eq!(
-            (tokens.input, tokens.output),
-            expected,
-            "{told:?} {ending:?} {status}"
-        );
-        assert_eq!(
-            tokens.estimated,
-            told != expected,
-            "{told:?} {ending:?} {status}"
-        );
+        let tokens = completed(counted(counts.0, counts.1), ending, status, sizes);
+        let what = format!("{counts:?} {ending:?} {status}");
+        assert_eq!((tokens.input, tokens.output), expected, "{what}");
+        assert_eq!(tokens.estimated, counts != expected, "{what}");
     }
 }
 
@@ -89,7 +68,7 @@ fn bytes_stand_for_what_the_format_holds() {
         (Density::TRANSCRIPT, (Some(1), Some(1_000))),
     ] {
         let sizes = Sizes { density, ..SIZES };
-        let tokens = completed((None, None), &Ending::Complete, 200, sizes);
+        let tokens = completed(Reading::default(), &Ending::Complete, 200, sizes);
         assert_eq!((tokens.input, tokens.output), expected, "{density:?}");
     }
 }
@@ -104,39 +83,32 @@ fn a_sum_alone_is_never_exceeded() {
         (5_000, (100, 4_900)),
         (u64::MAX, (100, u64::MAX - 100)),
     ] {
-        let mut reading = Reading {
+        let reading = Reading {
             total: Some(total),
             ..Reading::default()
         };
-        complete(&mut reading, &Ending::Complete, 200, SIZES);
-        let tokens = reading.tokens;
+        let tokens = completed(reading, &Ending::Complete, 200, SIZES);
         let (input, output) = expected;
         assert_eq!((tokens.input, tokens.output), (Some(input), Some(output)));
         assert!(tokens.estimated, "{total}");
     }
-    let mut reading = Reading {
+    let reading = Reading {
         total: Some(50),
         density: Some(Density::VECTORS),
         ..Reading::default()
     };
-    complete(&mut reading, &Ending::Complete, 200, SIZES);
-    let tokens = reading.tokens;
+    let tokens = completed(reading, &Ending::Complete, 200, SIZES);
     assert_eq!((tokens.input, tokens.output), (Some(50), None));
 }
 
 #[test]
 fn a_generated_response_is_charged_for_what_it_wrote() {
-    let mut reading = Reading {
-        tokens: Tokens {
-            input: Some(5),
-            ..Tokens::default()
-        },
+    let reading = Reading {
         finish_reason: Some("stop".to_owned()),
-        ..Reading::default()
+        ..counted(Some(5), None)
     };
-    complete(&mut reading, &Ending::Complete, 200, SIZES);
-    assert_eq!(reading.tokens.output, Some(1_000));
-    assert!(reading.tokens.estimated);
+    let tokens = completed(reading, &Ending::Complete, 200, SIZES);
+    assert_eq!((tokens.output, tokens.estimated), (Some(1_000), true));
 }
 
 /// One provider with a price of 1 and 2 dollars for a million tokens; a dearer model beside it.
@@ -165,14 +137,7 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
     );
     entry.status = status;
     entry.response_bytes = sent;
-    let mut facts = Facts {
-        started: std::time::Instant::now(),
-        routing: rules.file.routing,
-        entry,
-        kept: Kept::default(),
-        attempts: Vec::new(),
-        crossed: Vec::new(),
-    };
+    let mut facts = Facts::new(entry, rules.file.routing);
     if let Some(reached) = reached {
         let route = Route {
             provider: Arc::clone(&rules.routes.providers()[0]),
@@ -189,7 +154,7 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
             }),
             route,
             hold: None,
-            told: None,
+            after: None,
             reached,
             before_ms: 0.0,
             headers: Vec::new(),
@@ -204,35 +169,29 @@ fn asked() -> Reached {
     Reached::Asked(Traffic::default().open(&provider, "m"))
 }
 
-fn counted(input: u64, output: u64) -> Reading {
+fn counted(input: Option<u64>, output: Option<u64>) -> Reading {
     Reading {
         tokens: Tokens {
-            input: Some(input),
-            output: Some(output),
+            input,
+            output,
             ..Tokens::default()
         },
         ..Reading::default()
     }
 }
 
-fn tool() -> ToolCall {
-    ToolCall {
-        name: "search".to_owned(),
-        params: "{}".to_owned(),
-    }
-}
-
 fn ended(ending: Ending, reading: Reading, length: u64) -> Ended {
-    Ended {
+    let metered = Metered {
         reading,
         length,
-        ..Ended::new(ending)
-    }
+        ..Metered::default()
+    };
+    Ended { ending, metered }
 }
 
 /// What an exchange comes to: its outcome, nanodollars, and tokens.
 fn comes_to(reached: Option<Reached>, status: u16, mut ended: Ended) -> (Outcome, i64, i64) {
-    let facts = facts(status, ended.length, reached);
+    let facts = facts(status, ended.metered.length, reached);
     let error = ended.ending.error().map(str::to_owned);
     let settled = settle(&facts, &mut ended);
     assert_eq!(settled.error, error);
@@ -246,7 +205,7 @@ fn what_a_provider_did_is_paid() {
     let none = Reading::default;
     let (left, done) = (Ending::ClientLeft, Ending::Complete);
     let failed = || Ending::ProviderFailed("overloaded".to_owned());
-    let counts = ended(done.clone(), counted(1_000, 500), 80);
+    let counts = ended(done.clone(), counted(Some(1_000), Some(500)), 80);
     let expected = (Outcome::Complete, 2_000_000, 1_500);
     assert_eq!(comes_to(Some(asked()), 200, counts), expected);
     // A response with an empty body is no caller who left, and costs nothing.
@@ -260,7 +219,10 @@ fn what_a_provider_did_is_paid() {
         assert_eq!(comes_to(Some(asked()), status, ended), expected);
     }
     // An error is free, unless it counts something.
-    for (reading, cost, tokens) in [(none(), 0, 0), (counted(1_000, 0), 1_000_000, 1_000)] {
+    for (reading, cost, tokens) in [
+        (none(), 0, 0),
+        (counted(Some(1_000), None), 1_000_000, 1_000),
+    ] {
         let expected = (Outcome::UpstreamError, cost, tokens);
         assert_eq!(
             comes_to(Some(asked()), 500, ended(failed(), reading, 80)),
@@ -273,22 +235,12 @@ fn what_a_provider_did_is_paid() {
 fn where_no_provider_was_asked_nothing_is_paid() {
     let why = || "why".to_owned();
     let over = |worked| Some(Reached::Over { worked });
+    let chosen = Some(Reached::Chosen);
+    let (refused, failed) = (Outcome::Refused, Outcome::Failed);
     for (reached, status, ending, outcome, tokens) in [
-        (None, 403, Ending::Refused(why()), Outcome::Refused, 0),
-        (
-            Some(Reached::Chosen),
-            429,
-            Ending::Refused(why()),
-            Outcome::Refused,
-            0,
-        ),
-        (
-            over(false),
-            502,
-            Ending::Unreachable(why()),
-            Outcome::Failed,
-            0,
-        ),
+        (None, 403, Ending::Refused(why()), refused, 0),
+        (chosen, 429, Ending::Refused(why()), refused, 0),
+        (over(false), 502, Ending::Unreachable(why()), failed, 0),
         // One that was silent has read the request.
         (
             over(true),
@@ -297,7 +249,7 @@ fn where_no_provider_was_asked_nothing_is_paid() {
             Outcome::TimedOut,
             100,
         ),
-        (over(true), 500, Ending::Panicked(why()), Outcome::Failed, 0),
+        (over(true), 500, Ending::Panicked(why()), failed, 0),
     ] {
         let ended = ended(ending, Reading::default(), 0);
         let expected = (outcome, tokens * 1_000, tokens);
@@ -311,7 +263,7 @@ fn a_dearer_model_is_charged_and_said_to_be() {
         let facts = facts(200, 80, Some(asked()));
         let reading = Reading {
             model: Some(used.to_owned()),
-            ..counted(1_000, 0)
+            ..counted(Some(1_000), None)
         };
         let settled = settle(&facts, &mut ended(Ending::Complete, reading, 80));
         assert_eq!(settled.cost, Some(cost), "{used:?}");
@@ -323,9 +275,13 @@ fn a_dearer_model_is_charged_and_said_to_be() {
 fn the_entry_gets_what_the_response_says() {
     let mut facts = facts(200, 80, Some(asked()));
     facts.attempts[0].in_head.input = Some(7);
+    let tool = ToolCall {
+        name: "search".to_owned(),
+        params: "{}".to_owned(),
+    };
     let reading = Reading {
         finish_reason: Some("tool_calls".to_owned()),
-        tool_calls: vec![tool(), tool()],
+        tool_calls: vec![tool.clone(), tool],
         ..Reading::default()
     };
     let settled = settle(&facts, &mut ended(Ending::Complete, reading, 80));
@@ -351,16 +307,16 @@ fn a_capture_keeps_what_there_is_room_for() {
         ..Kept::default()
     };
     for (body, expected, truncated) in [("four", "four", false), ("longer", "long", true)] {
-        let ended = Ended {
+        let metered = Metered {
             body: Bytes::from_static(body.as_bytes()),
             raw: Some(Bytes::from_static(body.as_bytes())),
-            ..Ended::new(Ending::Complete)
+            ..Metered::default()
         };
-        let capture = captured(&mut kept(), ended).unwrap();
+        let capture = captured(&mut kept(), metered).unwrap();
         assert_eq!(capture.response_body, expected);
         assert_eq!(capture.raw.as_deref(), Some(expected.as_bytes()));
         assert_eq!(capture.truncated, truncated);
     }
-    let none = captured(&mut Kept::default(), Ended::new(Ending::Complete));
+    let none = captured(&mut Kept::default(), Metered::default());
     assert!(none.is_none(), "where captures are not kept");
 }

@@ -5,46 +5,28 @@ use std::time::Duration;
 use http::HeaderMap;
 use jiff::Timestamp;
 
-/// Which limit a vendor's headers are about: what is left of it, and when it is full again.
-const RESETS: [(&str, &str); 8] = [
-    (
-        "x-ratelimit-remaining-requests",
-        "x-ratelimit-reset-requests",
-    ),
-    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
-    (
-        "anthropic-ratelimit-requests-remaining",
-        "anthropic-ratelimit-requests-reset",
-    ),
-    (
-        "anthropic-ratelimit-tokens-remaining",
-        "anthropic-ratelimit-tokens-reset",
-    ),
-    (
-        "anthropic-ratelimit-input-tokens-remaining",
-        "anthropic-ratelimit-input-tokens-reset",
-    ),
-    (
-        "anthropic-ratelimit-output-tokens-remaining",
-        "anthropic-ratelimit-output-tokens-reset",
-    ),
-    ("x-ratelimit-remaining", "x-ratelimit-reset"),
-    ("ratelimit-remaining", "ratelimit-reset"),
+/// Vendors' headers for what is left of a limit. When it is full again stands in the one with `reset` in
+/// place of `remaining`.
+const REMAINING: [&str; 8] = [
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-tokens",
+    "anthropic-ratelimit-requests-remaining",
+    "anthropic-ratelimit-tokens-remaining",
+    "anthropic-ratelimit-input-tokens-remaining",
+    "anthropic-ratelimit-output-tokens-remaining",
+    "x-ratelimit-remaining",
+    "ratelimit-remaining",
 ];
 
 /// How long a response with status 429 or 503 asks to wait, if it says so.
-#[must_use]
-pub fn asked_wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(crate) fn asked_wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let ms = text("retry-after-ms").and_then(|text| seconds(text, 1_000.0));
     let after = || text("retry-after").and_then(|text| moment(text, now));
     let exhausted = || {
-        let resets = RESETS
-            .iter()
-            .filter(|(remaining, _)| text(remaining) == Some("0"));
-        resets
-            .filter_map(|(_, reset)| moment(text(reset)?, now))
-            .max()
+        let exhausted = REMAINING.iter().filter(|name| text(name) == Some("0"));
+        let resets = exhausted.map(|name| name.replace("remaining", "reset"));
+        resets.filter_map(|name| moment(text(&name)?, now)).max()
     };
     ms.or_else(after).or_else(exhausted)
 }
@@ -152,86 +134,60 @@ fn units(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    /// The wait that headers ask for, in milliseconds.
+    fn wait_ms(headers: &[&str]) -> Option<u128> {
+        let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+        let mut map = HeaderMap::new();
+        for header in headers {
+            let (name, value) = header.split_once(": ").unwrap();
+            let name = http::HeaderName::try_from(name).unwrap();
+            map.insert(name, value.parse().unwrap());
+        }
+        asked_wait(&map, now).map(|wait| wait.as_millis())
+    }
+
     #[test]
     fn each_way_to_say_it() {
-        let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
         for (headers, expected) in [
-            (
-                &[("retry-after", "60")] as &[(&'static str, &str)],
-                Some(60_000),
-            ),
-            (&[("retry-after", "0")], Some(0)),
-            (&[("retry-after", "1.5")], Some(1_500)),
-            (
-                &[("retry-after", "Sat, 28 Nov 2026 12:00:30 GMT")],
-                Some(30_000),
-            ),
-            (&[("retry-after", "Sat, 28 Nov 2026 11:00:00 GMT")], Some(0)),
-            (
-                &[("retry-after-ms", "250"), ("retry-after", "1")],
-                Some(250),
-            ),
-            (&[("retry-after", "soon")], None),
-            (&[("retry-after", "-5")], None),
-            (&[("retry-after", "")], None),
-            (
-                &[
-                    ("x-ratelimit-remaining-requests", "0"),
-                    ("x-ratelimit-reset-requests", "6m0s"),
-                ],
-                Some(360_000),
-            ),
-            (
-                &[
-                    ("x-ratelimit-remaining-tokens", "0"),
-                    ("x-ratelimit-reset-tokens", "20ms"),
-                ],
-                Some(20),
-            ),
-            (
-                &[
-                    ("x-ratelimit-remaining-requests", "7"),
-                    ("x-ratelimit-reset-requests", "6m0s"),
-                ],
-                None,
-            ),
-            (
-                &[
-                    ("anthropic-ratelimit-tokens-remaining", "0"),
-                    ("anthropic-ratelimit-tokens-reset", "2026-11-28T12:00:09Z"),
-                ],
-                Some(9_000),
-            ),
-            (
-                &[
-                    ("x-ratelimit-remaining", "0"),
-                    ("x-ratelimit-reset", "1795867205000"),
-                ],
-                Some(5_000),
-            ),
-            (
-                &[
-                    ("x-ratelimit-remaining", "0"),
-                    ("x-ratelimit-reset", "1795867205"),
-                ],
-                Some(5_000),
-            ),
+            (&["retry-after: 60"][..], Some(60_000)),
+            (&["retry-after: 0"], Some(0)),
+            (&["retry-after: 1.5"], Some(1_500)),
+            (&["retry-after-ms: 250", "retry-after: 1"], Some(250)),
+            (&["retry-after: soon"], None),
+            (&["retry-after: -5"], None),
+            (&["retry-after: "], None),
             (&[], None),
         ] {
-            let mut map = HeaderMap::new();
-            for (name, value) in headers {
-                map.insert(*name, value.parse().unwrap());
-            }
-            let expected = expected.map(Duration::from_millis);
-            assert_eq!(asked_wait(&map, now), expected, "{headers:?}");
+            assert_eq!(wait_ms(headers), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_a_vendor_counts_once_nothing_is_left_of_it() {
+        for (name, left, reset, expected) in [
+            ("x-ratelimit-@-requests", 0, "6m0s", Some(360_000)),
+            ("x-ratelimit-@-requests", 7, "6m0s", None),
+            ("x-ratelimit-@-tokens", 0, "20ms", Some(20)),
+            (
+                "anthropic-ratelimit-tokens-@",
+                0,
+                "2026-11-28T12:00:09Z",
+                Some(9_000),
+            ),
+            ("x-ratelimit-@", 0, "1795867205000", Some(5_000)),
+            ("x-ratelimit-@", 0, "1795867205", Some(5_000)),
+        ] {
+            let remaining = format!("{}: {left}", name.replace('@', "remaining"));
+            let reset = format!("{}: {reset}", name.replace('@', "reset"));
+            assert_eq!(wait_ms(&[&remaining, &reset]), expected, "{reset}");
         }
     }
 
     #[test]
     fn dates_in_each_form_that_http_has() {
-        let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
         for (text, expected) in [
             ("Sat, 28 Nov 2026 12:00:30 GMT", Some(30)),
+            ("Sat, 28 Nov 2026 11:00:00 GMT", Some(0)),
             ("Saturday, 28-Nov-26 12:00:30 GMT", Some(30)),
             ("Sat Nov 28 12:00:30 2026", Some(30)),
             ("Tue Dec  1 12:00:00 2026", Some(3 * 86_400)),
@@ -239,10 +195,8 @@ mod tests {
             ("Sat Foo 28 12:00:30 2026", None),
             ("Saturday, 28-Nov-26 12:00:30 CET", None),
         ] {
-            let mut map = HeaderMap::new();
-            map.insert("retry-after", text.parse().unwrap());
-            let wait = asked_wait(&map, now);
-            assert_eq!(wait, expected.map(Duration::from_secs), "{text}");
+            let wait = wait_ms(&[&format!("retry-after: {text}")]);
+            assert_eq!(wait, expected.map(|wait| wait * 1_000), "{text}");
         }
     }
 }

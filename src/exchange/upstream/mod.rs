@@ -5,6 +5,7 @@ mod limits;
 mod send;
 mod socket;
 
-pub use limits::asked_wait;
-pub use send::{Failure, Upstream};
-pub use socket::{Handshake, Socket, Unsent};
+pub(super) use limits::asked_wait;
+pub use send::Upstream;
+pub use socket::Socket;
+pub(super) use socket::{Handshake, Unsent};

@@ -26,8 +26,8 @@ use crate::wire::{Body, Rejection, body, headers, hops};
 
 /// A WebSocket that a caller has asked for.
 pub struct Pending {
-    api: &'static Format,
-    flag: &'static str,
+    formats: Formats,
+    surface: Surface,
     who: Verified,
     head: Parts,
     upgrade: OnUpgrade,
@@ -35,62 +35,73 @@ pub struct Pending {
 
 impl Gateway {
     /// Answers the request for a WebSocket: with 101, and what [`Gateway::serve_socket`] then
-    /// has to serve, or with a refusal. Who finds no provider that takes WebSockets is told to
-    /// use requests instead (426).
+    /// has to serve, or with a refusal. If no provider takes WebSockets, the caller is told to use
+    /// requests instead (426).
     pub fn open_socket<B>(
         &self,
-        api: &'static Format,
+        format: &'static Format,
         who: Verified,
         mut request: Request<B>,
     ) -> (Response<Body>, Option<Pending>) {
-        let Some(flag) = api.socket.map(|socket| socket.flag.name) else {
-            return (api.refuse(&no_socket()), None);
-        };
-        if let Err(rejection) = hops::check(request.headers()) {
-            return (api.refuse(&rejection), None);
-        }
-        let rules = self.rules.borrow().clone();
-        let permit = match rules.access.permit_again(&who.caller) {
-            Ok(permit) => permit,
-            Err(none) => return (api.refuse(&none.rejection(&who.caller)), None),
-        };
-        let takes = |route: &crate::policy::route::Provider| route.flags.contains(&flag);
-        if !rules
-            .routes
-            .models(&permit)
-            .any(|found| takes(found.provider))
-        {
-            let mut response = api.refuse(&no_socket());
-            let headers = response.headers_mut();
-            headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
-            return (response, None);
-        }
-        let mut response = match create_response_with_body(&request, body::empty) {
-            Ok(response) => response,
-            Err(error) => {
-                let why = format!("invalid request for a WebSocket: {error}");
-                let rejection = Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", why);
-                return (api.refuse(&rejection), None);
+        match self.accept_socket(format, &who, &request) {
+            Ok((response, surface)) => {
+                let upgrade = hyper::upgrade::on(&mut request);
+                let pending = Pending {
+                    formats: Formats::both(format),
+                    surface,
+                    who,
+                    head: request.into_parts().0,
+                    upgrade,
+                };
+                (response, Some(pending))
             }
+            Err(rejection) => {
+                let mut response = format.refuse(&rejection);
+                if format.socket.is_some() && rejection.status == StatusCode::UPGRADE_REQUIRED {
+                    let requests = HeaderValue::from_static("HTTP/1.1");
+                    response.headers_mut().insert(header::UPGRADE, requests);
+                }
+                (response, None)
+            }
+        }
+    }
+
+    fn accept_socket<B>(
+        &self,
+        format: &Format,
+        who: &Verified,
+        request: &Request<B>,
+    ) -> Result<(Response<Body>, Surface), Rejection> {
+        let no_socket = || {
+            Rejection::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "no_websocket",
+                "no provider that you may use takes WebSockets: send POST requests instead",
+            )
         };
+        let flag = format.socket.ok_or_else(no_socket)?.flag.name;
+        hops::check(request.headers())?;
+        let rules = self.rules.borrow().clone();
+        let permit = rules.access.cached_permit(&who.caller);
+        let permit = permit.map_err(|none| none.rejection(&who.caller))?;
+        let mut models = rules.routes.models(&permit);
+        if !models.any(|model| model.provider.flags.contains(&flag)) {
+            return Err(no_socket());
+        }
+        let mut response = create_response_with_body(request, body::empty).map_err(|error| {
+            let why = format!("invalid request for a WebSocket: {error}");
+            Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", why)
+        })?;
         // Clients that offer some give up when none is taken.
         if let Some(protocol) = headers::subprotocol(request.headers()) {
             let name = header::SEC_WEBSOCKET_PROTOCOL;
             response.headers_mut().insert(name, protocol);
         }
-        let upgrade = hyper::upgrade::on(&mut request);
-        let pending = Pending {
-            api,
-            flag,
-            who,
-            head: request.into_parts().0,
-            upgrade,
-        };
-        (response, Some(pending))
+        Ok((response, Surface::WebSocket { flag }))
     }
 
-    /// Serves a WebSocket to its end. Once `stop` is cancelled it ends with the answer that is
-    /// in the making.
+    /// Serves a WebSocket to its end. Once `stop` is cancelled it ends with the response that
+    /// runs.
     pub async fn serve_socket(&self, pending: Pending, stop: CancellationToken) {
         let upgraded = match pending.upgrade.await {
             Ok(upgraded) => upgraded,
@@ -103,8 +114,8 @@ impl Gateway {
         let caller = Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await;
         Session {
             gateway: self,
-            formats: Formats::both(pending.api),
-            surface: Surface::WebSocket { flag: pending.flag },
+            formats: pending.formats,
+            surface: pending.surface,
             who: pending.who,
             head: Arc::new(pending.head),
             caller,
@@ -122,12 +133,4 @@ impl Gateway {
             .max_message_size(limit)
             .max_frame_size(limit)
     }
-}
-
-fn no_socket() -> Rejection {
-    Rejection::new(
-        StatusCode::UPGRADE_REQUIRED,
-        "no_websocket",
-        "no provider that you may use takes WebSockets: send POST requests instead",
-    )
 }

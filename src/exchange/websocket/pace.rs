@@ -2,13 +2,14 @@
 //! and the library that reads it waits for the rest without end: for a frame, and for a message
 //! of many frames, between which others may come that mean nothing.
 
-use std::io;
+use std::io::{self, Cursor};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 
 use crate::base::memory::Hold;
 use crate::wire::body::patience;
@@ -63,10 +64,8 @@ impl<S> Paced<S> {
     /// Notes what has come. Time in which nothing was read counts for nobody: it was the
     /// gateway that had something else to do.
     fn took(&mut self, bytes: &[u8]) {
-        let waited = self
-            .waiting
-            .take()
-            .map_or(Duration::ZERO, |at| at.elapsed());
+        let waited = self.waiting.take().map(|at| at.elapsed());
+        let waited = waited.unwrap_or_default();
         self.waited += waited;
         self.since_piece += waited;
         let held = self.message.held;
@@ -200,23 +199,12 @@ impl Message {
 
     /// The length of the frame behind its head, once the head is whole.
     fn length(&self) -> Option<u64> {
-        if self.has < 2 {
-            return None;
+        let mut head = Cursor::new(&self.head[..self.has]);
+        match FrameHeader::parse(&mut head) {
+            Ok(parsed) => parsed.map(|(_, length)| length),
+            // The library ends the connection at a head that isn't valid.
+            Err(_) => Some(0),
         }
-        let more = match self.head[1] & 0x7f {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
-        if self.has < 2 + more + mask {
-            return None;
-        }
-        if more == 0 {
-            return Some(u64::from(self.head[1] & 0x7f));
-        }
-        let bytes = self.head[2..2 + more].iter();
-        Some(bytes.fold(0, |length, byte| length << 8 | u64::from(*byte)))
     }
 }
 

@@ -1,50 +1,69 @@
-//! One answer in the making over a WebSocket, metered frame by frame.
+//! One running response over a WebSocket, metered frame by frame.
 
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::asking::{Again, Parts};
+use crate::exchange::attempts::Tries;
 use crate::exchange::clear::Cleared;
-use crate::exchange::ending::{Ended, Ending};
+use crate::exchange::ending::{Ended, Ending, Metered};
 use crate::exchange::held::Remember;
-use crate::exchange::relay::Watch;
+use crate::exchange::revoke::Watch;
+use crate::exchange::upstream::Handshake;
 use crate::formats::Meter;
 use crate::net::client::Timeouts;
 use crate::wire::sse;
 
-/// One answer in the making.
-pub(super) struct Running {
-    pub(super) cleared: Cleared,
-    meter: Box<dyn Meter>,
+/// How the connection was opened that has the frame, if it had served others before: it may have
+/// been closed for that alone, and the frame is sent once more on a new one.
+pub(super) type Renewal = Option<Handshake>;
+
+/// What helps if a provider closes the connection, or is gone, before anything of a response has
+/// come.
+pub(super) struct Retry {
+    pub(super) renewal: Renewal,
+    pub(super) tries: Tries<Renewal>,
+}
+
+/// What a running response has of its provider.
+pub(super) struct Parts {
     pub(super) revoked: Watch,
     /// How to ask once more, while nothing has come.
-    pub(super) again: Option<Again>,
-    remember: Option<Remember>,
+    pub(super) retry: Option<Retry>,
+    pub(super) remember: Option<Remember>,
+}
+
+impl Parts {
+    /// Whether the same provider can be asked once more.
+    fn may_renew(&self) -> bool {
+        let retry = self.retry.as_ref();
+        retry.is_some_and(|retry| retry.renewal.is_some())
+    }
+}
+
+/// A running response.
+pub(super) struct Running {
+    pub(super) cleared: Cleared,
+    pub(super) meter: Box<dyn Meter>,
+    pub(super) parts: Parts,
     began: Instant,
-    /// When the provider last said something.
-    heard: Instant,
+    /// When the provider last said something, or the caller got it.
+    pub(super) heard: Instant,
 }
 
 impl Running {
     pub(super) fn new(mut cleared: Cleared, parts: Parts) -> Self {
-        let mut room = cleared.asked().rules.file.limits.capture;
-        let told = cleared.draft().attempt();
-        if let Some(after) = told.and_then(|attempt| attempt.told.as_ref()) {
-            room = after.room(room);
-        }
+        let room = cleared.draft.room();
         let asked = cleared.asked();
         let meter = asked.formats.served.meter(&asked.call.metered(room));
         // What was asked may be large, and is needed only to ask once more.
-        if cleared.choices().is_empty() && !parts.again.may_renew() {
+        if cleared.choices.is_empty() && !parts.may_renew() {
             cleared.forget_body();
         }
         let now = Instant::now();
         Self {
             cleared,
             meter,
-            revoked: parts.revoked,
-            again: Some(parts.again),
-            remember: parts.remember,
+            parts,
             began: now,
             heard: now,
         }
@@ -60,33 +79,16 @@ impl Running {
 
     /// Another provider was asked, while nothing had come of the one before.
     pub(super) fn moved(&mut self, parts: Parts) {
-        self.revoked = parts.revoked;
-        self.again = Some(parts.again);
-        self.remember = parts.remember;
-        self.heard = Instant::now();
-    }
-
-    /// Whether the format's own end was seen.
-    pub(super) fn is_complete(&self) -> bool {
-        self.meter.is_complete()
-    }
-
-    /// Whether an item of the output has ended, so that the end of the response may follow.
-    pub(super) fn is_closing(&self) -> bool {
-        self.meter.is_closing()
-    }
-
-    /// What the provider said has reached the caller: its silence begins.
-    pub(super) fn given(&mut self) {
+        self.parts = parts;
         self.heard = Instant::now();
     }
 
     /// Reads one event of the answer.
     pub(super) fn take(&mut self, text: &Utf8Bytes) {
         self.heard = Instant::now();
-        self.again = None;
+        self.parts.retry = None;
         self.cleared.forget_body();
-        if let Some(remember) = &mut self.remember {
+        if let Some(remember) = &mut self.parts.remember {
             remember.read(text.as_bytes());
         }
         let had_output = self.meter.has_output();
@@ -94,42 +96,33 @@ impl Running {
             name: b"",
             data: text.as_bytes(),
         });
-        let says = !had_output && self.meter.has_output();
-        let draft = self.cleared.draft();
-        let elapsed = draft.elapsed_ms();
-        draft.note(|entry| {
-            entry.response_bytes += text.len() as u64;
-            entry.first_byte_ms.get_or_insert(elapsed);
-            if says {
-                entry.first_token_ms = Some(elapsed);
-            }
-        });
+        let speaks = !had_output && self.meter.has_output();
+        self.cleared.draft.received(text.len(), speaks);
     }
 
     /// Ends the exchange, once.
     pub(super) fn end(&mut self, ending: Ending) {
-        let Some(facts) = self.cleared.draft().facts() else {
+        let draft = &mut self.cleared.draft;
+        if draft.has_ended() {
             return;
-        };
-        let length = facts.entry.response_bytes;
+        }
         let mut reading = self.meter.finish();
-        let body = reading.response.take().unwrap_or_default();
-        let truncated = reading.truncated;
-        let ending = match (ending, reading.failure.clone()) {
-            (ending @ (Ending::Revoked(_) | Ending::Panicked(_)), _) | (ending, None) => ending,
-            (_, Some(words)) => Ending::ProviderFailed(words),
-        };
-        self.cleared.draft().end(Ended {
+        let words = reading.failure.clone();
+        let metered = Metered {
+            body: reading.response.take().unwrap_or_default(),
+            raw: None,
+            truncated: reading.truncated,
+            length: draft.entry.response_bytes,
             reading,
-            body,
-            truncated,
-            length,
-            ..Ended::new(ending)
+        };
+        draft.end(Ended {
+            ending: ending.unless_reported(words),
+            metered,
         });
     }
 }
 
-/// An answer that is dropped before its end has lost its caller; what came of it counts.
+/// A response that is dropped before its end has lost its caller; what came of it counts.
 impl Drop for Running {
     fn drop(&mut self) {
         self.end(Ending::ClientLeft);

@@ -1,5 +1,6 @@
 //! The life of one WebSocket: frames of its caller, frames of a provider, and what ends it.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
@@ -40,6 +41,10 @@ enum End {
     Gone,
     /// The gateway closes it.
     Close(CloseCode, String),
+}
+
+fn close(code: CloseCode, why: impl Display) -> Option<End> {
+    Some(End::Close(code, why.to_string()))
 }
 
 /// What a WebSocket waits for.
@@ -98,12 +103,12 @@ impl Session<'_> {
     /// the count of the provider, as over HTTP.
     async fn leave(&mut self) {
         if let (Some(running), Some(connected)) = (&mut self.running, &mut self.upstream)
-            && running.is_closing()
+            && running.meter.is_closing()
             && let Some(_permit) = relay::rest()
         {
             let until = Instant::now() + relay::REST_TIME;
             let mut left = relay::REST_BYTES;
-            while !running.is_complete() {
+            while !running.meter.is_complete() {
                 match timeout_at(until, connected.socket.next()).await {
                     Ok(Some(Ok(Message::Text(text)))) if text.len() <= left => {
                         left -= text.len();
@@ -129,12 +134,9 @@ impl Session<'_> {
                 Heard::Provider(frame) => self.hear_provider(frame).await,
                 Heard::Withdrawn(rejection) => {
                     self.fail(Ending::Revoked, &rejection).await;
-                    Some(End::Close(CloseCode::Policy, rejection.message.to_string()))
+                    close(CloseCode::Policy, rejection.message)
                 }
-                Heard::Stop => Some(End::Close(
-                    CloseCode::Restart,
-                    "the gateway stops".to_owned(),
-                )),
+                Heard::Stop => close(CloseCode::Restart, "the gateway stops"),
             };
             if let Some(end) = ended {
                 return end;
@@ -149,32 +151,18 @@ impl Session<'_> {
             Some(running) => running.deadline(&bounds),
             None => (!bounds.total.is_zero()).then(|| Instant::now() + bounds.total),
         };
-        let idle = self.running.is_none();
-        let upstream = self
-            .upstream
-            .as_mut()
-            .map(|connected| &mut connected.socket);
-        let from_provider = async {
-            match upstream {
-                Some(socket) => socket.next().await,
-                None => std::future::pending().await,
-            }
-        };
+        let is_idle = self.running.is_none();
+        let upstream = self.upstream.as_mut();
+        let from_provider = if_any(upstream.map(|connected| connected.socket.next()));
         let running = self.running.as_mut();
-        let withdrawn = async {
-            match running {
-                Some(running) => running.revoked.as_mut().await,
-                None => std::future::pending().await,
-            }
-        };
-        let caller = &mut self.caller;
-        let stop = &self.stop;
+        let withdrawn = if_any(running.map(|running| running.parts.revoked.as_mut()));
+        let (caller, stop) = (&mut self.caller, &self.stop);
         let next = async {
-            // What was withdrawn is given no more of.
+            // Nothing more is given of what was withdrawn.
             tokio::select! {
                 biased;
                 rejection = withdrawn => Heard::Withdrawn(rejection),
-                () = stop.cancelled(), if idle => Heard::Stop,
+                () = stop.cancelled(), if is_idle => Heard::Stop,
                 frame = caller.next() => Heard::Caller(frame),
                 frame = from_provider => Heard::Provider(frame),
             }
@@ -189,21 +177,21 @@ impl Session<'_> {
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Binary(_))) => {
-                let why = "frames are text here".to_owned();
-                return Some(End::Close(CloseCode::Unsupported, why));
+                return close(CloseCode::Unsupported, "frames are text here");
             }
             Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::TimedOut => {
-                let why = "the rest of a message did not come in time".to_owned();
-                return Some(End::Close(CloseCode::Policy, why));
+                return close(
+                    CloseCode::Policy,
+                    "the rest of a message did not come in time",
+                );
             }
             Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::OutOfMemory => {
-                return Some(End::Close(CloseCode::Again, Full.to_string()));
+                return close(CloseCode::Again, Full);
             }
             // Answered by the library.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
             Some(Err(Error::Capacity(_))) => {
-                let why = "the frame is longer than a request may be".to_owned();
-                return Some(End::Close(CloseCode::Size, why));
+                return close(CloseCode::Size, "the frame is longer than a request may be");
             }
             Some(Ok(Message::Close(_)) | Err(_)) | None => return Some(End::Gone),
         };
@@ -272,7 +260,7 @@ impl Session<'_> {
             Some(Ok(Message::Binary(_) | Message::Close(_)) | Err(_)) | None => {
                 // Between two answers nothing is lost: the next one connects again.
                 self.upstream = None;
-                if self.asked_again().await {
+                if self.ask_again().await {
                     return None;
                 }
                 if self.running.is_some() {
@@ -289,14 +277,14 @@ impl Session<'_> {
         if let Some(running) = &mut self.running {
             running.take(&text);
             let failed = is_error(&text);
-            over = (failed || running.is_complete()).then_some(failed);
+            over = (failed || running.meter.is_complete()).then_some(failed);
         }
         if let Some(end) = self.give(Message::Text(text)).await {
             return Some(end);
         }
         // The provider isn't silent while its caller reads slowly.
         if let Some(running) = &mut self.running {
-            running.given();
+            running.heard = Instant::now();
         }
         match over {
             Some(true) => {
@@ -339,6 +327,14 @@ impl Session<'_> {
         if let Some(mut running) = self.running.take() {
             running.end(ending);
         }
+    }
+}
+
+/// What a future comes to; without one this waits without end.
+async fn if_any<F: Future>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,34 +1,25 @@
 //! Errors as Anthropic's SDKs read them: they choose the exception by status, and show `type`
 //! and `message`.
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
+use serde_json::{Value, json};
 
-use crate::formats::{Refusals, respond};
-use crate::wire::{Body, Rejection};
+use crate::formats::Refusals;
+use crate::formats::refusal::{PLAIN, event};
+use crate::wire::Rejection;
 
 /// How clients are told of failures.
 pub(in crate::formats) const REFUSALS: Refusals = Refusals {
-    response: refuse,
-    event,
+    body,
+    event: |rejection| event("error", &body(rejection)),
+    ..PLAIN
 };
 
-/// A refusal.
-pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
-    respond(rejection, json(rejection).into_bytes())
-}
-
-/// A refusal in the middle of a stream.
-fn event(rejection: &Rejection) -> Bytes {
-    format!("event: error\ndata: {}\n\n", json(rejection)).into()
-}
-
-fn json(rejection: &Rejection) -> String {
-    serde_json::json!({
+fn body(rejection: &Rejection) -> Value {
+    json!({
         "type": "error",
         "error": { "type": kind(rejection), "message": rejection.message },
     })
-    .to_string()
 }
 
 fn kind(rejection: &Rejection) -> &'static str {

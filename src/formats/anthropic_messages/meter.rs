@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::formats::merge::{merge, size};
-use crate::formats::meter::{Assembly, Room, Seen, is_response, said, sealed, spoken, sum};
-use crate::formats::tree::{self, add_counts_at, count, highest};
+use crate::formats::assembly::{Assembly, Seen};
+use crate::formats::merge::merge;
+use crate::formats::room::Room;
+use crate::formats::tokens::{sealed, spoken};
+use crate::formats::tree::{self, add_counts_at, count, highest, list, size, sum, word};
 use crate::formats::{Reading, Tokens, ToolCall};
 use crate::wire::sse;
 
@@ -33,7 +35,7 @@ impl Assembly for Events {
         &["message_", "content_block", "ping"]
     }
 
-    fn answer(&mut self) -> Option<Value> {
+    fn response(&mut self) -> Option<Value> {
         let mut message = self.message.take()?;
         let content = message["content"].as_array_mut()?;
         for (at, input) in std::mem::take(&mut self.inputs) {
@@ -58,24 +60,15 @@ impl Events {
             "message_start" => self.start(event, room),
             "content_block_start" => {
                 let at = self.free(at);
-                Seen {
-                    closes: Some(false),
-                    ..self.block(at, event, room)
-                }
+                self.block(at, event, room).closes(false)
             }
-            "content_block_stop" => Seen {
-                closes: Some(true),
-                ..Seen::default()
-            },
+            "content_block_stop" => Seen::default().closes(true),
             "content_block_delta" => {
                 let at = self.place(at);
                 self.delta(at, &event, room)
             }
             "message_delta" => self.message_delta(event, room),
-            "message_stop" => Seen {
-                ends: true,
-                ..Seen::default()
-            },
+            "message_stop" => Seen::end(),
             _ => Seen::default(),
         }
     }
@@ -94,10 +87,7 @@ impl Events {
 
     /// Where a block begins: where its number says, unless there is another one.
     fn free(&mut self, number: Option<usize>) -> usize {
-        let content = self
-            .content()
-            .map(|content| content.as_slice())
-            .unwrap_or_default();
+        let content = self.content().map(|content| &**content).unwrap_or_default();
         let next = content.len();
         let Some(number) = number else {
             return next;
@@ -149,7 +139,7 @@ impl Events {
             0
         };
         content[at] = block;
-        said(text + hidden + usize::from(is_call))
+        Seen::said(text + hidden + usize::from(is_call))
     }
 
     fn delta(&mut self, at: usize, event: &Value, room: &mut Room) -> Seen {
@@ -171,7 +161,7 @@ impl Events {
                 }
                 None => {}
             }
-            return said(piece.len());
+            return Seen::said(piece.len());
         }
         let block = self.content().and_then(|content| content.get_mut(at));
         // A block that never began is one that is left out.
@@ -193,7 +183,7 @@ impl Events {
                 block["signature"] = delta["signature"].clone();
                 // It holds all of the reasoning, of which the caller may have been shown a part.
                 let shown = block["thinking"].as_str().map_or(0, str::len);
-                said(sealed(&delta["signature"]).saturating_sub(shown))
+                Seen::said(sealed(&delta["signature"]).saturating_sub(shown))
             }
             // Kinds to come: each piece of text goes on where its name says.
             _ => {
@@ -203,7 +193,7 @@ impl Events {
                 }
                 let length = usize::from(size(&piece) > 0).max(spoken(&piece));
                 merge(block, piece, room);
-                said(length)
+                Seen::said(length)
             }
         }
     }
@@ -245,8 +235,8 @@ impl Events {
 
 /// Whether a report tells what was written up to here.
 fn counts_output(usage: &Value) -> bool {
-    let told = usage.as_object().and_then(|usage| tokens(usage).output);
-    told.is_some()
+    let reported = usage.as_object().and_then(|usage| tokens(usage).output);
+    reported.is_some()
 }
 
 fn append(block: &mut Value, key: &str, piece: &str, room: &mut Room) -> Seen {
@@ -255,42 +245,29 @@ fn append(block: &mut Value, key: &str, piece: &str, room: &mut Room) -> Seen {
     } else if block.is_object() && room.take(piece.len()) {
         block[key] = piece.into();
     }
-    said(piece.len())
+    Seen::said(piece.len())
 }
 
 /// Reads a message.
-pub(in crate::formats) fn read(body: &[u8]) -> Reading {
-    let Some(message) = tree::object(body) else {
-        return Reading::foreign();
-    };
-    let word = |of: &Map<String, Value>, key: &str| Some(of.get(key)?.as_str()?.to_owned());
+pub(in crate::formats) fn read(message: &Map<String, Value>) -> Reading {
     let usage = message.get("usage").and_then(Value::as_object);
-    let blocks = message.get("content").and_then(Value::as_array);
-    let tokens = usage.map(tokens).unwrap_or_default();
-    let is_uncounted = tokens.input.is_none() && tokens.output.is_none();
+    let total = usage.and_then(|usage| highest(usage, &["total_tokens"]));
+    let blocks = list(message, "content").iter();
     Reading {
-        tokens,
-        total: usage
-            .and_then(|usage| highest(usage, &["total_tokens"]))
-            .filter(|_| is_uncounted),
-        finish_reason: word(&message, "stop_reason"),
-        tool_calls: blocks.into_iter().flatten().filter_map(tool_call).collect(),
-        tier: usage.and_then(|usage| word(usage, "service_tier")),
-        geography: usage.and_then(|usage| word(usage, "inference_geo")),
-        model: word(&message, "model"),
-        is_foreign: !is_response(&message),
-        ..Reading::default()
+        finish_reason: word(message, "stop_reason"),
+        tool_calls: blocks.filter_map(tool_call).collect(),
+        tier: word(message, "usage/service_tier"),
+        geography: word(message, "usage/inference_geo"),
+        model: word(message, "model"),
+        ..Reading::of(message, usage.map(tokens).unwrap_or_default(), total)
     }
 }
 
 /// Tools of the caller's, of Anthropic's servers and of MCP servers are called alike.
 fn tool_call(block: &Value) -> Option<ToolCall> {
-    if !block["type"].as_str()?.ends_with("tool_use") {
-        return None;
-    }
-    Some(ToolCall {
-        name: block["name"].as_str()?.to_owned(),
-        params: block["input"].to_string(),
+    let is_call = block["type"].as_str()?.ends_with("tool_use");
+    ToolCall::of(block.get("name").filter(|_| is_call), || {
+        block["input"].to_string()
     })
 }
 
@@ -307,11 +284,11 @@ fn tokens(usage: &Map<String, Value>) -> Tokens {
         usage,
         &["cache_creation_input_tokens", "cache_write_input_tokens"],
     )
-    .or(sum(&[five, hour]));
+    .or(sum([five, hour]));
     let read = highest(usage, &["cache_read_input_tokens", "cache_read_tokens"]);
     Tokens {
         input: match highest(usage, &["input_tokens"]) {
-            Some(own) => sum(&[Some(own), read, written]),
+            Some(own) => sum([Some(own), read, written]),
             None => highest(usage, &["prompt_tokens"]),
         },
         output: highest(usage, &["output_tokens", "completion_tokens"]),

@@ -5,23 +5,20 @@ mod meter;
 mod session;
 mod transcript;
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::assembly::Assembling;
 use super::body;
-use super::meter::Assembling;
 use super::offer;
-use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
 use super::{
-    Call, Chat, Dialect, Flag, Format, Head, Meter, MeteredRequest, Offer, OpaquePlace, Path,
-    ProviderState, Splice, known, opening,
+    Call, Chat, Dialect, Flag, Format, Head, Meter, MeteredRequest, Offer, OpaquePlace,
+    ProviderState, known, opening,
 };
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
 
-pub(in crate::formats) use error::{REFUSALS, refuse};
+pub(in crate::formats) use error::REFUSALS;
 pub(in crate::formats) use meter::{Events, read};
 pub(in crate::formats) use session::of as session;
 pub(in crate::formats) use transcript::CONVERSATION;
@@ -39,35 +36,19 @@ pub(in crate::formats) const OPAQUE: &[&str] =
 /// citations of it.
 pub(in crate::formats) const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
-        path: &["messages", "*", "content", "*", "signature"],
+        path: "messages.*.content.*.signature",
         kinds: &["thinking"],
     },
     OpaquePlace {
-        path: &["messages", "*", "content", "*", "data"],
+        path: "messages.*.content.*.data",
         kinds: &["redacted_thinking"],
     },
     OpaquePlace {
-        path: &[
-            "messages",
-            "*",
-            "content",
-            "*",
-            "content",
-            "*",
-            "encrypted_content",
-        ],
+        path: "messages.*.content.*.content.*.encrypted_content",
         kinds: &["web_search_result"],
     },
     OpaquePlace {
-        path: &[
-            "messages",
-            "*",
-            "content",
-            "*",
-            "citations",
-            "*",
-            "encrypted_index",
-        ],
+        path: "messages.*.content.*.citations.*.encrypted_index",
         kinds: &["web_search_result_location"],
     },
 ];
@@ -113,32 +94,25 @@ pub(in crate::formats) fn meter(request: &MeteredRequest<'_>) -> Box<dyn Meter> 
 }
 
 fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-    let path = body::target(FORMAT.paths, head.path).unwrap_or(ENDPOINT);
-    let fields = body::scan(
-        &body,
-        &[
-            "model",
-            "stream",
-            "system",
-            "messages",
-            "metadata",
-            "max_tokens",
-        ],
-    )?;
-    let model = body::model(&body, fields.get(0))?;
-    let stream = body::flag(&body, fields.get(1), "stream")?;
-    let mut choices = known::choices(&body, &fields.members);
-    choices.extend(known::models_of_tools(&body, &fields.members));
+    let path = FORMAT.target(head.path).unwrap_or(ENDPOINT);
+    let keys = [
+        "model",
+        "stream",
+        "system",
+        "messages",
+        "metadata",
+        "max_tokens",
+    ];
+    let (mut call, fields) = Call::of_json(path, body, &keys)?;
+    call.add_models_of_tools(&fields);
+    let value = |nth| call.value(&fields, nth);
     Ok(Call {
-        stream: stream && path == ENDPOINT,
-        choices,
+        stream: call.stream && path == ENDPOINT,
         billed: path == ENDPOINT,
-        answer_limit: body::count(&body, fields.get(5)),
-        session: fields.get(4).and_then(|at| session::of(&body[at])),
-        opening: opened(&body, fields.get(2), fields.get(3)),
-        path: Path::Fixed(Cow::Borrowed(path)),
-        splice: Splice::at(fields.get(0)),
-        ..Call::new(model, body)
+        answer_limit: body::count(value(5)),
+        session: value(4).and_then(session::of),
+        opening: opening::of(value(2), value(3)),
+        ..call
     })
 }
 
@@ -151,16 +125,11 @@ pub(in crate::formats) fn tools(body: &[u8]) -> Offer {
             _ => tool.first(&[&["name"], &["type"]]),
         })
     };
-    let mut keys = vec!["tools", "mcp_servers", "container", "messages", "system"];
-    keys.extend(SWITCHES);
-    keys.extend(TEMPLATES);
-    offer::request(body, &keys, |key, at| match key {
-        key if TEMPLATES.contains(&key) => templated(body, at, listed),
-        "tools" => listed(at),
-        "messages" | "system" => blocks(body, at, &listed, NESTED),
+    let keys = ["mcp_servers", "container", "messages", "system"];
+    offer::of_servers(body, 0..body.len(), &keys, listed, |key, at| match key {
         "container" => container(body, at),
         "mcp_servers" => offer::tools(body, at, |one| one.text(&["name"]).map(server)),
-        key => switched(body, at, key),
+        _ => blocks(body, at, &listed, NESTED),
     })
 }
 
@@ -193,13 +162,6 @@ pub(in crate::formats) fn container(body: &[u8], at: std::ops::Range<usize>) -> 
             Ok(Some(format!("skill:{id}")))
         }),
     })
-}
-
-type At = Option<std::ops::Range<usize>>;
-
-/// How a conversation of this shape began.
-pub(in crate::formats) fn opened(body: &[u8], system: At, messages: At) -> Option<String> {
-    opening::of(system.map(|at| &body[at]), &body[messages?])
 }
 
 #[cfg(test)]

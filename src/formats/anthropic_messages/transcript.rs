@@ -2,23 +2,19 @@
 
 use serde_json::Value;
 
-use crate::formats::transcript::{Conversation, Part, Turn, flat, input, parts, text, turn};
+use crate::formats::transcript::{Conversation, Part, Shape, flat, input, parts, text, turn};
 
 /// The turns of a request and its response.
 pub(in crate::formats) const CONVERSATION: Conversation = Conversation {
-    sent: messages,
-    answered: |answer| vec![turn("assistant", parts(&answer["content"], block))],
+    sent: |request| SHAPE.turns(&request["system"], &request["messages"]),
+    answered: |message| vec![turn("assistant", parts(&message["content"], block))],
 };
 
-fn messages(request: &Value) -> Vec<Turn> {
-    let mut turns = vec![turn("system", parts(&request["system"], block))];
-    let messages = request["messages"].as_array().into_iter().flatten();
-    turns.extend(messages.map(|message| {
-        let role = message["role"].as_str().unwrap_or_default();
-        turn(role, parts(&message["content"], block))
-    }));
-    turns
-}
+const SHAPE: Shape = Shape {
+    content: "content",
+    role: "",
+    block,
+};
 
 fn block(block: &Value) -> Option<Part> {
     let kind = block["type"].as_str()?;

@@ -110,9 +110,9 @@ impl BaseUrl {
             path: joined(uri.path().split('/').filter(|one| !one.is_empty())),
             version: Version::OfApi,
         };
-        if let Some(endpoint) = base.endpoint().filter(|_| is_checked) {
-            base.path = endpoint.base;
-            let more = if endpoint.is_unversioned && !base.has_own_version() {
+        if let Some((path, is_unversioned)) = base.endpoint().filter(|_| is_checked) {
+            base.path = path;
+            let more = if is_unversioned && !base.has_own_version() {
                 ", and \"path_version\": \"\""
             } else {
                 ""
@@ -262,21 +262,19 @@ impl BaseUrl {
         !is_in(WITH_VERSION) && is_in(WITHOUT_VERSION)
     }
 
-    /// The endpoint whose URL this is, if it is one.
-    fn endpoint(&self) -> Option<Endpoint> {
+    /// The path of the base of the endpoint whose URL this is, if it is one, and whether the endpoint
+    /// is below it without a version.
+    fn endpoint(&self) -> Option<(String, bool)> {
         let (host, segments) = (self.host(), self.segments());
         // Azure's page shows the URL of a deployment, which works only with a query.
         if AZURE.iter().any(|at| is_at(&host, at))
             && ["openai", "models"].contains(segments.first()?)
             && self.kept_of_endpoint(&segments).is_some()
         {
-            return Some(Endpoint::at("/openai/v1".to_owned()));
+            return Some(("/openai/v1".to_owned(), false));
         }
         let (kept, is_unversioned) = self.kept_of_endpoint(&segments)?;
-        Some(Endpoint {
-            is_unversioned,
-            ..Endpoint::at(joined(kept.iter().copied()))
-        })
+        Some((joined(kept.iter().copied()), is_unversioned))
     }
 
     /// What of the segments is left without those of an endpoint, if they end in one's, and whether
@@ -310,23 +308,6 @@ impl BaseUrl {
             && (known.has_own_version() || kept.last() == Some(&"openai"))
             && !self.has_own_version();
         (SINGLE_ENDPOINTS.contains(last) && is_below_api).then(|| (kept, !is_versioned(kept)))
-    }
-}
-
-/// The endpoint that was written where a base belongs.
-struct Endpoint {
-    /// The path of its base.
-    base: String,
-    /// Whether it is below the base without a version.
-    is_unversioned: bool,
-}
-
-impl Endpoint {
-    fn at(base: String) -> Self {
-        Self {
-            base,
-            is_unversioned: false,
-        }
     }
 }
 

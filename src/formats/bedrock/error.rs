@@ -3,28 +3,27 @@
 //! (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ResponseStream.html>).
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
 
-use crate::formats::{Refusals, respond};
-use crate::wire::{Body, Rejection, event_stream};
+use crate::formats::Refusals;
+use crate::wire::{Rejection, event_stream};
 
 /// How clients are told of failures.
 pub(in crate::formats) const REFUSALS: Refusals = Refusals {
-    response: refuse,
+    body,
+    head: |rejection, head| {
+        head.insert(
+            "x-amzn-errortype",
+            HeaderValue::from_static(exception(rejection)),
+        );
+    },
     event,
 };
 
-/// A refusal.
-pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
-    let mut response = respond(rejection, json(rejection).into_bytes());
-    let name = HeaderValue::from_static(exception(rejection));
-    response.headers_mut().insert("x-amzn-errortype", name);
-    response
-}
-
 /// A refusal in the middle of a stream. Streams know fewer exceptions, and a client takes those
 /// that it knows for what they are: some of them it tries again.
-pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
+fn event(rejection: &Rejection) -> Bytes {
     let name = match rejection.status {
         StatusCode::TOO_MANY_REQUESTS => "throttlingException",
         StatusCode::SERVICE_UNAVAILABLE => "serviceUnavailableException",
@@ -33,14 +32,12 @@ pub(in crate::formats) fn event(rejection: &Rejection) -> Bytes {
         status if status.is_client_error() => "validationException",
         _ => "internalServerException",
     };
-    event_stream::encode(
-        &[(":message-type", "exception"), (":exception-type", name)],
-        json(rejection),
-    )
+    let headers = [(":message-type", "exception"), (":exception-type", name)];
+    event_stream::encode(&headers, body(rejection).to_string())
 }
 
-fn json(rejection: &Rejection) -> String {
-    serde_json::json!({ "message": rejection.message }).to_string()
+fn body(rejection: &Rejection) -> Value {
+    json!({ "message": rejection.message })
 }
 
 fn exception(rejection: &Rejection) -> &'static str {
@@ -84,15 +81,15 @@ mod tests {
         ] {
             let status = StatusCode::from_u16(code).unwrap();
             let rejection = Rejection::new(status, "code", "why");
-            let response = refuse(&rejection);
+            let response = REFUSALS.response(&rejection);
             assert_eq!(response.status(), status);
             assert_eq!(response.headers()["x-amzn-errortype"], name);
             let mut seen = Vec::new();
             event_stream::Decoder::default().feed(&event(&rejection), |event| {
                 seen.push((event.name.to_vec(), event.data.to_vec()));
             });
-            let told = (in_stream.into(), br#"{"message":"why"}"#.to_vec());
-            assert_eq!(seen, [told]);
+            let expected = (in_stream.into(), br#"{"message":"why"}"#.to_vec());
+            assert_eq!(seen, [expected]);
         }
         let blocked = Rejection::new(StatusCode::BAD_REQUEST, "guardrail_blocked", "why");
         assert_eq!(exception(&blocked), "AccessDeniedException");

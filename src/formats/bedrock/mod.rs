@@ -2,3 +2,4 @@
 
 pub(super) mod error;
 pub(super) mod path;
+pub(super) mod tools;

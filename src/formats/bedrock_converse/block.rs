@@ -3,8 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::formats::merge::{merge, size};
-use crate::formats::meter::{Room, sealed};
+use crate::formats::merge::merge;
+use crate::formats::room::Room;
+use crate::formats::tokens::sealed;
+use crate::formats::tree::size;
 
 /// A block, as far as it came.
 #[derive(Default)]

@@ -1,12 +1,12 @@
-//! `Converse`: events put together again, and what an answer tells.
+//! `Converse`: events put together again, and what a response tells.
 
 use serde_json::{Map, Value, json};
 
 use super::block::Block;
 use super::usage;
-use crate::formats::merge::size;
-use crate::formats::meter::{self, Assembly, Room, Seen};
-use crate::formats::tree::{self, add_counts_at, highest};
+use crate::formats::assembly::{Assembly, Seen};
+use crate::formats::room::Room;
+use crate::formats::tree::{self, add_counts_at, highest, list, size, word};
 use crate::formats::{Reading, ToolCall};
 use crate::wire::sse;
 
@@ -38,7 +38,7 @@ impl Assembly for Events {
         &["message", "contentBlock", "metadata"]
     }
 
-    fn answer(&mut self) -> Option<Value> {
+    fn response(&mut self) -> Option<Value> {
         if !std::mem::take(&mut self.begun) {
             return None;
         }
@@ -49,10 +49,10 @@ impl Assembly for Events {
             .filter_map(|(_, block)| block.finished())
             .collect();
         let role = self.role.take().unwrap_or_else(|| "assistant".into());
-        let mut answer = std::mem::take(&mut self.rest);
+        let mut response = std::mem::take(&mut self.rest);
         let message = json!({ "message": { "role": role, "content": content } });
-        answer.insert("output".to_owned(), message);
-        Some(Value::Object(answer))
+        response.insert("output".to_owned(), message);
+        Some(Value::Object(response))
     }
 }
 
@@ -80,37 +80,26 @@ impl Events {
             }
             "contentBlockStart" => {
                 let block = self.started(at, &event, room);
-                let said = block.map_or(0, |block| block.0.start(&event, block.1));
-                Seen {
-                    closes: Some(false),
-                    ..meter::said(said)
-                }
+                let said = block.map_or(0, |(block, room)| block.start(&event, room));
+                Seen::said(said).closes(false)
             }
-            "contentBlockStop" => Seen {
-                closes: Some(true),
-                ..Seen::default()
-            },
+            "contentBlockStop" => Seen::default().closes(true),
             "contentBlockDelta" => {
                 let delta = event["delta"].take();
-                self.block(at, room).map_or_else(Seen::default, |block| {
-                    meter::said(block.0.add(delta, block.1))
-                })
+                let block = self.block(at, room);
+                Seen::said(block.map_or(0, |(block, room)| block.add(delta, room)))
             }
             // What follows is at most the count.
             "messageStop" => {
                 self.put(event, room);
-                Seen {
-                    ends: true,
-                    ..Seen::default()
-                }
+                Seen::end()
             }
             "metadata" => {
                 let counted = event["usage"].is_object();
                 self.put(event, room);
                 Seen {
                     counted,
-                    ends: true,
-                    ..Seen::default()
+                    ..Seen::end()
                 }
             }
             _ => Seen::default(),
@@ -131,10 +120,10 @@ impl Events {
                 continue;
             }
             // Padding, so that the length of a message says nothing.
-            let told = key != "p" && !value.is_null();
-            // These are few and short, and say how the answer ended.
+            let is_kept = key != "p" && !value.is_null();
+            // These are few and short, and say how the response ended.
             let needed = key == "stopReason" && size(&value) < 1024;
-            if told && (needed || room.take(key.len() + size(&value))) {
+            if is_kept && (needed || room.take(key.len() + size(&value))) {
                 self.rest.insert(key, value);
             }
         }
@@ -177,39 +166,24 @@ impl Events {
 }
 
 /// Reads a response.
-pub(in crate::formats) fn read(body: &[u8]) -> Reading {
-    let Some(response) = tree::object(body) else {
-        return Reading::foreign();
-    };
-    let is_foreign = !meter::is_response(&response);
-    let response = Value::Object(response);
-    let content = response
-        .pointer("/output/message/content")
-        .and_then(Value::as_array);
-    let word = |place: &str| Some(response.pointer(place)?.as_str()?.to_owned());
-    let none = Map::new();
-    let usage = response["usage"].as_object().unwrap_or(&none);
-    let tokens = usage::tokens(usage);
-    let is_uncounted = tokens.input.is_none() && tokens.output.is_none();
+pub(in crate::formats) fn read(response: &Map<String, Value>) -> Reading {
+    let usage = response.get("usage").and_then(Value::as_object);
+    let total = usage.and_then(|usage| highest(usage, &["totalTokens"]));
+    let blocks = list(response, "output/message/content").iter();
     Reading {
-        tokens,
-        total: highest(usage, &["totalTokens"]).filter(|_| is_uncounted),
-        finish_reason: word("/stopReason"),
-        tool_calls: content
-            .into_iter()
-            .flatten()
-            .filter_map(|block| call(&block["toolUse"]))
-            .collect(),
-        tier: word("/serviceTier/type"),
-        model: word("/trace/promptRouter/invokedModelId"),
-        is_foreign,
-        ..Reading::default()
+        finish_reason: word(response, "stopReason"),
+        tool_calls: blocks.filter_map(tool_call).collect(),
+        tier: word(response, "serviceTier/type"),
+        model: word(response, "trace/promptRouter/invokedModelId"),
+        ..Reading::of(
+            response,
+            usage.map(usage::tokens).unwrap_or_default(),
+            total,
+        )
     }
 }
 
-fn call(tool: &Value) -> Option<ToolCall> {
-    Some(ToolCall {
-        name: tool["name"].as_str()?.to_owned(),
-        params: tool["input"].to_string(),
-    })
+fn tool_call(block: &Value) -> Option<ToolCall> {
+    let tool = block.get("toolUse")?;
+    ToolCall::of(tool.get("name"), || tool["input"].to_string())
 }

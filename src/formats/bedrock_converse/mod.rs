@@ -9,8 +9,8 @@ mod usage;
 
 use bytes::Bytes;
 
-use super::bedrock_model_invoke::tools as vendor_tools;
-use super::meter::Assembling;
+use super::assembly::Assembling;
+use super::bedrock::tools::{tool_config, vendors};
 use super::offer;
 use super::{
     Call, Flag, Format, Head, Offer, OpaquePlace, ProviderState, bedrock, body, known, opening,
@@ -20,32 +20,18 @@ use crate::wire::{Rejection, json};
 
 pub(in crate::formats) use meter::{Events, read};
 use transcript::CONVERSATION;
+pub(in crate::formats) use usage::tokens;
 
 /// Keys whose values only the model's vendor can read.
 const OPAQUE: &[&str] = &["signature", "redactedContent"];
 /// Where they stand in a request.
 const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
-        path: &[
-            "messages",
-            "*",
-            "content",
-            "*",
-            "reasoningContent",
-            "reasoningText",
-            "signature",
-        ],
+        path: "messages.*.content.*.reasoningContent.reasoningText.signature",
         kinds: &[],
     },
     OpaquePlace {
-        path: &[
-            "messages",
-            "*",
-            "content",
-            "*",
-            "reasoningContent",
-            "redactedContent",
-        ],
+        path: "messages.*.content.*.reasoningContent.redactedContent",
         kinds: &[],
     },
 ];
@@ -55,7 +41,7 @@ const STREAM: &str = "converse-stream";
 /// `inferenceConfig.maxTokens`.
 fn answer_limit(config: &[u8]) -> Option<u64> {
     let inner = json::scan(config, &["maxTokens"]).ok()?;
-    body::count(config, inner.get(0))
+    body::count(inner.get(0).map(|at| &config[at]))
 }
 
 /// One shape for all models.
@@ -88,7 +74,7 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-    let call = bedrock::path::call(head.path, head.query, body)?;
+    let mut call = bedrock::path::call(head.path, head.query, body)?;
     let keys = [
         "system",
         "messages",
@@ -96,19 +82,21 @@ fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         "additionalModelRequestFields",
     ];
     let fields = body::scan(&call.body, &keys)?;
-    let value = |nth| fields.get(nth).map(|at| &call.body[at]);
     // They become top-level keys of the vendor's own request.
-    let mut choices = call.choices;
-    if let Some(more) = value(3).filter(|more| more.first() == Some(&b'{')) {
+    let more = call
+        .value(&fields, 3)
+        .filter(|more| more.first() == Some(&b'{'));
+    if let Some(more) = more {
         let inner = body::scan(more, &[])?;
-        choices.extend(known::choices(more, &inner.members));
+        let mut choices = known::choices(more, &inner.members);
         choices.extend(known::models_of_tools(more, &inner.members));
+        call.choices.extend(choices);
     }
+    let value = |nth| call.value(&fields, nth);
     Ok(Call {
-        choices,
         stream: head.path.ends_with(STREAM),
         answer_limit: value(2).and_then(answer_limit),
-        opening: value(1).and_then(|messages| opening::of(value(0), messages)),
+        opening: opening::of(value(0), value(1)),
         ..call
     })
 }
@@ -118,16 +106,7 @@ fn tools(body: &[u8]) -> Offer {
     let keys = ["toolConfig", "additionalModelRequestFields"];
     offer::request(body, &keys, |key, at| match key {
         "toolConfig" => tool_config(body, at),
-        _ => vendor_tools(body, at),
-    })
-}
-
-/// Tools of the caller and of the system.
-pub(in crate::formats) fn tool_config(body: &[u8], at: std::ops::Range<usize>) -> Offer {
-    offer::object(body, at, &["tools"], |_, at| {
-        offer::tools(body, at, |tool| {
-            tool.first(&[&["toolSpec", "name"], &["systemTool", "name"]])
-        })
+        _ => vendors(body, at),
     })
 }
 

@@ -5,7 +5,6 @@ use http::Method;
 use super::*;
 use crate::formats::Meter;
 use crate::formats::corpus;
-use crate::wire::sse;
 
 fn ask(path: &str, body: &str) -> Result<Call, Rejection> {
     corpus::ask(&FORMAT, path, body)
@@ -64,16 +63,10 @@ fn a_stream_without_end_has_no_room_without_end() {
     for nth in 0..10_000 {
         let data =
             format!(r#"{{"contentBlockIndex":{nth},"delta":{{"text":"{nth}","x":[{{}}]}}}}"#);
-        meter.event(&sse::Event {
-            name: b"contentBlockDelta",
-            data: data.as_bytes(),
-        });
+        corpus::feed(&mut *meter, "contentBlockDelta", &data);
     }
-    let data = br#"{"usage":{"inputTokens":1,"outputTokens":2}}"#;
-    meter.event(&sse::Event {
-        name: b"metadata",
-        data,
-    });
+    let data = r#"{"usage":{"inputTokens":1,"outputTokens":2}}"#;
+    corpus::feed(&mut *meter, "metadata", data);
     let reading = meter.finish();
     assert!(reading.truncated && reading.response.unwrap().len() < 16_384);
     assert_eq!(reading.tokens.output, Some(2));

@@ -2,25 +2,19 @@
 
 use serde_json::Value;
 
-use crate::formats::transcript::{Conversation, Part, Turn, flat, input, parts, text, turn};
+use crate::formats::transcript::{Conversation, Part, Shape, flat, input, text};
 
 /// The turns of a request and its response.
 pub(super) const CONVERSATION: Conversation = Conversation {
-    sent: messages,
-    answered: |answer| vec![message(&answer["output"]["message"])],
+    sent: |request| SHAPE.turns(&request["system"], &request["messages"]),
+    answered: |response| vec![SHAPE.turn(&response["output"]["message"])],
 };
 
-fn messages(request: &Value) -> Vec<Turn> {
-    let mut turns = vec![turn("system", parts(&request["system"], block))];
-    let messages = request["messages"].as_array().into_iter().flatten();
-    turns.extend(messages.map(message));
-    turns
-}
-
-fn message(message: &Value) -> Turn {
-    let role = message["role"].as_str().unwrap_or_default();
-    turn(role, parts(&message["content"], block))
-}
+const SHAPE: Shape = Shape {
+    content: "content",
+    role: "",
+    block,
+};
 
 fn block(block: &Value) -> Option<Part> {
     if let Some(said) = block["text"].as_str() {

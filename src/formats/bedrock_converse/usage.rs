@@ -4,21 +4,20 @@
 use serde_json::{Map, Value};
 
 use crate::formats::Tokens;
-use crate::formats::meter::sum;
-use crate::formats::tree::{count, highest};
+use crate::formats::tree::{count, highest, list, sum};
 
 /// Both spellings of the cache's counts are in use, sometimes side by side.
 const CACHED: [&str; 2] = ["cacheReadInputTokens", "cacheReadInputTokenCount"];
 const WRITTEN: [&str; 2] = ["cacheWriteInputTokens", "cacheWriteInputTokenCount"];
 
 /// Reads an object `usage`.
-pub(super) fn tokens(usage: &Map<String, Value>) -> Tokens {
+pub(in crate::formats) fn tokens(usage: &Map<String, Value>) -> Tokens {
     let cached = highest(usage, &CACHED);
     let (five, hour) = (written_for(usage, "5m"), written_for(usage, "1h"));
-    let written = highest(usage, &WRITTEN).or(sum(&[five, hour]));
+    let written = highest(usage, &WRITTEN).or(sum([five, hour]));
     Tokens {
         input: highest(usage, &["inputTokens", "inputTokenCount"])
-            .and_then(|own| sum(&[Some(own), cached, written])),
+            .and_then(|own| sum([Some(own), cached, written])),
         output: highest(usage, &["outputTokens", "outputTokenCount"]),
         cached,
         cache_write: written,
@@ -30,11 +29,7 @@ pub(super) fn tokens(usage: &Map<String, Value>) -> Tokens {
 
 /// Tokens written to live for so long.
 fn written_for(usage: &Map<String, Value>, life: &str) -> Option<u64> {
-    let details = usage.get("cacheDetails")?.as_array()?;
-    let counts: Vec<Option<u64>> = details
-        .iter()
-        .filter(|detail| detail["ttl"] == life)
-        .map(|detail| count(&detail["inputTokens"]))
-        .collect();
-    sum(&counts)
+    let details = list(usage, "cacheDetails").iter();
+    let details = details.filter(|detail| detail["ttl"] == life);
+    sum(details.map(|detail| count(&detail["inputTokens"])))
 }

@@ -6,12 +6,13 @@ use serde_json::{Map, Value};
 
 use super::read::read;
 use super::vendor::{METRICS, Vendor};
-use crate::formats::meter::{Assembling, sum};
-use crate::formats::tree::{self, add_counts, highest};
+use crate::formats::assembly::Assembling;
+use crate::formats::bedrock_converse::tokens;
+use crate::formats::tree::{self, add_counts};
 use crate::formats::{Meter, MeteredRequest, Pass, Reading};
 use crate::wire::sse;
 
-/// Meters a stream of chunks, or an answer.
+/// Meters a stream of chunks, or a response.
 pub(super) struct Chunks {
     inner: Assembling<Vendor>,
     /// What Bedrock has counted.
@@ -27,26 +28,19 @@ impl Chunks {
     }
 }
 
-/// Puts Bedrock's counts where the vendor has told none. As with Anthropic, the prompt is told
-/// without what the cache served or took.
+/// Puts Bedrock's counts where the vendor has told none.
 fn fill(reading: &mut Reading, metrics: &Map<String, Value>) {
-    let of = |key: &str| highest(metrics, &[key]);
-    let (cached, written) = (
-        of("cacheReadInputTokenCount"),
-        of("cacheWriteInputTokenCount"),
-    );
-    let output = of("outputTokenCount");
-    let input = of("inputTokenCount").and_then(|own| sum(&[Some(own), cached, written]));
+    let counted = tokens(metrics);
     let tokens = &mut reading.tokens;
-    if tokens.estimated && output.is_some() {
-        tokens.output = output;
-        tokens.input = input.or(tokens.input);
-        tokens.estimated = input.is_none();
+    if tokens.estimated && counted.output.is_some() {
+        tokens.output = counted.output;
+        tokens.input = counted.input.or(tokens.input);
+        tokens.estimated = counted.input.is_none();
     }
-    tokens.input = tokens.input.or(input);
-    tokens.output = tokens.output.or(output);
-    tokens.cached = tokens.cached.or(cached);
-    tokens.cache_write = tokens.cache_write.or(written);
+    tokens.input = tokens.input.or(counted.input);
+    tokens.output = tokens.output.or(counted.output);
+    tokens.cached = tokens.cached.or(counted.cached);
+    tokens.cache_write = tokens.cache_write.or(counted.cache_write);
 }
 
 impl Meter for Chunks {

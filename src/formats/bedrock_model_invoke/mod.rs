@@ -1,5 +1,5 @@
 //! Bedrock's `InvokeModel`: `POST /bedrock/model/MODEL/invoke` and
-//! `/invoke-with-response-stream`. Bodies and answers are those of the model's vendor
+//! `/invoke-with-response-stream`. Bodies and responses are those of the model's vendor
 //! (<https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html>).
 
 mod chunk;
@@ -12,17 +12,14 @@ use http::HeaderMap;
 
 use super::Tokens;
 use super::anthropic_messages as anthropic;
-use super::bedrock_converse as converse;
-use super::offer;
-use super::openai_chat::{SWITCHES, TEMPLATES, switched, templated};
-use super::{Call, Flag, Format, Head, Offer, ProviderState, bedrock, body, known, opening, tree};
+use super::{Call, Flag, Format, Head, ProviderState, bedrock, body, known, opening, tree};
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
 
 /// The operation that answers with a stream.
 const STREAM: &str = "invoke-with-response-stream";
 
-/// The last three are how vendors name the bound on an answer.
+/// The last three are how vendors name the bound on a response.
 const KEYS: [&str; 6] = [
     "system",
     "messages",
@@ -49,7 +46,7 @@ pub(super) static FORMAT: Format = Format {
     opaque: anthropic::OPAQUE,
     opaque_places: anthropic::OPAQUE_PLACES,
     takes_untyped: bedrock::path::takes_untyped,
-    tools: |body| tools(body, 0..body.len()),
+    tools: |body| bedrock::tools::vendors(body, 0..body.len()),
     counts_in_head,
     refusals: bedrock::error::REFUSALS,
     state: ProviderState::Named,
@@ -62,17 +59,15 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-    let call = bedrock::path::call(head.path, head.query, body)?;
+    let mut call = bedrock::path::call(head.path, head.query, body)?;
     let fields = body::scan(&call.body, &KEYS)?;
-    let value = |nth| fields.get(nth).map(|at| &call.body[at]);
-    let mut choices = call.choices;
-    choices.extend(known::models_of_tools(&call.body, &fields.members));
+    call.add_models_of_tools(&fields);
+    let value = |nth| call.value(&fields, nth);
     Ok(Call {
-        choices,
         stream: head.path.ends_with(STREAM),
-        answer_limit: (3..KEYS.len()).find_map(|nth| body::count(&call.body, fields.get(nth))),
+        answer_limit: (3..KEYS.len()).find_map(|nth| body::count(value(nth))),
         session: value(2).and_then(anthropic::session),
-        opening: value(1).and_then(|messages| opening::of(value(0), messages)),
+        opening: opening::of(value(0), value(1)),
         ..call
     })
 }
@@ -86,35 +81,6 @@ fn counts_in_head(head: &HeaderMap) -> Tokens {
         output: count("x-amzn-bedrock-output-token-count"),
         ..Tokens::default()
     }
-}
-
-/// The tools of an object in the shape of a vendor's request.
-pub(in crate::formats) fn tools(body: &[u8], at: std::ops::Range<usize>) -> Offer {
-    let mut keys = vec![
-        "tools",
-        "functions",
-        "mcp_servers",
-        "toolConfig",
-        "container",
-        "messages",
-    ];
-    keys.extend(SWITCHES);
-    keys.extend(TEMPLATES);
-    let listed = |at| {
-        offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
-            Some("function") => tool.text(&["function", "name"]),
-            _ => tool.first(&[&["name"], &["function", "name"], &["type"]]),
-        })
-    };
-    offer::object(body, at, &keys, |key, at| match key {
-        key if TEMPLATES.contains(&key) => templated(body, at, listed),
-        "toolConfig" => converse::tool_config(body, at),
-        "container" => anthropic::container(body, at),
-        "tools" | "functions" => listed(at),
-        "messages" => offer::within(body, at, "tools", listed),
-        "mcp_servers" => offer::tools(body, at, |one| one.text(&["name"])),
-        key => switched(body, at, key),
-    })
 }
 
 #[cfg(test)]

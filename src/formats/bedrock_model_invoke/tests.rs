@@ -84,16 +84,13 @@ fn pieces_of_text_come_to_one() {
     ] {
         let packed = json!({ "bytes": aws_smithy_types::base64::encode(data) });
         let packed = packed.to_string();
-        meter.event(&sse::Event {
-            name: b"chunk",
-            data: packed.as_bytes(),
-        });
+        corpus::feed(&mut *meter, "chunk", &packed);
     }
     assert!(meter.is_complete());
-    let answer = meter.finish().response.unwrap();
-    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let response = meter.finish().response.unwrap();
+    let response: Value = serde_json::from_slice(&response).unwrap();
     let expected = json!({"outputs":[{"text":" Bonjour","stop_reason":"stop"}]});
-    assert_eq!(answer, expected);
+    assert_eq!(response, expected);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::formats::merge::{merge, size};
-use crate::formats::meter::{Room, Seen};
-use crate::formats::tree::count;
+use crate::formats::assembly::Seen;
+use crate::formats::merge::merge;
+use crate::formats::room::Room;
+use crate::formats::tree::{count, list, size};
 
 /// Keys of text that goes on from event to event.
 const TEXTS: [&str; 3] = ["generation", "outputText", "text"];
@@ -17,21 +18,20 @@ const COUNTS: [&str; 2] = ["generation_token_count", "totalOutputTextTokenCount"
 /// What the pieces came to.
 #[derive(Default)]
 pub(super) struct Texts {
-    answer: Option<Value>,
-    /// Cohere's last event repeats the whole answer.
+    response: Option<Value>,
+    /// Cohere's last event repeats the whole response.
     whole: Option<Value>,
 }
 
 impl Texts {
-    pub(super) fn event(&mut self, event: Value, room: &mut Room) -> Seen {
-        let Value::Object(mut event) = event else {
-            return Seen::default();
-        };
+    pub(super) fn event(&mut self, mut event: Map<String, Value>, room: &mut Room) -> Seen {
         let mut seen = Seen {
             said: said(&event),
-            counted: COUNTS
-                .iter()
-                .any(|key| event.get(*key).is_some_and(|told| count(told).is_some())),
+            counted: COUNTS.iter().any(|key| {
+                event
+                    .get(*key)
+                    .is_some_and(|reported| count(reported).is_some())
+            }),
             ends: REASONS.iter().any(|key| {
                 let reason = event.get(*key).and_then(Value::as_str);
                 reason.is_some_and(|reason| !reason.is_empty())
@@ -50,9 +50,9 @@ impl Texts {
         for key in ["event_type", "is_finished"] {
             event.remove(key);
         }
-        let answer = self.answer.get_or_insert_with(|| json!({}));
+        let response = self.response.get_or_insert_with(|| json!({}));
         for (key, value) in event {
-            match (answer.get_mut(&key), value) {
+            match (response.get_mut(&key), value) {
                 (_, Value::Null) => {}
                 // Counts are those up to here, and never fall.
                 (Some(held), value) if count(held).is_some() && count(&value) < count(held) => {}
@@ -62,19 +62,19 @@ impl Texts {
                         *held = value;
                     }
                 }
-                (_, value) => merge(answer, json!({ key: value }), room),
+                (_, value) => merge(response, json!({ key: value }), room),
             }
         }
         seen
     }
 
-    pub(super) fn answer(&mut self) -> Option<Value> {
-        let mut answer = self.answer.take()?;
+    pub(super) fn response(&mut self) -> Option<Value> {
+        let mut response = self.response.take()?;
         if let Some(whole) = self.whole.take() {
             return Some(whole);
         }
         for list in ["outputs", "choices"] {
-            let outputs = answer.get_mut(list).and_then(Value::as_array_mut);
+            let outputs = response.get_mut(list).and_then(Value::as_array_mut);
             for output in outputs.into_iter().flatten() {
                 // Only pieces of a stream need an index here.
                 if let Some(output) = output
@@ -85,10 +85,10 @@ impl Texts {
                 }
             }
         }
-        if answer.get("outputText").is_some() {
-            return Some(titan(&answer));
+        if response.get("outputText").is_some() {
+            return Some(titan(&response));
         }
-        Some(answer)
+        Some(response)
     }
 }
 
@@ -109,25 +109,23 @@ fn number(outputs: Option<&mut Value>) -> bool {
 fn said(event: &Map<String, Value>) -> u64 {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map_or(0, str::len);
     let mut bytes: usize = TEXTS.iter().map(|key| text(event.get(*key))).sum();
-    for list in ["outputs", "choices"] {
-        let outputs = event.get(list).and_then(Value::as_array);
-        bytes += outputs
-            .into_iter()
-            .flatten()
-            .map(|output| text(output.get("text")))
-            .sum::<usize>();
+    for key in ["outputs", "choices"] {
+        let texts = list(event, key)
+            .iter()
+            .map(|output| text(output.get("text")));
+        bytes += texts.sum::<usize>();
     }
     bytes as u64
 }
 
 /// Titan tells unstreamed what its stream has in one level.
-fn titan(answer: &Value) -> Value {
+fn titan(response: &Value) -> Value {
     json!({
-        "inputTextTokenCount": answer["inputTextTokenCount"],
+        "inputTextTokenCount": response["inputTextTokenCount"],
         "results": [{
-            "tokenCount": answer["totalOutputTextTokenCount"],
-            "outputText": answer["outputText"],
-            "completionReason": answer["completionReason"],
+            "tokenCount": response["totalOutputTextTokenCount"],
+            "outputText": response["outputText"],
+            "completionReason": response["completionReason"],
         }],
     })
 }

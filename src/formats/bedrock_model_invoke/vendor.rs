@@ -1,12 +1,13 @@
 //! Whose events a stream holds: the first one shows it.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::text::Texts;
 use crate::formats::anthropic_messages as anthropic;
+use crate::formats::assembly::{Assembly, Seen};
 use crate::formats::bedrock_converse as converse;
-use crate::formats::meter::{Assembly, Room, Seen};
 use crate::formats::openai_chat as chat;
+use crate::formats::room::Room;
 use crate::formats::tree;
 use crate::wire::sse;
 
@@ -29,9 +30,10 @@ pub(super) enum Vendor {
 }
 
 impl Vendor {
-    fn of(event: &Value) -> Self {
-        let has = |key: &str| event.get(key).is_some();
-        if event["type"].is_string() && !has("outputText") {
+    fn of(event: &Map<String, Value>) -> Self {
+        let has = |key: &str| event.contains_key(key);
+        let has_text = |key: &str| event.get(key).is_some_and(Value::is_string);
+        if has_text("type") && !has("outputText") {
             return Self::Anthropic(anthropic::Events::default());
         }
         if ["messageStart", "contentBlockStart", "contentBlockDelta"]
@@ -40,8 +42,8 @@ impl Vendor {
         {
             return Self::Nova(converse::Events::default());
         }
-        if event.pointer("/choices/0/delta").is_some() || event["object"].is_string() {
-            return Self::Chat(chat::Chunks::new(false));
+        if tree::at(event, "choices/0/delta").is_some() || has_text("object") {
+            return Self::Chat(chat::Chunks::new(&chat::CHAT, false));
         }
         Self::Text(Texts::default())
     }
@@ -56,28 +58,19 @@ impl Assembly for Vendor {
         if fields.is_empty() {
             return Seen::default();
         }
-        let value = Value::Object(fields);
         if matches!(self, Self::Unknown) {
-            *self = Self::of(&value);
+            *self = Self::of(&fields);
         }
         match self {
             Self::Unknown => Seen::default(),
-            Self::Anthropic(events) => events.event(value, room),
+            Self::Anthropic(events) => events.event(Value::Object(fields), room),
             Self::Nova(events) => {
-                let Value::Object(fields) = value else {
-                    return Seen::default();
-                };
                 let named = fields.into_iter().find(|(_, value)| value.is_object());
-                named.map_or_else(Seen::default, |(name, value)| {
-                    events.event(&name, value, room)
-                })
+                let seen = named.map(|(name, value)| events.event(&name, value, room));
+                seen.unwrap_or_default()
             }
-            Self::Chat(chunks) => {
-                let data = as_deltas(value).to_string();
-                let data = data.as_bytes();
-                chunks.add(&sse::Event { name: b"", data }, room)
-            }
-            Self::Text(texts) => texts.event(value, room),
+            Self::Chat(chunks) => chunks.chunk(as_deltas(fields), room),
+            Self::Text(texts) => texts.event(fields, room),
         }
     }
 
@@ -86,19 +79,19 @@ impl Assembly for Vendor {
         &[""]
     }
 
-    fn answer(&mut self) -> Option<Value> {
+    fn response(&mut self) -> Option<Value> {
         match self {
             Self::Unknown => None,
-            Self::Anthropic(events) => events.answer(),
-            Self::Nova(events) => events.answer(),
-            Self::Chat(chunks) => chunks.answer(),
-            Self::Text(texts) => texts.answer(),
+            Self::Anthropic(events) => events.response(),
+            Self::Nova(events) => events.response(),
+            Self::Chat(chunks) => chunks.response(),
+            Self::Text(texts) => texts.response(),
         }
     }
 }
 
 /// Mistral's chunks have a `message` where OpenAI's have a `delta`.
-fn as_deltas(mut chunk: Value) -> Value {
+fn as_deltas(mut chunk: Map<String, Value>) -> Map<String, Value> {
     let choices = chunk.get_mut("choices").and_then(Value::as_array_mut);
     for choice in choices.into_iter().flatten() {
         if let Some(choice) = choice.as_object_mut()

@@ -4,14 +4,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::partial;
-use crate::formats::merge::size;
-use crate::formats::meter::{Assembling, Assembly, Read, Room, Seen, is_response, sealed, sum};
-use crate::formats::tree::{self, add_counts_at, count, highest};
-use crate::formats::{Density, Meter, MeteredRequest, Pass, Reading, Tokens, ToolCall};
+use crate::formats::assembly::{Assembling, Assembly, Read, Seen};
+use crate::formats::room::Room;
+use crate::formats::tokens::sealed;
+use crate::formats::tree::{
+    self, OVERHEAD, add_counts_at, count, elements, highest, list, size, sum, word,
+};
+use crate::formats::{Density, Meter, MeteredRequest, Reading, Tokens, ToolCall};
 use crate::wire::sse;
-
-/// What an element costs beside its text.
-const OVERHEAD: usize = 32;
 
 /// Keys that responses have.
 const OWN: [&str; 6] = [
@@ -26,7 +26,7 @@ const OWN: [&str; 6] = [
 /// Responses of a stream.
 #[derive(Default)]
 struct Contents {
-    answer: Option<Map<String, Value>>,
+    whole: Option<Map<String, Value>>,
     candidates: Vec<Map<String, Value>>,
 }
 
@@ -44,26 +44,22 @@ impl Assembly for Contents {
             _ => Vec::new(),
         };
         let usage = response.get("usageMetadata");
-        let told = |key| {
-            usage
-                .and_then(|usage| usage.get(key))
-                .is_some_and(|told| count(told).is_some())
-        };
-        let has_counts = told("promptTokenCount") || told("totalTokenCount");
+        let reported = |key| usage.and_then(|usage| count(usage.get(key)?)).is_some();
+        let has_counts = reported("promptTokenCount") || reported("totalTokenCount");
         let mut seen = Seen {
             // The first responses often tell the prompt's tokens only.
-            counted: told("candidatesTokenCount") || told("thoughtsTokenCount"),
+            counted: reported("candidatesTokenCount") || reported("thoughtsTokenCount"),
             // A prompt that is refused has no candidates.
             ends: is_blocked(&response),
             ..Seen::default()
         };
-        let answer = self.answer.get_or_insert_default();
+        let whole = self.whole.get_or_insert_default();
         for (key, value) in response {
             match value {
                 Value::Object(usage) if key == "usageMetadata" => {
-                    add_counts_at(answer, &key, usage);
+                    add_counts_at(whole, &key, usage);
                 }
-                value => replace(answer, key, value, room),
+                value => replace(whole, key, value, room),
             }
         }
         for candidate in candidates {
@@ -83,15 +79,32 @@ impl Assembly for Contents {
         &OWN
     }
 
-    fn answer(&mut self) -> Option<Value> {
-        let mut answer = self.answer.take()?;
+    /// A stream without `alt=sse` is an array of responses, read at its end as far as it came: a
+    /// broken one has no end.
+    fn listed<'b>(&self, body: &'b [u8]) -> Option<Vec<&'b [u8]>> {
+        let mut rest = body.trim_ascii_start().strip_prefix(b"[")?;
+        let mut responses = Vec::new();
+        loop {
+            let is_between = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+            rest = &rest[rest.iter().take_while(|byte| is_between(byte)).count()..];
+            let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+            let Some(Ok(response)) = values.next() else {
+                return Some(responses);
+            };
+            responses.push(response.get().as_bytes());
+            rest = &rest[values.byte_offset()..];
+        }
+    }
+
+    fn response(&mut self) -> Option<Value> {
+        let mut whole = self.whole.take()?;
         if !self.candidates.is_empty() {
             let mut candidates = std::mem::take(&mut self.candidates);
             candidates.sort_by_key(index);
             let candidates = candidates.into_iter().map(Value::Object).collect();
-            answer.insert("candidates".to_owned(), candidates);
+            whole.insert("candidates".to_owned(), candidates);
         }
-        Some(Value::Object(answer))
+        Some(Value::Object(whole))
     }
 }
 
@@ -151,7 +164,7 @@ fn index(candidate: &Map<String, Value>) -> u64 {
     candidate.get("index").and_then(Value::as_u64).unwrap_or(0)
 }
 
-/// Keeps the newest value of a field. Those that count and end the answer always have room.
+/// Keeps the newest value of a field. Those that count and end the response always have room.
 fn replace(into: &mut Map<String, Value>, key: String, value: Value, room: &mut Room) {
     let bytes = size(&value);
     let needed = key == "finishReason" && bytes < 8 * 1024;
@@ -206,13 +219,8 @@ fn add_part(parts: &mut Vec<Value>, part: Map<String, Value>, room: &mut Room) {
             return;
         }
     }
-    if room.take(
-        OVERHEAD
-            + part
-                .iter()
-                .map(|(key, value)| key.len() + size(value))
-                .sum::<usize>(),
-    ) {
+    let bytes = part.iter().map(|(key, value)| key.len() + size(value));
+    if room.take(OVERHEAD + bytes.sum::<usize>()) {
         let mut part = part;
         if let Some(Value::Object(function)) = part.get_mut("functionCall")
             && let Some(pieces) = function.remove("partialArgs")
@@ -253,109 +261,33 @@ fn said(part: &Map<String, Value>) -> u64 {
 
 /// A meter for responses, each of which `read` reads.
 pub(in crate::formats) fn meter(read: Read, request: &MeteredRequest<'_>) -> Box<dyn Meter> {
-    Box::new(Metered(Assembling::new(Contents::default(), read, request)))
-}
-
-/// Meters this format. A stream without `alt=sse` is an array of responses, read at its end.
-struct Metered(Assembling<Contents>);
-
-impl Meter for Metered {
-    fn event(&mut self, event: &sse::Event<'_>) -> Pass {
-        self.0.event(event)
-    }
-
-    fn body(&mut self, body: &[u8]) {
-        let start = body.iter().position(|byte| !byte.is_ascii_whitespace());
-        let Some(b'[') = start.and_then(|at| body.get(at)) else {
-            return self.0.body(body);
-        };
-        let mut rest = &body[start.unwrap_or(0) + 1..];
-        // As far as it came: a broken stream has no end.
-        loop {
-            let skip = rest
-                .iter()
-                .take_while(|byte| byte.is_ascii_whitespace() || **byte == b',');
-            rest = &rest[skip.count()..];
-            let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
-            let Some(Ok(response)) = values.next() else {
-                return;
-            };
-            self.0.event(&sse::Event {
-                name: b"",
-                data: response.get().as_bytes(),
-            });
-            rest = &rest[values.byte_offset()..];
-        }
-    }
-
-    fn has_output(&self) -> bool {
-        self.0.has_output()
-    }
-
-    fn is_complete(&self) -> bool {
-        self.0.is_complete()
-    }
-
-    fn is_counted(&self) -> bool {
-        self.0.is_counted()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.0.is_closing()
-    }
-
-    fn has_failed(&self) -> bool {
-        self.0.has_failed()
-    }
-
-    fn finish(&mut self) -> Reading {
-        self.0.finish()
-    }
+    Box::new(Assembling::new(Contents::default(), read, request))
 }
 
 /// Reads a response.
-pub(in crate::formats) fn read(body: &[u8]) -> Reading {
-    let Some(response) = tree::object(body) else {
-        return Reading::foreign();
-    };
+pub(in crate::formats) fn read(response: &Map<String, Value>) -> Reading {
     let none = Map::new();
-    let fields = |key: &str| {
-        response
-            .get(key)
-            .and_then(Value::as_object)
-            .unwrap_or(&none)
-    };
-    let usage = fields("usageMetadata");
-    let candidates = response.get("candidates").and_then(Value::as_array);
+    let usage = response.get("usageMetadata").and_then(Value::as_object);
+    let usage = usage.unwrap_or(&none);
+    let candidates = list(response, "candidates");
     let ended = |one: &Value| one.get("finishReason").is_some_and(Value::is_string);
-    let is_generated = is_blocked(&response) || candidates.is_some_and(|all| all.iter().any(ended));
-    let word =
-        |of: &Map<String, Value>, key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
+    let is_generated = is_blocked(response) || candidates.iter().any(ended);
+    let total = highest(usage, &["totalTokenCount"]);
     let mut reading = Reading {
-        tokens: tokens(usage, is_generated),
         tier: word(usage, "serviceTier").or_else(|| word(usage, "trafficType")),
-        finish_reason: word(fields("promptFeedback"), "blockReason"),
-        model: word(&response, "modelVersion"),
-        density: density(&response),
-        is_foreign: !is_response(&response),
-        ..Reading::default()
+        finish_reason: word(response, "promptFeedback/blockReason"),
+        model: word(response, "modelVersion"),
+        density: density(response),
+        ..Reading::of(response, tokens(usage, is_generated), total)
     };
-    let is_uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
-    reading.total = highest(usage, &["totalTokenCount"]).filter(|_| is_uncounted);
-    for candidate in candidates.into_iter().flatten() {
-        let reason = candidate.get("finishReason").and_then(Value::as_str);
+    for candidate in candidates {
+        let reason = candidate["finishReason"].as_str();
         reading.finish_reason = reason.map(str::to_owned).or(reading.finish_reason);
-        let parts = candidate
-            .pointer("/content/parts")
-            .and_then(Value::as_array);
-        reading
-            .tool_calls
-            .extend(parts.into_iter().flatten().filter_map(tool_call));
-        let queries = candidate.pointer("/groundingMetadata/webSearchQueries");
-        let searches = queries
-            .and_then(Value::as_array)
-            .map(|list| list.len() as u64);
-        reading.tokens.web_searches = sum(&[reading.tokens.web_searches, searches]);
+        let parts = elements(&candidate["content"]["parts"]).iter();
+        reading.tool_calls.extend(parts.filter_map(tool_call));
+        let queries = candidate["groundingMetadata"]["webSearchQueries"].as_array();
+        let searches = queries.map(|queries| queries.len() as u64);
+        reading.tokens.web_searches = sum([reading.tokens.web_searches, searches]);
     }
     reading
 }
@@ -382,19 +314,16 @@ fn density(response: &Map<String, Value>) -> Option<Density> {
 
 fn tool_call(part: &Value) -> Option<ToolCall> {
     let call = part.get("functionCall")?;
-    Some(ToolCall {
-        name: call.get("name")?.as_str()?.to_owned(),
-        params: call
-            .get("args")
-            .map_or_else(|| "{}".to_owned(), Value::to_string),
-    })
+    let args = || {
+        call.get("args")
+            .map_or_else(|| "{}".to_owned(), Value::to_string)
+    };
+    ToolCall::of(call.get("name"), args)
 }
 
 /// Whether a prompt was refused.
 fn is_blocked(response: &Map<String, Value>) -> bool {
-    let feedback = response.get("promptFeedback");
-    let reason = feedback.and_then(|feedback| feedback.get("blockReason"));
-    reason.is_some_and(Value::is_string)
+    tree::at(response, "promptFeedback/blockReason").is_some_and(Value::is_string)
 }
 
 /// `usageMetadata`. Thoughts are counted apart; where they are not told, the total has them.
@@ -405,12 +334,12 @@ fn tokens(usage: &Map<String, Value>, is_generated: bool) -> Tokens {
     let of = |key: &str| highest(usage, &[key]);
     let thoughts = of("thoughtsTokenCount");
     let written = highest(usage, &["candidatesTokenCount", "responseTokenCount"]);
-    let input = sum(&[of("promptTokenCount"), of("toolUsePromptTokenCount")]);
+    let input = sum([of("promptTokenCount"), of("toolUsePromptTokenCount")]);
     let beside = match (input, of("totalTokenCount"), thoughts) {
         (Some(input), Some(total), None) if total > input => Some(total - input),
         _ => None,
     };
-    let output = sum(&[written, thoughts]).max(beside);
+    let output = sum([written, thoughts]).max(beside);
     let is_counted = is_generated && input.is_some();
     let output = output.or(is_counted.then_some(0));
     let details = |key: &str| usage.get(key).and_then(images);
@@ -427,8 +356,7 @@ fn tokens(usage: &Map<String, Value>, is_generated: bool) -> Tokens {
 
 /// Tokens that stand for pictures, among counts by modality.
 fn images(details: &Value) -> Option<u64> {
-    let counts = details.as_array()?.iter();
+    let counts = elements(details).iter();
     let pictures = counts.filter(|count| count.get("modality").is_some_and(|kind| kind == "IMAGE"));
-    let counts: Vec<Option<u64>> = pictures.map(|one| count(one.get("tokenCount")?)).collect();
-    sum(&counts)
+    sum(pictures.map(|one| count(one.get("tokenCount")?)))
 }

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::dialect::METHODS;
 use super::offer::{self, What};
 use super::{
     Call, Chat, Destination, Dialect, Flag, Format, Head, Offer, OpaquePlace, Outbound, Path,
@@ -25,25 +26,17 @@ pub(super) use meter::{meter, read};
 pub(super) use request::{call, renamed};
 pub(super) use transcript::CONVERSATION;
 
-/// Methods of a model that are relayed.
-pub(in crate::formats) const VERBS: [&str; 5] = [
-    "generateContent",
-    "streamGenerateContent",
-    "countTokens",
-    "embedContent",
-    "batchEmbedContents",
-];
 /// Versions that clients name.
 const VERSIONS: [&str; 3] = ["v1beta", "v1", "v1alpha"];
 
 /// Signatures on what a model thought.
 pub(super) const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
-        path: &["contents", "*", "parts", "*", "thoughtSignature"],
+        path: "contents.*.parts.*.thoughtSignature",
         kinds: &[],
     },
     OpaquePlace {
-        path: &["contents", "*", "parts", "*", "thought_signature"],
+        path: "contents.*.parts.*.thought_signature",
         kinds: &[],
     },
 ];
@@ -113,7 +106,7 @@ fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     let Some((version, collection, rest)) = split(head.path) else {
         return Err(super::body::bad_request("the path names no model"));
     };
-    let target = google::path::target(rest, &VERBS)?;
+    let target = google::path::target(rest, &METHODS)?;
     let model = match collection {
         "models" => target.model,
         other => format!("{other}/{}", target.model),

@@ -3,12 +3,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::formats::meter::Room;
+use crate::formats::room::Room;
+use crate::formats::tree::OVERHEAD;
 
 /// Steps that a path may have; what lies deeper is left out.
 const MAX_DEPTH: usize = 64;
-/// What an element or a member costs beside its text.
-const OVERHEAD: usize = 32;
 
 /// Adds the pieces of `call` to the arguments of the function that they belong to.
 pub(super) fn add(function: &mut Map<String, Value>, call: &Map<String, Value>, room: &mut Room) {

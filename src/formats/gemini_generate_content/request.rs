@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::formats::body::{bad_request, scan};
-use crate::formats::google::path::{prefix, two_models};
+use crate::formats::body::{self, bad_request, inside, prefix, scan};
+use crate::formats::google::path::two_models;
 use crate::formats::{Call, Path, Splice, known, opening};
 use crate::wire::{Rejection, json};
 
@@ -59,7 +59,7 @@ pub(in crate::formats) fn call(
         choices,
         session: value(4).and_then(json::string).map(Cow::into_owned),
         answer_limit: value(7).or(value(8)).and_then(answer_limit),
-        opening: value(1).and_then(|contents| opening::of(value(2).or(value(3)), contents)),
+        opening: opening::of(value(2).or(value(3)), value(1)),
         path: Path::Around {
             before,
             after: format!(":{verb}"),
@@ -76,8 +76,8 @@ fn answer_limit(config: &[u8]) -> Option<u64> {
         "candidate_count",
     ];
     let inner = json::scan(config, &keys).ok()?;
-    let limits = [inner.get(0), inner.get(1)];
-    crate::formats::body::answer_limit(config, limits, inner.get(2).or(inner.get(3)))
+    let value = |nth| inner.get(nth).map(|at| &config[at]);
+    body::answer_limit([value(0), value(1)], value(2).or(value(3)))
 }
 
 /// The changes that give a body another model's name, where it has one.
@@ -100,35 +100,26 @@ pub(in crate::formats) fn renamed(call: &Call, model: &str) -> Result<Splice, Re
 /// request that is to be counted, or in each of a batch.
 fn named(body: &[u8], model: &str) -> Result<Vec<(Range<usize>, String)>, Rejection> {
     let mut found = Vec::new();
-    let top = scan(
-        body,
-        &[
-            "model",
-            "generateContentRequest",
-            "generate_content_request",
-            "requests",
-        ],
-    )?;
-    let mut inner = Vec::new();
-    inner.extend(top.get(1));
-    inner.extend(top.get(2));
+    let keys = [
+        "model",
+        "generateContentRequest",
+        "generate_content_request",
+        "requests",
+    ];
+    let top = scan(body, &keys)?;
+    let mut inner: Vec<Range<usize>> = top.get(1).into_iter().chain(top.get(2)).collect();
     if inner.len() > 1 {
         return Err(bad_request("`generateContentRequest` is given twice"));
     }
     if let Some(list) = top.get(3) {
         let requests = json::elements(&body[list.clone()], BATCH)
             .ok_or_else(|| bad_request("`requests` must be an array, and no longer than 10000"))?;
-        inner.extend(
-            requests
-                .into_iter()
-                .map(|at| list.start + at.start..list.start + at.end),
-        );
+        inner.extend(requests.into_iter().map(|at| inside(&list, at)));
     }
     let mut places: Vec<Range<usize>> = top.get(0).into_iter().collect();
     for object in inner {
-        if let Some(at) = scan(&body[object.clone()], &["model"])?.get(0) {
-            places.push(object.start + at.start..object.start + at.end);
-        }
+        let at = scan(&body[object.clone()], &["model"])?.get(0);
+        places.extend(at.map(|at| inside(&object, at)));
     }
     for at in places {
         let named = json::string(&body[at.clone()])

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::formats::body::{bad_request, scan};
+use crate::formats::body::{self, bad_request, scan};
 use crate::wire::{Rejection, json};
 
 /// What stands in a place of a body from now on.
@@ -17,11 +17,8 @@ type Edit = (Range<usize>, Cow<'static, str>);
 /// A 400 if one of the objects on the way could be read in two ways.
 pub(super) fn unknown_fields(body: &[u8]) -> Result<Vec<Edit>, Rejection> {
     let top = scan(body, &["contents", "session_id"])?;
-    let mut cut: Vec<Range<usize>> = top
-        .get(1)
-        .map(|at| json::member(body, &at))
-        .into_iter()
-        .collect();
+    let session = top.get(1).map(|at| json::member(body, &at));
+    let mut cut: Vec<Range<usize>> = session.into_iter().collect();
     for content in objects(body, top.get(0)) {
         let parts = inside(body, &content, &["parts"])?;
         for part in parts.into_iter().flat_map(|at| objects(body, Some(at))) {
@@ -30,17 +27,13 @@ pub(super) fn unknown_fields(body: &[u8]) -> Result<Vec<Edit>, Rejection> {
                 return Err(bad_request("`partMetadata` is given twice"));
             }
             cut.extend(metadata.iter().map(|at| json::member(body, at)));
-            let functions = inside(
-                body,
-                &part,
-                &[
-                    "functionCall",
-                    "function_call",
-                    "functionResponse",
-                    "function_response",
-                ],
-            )?;
-            for function in functions {
+            let keys = [
+                "functionCall",
+                "function_call",
+                "functionResponse",
+                "function_response",
+            ];
+            for function in inside(body, &part, &keys)? {
                 if body[function.start] == b'{' {
                     let ids = inside(body, &function, &["id"])?;
                     cut.extend(ids.iter().map(|at| json::member(body, at)));
@@ -62,7 +55,7 @@ fn objects(body: &[u8], at: Option<Range<usize>>) -> Vec<Range<usize>> {
     json::elements(&body[at.clone()], usize::MAX)
         .unwrap_or_default()
         .into_iter()
-        .map(|element| at.start + element.start..at.start + element.end)
+        .map(|element| body::inside(&at, element))
         .filter(|element| body[element.start] == b'{')
         .collect()
 }
@@ -72,6 +65,6 @@ fn inside(body: &[u8], at: &Range<usize>, keys: &[&str]) -> Result<Vec<Range<usi
     let fields = scan(&body[at.clone()], keys)?;
     Ok((0..keys.len())
         .filter_map(|nth| fields.get(nth))
-        .map(|found| at.start + found.start..at.start + found.end)
+        .map(|found| body::inside(at, found))
         .collect())
 }

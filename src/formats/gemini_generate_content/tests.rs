@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::formats::corpus::{check, exchanges, metered};
+use crate::formats::corpus::{self, check, exchanges, metered};
 use crate::formats::{Meter, Reading, Splice};
 
 const MODEL: &str = "gemini-2.5-flash";
@@ -72,8 +72,8 @@ fn an_array_reads_as_the_events_would() {
     let one = include_str!("fixtures/text.response.json");
     let both = array(&format!("[{one}\n,\r\n{one}]\n"));
     assert_eq!(both.tokens.output, Some(9));
-    let answer: Value = serde_json::from_slice(&both.response.unwrap()).unwrap();
-    let text = &answer["candidates"][0]["content"]["parts"][0]["text"];
+    let response: Value = serde_json::from_slice(&both.response.unwrap()).unwrap();
+    let text = &response["candidates"][0]["content"]["parts"][0]["text"];
     assert_eq!(text, "The Rhône and the Elbe.The Rhône and the Elbe.");
     // As far as it came.
     let piece = r#"[{"candidates":[{"content":{"parts":[{"text":"12345678"}]}}]},{"candi"#;
@@ -85,26 +85,23 @@ fn an_array_reads_as_the_events_would() {
 #[test]
 fn counts_that_are_left_out_are_zero() {
     let usage = r#""usageMetadata":{"promptTokenCount":10,"totalTokenCount":10}"#;
-    for told in [
+    for reported in [
         r#""candidates":[{"finishReason":"SAFETY"}]"#,
         r#""promptFeedback":{"blockReason":"OTHER"}"#,
     ] {
-        let response = format!("{{{told},{usage}}}");
+        let response = format!("{{{reported},{usage}}}");
         let mut whole = meter(100_000);
         whole.body(response.as_bytes());
         let tokens = whole.finish().tokens;
         assert_eq!(
             (tokens.input, tokens.output, tokens.estimated),
             (Some(10), Some(0), false),
-            "{told}"
+            "{reported}"
         );
         let mut streamed = meter(100_000);
-        streamed.event(&crate::wire::sse::Event {
-            name: b"",
-            data: response.as_bytes(),
-        });
+        corpus::feed(&mut *streamed, "", &response);
         assert!(streamed.is_complete());
-        assert_eq!(streamed.finish().tokens, tokens, "{told}");
+        assert_eq!(streamed.finish().tokens, tokens, "{reported}");
     }
 }
 

@@ -2,31 +2,28 @@
 
 use serde_json::Value;
 
-use crate::formats::transcript::{Conversation, Part, Turn, input, parts, text, turn};
+use crate::formats::transcript::{Conversation, Part, Shape, Turn, input, text};
+use crate::formats::tree::elements;
 
 /// The turns of a request and its response.
 pub(in crate::formats) const CONVERSATION: Conversation = Conversation {
     sent: contents,
-    answered: candidates,
+    answered: |response| {
+        let candidates = elements(&response["candidates"]).iter();
+        candidates.map(|one| SHAPE.turn(&one["content"])).collect()
+    },
+};
+
+const SHAPE: Shape = Shape {
+    content: "parts",
+    role: "user",
+    block: part,
 };
 
 fn contents(request: &Value) -> Vec<Turn> {
-    let system = ["systemInstruction", "system_instruction"]
-        .into_iter()
-        .find_map(|key| request.get(key));
-    let system = system.map(|system| turn("system", parts(&system["parts"], part)));
-    let contents = request["contents"].as_array().into_iter().flatten();
-    system.into_iter().chain(contents.map(content)).collect()
-}
-
-fn candidates(answer: &Value) -> Vec<Turn> {
-    let candidates = answer["candidates"].as_array().into_iter().flatten();
-    candidates.map(|one| content(&one["content"])).collect()
-}
-
-fn content(content: &Value) -> Turn {
-    let role = content["role"].as_str().unwrap_or("user");
-    turn(role, parts(&content["parts"], part))
+    let system = request.get("systemInstruction");
+    let system = system.unwrap_or(&request["system_instruction"]);
+    SHAPE.turns(&system["parts"], &request["contents"])
 }
 
 fn part(part: &Value) -> Option<Part> {

@@ -1,25 +1,22 @@
 //! The error object of Google's APIs: `google.rpc.Status` as JSON, whose `status` their SDKs
 //! name the error by (<https://cloud.google.com/apis/design/errors>).
 
-use http::{Response, StatusCode};
+use http::StatusCode;
+use serde_json::{Value, json};
 
-use crate::formats::refusal::event;
-use crate::formats::{Refusals, respond};
-use crate::wire::{Body, Rejection};
+use crate::formats::Refusals;
+use crate::formats::refusal::{PLAIN, event};
+use crate::wire::Rejection;
 
 /// How clients are told of failures.
 pub(in crate::formats) const REFUSALS: Refusals = Refusals {
-    response: refuse,
-    event: |rejection| event(&json(rejection)),
+    body,
+    event: |rejection| event("", &body(rejection)),
+    ..PLAIN
 };
 
-/// A refusal.
-pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
-    respond(rejection, json(rejection).into_bytes())
-}
-
-fn json(rejection: &Rejection) -> String {
-    serde_json::json!({
+fn body(rejection: &Rejection) -> Value {
+    json!({
         "error": {
             "code": rejection.status.as_u16(),
             "message": rejection.message,
@@ -31,7 +28,6 @@ fn json(rejection: &Rejection) -> String {
             },
         }
     })
-    .to_string()
 }
 
 /// The name of `google.rpc.Code` for a status.
@@ -67,9 +63,9 @@ mod tests {
             (504, "DEADLINE_EXCEEDED"),
         ] {
             let status = StatusCode::from_u16(code).unwrap();
-            let told = json(&Rejection::new(status, "code", "why"));
-            let expected = serde_json::json!({"error":{"code":code,"message":"why","status":name}});
-            assert_eq!(told, expected.to_string());
+            let reported = body(&Rejection::new(status, "code", "why"));
+            let expected = json!({"error":{"code":code,"message":"why","status":name}});
+            assert_eq!(reported, expected);
         }
     }
 }

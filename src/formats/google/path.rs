@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 
-use crate::formats::body::{bad_request, model_in_path};
+use crate::formats::body::{bad_request, model_in_path, names};
 use crate::formats::{Density, Path};
 use crate::wire::Rejection;
 
@@ -91,22 +91,6 @@ pub(in crate::formats) fn same_in_query(query: Option<&str>, model: &str) -> Res
 
 fn decoded(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
-}
-
-/// Whether a resource's name is that of `model`.
-pub(in crate::formats) fn names(resource: &str, model: &str) -> bool {
-    prefix(resource, model).is_some()
-}
-
-/// What stands before the model in a resource's name: nothing, `models/`, or the publisher with
-/// or without project and location. `None` if it names another model.
-pub(in crate::formats) fn prefix<'r>(resource: &'r str, model: &str) -> Option<&'r str> {
-    let before = resource.strip_suffix(model)?;
-    let known = before.is_empty()
-        || before == "models/"
-        || before == "publishers/google/models/"
-        || (before.starts_with("projects/") && before.ends_with("/publishers/google/models/"));
-    known.then_some(before)
 }
 
 /// The refusal of a request that names two models.

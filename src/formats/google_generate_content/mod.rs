@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::gemini_generate_content as gemini;
-use super::meter::sum;
+use super::tree::{count, list, sum};
 use super::{
     Call, Destination, Flag, Format, Head, Outbound, Path, ProviderState, Reading, google, known,
 };
@@ -79,34 +79,20 @@ fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
 
 /// Reads the predictions of an older model. A response without any is whole: pictures are left out
 /// that Google's filters don't let through.
-fn predicted(body: &[u8]) -> Reading {
-    let mut reading = gemini::read(body);
-    let Some(response) = super::tree::object(body) else {
-        return reading;
-    };
+fn predicted(response: &Map<String, Value>) -> Reading {
+    let mut reading = gemini::read(response);
     reading.is_foreign = false;
-    let none = Vec::new();
-    let predictions = response.get("predictions").and_then(Value::as_array);
-    let predictions = predictions.unwrap_or(&none);
+    let predictions = list(response, "predictions");
     if predictions.is_empty() {
         reading.tokens.output = reading.tokens.output.or(Some(0));
     }
     let is_stored = |one: &&Value| one.get("gcsUri").is_some_and(Value::is_string);
     reading.linked = predictions.iter().filter(is_stored).count() as u64;
-    reading.tokens.input = reading.tokens.input.or_else(|| embedded(predictions));
+    // Each of the texts that were embedded tells its own tokens.
+    let of_text = |one: &Value| count(one.pointer("/embeddings/statistics/token_count")?);
+    let embedded = || sum(predictions.iter().map(of_text));
+    reading.tokens.input = reading.tokens.input.or_else(embedded);
     reading
-}
-
-/// Tokens of the texts that were embedded, each of which tells its own.
-fn embedded(predictions: &[Value]) -> Option<u64> {
-    let counts: Vec<Option<u64>> = predictions
-        .iter()
-        .map(|one| {
-            one.pointer("/embeddings/statistics/token_count")
-                .and_then(super::tree::count)
-        })
-        .collect();
-    sum(&counts)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::anthropic_messages as anthropic;
 use super::body::{self, bad_request};
 use super::{
     Call, Destination, Flag, Format, Head, Outbound, Path, ProviderState, Refusals, Splice, google,
-    known,
+    known, opening,
 };
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
@@ -66,7 +66,9 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     let keys = ["model", "stream", "system", "messages", "max_tokens"];
     let fields = body::scan(&body, &keys)?;
     let stream = body::flag(&body, fields.get(1), "stream")?;
-    let opening = anthropic::opened(&body, fields.get(2), fields.get(3));
+    let value = |nth| fields.get(nth).map(|at| &body[at]);
+    let opening = opening::of(value(2), value(3));
+    let answer_limit = body::count(value(4));
     let mut choices = known::choices(&body, &fields.members);
     choices.extend(known::models_of_tools(&body, &fields.members));
     let mut call = Call::new(target.model, Bytes::new());
@@ -87,7 +89,7 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     Ok(Call {
         stream: stream || target.verb == "streamRawPredict",
         choices,
-        answer_limit: body::count(&body, fields.get(4)),
+        answer_limit,
         opening,
         body,
         ..call

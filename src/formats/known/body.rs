@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 
+use super::keys::{count, split, words};
 use crate::wire::{Rejection, json};
 
 /// What a key would choose.
@@ -60,126 +61,79 @@ pub struct Choice {
 
 /// Keys with nothing but letters and digits, in small letters: `LiteLLM`, `OpenRouter`, Portkey, Vercel's gateway, vLLM,
 /// `SGLang`, Azure, Groq and others document them.
-const KEYS: &[(&str, Why)] = &[
-    ("models", Why::Model),
-    ("fallback", Why::Model),
-    ("fallbacks", Why::Model),
-    ("fallbackmodel", Why::Model),
-    ("fallbackmodels", Why::Model),
-    ("defaultfallbacks", Why::Model),
-    ("contextwindowfallbacks", Why::Model),
-    ("contentpolicyfallbacks", Why::Model),
-    ("contextwindowfallbackdict", Why::Model),
-    ("modelid", Why::Model),
-    ("modellist", Why::Model),
-    ("modelname", Why::Model),
-    ("modelinfo", Why::Model),
-    ("basemodel", Why::Model),
-    ("engine", Why::Model),
-    ("deploymentid", Why::Model),
-    ("specificdeployment", Why::Model),
-    ("targets", Why::Model),
-    ("preset", Why::Model),
-    ("adapterid", Why::Model),
-    ("adaptersource", Why::Model),
-    ("lorapath", Why::Model),
-    ("lorarequest", Why::Model),
-    ("safetymodel", Why::Model),
-    ("compoundcustom", Why::Model),
-    ("routingconfig", Why::Model),
-    ("modelconfig", Why::Model),
-    ("modelselectionconfig", Why::Model),
-    ("routersettingsoverride", Why::Model),
-    ("draftmodel", Why::Model),
-    ("speculativemodel", Why::Model),
-    ("speculativeconfig", Why::Model),
-    ("overrideparams", Why::Model),
-    ("modelgroup", Why::Model),
-    ("modelgroupalias", Why::Model),
-    ("modelalias", Why::Model),
-    ("modeloverride", Why::Model),
-    ("hfmodelname", Why::Model),
-    ("apikey", Why::Account),
-    ("apitoken", Why::Account),
-    ("virtualkey", Why::Account),
-    ("organization", Why::Account),
-    ("organizationid", Why::Account),
-    ("project", Why::Account),
-    ("credentials", Why::Account),
-    ("userconfig", Why::Account),
-    ("extraheaders", Why::Account),
-    ("headers", Why::Account),
-    ("defaultheaders", Why::Account),
-    ("authorization", Why::Account),
-    ("accesstoken", Why::Account),
-    ("proxyserverrequest", Why::Account),
-    ("secretfields", Why::Account),
-    ("provider", Why::Destination),
-    ("providers", Why::Destination),
-    ("provideroptions", Why::Destination),
-    ("route", Why::Destination),
-    ("apibase", Why::Destination),
-    ("apihost", Why::Destination),
-    ("apitype", Why::Destination),
-    ("baseurl", Why::Destination),
-    ("customhost", Why::Destination),
-    ("customllmprovider", Why::Destination),
-    ("llmprovider", Why::Destination),
-    ("endpoint", Why::Destination),
-    ("proxy", Why::Destination),
-    ("extrabody", Why::Destination),
-    ("extraquery", Why::Destination),
-    ("webhook", Why::Destination),
-    ("webhookurl", Why::Destination),
-    ("callbackurl", Why::Destination),
-    ("callbacks", Why::Destination),
-    ("successcallback", Why::Destination),
-    ("failurecallback", Why::Destination),
-    ("slackwebhookurl", Why::Destination),
-    ("storageuri", Why::Destination),
-    ("regionname", Why::Destination),
-    ("s3endpointurl", Why::Destination),
-    ("sagemakerbaseurl", Why::Destination),
-    ("bootstraphost", Why::Destination),
-    ("bootstrapport", Why::Destination),
-    ("kvtransferparams", Why::Destination),
-    ("datasources", Why::Destination),
-    ("performanceconfig", Why::Price),
-    ("speed", Why::Price),
-    ("background", Why::Uncounted),
-    ("deferred", Why::Uncounted),
-    ("async", Why::Uncounted),
-    ("fields", Why::Uncounted),
-    ("fieldmask", Why::Uncounted),
-    ("responsefields", Why::Uncounted),
+const KEYS: &[(Why, &[&str])] = &[
+    (
+        Why::Model,
+        words!(
+            "
+            models fallback fallbacks fallbackmodel fallbackmodels defaultfallbacks
+            contextwindowfallbacks contentpolicyfallbacks contextwindowfallbackdict modelid
+            modellist modelname modelinfo basemodel engine deploymentid specificdeployment
+            targets preset adapterid adaptersource lorapath lorarequest safetymodel
+            compoundcustom routingconfig modelconfig modelselectionconfig routersettingsoverride
+            draftmodel speculativemodel speculativeconfig overrideparams modelgroup
+            modelgroupalias modelalias modeloverride hfmodelname
+            "
+        ),
+    ),
+    (
+        Why::Account,
+        words!(
+            "
+            apikey apitoken virtualkey organization organizationid project credentials
+            userconfig extraheaders headers defaultheaders authorization accesstoken
+            proxyserverrequest secretfields
+            "
+        ),
+    ),
+    (
+        Why::Destination,
+        words!(
+            "
+            provider providers provideroptions route apibase apihost apitype baseurl customhost
+            customllmprovider llmprovider endpoint proxy extrabody extraquery webhook webhookurl
+            callbackurl callbacks successcallback failurecallback slackwebhookurl storageuri
+            regionname s3endpointurl sagemakerbaseurl bootstraphost bootstrapport
+            kvtransferparams datasources
+            "
+        ),
+    ),
+    (Why::Price, words!("performanceconfig speed")),
+    (
+        Why::Uncounted,
+        words!("background deferred async fields fieldmask responsefields"),
+    ),
 ];
 
 /// Beginnings of keys, in the same form: `LiteLLM` takes dozens with them, and sends prompts to the
 /// services that some of them name.
-const BEGINNINGS: &[(&str, Why)] = &[
-    ("aws", Why::Account),
-    ("azure", Why::Account),
-    ("vertex", Why::Account),
-    ("watsonx", Why::Account),
-    ("litellm", Why::Destination),
-    ("arize", Why::Destination),
-    ("braintrust", Why::Destination),
-    ("gcsbucket", Why::Destination),
-    ("gcspath", Why::Destination),
-    ("humanloop", Why::Destination),
-    ("langfuse", Why::Destination),
-    ("langsmith", Why::Destination),
-    ("lunary", Why::Destination),
-    ("posthog", Why::Destination),
-    ("inputcostper", Why::Price),
-    ("outputcostper", Why::Price),
-    ("mock", Why::Uncounted),
+const BEGINNINGS: &[(Why, &[&str])] = &[
+    (Why::Account, words!("aws azure vertex watsonx")),
+    (
+        Why::Destination,
+        words!(
+            "
+            litellm arize braintrust gcsbucket gcspath humanloop langfuse langsmith lunary
+            posthog
+            "
+        ),
+    ),
+    (Why::Price, words!("inputcostper outputcostper")),
+    (Why::Uncounted, words!("mock")),
 ];
 
 /// Keys that begin so and only say what a request belongs to.
 const HARMLESS: [&str; 3] = ["litellmcallid", "litellmsessionid", "litellmtraceid"];
 
-static BY_KEY: LazyLock<HashMap<&str, Why>> = LazyLock::new(|| KEYS.iter().copied().collect());
+static BY_KEY: LazyLock<HashMap<&str, Why>> = LazyLock::new(|| each(KEYS).collect());
+
+fn each(
+    lists: &'static [(Why, &'static [&'static str])],
+) -> impl Iterator<Item = (&'static str, Why)> {
+    lists
+        .iter()
+        .flat_map(|(why, keys)| keys.iter().map(|key| (*key, *why)))
+}
 
 /// A key as the most lenient server may read it: letters and digits, in small letters. Full-width
 /// letters count as the plain ones.
@@ -203,17 +157,12 @@ fn why(key: &str) -> Option<Why> {
     if bare == "model" && key != "model" {
         return Some(Why::Model);
     }
-    let begins = || {
-        let mut known = BEGINNINGS.iter();
-        known.find(|(beginning, _)| bare.starts_with(beginning))
-    };
     if HARMLESS.contains(&&*bare) {
         return None;
     }
-    BY_KEY
-        .get(&*bare)
-        .copied()
-        .or_else(|| begins().map(|(_, why)| *why))
+    let begins = || each(BEGINNINGS).find(|(beginning, _)| bare.starts_with(beginning));
+    let known = BY_KEY.get(&*bare).copied();
+    known.or_else(|| begins().map(|(_, why)| why))
 }
 
 /// What a value that chooses nothing looks like, and for a price the usual one.
@@ -373,9 +322,9 @@ pub(super) fn page() -> String {
         Why::Price,
         Why::Uncounted,
     ] {
-        let keys = KEYS.iter().filter(|(_, one)| *one == why);
+        let keys = each(KEYS).filter(|(_, one)| *one == why);
         let keys = keys.map(|(key, _)| format!("`{key}`"));
-        let begin = BEGINNINGS.iter().filter(|(_, one)| *one == why);
+        let begin = each(BEGINNINGS).filter(|(_, one)| *one == why);
         let begin = begin.map(|(key, _)| format!("`{key}…`"));
         let all: Vec<String> = keys.chain(begin).collect();
         let passable = if why.is_passable() {

@@ -5,9 +5,7 @@ use std::fmt::Write as _;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::{Known, Parameter};
-use crate::formats::Call;
-use crate::formats::body::bad_request;
-use crate::formats::google;
+use crate::formats::body::{self, bad_request};
 use crate::wire::Rejection;
 
 const fn any(name: &'static str) -> Parameter {
@@ -34,38 +32,47 @@ pub(super) const GOOGLE: &[Parameter] = &[
     },
 ];
 
-/// Parameters in which some clients carry a credential. They never go on.
-const CREDENTIALS: [&str; 5] = ["key", "apikey", "accesstoken", "oauthtoken", "token"];
+/// Whether some clients carry a credential in a parameter. It never goes on.
+fn is_credential(bare: &str) -> bool {
+    matches!(
+        bare,
+        "key" | "apikey" | "accesstoken" | "oauthtoken" | "token"
+    )
+}
 
-/// Parameters that name a model.
-const MODELS: [&str; 4] = ["model", "modelid", "models", "engine"];
+fn names_model(bare: &str) -> bool {
+    matches!(bare, "model" | "modelid" | "models" | "engine")
+}
 
-/// Parameters that some servers take for a model, an account, a destination, a method, or the parts
-/// of a response to leave out, without the marks that [`bare`] removes.
-const REFUSED: [&str; 22] = [
-    "alt",
-    "apibase",
-    "async",
-    "background",
-    "baseurl",
-    "callback",
-    "customllmprovider",
-    "fallbacks",
-    "fallbackmodels",
-    "fieldmask",
-    "fields",
-    "httpheaders",
-    "httpmethod",
-    "httpmethodoverride",
-    "modellist",
-    "organization",
-    "project",
-    "provider",
-    "route",
-    "userproject",
-    "xgoogfieldmask",
-    "xgooguserproject",
-];
+/// Whether some servers take a parameter for an account, a destination, a method, or the parts of a
+/// response to leave out, without the marks that [`bare`] removes.
+fn is_refused(bare: &str) -> bool {
+    matches!(
+        bare,
+        "alt"
+            | "apibase"
+            | "async"
+            | "background"
+            | "baseurl"
+            | "callback"
+            | "customllmprovider"
+            | "fallbacks"
+            | "fallbackmodels"
+            | "fieldmask"
+            | "fields"
+            | "httpheaders"
+            | "httpmethod"
+            | "httpmethodoverride"
+            | "modellist"
+            | "organization"
+            | "project"
+            | "provider"
+            | "route"
+            | "userproject"
+            | "xgoogfieldmask"
+            | "xgooguserproject"
+    )
+}
 
 /// What a value keeps as it is; `;` separates parameters for some servers.
 const VALUE: &AsciiSet = &CONTROLS
@@ -103,12 +110,12 @@ fn decoded(value: &str) -> String {
     percent_decode_str(value).decode_utf8_lossy().into_owned()
 }
 
-/// Refuses a query that would change the model of `call`, its account, its destination, or what
+/// Refuses a query that would change the `model` of a request, its account, its destination, or what
 /// can be counted of the response.
 ///
 /// # Errors
 /// A 400 that names the parameter.
-pub fn check(known: &Known, call: &Call, query: Option<&str>) -> Result<(), Rejection> {
+pub fn check(known: &Known, model: &str, query: Option<&str>) -> Result<(), Rejection> {
     let mut given: Vec<(&Parameter, String)> = Vec::new();
     for (name, value) in pairs(query.unwrap_or_default()) {
         if let Some(parameter) = known.query.iter().find(|known| known.name == name) {
@@ -133,12 +140,10 @@ pub fn check(known: &Known, call: &Call, query: Option<&str>) -> Result<(), Reje
             continue;
         }
         let bare = bare(&name);
-        let names_this =
-            MODELS.contains(&&*bare) && google::path::names(&decoded(value), &call.model);
-        if names_this {
+        if names_model(&bare) && body::names(&decoded(value), model) {
             continue;
         }
-        if MODELS.contains(&&*bare) || REFUSED.contains(&&*bare) {
+        if names_model(&bare) || is_refused(&bare) {
             let shown: String = name.chars().take(60).collect();
             return Err(bad_request(format!(
                 "the query parameter {shown:?} is not accepted: it can change which model answers, \
@@ -172,9 +177,6 @@ pub fn passed(known: &Known, more: &[String], query: Option<&str>) -> Option<Str
 #[must_use]
 pub fn is_passable(name: &str) -> bool {
     let bare = bare(name);
-    !bare.is_empty()
-        && !name.contains(['&', '=', ';', '%', '+'])
-        && ![&MODELS[..], &REFUSED[..], &CREDENTIALS[..]]
-            .iter()
-            .any(|list| list.contains(&&*bare))
+    let is_odd = bare.is_empty() || name.contains(['&', '=', ';', '%', '+']);
+    !(is_odd || names_model(&bare) || is_refused(&bare) || is_credential(&bare))
 }

@@ -1,26 +1,22 @@
 //! The error object that OpenAI's APIs share; their SDKs choose the exception by status and
 //! show `message`.
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::formats::refusal::event;
-use crate::formats::{NO_MODEL, Refusals, respond};
-use crate::wire::{Body, Rejection};
+use crate::formats::refusal::{PLAIN, event};
+use crate::formats::{NO_MODEL, Refusals};
+use crate::wire::Rejection;
 
 /// How clients are told of failures.
 pub(in crate::formats) const REFUSALS: Refusals = Refusals {
-    response: refuse,
-    event: |rejection| event(&json(rejection)),
+    body,
+    event: |rejection| event("", &body(rejection)),
+    ..PLAIN
 };
 
-/// A refusal.
-pub(in crate::formats) fn refuse(rejection: &Rejection) -> Response<Body> {
-    respond(rejection, json(rejection).into_bytes())
-}
-
-fn json(rejection: &Rejection) -> String {
-    json!({ "error": object(rejection) }).to_string()
+fn body(rejection: &Rejection) -> Value {
+    json!({ "error": object(rejection) })
 }
 
 /// The error object alone.

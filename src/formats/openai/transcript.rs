@@ -4,10 +4,11 @@
 use serde_json::Value;
 
 use crate::formats::transcript::{Conversation, Part, Turn, flat, input, parts, text, turn};
+use crate::formats::tree::elements;
 
 /// Those of chat.
 pub(in crate::formats) const CHAT: Conversation = Conversation {
-    sent: chat,
+    sent: |request| elements(&request["messages"]).iter().map(message).collect(),
     answered: choices,
 };
 
@@ -20,7 +21,7 @@ pub(in crate::formats) const COMPLETIONS: Conversation = Conversation {
 /// Those of responses.
 pub(in crate::formats) const RESPONSES: Conversation = Conversation {
     sent: response,
-    answered: |answer| items(&answer["output"], "assistant"),
+    answered: |response| items(&response["output"], "assistant"),
 };
 
 /// Those of embeddings, moderations, images, speech and reranking: what they are about.
@@ -29,15 +30,9 @@ pub(in crate::formats) const COMPANIONS: Conversation = Conversation {
     ..Conversation::NONE
 };
 
-fn chat(request: &Value) -> Vec<Turn> {
-    let messages = request["messages"].as_array();
-    messages.into_iter().flatten().map(message).collect()
-}
-
-fn choices(answer: &Value) -> Vec<Turn> {
-    let choices = answer["choices"].as_array();
-    let messages = choices.into_iter().flatten().map(|one| &one["message"]);
-    messages.map(message).collect()
+fn choices(response: &Value) -> Vec<Turn> {
+    let choices = elements(&response["choices"]).iter();
+    choices.map(|one| message(&one["message"])).collect()
 }
 
 fn message(message: &Value) -> Turn {
@@ -54,17 +49,15 @@ fn message(message: &Value) -> Turn {
         return turn(role, vec![result]);
     }
     let mut all = Vec::new();
-    for key in ["reasoning_content", "reasoning"] {
-        if let Some(thought) = message[key].as_str().filter(|thought| !thought.is_empty()) {
-            all.push(Part::Thought(thought.to_owned()));
-            break;
-        }
-    }
+    let thoughts = ["reasoning_content", "reasoning"].map(|key| message[key].as_str());
+    let mut thoughts = thoughts.into_iter().flatten();
+    let thought = thoughts.find(|thought| !thought.is_empty());
+    all.extend(thought.map(|thought| Part::Thought(thought.to_owned())));
     all.extend(parts(&message["content"], block));
     if let Some(refusal) = message["refusal"].as_str() {
         all.push(Part::Text(refusal.to_owned()));
     }
-    let calls = message["tool_calls"].as_array().into_iter().flatten();
+    let calls = elements(&message["tool_calls"]).iter();
     let calls = calls.chain(message.get("function_call"));
     all.extend(calls.filter_map(|call| {
         let function = call.get("function").unwrap_or(call);
@@ -86,8 +79,8 @@ fn block(block: &Value) -> Option<Part> {
     })
 }
 
-fn completions(answer: &Value) -> Vec<Turn> {
-    let choices = answer["choices"].as_array().into_iter().flatten();
+fn completions(response: &Value) -> Vec<Turn> {
+    let choices = elements(&response["choices"]).iter();
     let texts = choices.map(|one| turn("assistant", parts(&one["text"], block)));
     texts.collect()
 }
@@ -103,8 +96,7 @@ fn items(items: &Value, role: &str) -> Vec<Turn> {
     if items.is_string() {
         return vec![turn(role, parts(items, block))];
     }
-    let items = items.as_array().into_iter().flatten();
-    items.map(|one| item(one, role)).collect()
+    elements(items).iter().map(|one| item(one, role)).collect()
 }
 
 fn item(item: &Value, role: &str) -> Turn {

@@ -5,8 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::formats::Tokens;
-use crate::formats::meter::sum;
-use crate::formats::tree::{add_counts, count, highest};
+use crate::formats::tree::{add_counts, count, highest, list, sum};
 
 /// Counts of a report that lie deeper than their object: its details.
 const INPUT_DETAILS: [&str; 2] = ["prompt_tokens_details", "input_tokens_details"];
@@ -62,19 +61,13 @@ impl Usage {
     pub(in crate::formats) fn of_response(response: &Map<String, Value>) -> Self {
         let of = |from: Option<&Value>, key: &str| from?.get(key)?.as_object().map(Self::of);
         let usage = response.get("usage");
-        let mut found = usage
-            .and_then(Value::as_object)
-            .map(Self::of)
-            .unwrap_or_default();
+        let of_usage = usage.and_then(Value::as_object).map(Self::of);
+        let mut found = of_usage.unwrap_or_default();
         // Groq, and Moonshot in the choice that ends the response.
         found.fill(of(response.get("x_groq"), "usage"));
-        let choices = response.get("choices").and_then(Value::as_array);
-        let of_choices = choices.into_iter().flatten();
-        found.fill(
-            of_choices
-                .filter_map(|choice| of(Some(choice), "usage"))
-                .reduce(Self::beside),
-        );
+        let choices = list(response, "choices").iter();
+        let of_choices = choices.filter_map(|choice| of(Some(choice), "usage"));
+        found.fill(of_choices.reduce(Self::beside));
         // Cohere bills other counts than those that its models see.
         // Cloudflare wraps its responses.
         found.fill(of(response.get("result"), "usage"));
@@ -82,12 +75,8 @@ impl Usage {
             found.fill(of(from, "billed_units"));
             found.fill(of(from, "tokens"));
         }
-        found.fill(
-            response
-                .get("timings")
-                .and_then(Value::as_object)
-                .map(timings),
-        );
+        let of_timings = response.get("timings").and_then(Value::as_object);
+        found.fill(of_timings.map(timings));
         found.fill(Some(Self::of(response)));
         found
     }
@@ -135,12 +124,6 @@ impl Usage {
         }
     }
 
-    /// All tokens, where nothing but their sum is told.
-    pub(in crate::formats) fn total_alone(&self) -> Option<u64> {
-        let is_alone = self.tokens.input.is_none() && self.tokens.output.is_none();
-        self.total.filter(|_| is_alone)
-    }
-
     /// The usage of two choices that were written for the same prompt.
     fn beside(self, other: Self) -> Self {
         let (one, two) = (self.tokens, other.tokens);
@@ -151,15 +134,15 @@ impl Usage {
             cache_write_5m: one.cache_write_5m.max(two.cache_write_5m),
             cache_write_1h: one.cache_write_1h.max(two.cache_write_1h),
             image_input: one.image_input.max(two.image_input),
-            output: sum(&[one.output, two.output]),
-            reasoning: sum(&[one.reasoning, two.reasoning]),
-            image_output: sum(&[one.image_output, two.image_output]),
+            output: sum([one.output, two.output]),
+            reasoning: sum([one.reasoning, two.reasoning]),
+            image_output: sum([one.image_output, two.image_output]),
             ..Tokens::default()
         };
         Self {
             tokens,
-            total: sum(&[self.total, other.total]),
-            written: sum(&[self.written, other.written]),
+            total: sum([self.total, other.total]),
+            written: sum([self.written, other.written]),
         }
     }
 
@@ -250,18 +233,18 @@ impl OfChoices {
     fn take(&mut self, choices: &mut [Value]) -> bool {
         let mut counts = false;
         for choice in choices.iter_mut().filter_map(Value::as_object_mut) {
-            let Some(Value::Object(told)) = choice.remove("usage") else {
+            let Some(Value::Object(reported)) = choice.remove("usage") else {
                 continue;
             };
-            counts |= counts_output(&told);
+            counts |= counts_output(&reported);
             let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
             let has_room = self.0.len() < MAX_CHOICES;
             let held = self.0.iter_mut().find(|(of, _)| *of == index);
             match held {
-                Some((_, held)) => add_counts(held, told),
+                Some((_, held)) => add_counts(held, reported),
                 None if has_room => {
                     let mut held = Map::new();
-                    add_counts(&mut held, told);
+                    add_counts(&mut held, reported);
                     self.0.push((index, held));
                 }
                 None => {}
@@ -292,7 +275,7 @@ impl OfChoices {
 const MAX_CHOICES: usize = 128;
 
 /// The usage that a chunk of a stream tells.
-pub(in crate::formats) struct Told {
+pub(in crate::formats) struct ChunkUsage {
     /// That of the whole response, if the chunk has one.
     pub usage: Option<Map<String, Value>>,
     /// Whether it, or a choice, tells what was written up to here.
@@ -304,18 +287,18 @@ pub(in crate::formats) fn take(
     chunk: &mut Map<String, Value>,
     choices: &mut [Value],
     of_choices: &mut OfChoices,
-) -> Told {
+) -> ChunkUsage {
     let mut usage = Map::new();
     if chunk.get("usage").is_some_and(Value::is_object)
-        && let Some(Value::Object(told)) = chunk.remove("usage")
+        && let Some(Value::Object(reported)) = chunk.remove("usage")
     {
-        add_counts(&mut usage, told);
+        add_counts(&mut usage, reported);
     }
-    if let Some(Value::Object(told)) = chunk.get("x_groq").and_then(|groq| groq.get("usage")) {
-        add_counts(&mut usage, told.clone());
+    if let Some(Value::Object(reported)) = chunk.get("x_groq").and_then(|groq| groq.get("usage")) {
+        add_counts(&mut usage, reported.clone());
     }
     let counts_output = of_choices.take(choices) | counts_output(&usage);
-    Told {
+    ChunkUsage {
         usage: (!usage.is_empty()).then_some(usage),
         counts_output,
     }
@@ -344,18 +327,18 @@ mod tests {
             .to_string()
             .replace("prompt", "input")
             .replace("completion", "output");
-        let told = tokens(&older);
-        assert_eq!((told.input, told.cached), (Some(9), Some(4)));
-        assert_eq!((told.output, told.reasoning), (Some(5), Some(2)));
-        assert_eq!(tokens(&serde_json::from_str(&newer).unwrap()), told);
+        let reported = tokens(&older);
+        assert_eq!((reported.input, reported.cached), (Some(9), Some(4)));
+        assert_eq!((reported.output, reported.reasoning), (Some(5), Some(2)));
+        assert_eq!(tokens(&serde_json::from_str(&newer).unwrap()), reported);
     }
 
     #[test]
     fn a_surprise_loses_only_itself() {
         for odd in ["7", "null", "[]", r#"{"cached_tokens":-1}"#, r#""x""#] {
             let odd: Value = serde_json::from_str(odd).unwrap();
-            let told = tokens(&json!({"prompt_tokens":9,"prompt_tokens_details":odd}));
-            assert_eq!((told.input, told.cached), (Some(9), None), "{odd}");
+            let reported = tokens(&json!({"prompt_tokens":9,"prompt_tokens_details":odd}));
+            assert_eq!((reported.input, reported.cached), (Some(9), None), "{odd}");
         }
         assert_eq!(tokens(&json!([1])), Tokens::default());
     }
@@ -387,9 +370,9 @@ one name at zero; 8; 2; {"prompt_tokens":8,"input_tokens":0,"completion_tokens":
             let [dialect, input, output, usage] = *line.split("; ").collect::<Vec<_>>() else {
                 panic!("four columns: {line}")
             };
-            let told = tokens(&serde_json::from_str(usage).unwrap());
+            let reported = tokens(&serde_json::from_str(usage).unwrap());
             let expected = (input.parse().ok(), output.parse().ok());
-            assert_eq!((told.input, told.output), expected, "{dialect}");
+            assert_eq!((reported.input, reported.output), expected, "{dialect}");
         }
     }
 
@@ -433,18 +416,18 @@ one name at zero; 8; 2; {"prompt_tokens":8,"input_tokens":0,"completion_tokens":
                 Some(6),
             ),
         ] {
-            let told = tokens(&usage);
+            let reported = tokens(&usage);
             assert_eq!(
-                (told.cached, told.cache_write),
+                (reported.cached, reported.cache_write),
                 (cached, written),
                 "{usage}"
             );
         }
         let lives = json!({"prompt_tokens_details":{"cache_creation_tokens":9,
             "cache_creation_token_details":{"ephemeral_5m_input_tokens":4,"ephemeral_1h_input_tokens":5}}});
-        let told = tokens(&lives);
+        let reported = tokens(&lives);
         assert_eq!(
-            (told.cache_write_5m, told.cache_write_1h),
+            (reported.cache_write_5m, reported.cache_write_1h),
             (Some(4), Some(5))
         );
     }
@@ -453,8 +436,8 @@ one name at zero; 8; 2; {"prompt_tokens":8,"input_tokens":0,"completion_tokens":
     fn choices_that_count_for_themselves_are_added_up() {
         let one = json!({"prompt_tokens":19,"completion_tokens":5,"total_tokens":24});
         let two = json!({"prompt_tokens":19,"completion_tokens":9,"total_tokens":28});
-        let told = read(json!({ "choices": [{ "usage": one }, {}, { "usage": two }] }));
-        assert_eq!((told.input, told.output), (Some(19), Some(14)));
+        let reported = read(json!({ "choices": [{ "usage": one }, {}, { "usage": two }] }));
+        assert_eq!((reported.input, reported.output), (Some(19), Some(14)));
     }
 
     #[test]
@@ -471,9 +454,9 @@ one name at zero; 8; 2; {"prompt_tokens":8,"input_tokens":0,"completion_tokens":
             json!({ "timings": { "prompt_n": 9, "cache_n": 10, "predicted_n": 21, "predicted_ms": 3.5 } }),
             json!({ "content": "x", "tokens_evaluated": 19, "tokens_predicted": 21 }),
         ] {
-            let told = read(response.clone());
+            let reported = read(response.clone());
             assert_eq!(
-                (told.input, told.output),
+                (reported.input, reported.output),
                 (Some(19), Some(21)),
                 "{response}"
             );

@@ -1,29 +1,61 @@
-//! Chat completions: chunks put together again, and what a completion tells.
+//! Chat completions, and the older ones, which come in the same chunks: put together again, and what
+//! a completion tells.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::formats::merge::{merge, size};
-use crate::formats::meter::{Assembly, Room, Seen, is_response, spoken};
+use crate::formats::assembly::{Assembly, Seen};
+use crate::formats::merge::merge;
 use crate::formats::openai::usage::{self, OfChoices, Usage};
-use crate::formats::tree::{self, add_counts_at};
+use crate::formats::room::Room;
+use crate::formats::tokens::spoken;
+use crate::formats::tree::{self, add_counts_at, elements, list, size, word};
 use crate::formats::{Pass, Reading, ToolCall};
 use crate::wire::sse;
 
 /// Bytes of what counts, which needs no room.
 const NEEDED: usize = 4096;
 
-/// Chunks of a stream.
+/// Chunks of a stream, each with a piece of one choice or several.
 pub(in crate::formats) struct Chunks {
     hide_usage: bool,
-    answer: Option<Value>,
+    kind: &'static Kind,
+    response: Option<Value>,
     of_choices: OfChoices,
 }
 
+/// What differs between chat and the older completions.
+pub(in crate::formats) struct Kind {
+    /// The `object` of the whole response, where that of a chunk is another.
+    pub object: Option<&'static str>,
+    /// Keys of a chunk that always have room, because they count or name a price.
+    pub needed: &'static [&'static str],
+    /// Bytes that the model wrote of a piece of a choice, and the piece as the whole response has
+    /// it; `None` for what is no choice.
+    pub piece: fn(Value) -> Option<(usize, Value)>,
+}
+
+/// Chat completions.
+pub(in crate::formats) static CHAT: Kind = Kind {
+    object: Some("chat.completion"),
+    needed: &["usage", "timings", "service_tier", "model"],
+    piece: |choice| {
+        let Value::Object(mut choice) = choice else {
+            return None;
+        };
+        let delta = choice.remove("delta").unwrap_or_default();
+        let said = said(&delta);
+        choice.entry("index").or_insert(0.into());
+        choice.insert("message".to_owned(), delta);
+        Some((said, Value::Object(choice)))
+    },
+};
+
 impl Chunks {
-    pub(in crate::formats) fn new(hide_usage: bool) -> Self {
+    pub(in crate::formats) fn new(kind: &'static Kind, hide_usage: bool) -> Self {
         Self {
             hide_usage,
-            answer: None,
+            kind,
+            response: None,
             of_choices: OfChoices::default(),
         }
     }
@@ -32,68 +64,21 @@ impl Chunks {
 impl Assembly for Chunks {
     fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen {
         if event.data == b"[DONE]" {
-            return Seen {
-                ends: true,
-                ..Seen::default()
-            };
+            return Seen::end();
         }
-        let Some(mut chunk) = tree::object(event.data) else {
-            return Seen::default();
-        };
-        let mut choices = match chunk.remove("choices") {
-            Some(Value::Array(choices)) => choices,
-            _ => Vec::new(),
-        };
-        let is_report = chunk.get("usage").is_some_and(Value::is_object);
-        let told = usage::take(&mut chunk, &mut choices, &mut self.of_choices);
-        let mut seen = Seen {
-            counted: told.counts_output,
-            ..Seen::default()
-        };
-        if is_report && choices.is_empty() && self.hide_usage {
-            seen.pass = Pass::Hidden;
+        match tree::object(event.data) {
+            Some(chunk) => self.chunk(chunk, room),
+            None => Seen::default(),
         }
-        chunk.insert("object".to_owned(), "chat.completion".into());
-        let answer = self.answer.get_or_insert_with(|| json!({ "choices": [] }));
-        for (key, value) in chunk {
-            // Later chunks repeat these, or tell more.
-            if let Some(held) = answer.get_mut(&key) {
-                if !value.is_null() {
-                    *held = value;
-                }
-            } else if matches!(key.as_str(), "usage" | "timings" | "service_tier" | "model")
-                && size(&value) < NEEDED
-                || room.take(key.len() + size(&value))
-            {
-                answer[key] = value;
-            }
-        }
-        if let (Some(usage), Some(answer)) = (told.usage, answer.as_object_mut()) {
-            add_counts_at(answer, "usage", usage);
-        }
-        for choice in choices {
-            let Value::Object(mut choice) = choice else {
-                continue;
-            };
-            let delta = choice.remove("delta").unwrap_or_default();
-            seen.said += said(&delta) as u64;
-            // Not every server sends `[DONE]`.
-            seen.ends |= finish_reason(choice.get("finish_reason")).is_some();
-            choice.entry("index").or_insert(0.into());
-            choice.insert("message".to_owned(), delta);
-            let one = Value::Array(vec![Value::Object(choice)]);
-            merge(&mut answer["choices"], one, room);
-        }
-        seen
     }
 
     fn marks(&self) -> &'static [&'static str] {
         &["choices"]
     }
 
-    fn answer(&mut self) -> Option<Value> {
-        let mut answer = self.answer.take()?;
-        let choices = answer["choices"].as_array_mut()?;
+    fn response(&mut self) -> Option<Value> {
+        let mut response = self.response.take()?;
+        let choices = response["choices"].as_array_mut()?;
         self.of_choices.put(choices);
         choices.sort_by_key(|choice| choice["index"].as_u64());
         for choice in choices {
@@ -105,7 +90,60 @@ impl Assembly for Chunks {
                 }
             }
         }
-        Some(answer)
+        Some(response)
+    }
+}
+
+impl Chunks {
+    /// Takes in one chunk.
+    pub(in crate::formats) fn chunk(
+        &mut self,
+        mut chunk: Map<String, Value>,
+        room: &mut Room,
+    ) -> Seen {
+        let mut choices = match chunk.remove("choices") {
+            Some(Value::Array(choices)) => choices,
+            _ => Vec::new(),
+        };
+        let is_report = chunk.get("usage").is_some_and(Value::is_object);
+        let reported = usage::take(&mut chunk, &mut choices, &mut self.of_choices);
+        let mut seen = Seen {
+            counted: reported.counts_output,
+            // Not every server sends `[DONE]`.
+            ends: choices.iter().any(|one| finish_reason(one).is_some()),
+            ..Seen::default()
+        };
+        if is_report && choices.is_empty() && self.hide_usage {
+            seen.pass = Pass::Hidden;
+        }
+        if let Some(object) = self.kind.object {
+            chunk.insert("object".to_owned(), object.into());
+        }
+        let response = self
+            .response
+            .get_or_insert_with(|| json!({ "choices": [] }));
+        for (key, value) in chunk {
+            // Later chunks repeat these, or tell more.
+            if let Some(held) = response.get_mut(&key) {
+                if !value.is_null() {
+                    *held = value;
+                }
+            } else if self.kind.needed.contains(&key.as_str()) && size(&value) < NEEDED
+                || room.take(key.len() + size(&value))
+            {
+                response[key] = value;
+            }
+        }
+        if let (Some(usage), Some(response)) = (reported.usage, response.as_object_mut()) {
+            add_counts_at(response, "usage", usage);
+        }
+        let pieces = choices.into_iter().filter_map(self.kind.piece);
+        let pieces = pieces.map(|(said, piece)| {
+            seen.said += said as u64;
+            piece
+        });
+        merge(&mut response["choices"], pieces.collect(), room);
+        seen
     }
 }
 
@@ -130,73 +168,60 @@ fn said(delta: &Value) -> usize {
 }
 
 /// Reads a completion.
-pub(in crate::formats) fn read(body: &[u8]) -> Reading {
-    let Some(completion) = tree::object(body) else {
-        return Reading::foreign();
-    };
-    let word = |key: &str| Some(completion.get(key)?.as_str()?.to_owned());
-    let usage = Usage::of_response(&completion);
-    let mut reading = Reading {
-        tokens: usage.tokens,
-        total: usage.total_alone(),
-        tier: word("service_tier"),
-        model: word("model"),
-        is_foreign: !is_response(&completion),
-        ..Reading::default()
-    };
-    let choices = completion.get("choices").and_then(Value::as_array);
-    for choice in choices.into_iter().flatten() {
-        reading.finish_reason =
-            finish_reason(choice.get("finish_reason")).or(reading.finish_reason);
+pub(in crate::formats) fn read(completion: &Map<String, Value>) -> Reading {
+    let usage = Usage::of_response(completion);
+    let choices = list(completion, "choices");
+    let calls = choices.iter().flat_map(|choice| {
         let message = &choice["message"];
-        let calls = message.get("tool_calls").and_then(Value::as_array);
-        for call in calls.into_iter().flatten() {
-            reading.tool_calls.extend(tool_call(call));
-        }
+        let calls = elements(&message["tool_calls"])
+            .iter()
+            .filter_map(tool_call);
         // The form from before there could be several.
-        reading
-            .tool_calls
-            .extend(message.get("function_call").and_then(function));
+        calls.chain(message.get("function_call").and_then(function))
+    });
+    Reading {
+        tier: word(completion, "service_tier"),
+        model: word(completion, "model"),
+        finish_reason: choices.iter().rev().find_map(finish_reason),
+        tool_calls: calls.collect(),
+        ..Reading::of(completion, usage.tokens, usage.total)
     }
-    reading
 }
 
 /// Why a choice ended; some servers send an empty reason until it does.
-fn finish_reason(reason: Option<&Value>) -> Option<String> {
-    let reason = reason?.as_str()?;
+fn finish_reason(choice: &Value) -> Option<String> {
+    let reason = choice.get("finish_reason")?.as_str()?;
     (!reason.is_empty()).then(|| reason.to_owned())
 }
 
 fn tool_call(call: &Value) -> Option<ToolCall> {
     if let Some(custom) = call.get("custom") {
-        return Some(ToolCall {
-            name: text(custom, "name")?,
-            params: Value::from(text(custom, "input").unwrap_or_default()).to_string(),
-        });
+        let input = || Value::from(text(custom, "input")).to_string();
+        return ToolCall::of(custom.get("name"), input);
     }
     function(call.get("function")?)
 }
 
 fn function(function: &Value) -> Option<ToolCall> {
-    Some(ToolCall {
-        name: text(function, "name")?,
-        params: text(function, "arguments").unwrap_or_default(),
+    ToolCall::of(function.get("name"), || {
+        text(function, "arguments").to_owned()
     })
 }
 
-fn text(of: &Value, key: &str) -> Option<String> {
-    of.get(key)?.as_str().map(str::to_owned)
+fn text<'v>(of: &'v Value, key: &str) -> &'v str {
+    of[key].as_str().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::formats::Meter;
-    use crate::formats::meter::Assembling;
+    use crate::formats::assembly::Assembling;
+    use crate::formats::corpus::feed;
 
     fn meter(hide: bool) -> Assembling<Chunks> {
         Assembling::new(
-            Chunks::new(hide),
+            Chunks::new(&CHAT, hide),
             read,
             &crate::formats::corpus::metered(400, 10_000),
         )
@@ -204,16 +229,8 @@ mod tests {
 
     fn run(hide: bool, events: &[&str]) -> (Vec<Pass>, Reading) {
         let mut meter = meter(hide);
-        let passed = events
-            .iter()
-            .map(|data| {
-                meter.event(&sse::Event {
-                    name: b"",
-                    data: data.as_bytes(),
-                })
-            })
-            .collect();
-        (passed, meter.finish())
+        let passed = events.iter().map(|data| feed(&mut meter, "", data));
+        (passed.collect(), meter.finish())
     }
 
     #[test]
@@ -233,9 +250,9 @@ mod tests {
             passed.iter().filter(|pass| **pass == Pass::Hidden).count(),
             1
         );
-        let answer: Value = serde_json::from_slice(&reading.response.clone().unwrap()).unwrap();
+        let response: Value = serde_json::from_slice(&reading.response.clone().unwrap()).unwrap();
         assert_eq!(
-            answer,
+            response,
             json!({"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,
                 "message":{"role":"assistant","content":"héy","tool_calls":[
                     {"id":"t","type":"function","function":{"name":"f","arguments":"{}"}}]},
@@ -250,9 +267,9 @@ mod tests {
         assert!(!tokens.estimated);
         assert_eq!(reading.tool_calls[0].params, "{}");
         assert_eq!(reading.finish_reason.as_deref(), Some("tool_calls"));
-        // The same answer unstreamed reads the same.
+        // The same response unstreamed reads the same.
         let mut whole = meter(false);
-        whole.body(answer.to_string().as_bytes());
+        whole.body(response.to_string().as_bytes());
         let whole = whole.finish();
         assert_eq!(
             (whole.tokens, whole.tool_calls),
@@ -349,8 +366,8 @@ mod tests {
     #[test]
     fn an_empty_reason_is_no_end() {
         let mut meter = meter(false);
-        let data = br#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":""}]}"#;
-        meter.event(&sse::Event { name: b"", data });
+        let data = r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":""}]}"#;
+        feed(&mut meter, "", data);
         assert!(!meter.is_complete());
     }
 

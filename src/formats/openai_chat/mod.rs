@@ -2,33 +2,18 @@
 
 mod meter;
 
-use std::borrow::Cow;
-use std::ops::Range;
-
 use bytes::Bytes;
 
+use super::assembly::Assembling;
 use super::body::{self, bad_request};
-use super::meter::Assembling;
 use super::offer;
-use super::{
-    Call, Chat, Flag, Format, Head, Offer, Path, ProviderState, Splice, known, openai, opening,
-};
+use super::{Call, Chat, Flag, Format, Head, Offer, ProviderState, known, openai, opening};
 use crate::wire::{Rejection, json};
 
-pub(in crate::formats) use meter::{Chunks, read};
+pub(in crate::formats) use meter::{CHAT, Chunks, Kind, read};
 
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/chat/completions";
-
-const KEYS: [&str; 7] = [
-    "model",
-    "stream",
-    "stream_options",
-    "messages",
-    "max_tokens",
-    "max_completion_tokens",
-    "n",
-];
 
 /// OpenAI's chat, which a provider is asked in whose configuration names no format.
 pub(super) static FLAG: Flag = Flag {
@@ -55,30 +40,31 @@ pub(super) static FORMAT: Format = Format {
         rank: 0,
     }),
     ..Format::new("openai_chat", &known::CHAT, understand, |request| {
-        let chunks = Chunks::new(request.hide_usage);
+        let chunks = Chunks::new(&CHAT, request.hide_usage);
         Box::new(Assembling::new(chunks, read, request))
     })
 };
 
 fn understand(_: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
-    let fields = body::scan(&body, &KEYS)?;
-    let model = body::model(&body, fields.get(0))?;
-    let stream = body::flag(&body, fields.get(1), "stream")?;
-    let mut splice = Splice::at(fields.get(0));
-    if stream {
-        ask_for_usage(&body, fields.open, fields.get(2), &mut splice)?;
+    let keys = [
+        "model",
+        "stream",
+        "stream_options",
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+    ];
+    let (mut call, fields) = Call::of_json(ENDPOINT, body, &keys)?;
+    if call.stream {
+        ask_for_usage(&mut call, &fields, 2)?;
     }
-    let opening = fields.get(3).and_then(|at| opening::of(None, &body[at]));
-    let mut choices = known::choices(&body, &fields.members);
-    choices.extend(known::models_of_tools(&body, &fields.members));
+    call.add_models_of_tools(&fields);
+    let value = |nth| call.value(&fields, nth);
     Ok(Call {
-        stream,
-        choices,
-        answer_limit: body::answer_limit(&body, [4, 5].map(|nth| fields.get(nth)), fields.get(6)),
-        opening,
-        path: Path::Fixed(Cow::Borrowed(ENDPOINT)),
-        splice,
-        ..Call::new(model, body)
+        answer_limit: body::answer_limit([value(4), value(5)], value(6)),
+        opening: opening::of(None, value(3)),
+        ..call
     })
 }
 
@@ -91,101 +77,49 @@ fn tools(body: &[u8]) -> Offer {
             Some(kind) => Ok(Some(kind.to_owned())),
         })
     };
-    let mut keys = vec!["tools", "functions", "messages"];
-    keys.extend(SWITCHES);
-    keys.extend(TEMPLATES);
-    offer::request(body, &keys, |key, at| match key {
-        key if TEMPLATES.contains(&key) => templated(body, at, listed),
-        "tools" => listed(at),
+    let keys = ["functions", "messages"];
+    offer::of_servers(body, 0..body.len(), &keys, listed, |key, at| match key {
         "functions" => offer::tools(body, at, |function| function.text(&["name"])),
-        "messages" => offer::within(body, at, "tools", listed),
-        key => switched(body, at, key),
+        _ => offer::within(body, at, "tools", listed),
     })
-}
-
-/// Keys by which the tools of a provider are turned on: OpenAI's search, `OpenRouter`'s plugins, and
-/// the searches of xAI, Qwen, Groq and Perplexity.
-pub(in crate::formats) const SWITCHES: [&str; 7] = [
-    "web_search_options",
-    "plugins",
-    "search_parameters",
-    "enable_search",
-    "search_options",
-    "search_settings",
-    "search_mode",
-];
-
-/// What servers give to the template of a prompt by name, in place of their own.
-pub(in crate::formats) const TEMPLATES: [&str; 2] = ["chat_template_args", "chat_template_kwargs"];
-
-/// The tools that one of [`TEMPLATES`] has, which `listed` knows.
-pub(in crate::formats) fn templated(
-    body: &[u8],
-    at: Range<usize>,
-    listed: impl Fn(Range<usize>) -> Offer,
-) -> Offer {
-    let keys = ["tools", "functions", "messages"];
-    offer::object(body, at, &keys, |key, at| match key {
-        "messages" => offer::within(body, at, "tools", &listed),
-        _ => listed(at),
-    })
-}
-
-/// The tool that one of [`SWITCHES`] turns on: a search of the web, or a plugin by its id.
-pub(in crate::formats) fn switched(body: &[u8], at: Range<usize>, key: &str) -> Offer {
-    match key {
-        "plugins" => offer::tools(body, at, |plugin| {
-            let id = plugin.text(&["id"])?.unwrap_or_default();
-            Ok(Some(format!("plugin:{id}")))
-        }),
-        _ => offer::switch(body, at, "web_search"),
-    }
 }
 
 /// Streams carry no usage unless asked (`stream_options.include_usage`); the gateway asks,
-/// and hides the extra event from a caller who did not.
+/// and hides the extra event from a caller who did not. The options are the value of the key `nth`.
 pub(in crate::formats) fn ask_for_usage(
-    body: &[u8],
-    open: usize,
-    options: Option<Range<usize>>,
-    splice: &mut Splice,
+    call: &mut Call,
+    fields: &json::Fields,
+    nth: usize,
 ) -> Result<(), Rejection> {
-    let Some(options) = options else {
-        splice.edits.push((
-            open..open,
-            Cow::Borrowed("\"stream_options\":{\"include_usage\":true},"),
-        ));
-        splice.hide_usage = true;
-        return Ok(());
-    };
-    if &body[options.clone()] == b"null" {
-        let asked = Cow::Borrowed("{\"include_usage\":true}");
-        splice.edits.push((options, asked));
-        splice.hide_usage = true;
-        return Ok(());
-    }
-    let inner = json::scan(&body[options.clone()], &["include_usage"])
-        .map_err(|error| bad_request(format!("`stream_options` is not acceptable: {error}")))?;
-    match inner
-        .get(0)
-        .map(|range| range.start + options.start..range.end + options.start)
-    {
-        Some(value) if &body[value.clone()] == b"true" => {}
-        Some(value) => {
-            splice.edits.push((value, Cow::Borrowed("true")));
-            splice.hide_usage = true;
-        }
+    let body = &call.body;
+    let (at, text) = match fields.get(nth) {
         None => {
-            let text = if inner.is_empty {
-                "\"include_usage\":true"
-            } else {
-                "\"include_usage\":true,"
-            };
-            let at = options.start + inner.open;
-            splice.edits.push((at..at, Cow::Borrowed(text)));
-            splice.hide_usage = true;
+            let asked = "\"stream_options\":{\"include_usage\":true},";
+            (fields.open..fields.open, asked)
         }
-    }
+        Some(options) if &body[options.clone()] == b"null" => (options, "{\"include_usage\":true}"),
+        Some(options) => {
+            let inner =
+                json::scan(&body[options.clone()], &["include_usage"]).map_err(|error| {
+                    bad_request(format!("`stream_options` is not acceptable: {error}"))
+                })?;
+            match inner.get(0).map(|at| body::inside(&options, at)) {
+                Some(value) if &body[value.clone()] == b"true" => return Ok(()),
+                Some(value) => (value, "true"),
+                None => {
+                    let at = options.start + inner.open;
+                    let text = if inner.is_empty {
+                        "\"include_usage\":true"
+                    } else {
+                        "\"include_usage\":true,"
+                    };
+                    (at..at, text)
+                }
+            }
+        }
+    };
+    call.splice.edits.push((at, text.into()));
+    call.splice.hide_usage = true;
     Ok(())
 }
 

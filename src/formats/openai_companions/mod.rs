@@ -1,17 +1,16 @@
 //! The companions of OpenAI's chat: embeddings, images, audio, moderation, and ranking as
-//! others have added it. Their requests name a model, in JSON or in a form; their answers are
+//! others have added it. Their requests name a model, in JSON or in a form; their responses are
 //! passed on as they are, and metered where they report usage.
 
 mod usage;
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use bytes::Bytes;
 use http::header;
 
-use super::body::{self, bad_request};
-use super::call::is_model;
+use super::body::{self, bad_request, is_model};
+use super::known::Choice;
 use super::tokens::PICTURE;
 use super::{
     Call, DefaultModel, Density, Flag, Format, Head, Meter, MeteredRequest, Path, Splice, known,
@@ -149,45 +148,19 @@ fn expected(density: Density, copies: Option<u64>, bytes: u64) -> u64 {
 fn read(companion: &Format, head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     let path = companion.target(head.path).unwrap_or_default();
     let kind = content_type(head);
-    let is_form = is_form(kind);
-    let asked = if is_form {
-        form(&body, kind)?
+    let (mut call, copies) = if is_form(kind) {
+        form(path, &body, kind)?
     } else {
-        let fields = body::scan(&body, &["model", "stream", "n"])?;
-        Asked {
-            model: body::model(&body, fields.get(0))?,
-            at: fields.get(0),
-            stream: body::flag(&body, fields.get(1), "stream")?,
-            copies: body::count(&body, fields.get(2)),
-            choices: known::choices(&body, &fields.members),
-        }
+        let (call, fields) = Call::of_json(path, body, &["model", "stream", "n"])?;
+        let copies = body::count(call.value(&fields, 2));
+        (call, copies)
     };
-    let Asked {
-        model,
-        at,
-        stream,
-        copies,
-        mut choices,
-    } = asked;
     // An image has a background, and speech a speed.
-    choices.retain(|choice| !matches!(&*choice.key, "background" | "speed"));
-    let path = Path::Fixed(Cow::Borrowed(path));
-    Ok(Call {
-        stream,
-        choices,
-        answer_limit: Some(expected(
-            (companion.density)(&path),
-            copies,
-            body.len() as u64,
-        )),
-        path,
-        splice: Splice {
-            model: at,
-            json: !is_form,
-            ..Splice::default()
-        },
-        ..Call::new(model, body)
-    })
+    let is_harmless = |choice: &Choice| matches!(&*choice.key, "background" | "speed");
+    call.choices.retain(|choice| !is_harmless(choice));
+    let density = (companion.density)(&call.path);
+    call.answer_limit = Some(expected(density, copies, call.body.len() as u64));
+    Ok(call)
 }
 
 fn with_model(head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {
@@ -215,17 +188,6 @@ fn meter(companion: &Format, request: &MeteredRequest<'_>) -> Box<dyn Meter> {
     Box::new(usage::Whole::new((companion.density)(request.path)))
 }
 
-/// What a request tells.
-struct Asked {
-    model: String,
-    /// Where the model stands.
-    at: Option<Range<usize>>,
-    stream: bool,
-    /// How many results are wanted.
-    copies: Option<u64>,
-    /// What else is chosen.
-    choices: Vec<known::Choice>,
-}
 fn content_type<'h>(head: &Head<'h>) -> &'h str {
     let kind = head.headers.get(header::CONTENT_TYPE);
     kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default()
@@ -236,28 +198,28 @@ fn is_form(kind: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(FORM))
 }
 
-fn form(body: &[u8], kind: &str) -> Result<Asked, Rejection> {
-    let fields = multipart::scan(body, kind, &["model", "stream", "n"])
-        .map_err(|error| bad_request(format!("the form is not acceptable: {error}")))?;
-    let text = |nth: usize| {
-        fields[nth]
-            .clone()
-            .and_then(|at| std::str::from_utf8(&body[at]).ok())
-    };
+/// A form for a path, and how many results it wants.
+fn form(path: &'static str, body: &Bytes, kind: &str) -> Result<(Call, Option<u64>), Rejection> {
+    let odd = |error| bad_request(format!("the form is not acceptable: {error}"));
+    let fields = multipart::scan(body, kind, &["model", "stream", "n"]).map_err(odd)?;
+    let text = |nth: usize| std::str::from_utf8(&body[fields[nth].clone()?]).ok();
     let model = text(0)
         .filter(|model| is_model(model))
         .ok_or_else(|| body::no_model("the form has no `model`"))?;
     let stream = text(1).is_some_and(|stream| stream.eq_ignore_ascii_case("true"));
-    let names = multipart::names(body, kind)
-        .map_err(|error| bad_request(format!("the form is not acceptable: {error}")))?;
-    let choices = known::form_choices(names.iter().map(String::as_str));
-    Ok(Asked {
-        model: model.to_owned(),
-        at: fields[0].clone(),
+    let copies = text(2).and_then(|copies| copies.trim().parse().ok());
+    let names = multipart::names(body, kind).map_err(odd)?;
+    let call = Call {
         stream,
-        copies: text(2).and_then(|copies| copies.trim().parse().ok()),
-        choices,
-    })
+        choices: known::form_choices(names.iter().map(String::as_str)),
+        path: Path::Fixed(Cow::Borrowed(path)),
+        splice: Splice {
+            model: fields[0].clone(),
+            ..Splice::default()
+        },
+        ..Call::new(model.to_owned(), body.clone())
+    };
+    Ok((call, copies))
 }
 
 #[cfg(test)]

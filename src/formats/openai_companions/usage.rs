@@ -1,4 +1,4 @@
-//! Usage of the companions: answers are passed on and read for it alone.
+//! Usage of the companions: responses are passed on and read for it alone.
 
 use serde_json::{Map, Value};
 
@@ -7,11 +7,11 @@ use crate::formats::tree::{self, add_counts};
 use crate::formats::{Density, Meter, Pass, Reading, failure};
 use crate::wire::sse;
 
-/// A meter that looks for usage in the whole answer, or in the events of a stream.
+/// A meter that looks for usage in the whole response, or in the events of a stream.
 #[derive(Default)]
 pub(super) struct Whole {
     /// What a stream has told so far.
-    told: Map<String, Value>,
+    reported: Map<String, Value>,
     reading: Reading,
     failure: Option<String>,
     spoke: bool,
@@ -41,8 +41,8 @@ impl Meter for Whole {
                 matches!(last, Some("completed" | "done"))
             });
         let parts = event_of.into_iter();
-        let told = parts.filter(|(key, _)| TOLD.contains(&key.as_str()));
-        add_counts(&mut self.told, told.collect());
+        let reported = parts.filter(|(key, _)| REPORTED.contains(&key.as_str()));
+        add_counts(&mut self.reported, reported.collect());
         if let Some(words) = failure::of_event(event) {
             self.failure.get_or_insert(words);
             self.ends = true;
@@ -72,8 +72,8 @@ impl Meter for Whole {
     }
 
     fn finish(&mut self) -> Reading {
-        if !self.told.is_empty() {
-            self.reading = usage(&std::mem::take(&mut self.told), self.density);
+        if !self.reported.is_empty() {
+            self.reading = usage(&std::mem::take(&mut self.reported), self.density);
         }
         Reading {
             failure: self.failure.take(),
@@ -83,7 +83,7 @@ impl Meter for Whole {
 }
 
 /// Members of an event that may count.
-const TOLD: [&str; 6] = [
+const REPORTED: [&str; 6] = [
     "usage",
     "meta",
     "timings",
@@ -94,13 +94,12 @@ const TOLD: [&str; 6] = [
 
 /// Reads the usage of a response.
 fn usage(response: &Map<String, Value>, density: Density) -> Reading {
-    let all = Usage::of_response(response);
-    let total_alone = all.total_alone();
     let Usage {
         mut tokens,
         total,
         written,
-    } = all;
+    } = Usage::of_response(response);
+    let total_alone = total.filter(|_| tokens.input.is_none() && tokens.output.is_none());
     let writes = density.answered.is_some();
     // What has no output tells its total alone, or beside a part of it: pictures that are embedded
     // count in the total only.
@@ -108,7 +107,6 @@ fn usage(response: &Map<String, Value>, density: Density) -> Reading {
         tokens.input = tokens.input.max(total);
         tokens.output = None;
     }
-    let word = |key: &str| Some(response.get(key)?.as_str()?.to_owned());
     Reading {
         tokens,
         total: total_alone.filter(|_| writes),
@@ -117,7 +115,7 @@ fn usage(response: &Map<String, Value>, density: Density) -> Reading {
         } else {
             0
         },
-        model: word("model"),
+        model: tree::word(response, "model"),
         ..Reading::default()
     }
 }
@@ -136,9 +134,9 @@ fn linked(response: &Map<String, Value>) -> u64 {
         };
         text.is_some_and(is_place)
     };
-    let lists = ["data", "images", "output"].iter();
-    let lists = lists.filter_map(|key| response.get(*key)?.as_array());
-    lists.flatten().filter(|one| is_link(one)).count() as u64
+    let lists = ["data", "images", "output"];
+    let all = lists.iter().flat_map(|key| tree::list(response, key));
+    all.filter(|one| is_link(one)).count() as u64
 }
 
 /// Whether a body is nothing that such an API answers with. Sound, transcripts and pictures can be

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::formats::openai;
+use crate::formats::refusal;
 use crate::wire::Rejection;
 
 /// A refusal in the middle of a stream, for each of its readers: the API's reference has `code`
@@ -18,5 +19,5 @@ pub(super) fn event(rejection: &Rejection) -> Bytes {
         "param": null,
         "error": openai::error::object(rejection),
     });
-    format!("event: error\ndata: {event}\n\n").into()
+    refusal::event("error", &event)
 }

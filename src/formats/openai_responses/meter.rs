@@ -5,10 +5,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::formats::merge::{merge, size};
-use crate::formats::meter::{Assembly, Room, Seen, is_response, said, sealed, spoken};
+use crate::formats::assembly::{Assembly, Seen};
+use crate::formats::merge::merge;
 use crate::formats::openai::usage::{self, Usage};
-use crate::formats::tree::{self, add_counts, add_counts_at};
+use crate::formats::room::Room;
+use crate::formats::tokens::{sealed, spoken};
+use crate::formats::tree::{self, add_counts, add_counts_at, list, size, word};
 use crate::formats::{Reading, ToolCall};
 use crate::wire::sse;
 
@@ -74,7 +76,7 @@ impl Assembly for Events {
         &["response."]
     }
 
-    fn answer(&mut self) -> Option<Value> {
+    fn response(&mut self) -> Option<Value> {
         let mut response = self.response.take()?;
         if let Some(output) = response.get_mut("output").and_then(Value::as_array_mut) {
             output.retain(|item| !item.is_null());
@@ -124,8 +126,8 @@ impl Events {
         }
         let held = self.response.get_or_insert_with(|| json!({}));
         if let Some(Value::Object(mut usage)) = held.get_mut("usage").map(Value::take) {
-            if let Value::Object(told) = response["usage"].take() {
-                add_counts(&mut usage, told);
+            if let Value::Object(reported) = response["usage"].take() {
+                add_counts(&mut usage, reported);
             }
             response["usage"] = Value::Object(usage);
         }
@@ -164,10 +166,7 @@ impl Events {
         if let Some(place) = self.place(event, room) {
             put(place, item, room);
         }
-        Seen {
-            closes: Some(done),
-            ..said(called + hidden)
-        }
+        Seen::said(called + hidden).closes(done)
     }
 
     fn part(&mut self, list: &str, event: &mut Value, room: &mut Room) {
@@ -189,9 +188,11 @@ impl Events {
             }
             "response.custom_tool_call_input.delta" => ("", "input"),
             "response.code_interpreter_call_code.delta" => ("", "code"),
-            "response.audio.delta" => return said(spoken(&json!({ "audio": { "data": piece } }))),
+            "response.audio.delta" => {
+                return Seen::said(spoken(&json!({ "audio": { "data": piece } })));
+            }
             // Kinds to come.
-            _ => return said(spoken(&event["delta"])),
+            _ => return Seen::said(spoken(&event["delta"])),
         };
         let place = if list.is_empty() {
             self.place(event, room)
@@ -204,7 +205,7 @@ impl Events {
             }
             merge(place, json!({ key: piece }), room);
         }
-        said(piece.len())
+        Seen::said(piece.len())
     }
 
     /// Where the item of an event stands. Some servers give all items one index, or none: what
@@ -266,49 +267,30 @@ fn put(place: &mut Value, value: Value, room: &mut Room) {
 
 /// Whether a part of the output ends with an event of this kind, or begins.
 fn closes(kind: &str) -> Seen {
-    Seen {
-        closes: match kind.rsplit('.').next() {
-            Some("done") => Some(true),
-            Some("added") => Some(false),
-            _ => None,
-        },
-        ..Seen::default()
+    match kind.rsplit('.').next() {
+        Some("done") => Seen::default().closes(true),
+        Some("added") => Seen::default().closes(false),
+        _ => Seen::default(),
     }
 }
 
 /// Reads a response.
-pub(super) fn read(body: &[u8]) -> Reading {
-    let Some(response) = tree::object(body) else {
-        return Reading::foreign();
-    };
-    let output = response.get("output").and_then(Value::as_array);
-    let output = output.map(Vec::as_slice).unwrap_or_default();
+pub(super) fn read(response: &Map<String, Value>) -> Reading {
+    let output = list(response, "output");
     let searches = output.iter().filter(|item| is_search(item)).count();
-    let usage = Usage::of_response(&response);
+    let usage = Usage::of_response(response);
     let mut tokens = usage.tokens;
     tokens.web_searches = (searches > 0).then_some(searches as u64);
-    let word = |key: &str| Some(response.get(key)?.as_str()?.to_owned());
+    // Why it is incomplete, where it says so; else its status.
+    let incomplete = word(response, "incomplete_details/reason");
     Reading {
-        tokens,
-        total: usage.total_alone(),
-        model: word("model"),
-        is_foreign: !is_response(&response),
-        response_id: word("id"),
-        finish_reason: reason(&response),
+        model: word(response, "model"),
+        response_id: word(response, "id"),
+        finish_reason: incomplete.or_else(|| word(response, "status")),
         tool_calls: output.iter().filter_map(tool_call).collect(),
-        tier: word("service_tier"),
-        ..Reading::default()
+        tier: word(response, "service_tier"),
+        ..Reading::of(response, tokens, usage.total)
     }
-}
-
-/// Why it is incomplete, where it says so; else its status.
-fn reason(response: &Map<String, Value>) -> Option<String> {
-    let incomplete = response.get("incomplete_details");
-    let reason = incomplete.and_then(|incomplete| incomplete.get("reason"));
-    let word = |value: &Value| value.as_str().map(str::to_owned);
-    reason
-        .and_then(word)
-        .or_else(|| response.get("status").and_then(word))
 }
 
 /// Whether an item of output is a search of the web, as they are charged: opening a page that was

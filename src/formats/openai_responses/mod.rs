@@ -7,15 +7,14 @@ mod session;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-
-use super::meter::Assembling;
 use serde_json::json;
 
+use super::assembly::Assembling;
+use super::offer;
 use super::{
-    Call, Chat, Flag, Format, Frame, Head, Offer, OpaquePlace, Path, ProviderState, Refusals,
-    Socket, Splice, body, known, openai, opening,
+    Call, Chat, Flag, Format, Frame, Head, Offer, OpaquePlace, ProviderState, Refusals, Socket,
+    body, known, openai, opening,
 };
-use super::{offer, openai_chat};
 use crate::wire::{Rejection, json as strict};
 
 /// Its path as listings and providers know it.
@@ -53,7 +52,7 @@ pub(super) static FORMAT: Format = Format {
     recognises: |path| target(path).is_some(),
     opaque: &["encrypted_content"],
     opaque_places: &[OpaquePlace {
-        path: &["input", "*", "encrypted_content"],
+        path: "input.*.encrypted_content",
         kinds: &[
             "reasoning",
             "compaction",
@@ -133,27 +132,18 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         "conversation",
         "previous_response_id",
     ];
-    let fields = body::scan(&body, &keys)?;
-    let model = body::model(&body, fields.get(0))?;
-    let stream = body::flag(&body, fields.get(1), "stream")?;
-    let text = |nth| fields.get(nth).map(|at| &body[at]);
-    let opening = text(3).and_then(|input| opening::of(text(2), input));
-    let session = text(6).and_then(session::conversation);
-    let session = session.or_else(|| text(4).and_then(session::of));
-    let previous = text(7).and_then(strict::string).map(Cow::into_owned);
-    let mut choices = known::choices(&body, &fields.members);
-    choices.extend(known::models_of_tools(&body, &fields.members));
+    let (mut call, fields) = Call::of_json(path, body, &keys)?;
+    call.add_models_of_tools(&fields);
+    let value = |nth| call.value(&fields, nth);
+    let session = value(6).and_then(session::conversation);
+    let previous = value(7).and_then(strict::string).map(Cow::into_owned);
     Ok(Call {
-        stream,
-        choices,
         billed: path != COUNT,
-        answer_limit: body::count(&body, fields.get(5)),
-        session,
+        answer_limit: body::count(value(5)),
+        session: session.or_else(|| value(4).and_then(session::of)),
         previous_response: previous,
-        opening,
-        path: Path::Fixed(Cow::Borrowed(path)),
-        splice: Splice::at(fields.get(0)),
-        ..Call::new(model, body)
+        opening: opening::of(value(2), value(3)),
+        ..call
     })
 }
 
@@ -169,26 +159,26 @@ fn tools(body: &[u8]) -> Offer {
             Some(kind) => Ok(Some(kind.to_owned())),
         })
     };
-    let mut keys = vec!["tools", "input", "prompt"];
-    keys.extend(openai_chat::SWITCHES);
-    keys.extend(openai_chat::TEMPLATES);
-    offer::request(body, &keys, |key, at| match key {
-        key if openai_chat::TEMPLATES.contains(&key) => openai_chat::templated(body, at, listed),
-        "tools" => listed(at),
-        // Results of a search for tools, and tools that a client adds as it goes.
-        "input" => offer::within(body, at, "tools", listed),
-        // A stored prompt brings its own tools.
-        "prompt" => match &body[at.clone()] {
-            b"null" => Offer::default(),
-            prompt => {
-                let id = strict::scan(prompt, &["id"]).ok();
-                let id = id.and_then(|fields| fields.get(0));
-                let id = id.and_then(|at| strict::string(&prompt[at]));
-                Offer::Tool(format!("prompt:{}", id.unwrap_or_default()))
-            }
+    offer::of_servers(
+        body,
+        0..body.len(),
+        &["input", "prompt"],
+        listed,
+        |key, at| match key {
+            // Results of a search for tools, and tools that a client adds as it goes.
+            "input" => offer::within(body, at, "tools", listed),
+            // A stored prompt brings its own tools.
+            _ => match &body[at.clone()] {
+                b"null" => Offer::default(),
+                prompt => {
+                    let id = strict::scan(prompt, &["id"]).ok();
+                    let id = id.and_then(|fields| fields.get(0));
+                    let id = id.and_then(|at| strict::string(&prompt[at]));
+                    Offer::Tool(format!("prompt:{}", id.unwrap_or_default()))
+                }
+            },
         },
-        key => openai_chat::switched(body, at, key),
-    })
+    )
 }
 
 /// Clients of `ChatGPT`'s own backend put `/codex` in front.

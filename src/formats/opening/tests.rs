@@ -4,7 +4,7 @@ use super::*;
 
 fn opening(instructions: &str, messages: &str) -> Option<String> {
     let instructions = Some(instructions.as_bytes()).filter(|text| !text.is_empty());
-    of(instructions, messages.as_bytes())
+    of(instructions, Some(messages.as_bytes()))
 }
 
 #[test]
@@ -12,12 +12,12 @@ fn the_turns_of_a_conversation_share_its_opening() {
     let first = br#"[{"role":"system","content":"be brief"},{"role":"user","content":"hi"}]"#;
     let second = br#"[{"content":"be brief","role":"system"}, {"role":"user","content":"hi"},
         {"role":"assistant","content":"hello"},{"role":"user","content":"more"}]"#;
-    let opening = of(None, first).unwrap();
+    let opening = of(None, Some(first)).unwrap();
     assert_eq!(opening.len(), 16);
-    assert_eq!(of(None, second).unwrap(), opening);
+    assert_eq!(of(None, Some(second)).unwrap(), opening);
     let other = br#"[{"role":"system","content":"be brief"},{"role":"user","content":"ho"}]"#;
-    assert_ne!(of(None, other).unwrap(), opening);
-    assert_ne!(of(Some(b"\"more\""), first).unwrap(), opening);
+    assert_ne!(of(None, Some(other)).unwrap(), opening);
+    assert_ne!(of(Some(b"\"more\""), Some(first)).unwrap(), opening);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn without_a_user_there_is_none() {
         "[1]",
         "",
     ] {
-        assert_eq!(of(None, messages.as_bytes()), None, "{messages}");
+        assert_eq!(of(None, Some(messages.as_bytes())), None, "{messages}");
     }
-    assert!(of(None, br#""just text""#).is_some());
+    assert!(of(None, Some(br#""just text""#)).is_some());
 }

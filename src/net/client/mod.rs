@@ -23,7 +23,7 @@ use crate::net::tailnet::Node;
 use crate::policy::route::Provider;
 
 use auth::google::{TokenCache, TokenSource};
-pub(crate) use connect::Way;
+use connect::Way;
 pub use connect::{Connector, Timeouts, tls, tls_of};
 pub(crate) use connect_error::ConnectError;
 pub use errand::Errand;
@@ -111,9 +111,9 @@ impl Client {
         self.pools.of(way(provider), provider.fingerprint())
     }
 
-    /// Connections for WebSockets to the provider with that fingerprint.
-    pub(crate) fn socket_pool(&self, way: Way<'_>, fingerprint: u64) -> Pool {
-        self.sockets.of(way, fingerprint)
+    /// Connections for WebSockets to a provider.
+    pub(crate) fn socket_pool(&self, provider: &Provider) -> Pool {
+        self.sockets.of(way(provider), provider.fingerprint())
     }
 
     /// Tokens for a request to a provider that has a service account.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::policy::identity::Caller;
 
-/// Callers to remember. All are forgotten when there are more: what was logged is logged again.
+/// Callers to remember. If there are more, all are forgotten, and what was logged is logged again.
 const MOST: usize = 4_096;
 
 /// What was logged, and who has it.
@@ -40,7 +40,7 @@ impl Broken {
             known.by_caller.insert(caller.key().into(), now.clone())
         };
         let before = before.unwrap_or_default();
-        // Should it come back, that is another change.
+        // If it comes back, that is another change.
         for gone in before.difference(&now) {
             known.logged.remove(gone);
         }
@@ -76,7 +76,7 @@ mod tests {
         assert!(broken.new_among(&bob, &[one]).is_empty(), "the same object");
         assert_eq!(broken.new_among(&ada, &[one, two]), [1]);
         assert_eq!(broken.new_among(&bob, &[("other", "1")]), [0]);
-        // It is mended, and broken once more.
+        // It is fixed, and broken again.
         assert!(broken.new_among(&ada, &[]).is_empty());
         assert_eq!(broken.new_among(&ada, &[one]), [0]);
     }

@@ -1,7 +1,8 @@
 //! One capability object of a grant, decoded. Both sources of grants, the configuration and
 //! the tailnet policy, write the same objects.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::ModelPattern;
@@ -18,7 +19,6 @@ pub enum Role {
 
 impl Role {
     /// Its word in a grant.
-    #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -27,15 +27,16 @@ impl Role {
     }
 }
 
-/// One capability object. Fields whose behaviour comes later are left to the configuration
-/// check, which lists them.
-#[derive(Clone, Debug)]
+/// One capability object. The check of the configuration reports fields that have no effect yet.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, expecting = "struct Object")]
 pub struct Capability {
     /// A role, if the object gives one.
     pub role: Option<Role>,
     /// Models that the object covers. Its siblings apply to these only.
     pub models: Option<ModelPattern>,
-    /// Headers put in front of the provider's own.
+    /// Headers added before the provider's own.
+    #[serde(deserialize_with = "headers")]
     pub add_headers: Vec<Header>,
     /// Whether the price list may be read. No role implies it.
     pub read_pricing: bool,
@@ -44,14 +45,16 @@ pub struct Capability {
     /// Whether an admin may read what others said.
     pub read_captures: Option<bool>,
     /// Headers, in lower case, by which records may be filtered; `*` is any. No role implies it.
+    #[serde(deserialize_with = "header_names")]
     pub filterable_headers: Vec<String>,
     /// Buckets that pay.
     pub quotas: Vec<BucketRef>,
     /// Hooks that are called.
     pub send_hooks: Vec<SendHook>,
-    /// Guards that look at requests.
+    /// Guardrails that inspect requests.
     pub guards: Vec<String>,
-    /// Whether the chat is there, if the object says so.
+    /// Whether the chat is available, if the object says so.
+    #[serde(rename = "enable_chat_ui")]
     pub chat: Option<bool>,
 }
 
@@ -68,13 +71,13 @@ pub struct Header {
 pub struct SendHook {
     /// Name of its definition.
     pub name: String,
-    /// When.
+    /// When it is called.
     #[serde(default)]
     pub events: Vec<HookEvent>,
     /// What it gets, besides what every call has.
     #[serde(default)]
     pub send: Vec<HookPart>,
-    /// For which models alone, where the object itself covers none.
+    /// The only models that it is called for, if the object itself covers none.
     #[serde(default)]
     pub models: Option<ModelPattern>,
 }
@@ -83,11 +86,11 @@ pub struct SendHook {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookEvent {
-    /// Before the provider is asked; it may refuse the request, or change it.
+    /// Before the request is sent; the hook may refuse or change it.
     PreRequest,
     /// After every request that has ended.
     EntireRequest,
-    /// After a request whose answer called tools.
+    /// After a request whose response called tools.
     ToolCallEntireRequest,
     /// After a request with which a budget began to run low.
     QuotaWarning,
@@ -97,15 +100,15 @@ pub enum HookEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookPart {
-    /// Calls of tools in the answer.
+    /// Calls of tools in the response.
     Tools,
     /// The body of the request.
     RequestBody,
     /// What the user said last.
     UserMessage,
-    /// The answer, put together.
+    /// The response, put together.
     ResponseBody,
-    /// The events of the answer, or the answer.
+    /// The events of the response, or the response.
     RawResponses,
     /// What it cost.
     EstimatedCost,
@@ -115,13 +118,13 @@ pub enum HookPart {
     Quotas,
 }
 
-/// A bucket that pays for what a capability object covers, and those that help it out.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// A bucket that pays for what a capability object covers, and those that cover its overdraft.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BucketRef {
     /// Name of a definition, template included.
     pub bucket: String,
-    /// Names of further definitions, in the order in which they help out.
+    /// Names of further definitions, in the order in which they pay.
     #[serde(default)]
     pub overdraft: Vec<String>,
 }
@@ -135,44 +138,19 @@ impl BucketRef {
     }
 }
 
-/// What holds of an object that can't be decoded.
+/// What holds of an object that can't be decoded. It grants nothing, but its guardrails still inspect
+/// requests, and its buckets still pay.
 #[derive(Clone, Debug, Default)]
 pub struct Remains {
     /// Models that it is about; all, if it names none.
     pub models: Option<ModelPattern>,
-    /// Guards that look.
+    /// Guardrails that inspect requests.
     pub guards: Vec<String>,
     /// Buckets that pay.
     pub quotas: Vec<BucketRef>,
 }
 
-#[derive(Deserialize)]
-struct Object {
-    #[serde(default)]
-    role: Option<Role>,
-    #[serde(default)]
-    models: Option<String>,
-    #[serde(default)]
-    add_headers: Vec<String>,
-    #[serde(default)]
-    read_pricing: bool,
-    #[serde(default)]
-    read_metrics: bool,
-    #[serde(default)]
-    read_captures: Option<bool>,
-    #[serde(default)]
-    filterable_headers: Vec<HeaderName>,
-    #[serde(default)]
-    quotas: Vec<BucketRef>,
-    #[serde(default)]
-    send_hooks: Vec<SendHook>,
-    #[serde(default)]
-    guards: Vec<String>,
-    #[serde(default)]
-    enable_chat_ui: Option<bool>,
-}
-
-/// A header's name, alone or as it stands in `database.headers.filterable`.
+/// A header's name, alone or as in `database.headers.filterable`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum HeaderName {
@@ -180,46 +158,8 @@ enum HeaderName {
     Named { name: String },
 }
 
-impl From<HeaderName> for String {
-    fn from(header: HeaderName) -> Self {
-        let (HeaderName::Alone(name) | HeaderName::Named { name }) = header;
-        name.to_ascii_lowercase()
-    }
-}
-
 impl Capability {
-    /// What holds of an object that can't be decoded. It grants nothing, but its guards must still
-    /// look, and its buckets still pay. An entry that isn't a name stands for a guard or a bucket
-    /// that doesn't exist, so that requests are refused.
-    #[must_use]
-    pub fn remains(raw: &RawValue) -> Remains {
-        let Ok(object) = serde_json::from_str::<serde_json::Value>(raw.get()) else {
-            return Remains::default();
-        };
-        let listed = |field: &str| match &object[field] {
-            serde_json::Value::Null => Vec::new(),
-            serde_json::Value::Array(entries) => entries.clone(),
-            other => vec![other.clone()],
-        };
-        let guards = listed("guards").into_iter();
-        let quotas = listed("quotas").into_iter();
-        Remains {
-            models: object["models"].as_str().map(ModelPattern::new),
-            guards: guards
-                .map(|name| name.as_str().unwrap_or_default().to_owned())
-                .collect(),
-            quotas: quotas
-                .map(|bucket| {
-                    serde_json::from_value(bucket).unwrap_or_else(|_| BucketRef {
-                        bucket: String::new(),
-                        overdraft: Vec::new(),
-                    })
-                })
-                .collect(),
-        }
-    }
-
-    /// The same for a user of another tailnet whom a grant names by a login alone: the grant
+    /// The same for a user of another tailnet, if a grant names them by a login alone: the grant
     /// may be meant for a user of this tailnet, so it gives models and at most the role `user`.
     #[must_use]
     pub fn for_namesake(&self) -> Self {
@@ -238,33 +178,48 @@ impl Capability {
     /// # Errors
     /// The decoder's words when a field has the wrong type; the object then grants nothing.
     pub fn decode(raw: &RawValue) -> Result<Self, serde_json::Error> {
-        let object: Object = serde_json::from_str(raw.get())?;
-        let add_headers = object
-            .add_headers
-            .iter()
-            .filter_map(|entry| entry.split_once(':'))
-            .map(|(name, value)| Header {
-                name: name.trim().to_owned(),
-                value: value.trim().to_owned(),
-            })
-            .collect();
-        Ok(Self {
-            role: object.role,
-            models: object.models.as_deref().map(ModelPattern::new),
-            add_headers,
-            read_pricing: object.read_pricing,
-            read_metrics: object.read_metrics,
-            read_captures: object.read_captures,
-            filterable_headers: object
-                .filterable_headers
-                .into_iter()
-                .map(String::from)
+        serde_json::from_str(raw.get())
+    }
+}
+
+/// Headers in `Name: value` format. The check of the configuration reports other entries.
+fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Header>, D::Error> {
+    let entries = Vec::<String>::deserialize(deserializer)?;
+    let entries = entries.iter().filter_map(|entry| entry.split_once(':'));
+    let headers = entries.map(|(name, value)| Header {
+        name: name.trim().to_owned(),
+        value: value.trim().to_owned(),
+    });
+    Ok(headers.collect())
+}
+
+fn header_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<HeaderName>::deserialize(deserializer)?.into_iter();
+    let names = names.map(|(HeaderName::Alone(name) | HeaderName::Named { name })| name);
+    Ok(names.map(|name| name.to_ascii_lowercase()).collect())
+}
+
+impl Remains {
+    /// What holds of an object that can't be decoded. An entry that isn't a name stands for a guardrail
+    /// or a bucket that doesn't exist, so that requests are refused.
+    pub fn of(raw: &RawValue) -> Self {
+        let object: Value = serde_json::from_str(raw.get()).unwrap_or_default();
+        let listed = |field: &str| match object[field].clone() {
+            Value::Null => Vec::new(),
+            Value::Array(entries) => entries,
+            other => vec![other],
+        };
+        let guards = listed("guards").into_iter();
+        let quotas = listed("quotas").into_iter();
+        Self {
+            models: object["models"].as_str().map(|text| text.to_owned().into()),
+            guards: guards
+                .map(|name| name.as_str().unwrap_or_default().to_owned())
                 .collect(),
-            quotas: object.quotas,
-            send_hooks: object.send_hooks,
-            guards: object.guards,
-            chat: object.enable_chat_ui,
-        })
+            quotas: quotas
+                .map(|bucket| serde_json::from_value(bucket).unwrap_or_default())
+                .collect(),
+        }
     }
 }
 
@@ -272,7 +227,7 @@ impl Capability {
 mod tests {
     use super::*;
 
-    fn decoded(object: &serde_json::Value) -> Result<Capability, serde_json::Error> {
+    fn decoded(object: &Value) -> Result<Capability, serde_json::Error> {
         let raw = RawValue::from_string(object.to_string()).unwrap();
         Capability::decode(&raw)
     }

@@ -14,7 +14,7 @@ use crate::policy::identity::{Caller, EXTERNAL, Principal, is_reserved};
 
 /// A grant of the configuration, decoded.
 struct Grant {
-    /// Where it stands, for explanations.
+    /// Its place, for explanations.
     source: Arc<str>,
     capabilities: Vec<Capability>,
     /// Of objects that can't be decoded.
@@ -32,7 +32,7 @@ pub struct Access {
     groups_of: HashMap<String, Vec<String>>,
     /// Capability names that count.
     names: Vec<String>,
-    /// Whether admins read what others said where no grant says anything of it.
+    /// Whether admins read the content of others' requests, unless a grant says otherwise.
     admins_read_captures: bool,
     recent: Recent,
     broken: Broken,
@@ -40,7 +40,6 @@ pub struct Access {
 
 impl Access {
     /// Compiles the grants of a configuration.
-    #[must_use]
     pub fn compile(file: &config::File) -> Self {
         let names = file.tailnet.capabilities.clone();
         let mut grants = Vec::with_capacity(file.grants.len());
@@ -48,33 +47,21 @@ impl Access {
         for (nth, grant) in file.grants.iter().enumerate() {
             let source: Arc<str> = format!("grants[{nth}], line {}", grant.at.line).into();
             let (mut capabilities, mut remains) = (Vec::new(), Vec::new());
-            for raw in names
-                .iter()
-                .filter_map(|name| grant.app.get(name))
-                .flatten()
-            {
+            let ours = names.iter().filter_map(|name| grant.app.get(name));
+            for raw in ours.flatten() {
                 match Capability::decode(raw) {
                     Ok(capability) => capabilities.push(capability),
                     Err(error) => {
                         tracing::warn!(%source, %error, "a capability grants nothing");
-                        remains.push(Capability::remains(raw));
+                        remains.push(Remains::of(raw));
                     }
                 }
             }
-            let foreign = grant
-                .app
-                .iter()
-                .filter(|(name, _)| !names.contains(name))
-                .flat_map(|(name, objects)| {
-                    objects
-                        .iter()
-                        .map(|raw| (name.clone(), Arc::from(raw.clone())))
-                });
             grants.push(Grant {
                 source,
                 capabilities,
                 remains,
-                foreign: foreign.collect(),
+                foreign: foreign(&grant.app, &names).collect(),
             });
             for entry in &grant.src {
                 by_source.entry(entry.clone()).or_default().push(nth);
@@ -83,10 +70,8 @@ impl Access {
         let mut groups_of: HashMap<String, Vec<String>> = HashMap::new();
         for (group, members) in &file.groups {
             for member in members {
-                groups_of
-                    .entry(member.clone())
-                    .or_default()
-                    .push(group.clone());
+                let groups = groups_of.entry(member.clone()).or_default();
+                groups.push(group.clone());
             }
         }
         Self {
@@ -100,11 +85,11 @@ impl Access {
         }
     }
 
-    /// What the caller may do, as it was found when they asked before.
+    /// What the caller may do, from the requests before if it is known.
     ///
     /// # Errors
     /// As [`Access::permit`].
-    pub fn permit_again(&self, caller: &Arc<Caller>) -> Result<Arc<Permit>, NoRole> {
+    pub fn cached_permit(&self, caller: &Arc<Caller>) -> Result<Arc<Permit>, NoRole> {
         if let Some(permit) = self.recent.get(caller) {
             return Ok(permit);
         }
@@ -123,9 +108,13 @@ impl Access {
         for (nth, named) in self.matching(caller) {
             let grant = &self.grants[nth];
             for capability in &grant.capabilities {
-                granted.add(named.gets(capability), &grant.source);
+                let capability = match named {
+                    Named::Themselves => capability.clone(),
+                    Named::Namesake => capability.for_namesake(),
+                };
+                granted.add(capability, &grant.source);
             }
-            granted.add_foreign(grant.foreign.iter().cloned());
+            granted.foreign.extend(grant.foreign.iter().cloned());
             let remains = grant.remains.iter().cloned();
             broken.extend(remains.map(|remains| (remains, Arc::clone(&grant.source))));
         }
@@ -136,20 +125,21 @@ impl Access {
                     Ok(capability) => granted.add(capability, &source),
                     Err(error) => {
                         unreadable.push((name, &**raw, error));
-                        broken.push((Capability::remains(raw), Arc::clone(&source)));
+                        broken.push((Remains::of(raw), Arc::clone(&source)));
                     }
                 }
             }
         }
         self.log(caller, &unreadable);
-        granted.add_foreign(self.foreign(caller));
+        let foreign = foreign(caller.capabilities(), &self.names);
+        granted.foreign.extend(foreign);
         for (remains, source) in broken {
             granted.add_remains(remains, &source);
         }
         granted.permit(self.admins_read_captures)
     }
 
-    /// Logs what of the tailnet policy can't be read, once for each change.
+    /// Logs the objects of the tailnet policy that can't be read, once for each change.
     fn log(&self, caller: &Caller, unreadable: &[(&String, &RawValue, serde_json::Error)]) {
         let objects: Vec<_> = unreadable
             .iter()
@@ -160,17 +150,6 @@ impl Access {
             let caller = caller.name();
             tracing::warn!(caller, capability, %error, "a capability of the policy grants nothing");
         }
-    }
-
-    /// Capability objects of the tailnet policy that are not ours.
-    fn foreign(&self, caller: &Caller) -> impl Iterator<Item = (String, Arc<RawValue>)> {
-        caller
-            .capabilities()
-            .iter()
-            .filter(|(name, _)| !self.names.contains(name))
-            .flat_map(|(name, objects)| {
-                objects.iter().map(|raw| (name.clone(), raw.clone().into()))
-            })
     }
 
     /// Grants whose `src` names the caller, in the order of the file, each with how it names them.
@@ -189,11 +168,13 @@ impl Access {
                 add(group, named);
             }
         };
+        let mut in_groups = Named::Themselves;
         match caller.principal() {
             Principal::User { login, .. } => {
                 if !is_reserved(login) {
                     add_own(login, Named::Themselves);
                 }
+                add("*", Named::Themselves);
             }
             // `*` covers neither users of another tailnet nor this machine: they must be named.
             Principal::External { login, .. } => {
@@ -201,27 +182,33 @@ impl Access {
                 if !is_reserved(login) {
                     add_own(login, Named::Namesake);
                 }
+                in_groups = Named::Namesake;
             }
             Principal::Tagged { tags } => {
                 for tag in tags {
                     add_own(tag, Named::Themselves);
                 }
+                add("*", Named::Themselves);
             }
             Principal::Loopback => add_own(caller.name(), Named::Themselves),
         }
-        let (is_own, named) = match caller.principal() {
-            Principal::User { .. } | Principal::Tagged { .. } => (true, Named::Themselves),
-            Principal::External { .. } => (false, Named::Namesake),
-            Principal::Loopback => (false, Named::Themselves),
-        };
-        if is_own {
-            add("*", Named::Themselves);
-        }
         for group in caller.groups() {
-            add(group, named);
+            add(group, in_groups);
         }
         found
     }
+}
+
+/// Objects of capabilities whose names are not ours.
+fn foreign(
+    objects: &BTreeMap<String, Vec<Box<RawValue>>>,
+    ours: &[String],
+) -> impl Iterator<Item = (String, Arc<RawValue>)> {
+    let foreign = objects.iter().filter(|(name, _)| !ours.contains(name));
+    foreign.flat_map(|(name, objects)| {
+        let objects = objects.iter();
+        objects.map(|raw| (name.clone(), raw.clone().into()))
+    })
 }
 
 /// How a grant names a caller.
@@ -231,14 +218,4 @@ enum Named {
     Namesake,
     /// By a name that only this caller can have.
     Themselves,
-}
-
-impl Named {
-    /// What the caller gets of an object.
-    fn gets(self, capability: &Capability) -> Capability {
-        match self {
-            Self::Themselves => capability.clone(),
-            Self::Namesake => capability.for_namesake(),
-        }
-    }
 }

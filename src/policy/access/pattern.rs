@@ -20,31 +20,20 @@ enum Segment {
     Pieces(Vec<String>),
 }
 
+/// Every string is a pattern.
 impl From<String> for ModelPattern {
     fn from(text: String) -> Self {
-        Self::new(&text)
+        let segments = text.split('/').map(|segment| match segment {
+            "**" => Segment::Any,
+            other => Segment::Pieces(other.split('*').map(str::to_owned).collect()),
+        });
+        let segments = segments.collect();
+        Self { text, segments }
     }
 }
 
 impl ModelPattern {
-    /// Compiles a pattern; every string is one.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        let segments = text
-            .split('/')
-            .map(|segment| match segment {
-                "**" => Segment::Any,
-                other => Segment::Pieces(other.split('*').map(str::to_owned).collect()),
-            })
-            .collect();
-        Self {
-            text: text.to_owned(),
-            segments,
-        }
-    }
-
     /// Whether the subject is a model that is covered.
-    #[must_use]
     pub fn matches(&self, subject: Subject<'_>) -> bool {
         let Subject::Model { provider, model } = subject else {
             return false;
@@ -76,8 +65,7 @@ impl ModelPattern {
     }
 }
 
-/// Whether a segment of a pattern, such as `aws-*`, names a provider or a server.
-#[must_use]
+/// Whether a segment of a pattern, such as `aws-*`, matches the name of a provider, a server or a tool.
 pub fn is_named(name: &str, segment: &str) -> bool {
     let pieces: Vec<&str> = segment.split('*').collect();
     are_in(&pieces, name)
@@ -146,7 +134,7 @@ mod tests {
             ("", "p", "m", false),
         ] {
             assert_eq!(
-                ModelPattern::new(pattern).matches(Subject::model(provider, model)),
+                ModelPattern::from(pattern.to_owned()).matches(Subject::model(provider, model)),
                 expected,
                 "{pattern}"
             );
@@ -164,7 +152,7 @@ mod tests {
                 for third in [None, Some("**"), Some("*"), Some("a")] {
                     let mut parts = vec![first, second];
                     parts.extend(third);
-                    let pattern = ModelPattern::new(&parts.join("/"));
+                    let pattern = ModelPattern::from(parts.join("/"));
                     for provider in texts {
                         for model in ["a", "aa/b", "ab", "b/b/a", "", "a/"] {
                             let mut name = vec![provider];

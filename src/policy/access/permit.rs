@@ -20,11 +20,8 @@ impl NoRole {
     /// The response to the caller; the log says who it was.
     #[must_use]
     pub fn rejection(self, caller: &Caller) -> Rejection {
-        tracing::info!(
-            login = caller.name(),
-            node = caller.node_name(),
-            "refused: {self}"
-        );
+        let (login, node) = (caller.name(), caller.node_name());
+        tracing::info!(login, node, "refused: {self}");
         Rejection::new(StatusCode::FORBIDDEN, "no_role", self.to_string())
     }
 }
@@ -38,7 +35,7 @@ pub struct Permit {
     granted: Granted,
 }
 
-/// What the grants of a caller add up to, whether or not they give a role.
+/// The sum of a caller's grants, whether or not they give a role.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Granted {
     role: Option<(Role, Arc<str>)>,
@@ -53,25 +50,18 @@ pub(super) struct Granted {
     quotas: Vec<Scoped<BucketRef>>,
     hooks: Vec<Scoped<SendHook>>,
     guards: Vec<Scoped<String>>,
-    /// What grants say of the chat; one that allows it wins.
+    /// Whether the chat is available; a grant that allows it wins.
     chat: Option<bool>,
     /// Capabilities that are not ours, as JSON.
-    foreign: Vec<(String, Arc<RawValue>)>,
+    pub(super) foreign: Vec<(String, Arc<RawValue>)>,
 }
 
-/// What a grant adds to requests for the models that it covers: for all, where it names none.
+/// What a grant adds to requests for the models that it covers; if it names none, for all.
 #[derive(Clone, Debug)]
 struct Scoped<T> {
     models: Option<ModelPattern>,
     added: T,
     source: Arc<str>,
-}
-
-impl<T> Scoped<T> {
-    fn applies_to(&self, subject: Subject<'_>) -> bool {
-        let models = self.models.as_ref();
-        models.is_none_or(|models| models.matches(subject))
-    }
 }
 
 impl Granted {
@@ -86,7 +76,7 @@ impl Granted {
         }
         self.read_pricing |= capability.read_pricing;
         self.read_metrics |= capability.read_metrics;
-        // What says yes wins over what says no, and that over what says nothing.
+        // A yes wins over a no, and a no over nothing.
         self.read_captures = self.read_captures.max(capability.read_captures);
         self.chat = self.chat.max(capability.chat);
         self.filterable_headers
@@ -108,13 +98,7 @@ impl Granted {
         extend(&mut self.guards, remains.guards, models, source);
     }
 
-    /// Adds objects of capabilities that are not ours.
-    pub(super) fn add_foreign(&mut self, objects: impl Iterator<Item = (String, Arc<RawValue>)>) {
-        self.foreign.extend(objects);
-    }
-
-    /// The permit, if there is a role. `admins_read_captures` holds where no grant says anything of
-    /// it.
+    /// The permit, if there is a role. `admins_read_captures` holds unless a grant says otherwise.
     pub(super) fn permit(mut self, admins_read_captures: bool) -> Result<Permit, NoRole> {
         let (role, role_source) = self.role.take().ok_or(NoRole)?;
         Ok(Permit {
@@ -144,18 +128,21 @@ fn applying<'a, T>(
     list: &'a [Scoped<T>],
     subject: Subject<'_>,
 ) -> impl Iterator<Item = &'a Scoped<T>> {
-    list.iter().filter(move |scoped| scoped.applies_to(subject))
+    list.iter()
+        .filter(move |scoped| is_among(scoped.models.as_ref(), subject))
+}
+
+fn is_among(models: Option<&ModelPattern>, subject: Subject<'_>) -> bool {
+    models.is_none_or(|models| models.matches(subject))
 }
 
 impl Permit {
     /// The role.
-    #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
     /// Which grant gave the role.
-    #[must_use]
     pub fn role_source(&self) -> &str {
         &self.role_source
     }
@@ -165,15 +152,13 @@ impl Permit {
         self.granted.sources.iter().map(|source| &**source)
     }
 
-    /// Whether the content of other people's requests may be read: only by admins, unless their
-    /// grants say no.
-    #[must_use]
+    /// Whether the content of other people's requests may be read: only by admins, and only if
+    /// their grants don't forbid it.
     pub fn may_read_captures(&self) -> bool {
         self.read_captures
     }
 
     /// What is granted besides models, each in a few words, to compare two permits.
-    #[must_use]
     pub fn besides_models(&self) -> BTreeSet<String> {
         let granted = &self.granted;
         let flags = [
@@ -181,8 +166,8 @@ impl Permit {
             (granted.read_metrics, "read_metrics"),
             (self.read_captures, "read_captures"),
         ];
-        let held = flags.iter().filter(|(is_held, _)| *is_held);
-        let mut all: BTreeSet<String> = held.map(|(_, flag)| (*flag).to_owned()).collect();
+        let held = flags.into_iter().filter(|(is_held, _)| *is_held);
+        let mut all: BTreeSet<String> = held.map(|(_, flag)| flag.to_owned()).collect();
         let mut add = |key: &str, name: &str| all.insert(format!("{key}: {name}"));
         for name in &granted.filterable_headers {
             add("filterable_headers", name);
@@ -204,19 +189,16 @@ impl Permit {
     }
 
     /// Whether a grant says that the price list may be read; being an admin does not.
-    #[must_use]
     pub fn may_read_pricing(&self) -> bool {
         self.granted.read_pricing
     }
 
     /// Whether a grant says that the metrics may be read; being an admin does not.
-    #[must_use]
     pub fn may_read_metrics(&self) -> bool {
         self.granted.read_metrics
     }
 
     /// Whether a grant says that records may be filtered by a header, named in lower case.
-    #[must_use]
     pub fn may_filter_by(&self, header: &str) -> bool {
         let mut names = self.granted.filterable_headers.iter();
         names.any(|name| name == "*" || name == header)
@@ -228,8 +210,7 @@ impl Permit {
         self.granting(subject).is_some()
     }
 
-    /// The pattern that gives the subject, and the grant that it stands in.
-    #[must_use]
+    /// The pattern that gives the subject, and the grant that has it.
     pub fn why(&self, subject: Subject<'_>) -> Option<Reason> {
         let (pattern, source) = self.granting(subject)?;
         Some(Reason::Granted {
@@ -252,19 +233,15 @@ impl Permit {
     /// The hooks that are called for the subject.
     pub fn hooks(&self, subject: Subject<'_>) -> impl Iterator<Item = &SendHook> {
         let hooks = applying(&self.granted.hooks, subject).map(|hook| &hook.added);
-        hooks.filter(move |hook| {
-            let models = hook.models.as_ref();
-            models.is_none_or(|models| models.matches(subject))
-        })
+        hooks.filter(move |hook| is_among(hook.models.as_ref(), subject))
     }
 
-    /// Whether the chat is there: unless a grant takes it away and none gives it back.
-    #[must_use]
+    /// Whether the chat is available: unless a grant takes it away and no other gives it.
     pub fn may_chat(&self) -> bool {
         self.granted.chat.unwrap_or(true)
     }
 
-    /// The guards that look at requests for the subject, each once.
+    /// The guardrails that inspect requests for the subject, each once.
     pub fn guards(&self, subject: Subject<'_>) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for guard in applying(&self.granted.guards, subject) {

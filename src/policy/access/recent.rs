@@ -1,5 +1,5 @@
-//! Permits of those who asked lately: a caller's grants, and the objects that the tailnet policy gives
-//! them, are then read once for all of their requests.
+//! Permits of recent callers: a caller's grants, and the objects that the tailnet policy gives them, are
+//! then read once for all of their requests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Permit;
 use crate::policy::identity::Caller;
 
-/// Callers to remember. All are forgotten when there are more: what is lost is a little time.
+/// Callers to remember. If there are more, all are forgotten, which costs a little time.
 const MOST: usize = 4_096;
 
-/// The caller is kept too, so that their address in memory is not used for another one.
+/// The caller is kept too, so that the address in memory is not used for another one.
 type Kept = (Arc<Caller>, Arc<Permit>);
 
-/// A permit holds for one answer of the tailnet and for the configuration that it was made from.
-/// Callers are identified by their address in memory.
+/// A permit holds for one response of the tailnet and for the configuration that it was made from, so
+/// callers are identified by their address in memory.
 #[derive(Default)]
 pub(super) struct Recent(Mutex<HashMap<usize, Kept>>);
 

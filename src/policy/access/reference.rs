@@ -133,7 +133,7 @@ fn can_be_read(object: &Value) -> bool {
             .all(|list| object[*list].is_null() || object[*list].is_array())
 }
 
-/// All that is given to a caller, in its order, with where it stands.
+/// Everything that is given to a caller, in its order, with its place.
 fn given(written: &Written, who: &Who) -> Vec<(Value, String)> {
     let mut all: Vec<(Value, String)> = Vec::new();
     for (nth, (src, app)) in written.grants.iter().enumerate() {

@@ -20,7 +20,6 @@ pub enum Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// A model of a provider.
-    #[must_use]
     pub fn model(provider: &'a str, model: &'a str) -> Self {
         Self::Model { provider, model }
     }

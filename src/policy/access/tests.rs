@@ -9,9 +9,27 @@ use super::{Access, ModelPattern, NoRole, Permit, Role, Subject};
 use crate::base::reasons::Reason;
 use crate::config;
 use crate::policy::identity::Caller;
+use crate::policy::identity::tests_support::whois;
 
 fn access(text: &str) -> Access {
     Access::compile(&config::parse(text, &|_| None).unwrap().file)
+}
+
+fn granting(grants: &[String]) -> Access {
+    access(&format!(r#"{{"grants":[{}]}}"#, grants.join(",")))
+}
+
+fn named(name: &str) -> Caller {
+    Caller::hypothetical(name, None)
+}
+
+#[track_caller]
+fn permit(access: &Access, name: &str) -> Permit {
+    access.permit(&named(name)).unwrap()
+}
+
+fn raw(object: &str) -> Box<RawValue> {
+    RawValue::from_string(object.to_owned()).unwrap()
 }
 
 fn grant(src: &str, objects: &str) -> String {
@@ -27,39 +45,26 @@ fn headers(permit: &Permit, provider: &str) -> Vec<String> {
 
 #[test]
 fn nothing_is_open_without_a_role() {
-    let access = access(&format!(
-        r#"{{"grants":[{},{}]}}"#,
+    let access = granting(&[
         grant(r#""a@x.org""#, r#"{"models":"**"}"#),
-        grant(r#""b@x.org""#, r#"{"role":"user"}"#)
-    ));
-    assert_eq!(
-        access
-            .permit(&Caller::hypothetical("a@x.org", None))
-            .unwrap_err(),
-        NoRole
-    );
-    assert_eq!(
-        access
-            .permit(&Caller::hypothetical("c@x.org", None))
-            .unwrap_err(),
-        NoRole
-    );
-    let b = access
-        .permit(&Caller::hypothetical("b@x.org", None))
-        .unwrap();
+        grant(r#""b@x.org""#, r#"{"role":"user"}"#),
+    ]);
+    assert_eq!(access.permit(&named("a@x.org")).unwrap_err(), NoRole);
+    assert_eq!(access.permit(&named("c@x.org")).unwrap_err(), NoRole);
+    let b = permit(&access, "b@x.org");
     assert_eq!(b.role(), Role::User);
     assert!(!b.covers(Subject::model("p", "m")));
 }
 
 #[test]
-fn what_was_found_before_is_each_callers_own() {
-    let access = access(&format!(
-        r#"{{"grants":[{}]}}"#,
-        grant(r#""a@x.org""#, r#"{"role":"user"},{"models":"p/**"}"#)
-    ));
+fn a_cached_permit_is_its_callers_own() {
+    let access = granting(&[grant(
+        r#""a@x.org""#,
+        r#"{"role":"user"},{"models":"p/**"}"#,
+    )]);
     let call = |name: &str| {
-        let caller = Arc::new(Caller::hypothetical(name, None));
-        let permit = access.permit_again(&caller);
+        let caller = Arc::new(named(name));
+        let permit = access.cached_permit(&caller);
         permit.map(|permit| permit.covers(Subject::model("p", "m")))
     };
     for _ in 0..3 {
@@ -67,8 +72,8 @@ fn what_was_found_before_is_each_callers_own() {
         assert_eq!(call("a@x.org"), Ok(true));
         assert_eq!(call("b@x.org"), Err(NoRole));
     }
-    let same = Arc::new(Caller::hypothetical("a@x.org", None));
-    let (first, again) = (access.permit_again(&same), access.permit_again(&same));
+    let same = Arc::new(named("a@x.org"));
+    let (first, again) = (access.cached_permit(&same), access.cached_permit(&same));
     assert!(Arc::ptr_eq(&first.unwrap(), &again.unwrap()));
 }
 
@@ -84,9 +89,7 @@ fn grants_add_up_and_admin_wins() {
         ),
         grant(r#""tag:b""#, r#"{"models":"q/m"}"#)
     ));
-    let a = access
-        .permit(&Caller::hypothetical("a@x.org", None))
-        .unwrap();
+    let a = permit(&access, "a@x.org");
     assert_eq!(
         (a.role(), a.role_source()),
         (Role::Admin, "grants[1], line 1")
@@ -97,25 +100,21 @@ fn grants_add_up_and_admin_wins() {
     assert_eq!(why, Some(Reason::Granted { pattern, grant }));
     assert_eq!(headers(&a, "p"), ["X-Team: eng"]);
     assert!(headers(&a, "q").is_empty());
-    let ci = access
-        .permit(&Caller::hypothetical("tag:ci,tag:b", None))
-        .unwrap();
+    let ci = permit(&access, "tag:ci,tag:b");
     assert_eq!(ci.role(), Role::User);
     assert!(ci.covers(Subject::model("p", "m")) && ci.covers(Subject::model("q", "m")));
-    let other = access
-        .permit(&Caller::hypothetical("z@x.org", None))
-        .unwrap();
+    let other = permit(&access, "z@x.org");
     assert!(!other.covers(Subject::model("p", "m")));
 }
 
 #[test]
-fn what_others_said_is_for_admins_whom_nothing_forbids_it() {
+fn the_content_of_others_is_for_admins_unless_a_grant_forbids_it() {
     let may = |section: &str, objects: &str| {
         let text = format!(
             r#"{{"access":{{{section}}},"grants":[{}]}}"#,
             grant(r#""a@x.org""#, objects)
         );
-        let permit = access(&text).permit(&Caller::hypothetical("a@x.org", None));
+        let permit = access(&text).permit(&named("a@x.org"));
         permit.unwrap().may_read_captures()
     };
     let (default, strict) = ("", r#""admins_read_captures":false"#);
@@ -129,15 +128,14 @@ fn what_others_said_is_for_admins_whom_nothing_forbids_it() {
 }
 
 #[test]
-fn the_chat_is_there_until_a_grant_takes_it_away_and_none_gives_it_back() {
-    let access = access(&format!(
-        r#"{{"grants":[{},{},{}]}}"#,
+fn the_chat_is_available_unless_a_grant_takes_it_away_and_no_other_gives_it() {
+    let access = granting(&[
         grant(r#""*""#, r#"{"role":"user"}"#),
         grant(r#""b@x.org","c@x.org""#, r#"{"enable_chat_ui":false}"#),
-        grant(r#""c@x.org""#, r#"{"enable_chat_ui":true}"#)
-    ));
+        grant(r#""c@x.org""#, r#"{"enable_chat_ui":true}"#),
+    ]);
     let may_chat = |login| {
-        let permit = access.permit(&Caller::hypothetical(login, None));
+        let permit = access.permit(&named(login));
         permit.unwrap().may_chat()
     };
     assert!(may_chat("a@x.org") && !may_chat("b@x.org") && may_chat("c@x.org"));
@@ -145,13 +143,11 @@ fn the_chat_is_there_until_a_grant_takes_it_away_and_none_gives_it_back() {
 
 #[test]
 fn the_policy_counts_like_the_file_and_outsiders_are_not_everyone() {
-    use crate::policy::identity::tests_support::whois;
     let access = access(&format!(
         r#"{{"tailnet":{{"capabilities":["x.org/cap/ai"]}},"grants":[{}]}}"#,
         r#"{"src":["*"],"app":{"x.org/cap/ai":[{"role":"user"}]}}"#
     ));
     let mut who = whois(Some("alice"), &[]);
-    let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
     who.capabilities
         .insert("x.org/cap/ai".into(), vec![raw(r#"{"models":"p/**"}"#)]);
     who.capabilities
@@ -171,7 +167,6 @@ fn the_policy_counts_like_the_file_and_outsiders_are_not_everyone() {
 
 #[test]
 fn a_login_of_another_tailnet_gets_models_and_no_power() {
-    use crate::policy::identity::tests_support::whois;
     let access = access(&format!(
         r#"{{"groups":{{"group:ops":["kim@x.org"]}},"grants":[{},{},{},{}]}}"#,
         grant(
@@ -198,9 +193,9 @@ fn a_login_of_another_tailnet_gets_models_and_no_power() {
     assert!(!namesake.may_read_captures() && !namesake.may_filter_by("x-team"));
     assert_eq!(ask("sam@y.org", true).unwrap().role(), Role::Admin);
     assert_eq!(ask("sam@y.org", false).unwrap_err(), NoRole);
-    // What only reads like a word of grants is asked for by nobody.
+    // A name that only reads like a word of grants is no caller's.
     for name in ["autogroup:admin", "user:7", "group:ops"] {
-        let asked = access.permit(&Caller::hypothetical(name, None));
+        let asked = access.permit(&named(name));
         assert_eq!(asked.unwrap_err(), NoRole, "{name}");
     }
     let mut who = whois(Some("eve@x.org"), &[]);
@@ -216,49 +211,43 @@ fn a_login_of_another_tailnet_gets_models_and_no_power() {
 }
 
 #[test]
-fn an_object_that_grants_nothing_still_has_its_guards_look() {
-    use crate::policy::identity::tests_support::whois;
-    let access = access(&format!(
-        r#"{{"grants":[{},{}]}}"#,
+fn guardrails_of_an_object_that_grants_nothing_still_inspect() {
+    let access = granting(&[
         grant(
             r#""*""#,
-            r#"{"role":"user"},{"models":"**"},{"guards":"pii"}"#
+            r#"{"role":"user"},{"models":"**"},{"guards":"pii"}"#,
         ),
         grant(
             r#""*""#,
-            r#"{"models":"p/**","guards":["secrets"],"send_hooks":[{"name":"h","events":["later"]}]}"#
-        )
-    ));
-    let permit = access.permit(&Caller::hypothetical("a@x.org", None));
-    let permit = permit.unwrap();
+            r#"{"models":"p/**","guards":["secrets"],"send_hooks":[{"name":"h","events":["later"]}]}"#,
+        ),
+    ]);
+    let permit = permit(&access, "a@x.org");
     assert_eq!(permit.guards(Subject::model("p", "m")), ["pii", "secrets"]);
     assert_eq!(permit.guards(Subject::model("q", "m")), ["pii"]);
     let mut who = whois(Some("alice"), &[]);
-    let raw = r#"{"guards":{"pii":true},"quotas":[]}"#.to_owned();
-    let raw = RawValue::from_string(raw).unwrap();
+    let broken = raw(r#"{"guards":{"pii":true},"quotas":[]}"#);
     who.capabilities
-        .insert(config::CAPABILITY.into(), vec![raw]);
+        .insert(config::CAPABILITY.into(), vec![broken]);
     let permit = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
-    // Nobody has one of that name, so nothing passes.
+    // There is no guardrail of that name, so nothing passes.
     assert!(permit.guards(Subject::model("q", "m")).contains(&""));
 }
 
 #[test]
-fn what_is_held_besides_models_is_told_without_values() {
-    let access = access(&format!(
-        r#"{{"grants":[{},{}]}}"#,
+fn what_is_granted_besides_models_is_shown_without_values() {
+    let access = granting(&[
         grant(
             r#""a@x.org""#,
             r#"{"role":"admin","read_pricing":true,"read_metrics":true},
                {"models":"p/**","add_headers":["X-Key:  secret ","no header"],"filterable_headers":[{"name":"X-Team"},"*"],
                 "quotas":[{"bucket":"b","overdraft":["c","d"]}],"guards":["pii"],
-                "send_hooks":[{"name":"h","events":["entire_request"]},{"name":"i","models":"p/m"}]}"#
+                "send_hooks":[{"name":"h","events":["entire_request"]},{"name":"i","models":"p/m"}]}"#,
         ),
-        r#"{"src":["a@x.org"],"app":{"tailscale.com/cap/aperture":[{"models":"q/**"}],"x.org/cap/other":[{"a":1}]}}"#
-    ));
-    let permit = access.permit(&Caller::hypothetical("a@x.org", None));
-    let permit = permit.unwrap();
-    let told: Vec<String> = permit.besides_models().into_iter().collect();
+        r#"{"src":["a@x.org"],"app":{"tailscale.com/cap/aperture":[{"models":"q/**"}],"x.org/cap/other":[{"a":1}]}}"#.to_owned(),
+    ]);
+    let permit = permit(&access, "a@x.org");
+    let others: Vec<String> = permit.besides_models().into_iter().collect();
     let expected = [
         "add_headers: X-Key",
         "filterable_headers: *",
@@ -273,7 +262,7 @@ fn what_is_held_besides_models_is_told_without_values() {
         "send_hooks: h",
         "send_hooks: i",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(others, expected);
     let sources: Vec<&str> = permit.sources().collect();
     assert_eq!(sources, ["grants[0], line 1", "grants[1], line 4"]);
     assert_eq!(headers(&permit, "p"), ["X-Key: secret"]);
@@ -296,26 +285,21 @@ fn what_is_held_besides_models_is_told_without_values() {
 }
 
 #[test]
-fn what_the_policy_says_of_others_is_told_as_well() {
-    use crate::policy::identity::tests_support::whois;
-    let access = access(&format!(
-        r#"{{"grants":[{}]}}"#,
-        grant(
-            r#""*""#,
-            r#"{"role":"user","filterable_headers":["X-Team"]}"#
-        )
-    ));
+fn other_capabilities_of_the_policy_are_passed_on() {
+    let access = granting(&[grant(
+        r#""*""#,
+        r#"{"role":"user","filterable_headers":["X-Team"]}"#,
+    )]);
     let mut who = whois(Some("alice"), &[]);
-    let raw = RawValue::from_string(r#"{"b":2}"#.to_owned()).unwrap();
-    who.capabilities.insert("y.org/cap".into(), vec![raw]);
+    let foreign = vec![raw(r#"{"b":2}"#)];
+    who.capabilities.insert("y.org/cap".into(), foreign);
     let broken = r#"{"models":"p/**","role":"owner","guards":["pii"],"quotas":[{"bucket":"b"},{"no":"bucket"},7]}"#;
-    let broken = RawValue::from_string(broken.to_owned()).unwrap();
     who.capabilities
-        .insert(config::CAPABILITY.into(), vec![broken]);
-    let permit = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
-    assert_eq!(permit.foreign()[0].0, "y.org/cap");
-    assert_eq!(permit.foreign().len(), 1);
-    let paying: Vec<_> = permit.quotas(Subject::model("p", "m")).collect();
+        .insert(config::CAPABILITY.into(), vec![raw(broken)]);
+    let alice = access.permit(&Caller::from_whois(who).unwrap()).unwrap();
+    assert_eq!(alice.foreign()[0].0, "y.org/cap");
+    assert_eq!(alice.foreign().len(), 1);
+    let paying: Vec<_> = alice.quotas(Subject::model("p", "m")).collect();
     let names: Vec<&str> = paying
         .iter()
         .map(|(bucket, _)| bucket.bucket.as_str())
@@ -324,24 +308,22 @@ fn what_the_policy_says_of_others_is_told_as_well() {
     assert!(paying[0].1.contains("the tailnet policy's"));
     assert_eq!(
         (
-            permit.guards(Subject::model("p", "m")),
-            permit.quotas(Subject::model("q", "m")).count()
+            alice.guards(Subject::model("p", "m")),
+            alice.quotas(Subject::model("q", "m")).count()
         ),
         (vec!["pii"], 0)
     );
-    assert!(permit.may_filter_by("x-team") && !permit.may_filter_by("x-other"));
+    assert!(alice.may_filter_by("x-team") && !alice.may_filter_by("x-other"));
     // Each once, however often it is named.
     let twice = r#"{"role":"user"},{"guards":["a","b"]},{"guards":["b","a","c"]}"#;
-    let access = self::access(&format!(r#"{{"grants":[{}]}}"#, grant(r#""*""#, twice)));
-    let permit = access
-        .permit(&Caller::hypothetical("a@x.org", None))
-        .unwrap();
+    let access = granting(&[grant(r#""*""#, twice)]);
+    let permit = permit(&access, "a@x.org");
     assert_eq!(permit.guards(Subject::model("p", "m")), ["a", "b", "c"]);
 }
 
 #[test]
-fn who_has_no_role_is_told_no_more() {
-    let rejection = NoRole.rejection(&Caller::hypothetical("a@x.org", None));
+fn a_caller_without_a_role_learns_nothing_more() {
+    let rejection = NoRole.rejection(&named("a@x.org"));
     assert_eq!(
         (rejection.status, rejection.code.0),
         (StatusCode::FORBIDDEN, "no_role")
@@ -360,9 +342,8 @@ fn who_has_no_role_is_told_no_more() {
 #[test]
 fn grants_for_models_give_nothing_else() {
     let all = r#"{"role":"user"},{"models":"**","guards":["pii"]},{"guards":["all"]}"#;
-    let access = access(&format!(r#"{{"grants":[{}]}}"#, grant(r#""*""#, all)));
-    let permit = access.permit(&Caller::hypothetical("a@x.org", None));
-    let permit = permit.unwrap();
+    let access = granting(&[grant(r#""*""#, all)]);
+    let permit = permit(&access, "a@x.org");
     for (subject, name) in [
         (
             Subject::Tool {

@@ -1,5 +1,5 @@
-//! A verified caller. One can only be made from an answer of the tailnet (or for loopback),
-//! so code that has a `Caller` needs no further check.
+//! A verified caller. It can only be made from a response of the tailnet (or for loopback), so code
+//! that has a `Caller` needs no further check.
 //!
 //! The identity of a caller is [`Caller::key`], never a login: people choose logins, users of other
 //! tailnets have the same ones, and a login passes to the next person who gets the address.
@@ -31,10 +31,11 @@ pub struct Caller {
 
 /// Whether the name of a group can't be read as a person, a tag or everyone.
 fn is_group(name: &str) -> bool {
-    ["group:", "autogroup:"].iter().any(|prefix| {
+    let is_of = |prefix| {
         name.strip_prefix(prefix)
             .is_some_and(|rest| !rest.is_empty())
-    })
+    };
+    is_of("group:") || is_of("autogroup:")
 }
 
 /// Who is behind a node without tags.
@@ -46,34 +47,26 @@ fn person(user: User, shared_in: bool, fqdn: &str) -> Result<(Principal, Option<
         return Err(Refused::Nobody);
     }
     if is_reserved(&login) {
-        return Err(Refused::Unusable(
-            "its login has a meaning of its own in grants",
-        ));
+        let why = "its login has a meaning of its own in grants";
+        return Err(Refused::Unusable(why));
     }
     if login.chars().any(steers) {
-        return Err(Refused::Unusable(
-            "its login has characters that can't be seen",
-        ));
+        let why = "its login has characters that can't be seen";
+        return Err(Refused::Unusable(why));
     }
-    let principal = if shared_in {
-        let (_, tailnet) = fqdn.split_once('.').unwrap_or_default();
-        Principal::External {
-            login,
-            id,
-            tailnet: tailnet.to_owned(),
-        }
-    } else {
-        Principal::User { login, id }
-    };
-    Ok((principal, picture))
+    if !shared_in {
+        return Ok((Principal::User { login, id }, picture));
+    }
+    let tailnet = fqdn.split_once('.').unwrap_or_default().1.to_owned();
+    Ok((Principal::External { login, id, tailnet }, picture))
 }
 
 impl Caller {
-    /// The caller behind an answer of the tailnet.
+    /// The caller behind a response of the tailnet.
     ///
     /// # Errors
-    /// [`Refused`] for nodes that may not act: `WhoIs` answers for expired, unapproved and
-    /// unsigned nodes too, with their capabilities, so it is checked here.
+    /// [`Refused`] for nodes that may not act: `WhoIs` knows expired, unapproved and unsigned nodes
+    /// too, with their capabilities, so it is checked here.
     pub fn from_whois(whois: WhoIs) -> Result<Self, Refused> {
         let unusable = [
             (whois.expired, "its node key has expired"),
@@ -82,25 +75,21 @@ impl Caller {
             (whois.jailed, "it is jailed"),
             (whois.wireguard_only, "it is a WireGuard-only exit node"),
         ];
-        for (is_so, why) in unusable {
-            if is_so {
-                return Err(Refused::Unusable(why));
-            }
+        if let Some((_, why)) = unusable.into_iter().find(|(is_so, _)| *is_so) {
+            return Err(Refused::Unusable(why));
         }
         let mut tags = whois.tags;
         tags.sort();
         tags.dedup();
         if tags.iter().any(|tag| !tag.starts_with("tag:")) {
-            return Err(Refused::Unusable(
-                "one of its tags does not begin with tag:",
-            ));
+            let why = "one of its tags does not begin with tag:";
+            return Err(Refused::Unusable(why));
         }
         let (principal, picture) = match whois.user {
             // The tags of another tailnet mean something else there.
             _ if !tags.is_empty() && whois.shared_in => {
-                return Err(Refused::Unusable(
-                    "it is a tagged device of another tailnet",
-                ));
+                let why = "it is a tagged device of another tailnet";
+                return Err(Refused::Unusable(why));
             }
             _ if !tags.is_empty() => (Principal::Tagged { tags }, None),
             Some(user) => person(user, whois.shared_in, &whois.node_fqdn)?,
@@ -121,7 +110,6 @@ impl Caller {
     }
 
     /// The caller on this machine's loopback interface.
-    #[must_use]
     pub fn loopback() -> Arc<Self> {
         static ONLY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
             Arc::new(Caller {
@@ -138,9 +126,8 @@ impl Caller {
         Arc::clone(&ONLY)
     }
 
-    /// A caller who need not exist: to ask what the configuration would grant. `name` is a login, `external:` and the login of a user of another tailnet, one or several tags, or
-    /// `(loopback)`.
-    #[must_use]
+    /// A caller who need not exist, to ask what the configuration would grant. `name` is a login,
+    /// `external:` and the login of a user of another tailnet, one or several tags, or `(loopback)`.
     pub fn hypothetical(name: &str, node: Option<&str>) -> Self {
         let mut caller = Self::clone(&Self::loopback());
         if name == LOOPBACK {
@@ -179,27 +166,23 @@ impl Caller {
     }
 
     /// Which kind of caller it is.
-    #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
     /// The login, or the tags joined by `,`: what people and grants call this caller. Another
     /// caller may have the same name; see [`Caller::key`].
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The identity in records, balances and conversations: the user's number, with the tailnet for
     /// users of another one, or the set of tags.
-    #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
     /// The login of a person of this tailnet.
-    #[must_use]
     pub fn own_login(&self) -> Option<&str> {
         match &self.principal {
             Principal::User { login, .. } => Some(login),
@@ -215,19 +198,16 @@ impl Caller {
     }
 
     /// The node's stable id.
-    #[must_use]
     pub fn node_id(&self) -> &str {
         &self.node_id
     }
 
     /// The node's name.
-    #[must_use]
     pub fn node_name(&self) -> &str {
         &self.node_name
     }
 
     /// Tags, sorted; empty for people.
-    #[must_use]
     pub fn tags(&self) -> &[String] {
         match &self.principal {
             Principal::Tagged { tags } => tags,
@@ -236,19 +216,16 @@ impl Caller {
     }
 
     /// Groups that the tailnet shows for the caller.
-    #[must_use]
     pub fn groups(&self) -> &[String] {
         &self.groups
     }
 
     /// Capabilities that the tailnet policy grants towards this gateway.
-    #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }
 
     /// Where the profile picture is, for people who have one.
-    #[must_use]
     pub fn picture(&self) -> Option<&str> {
         self.picture.as_deref()
     }
@@ -323,31 +300,20 @@ pub(crate) mod tests {
             let refused = Caller::from_whois(whois(Some(login), &[]));
             assert!(matches!(refused, Err(Refused::Unusable(_))), "{login}");
         }
-        let told = WhoIs {
-            groups: [
-                "group:eng",
-                "autogroup:member",
-                "kim@example.com",
-                "tag:ci",
-                "*",
-                "(loopback)",
-                "group:",
-            ]
-            .map(str::to_owned)
-            .into(),
+        let odd = ["kim@example.com", "tag:ci", "*", "(loopback)", "group:"];
+        let groups = ["group:eng", "autogroup:member"].iter().chain(&odd);
+        let alice = Caller::from_whois(WhoIs {
+            groups: groups.map(ToString::to_string).collect(),
             ..whois(Some("alice@example.com"), &[])
-        };
-        let alice = Caller::from_whois(told).unwrap();
+        });
+        let alice = alice.unwrap();
         assert_eq!(alice.groups(), ["group:eng", "autogroup:member"]);
         for (tags, shared_in) in [(&["prod"][..], false), (&["tag:prod"], true)] {
-            let tagged = WhoIs {
+            let tagged = Caller::from_whois(WhoIs {
                 shared_in,
                 ..whois(None, tags)
-            };
-            assert!(matches!(
-                Caller::from_whois(tagged),
-                Err(Refused::Unusable(_))
-            ));
+            });
+            assert!(matches!(tagged, Err(Refused::Unusable(_))));
         }
     }
 
@@ -397,33 +363,18 @@ pub(crate) mod tests {
 
     #[test]
     fn nodes_that_may_not_act_are_refused_although_whois_knows_them() {
-        let base = || whois(Some("alice@example.com"), &[]);
-        for refused in [
-            WhoIs {
-                expired: true,
-                ..base()
-            },
-            WhoIs {
-                authorized: false,
-                ..base()
-            },
-            WhoIs {
-                unsigned: true,
-                ..base()
-            },
-            WhoIs {
-                jailed: true,
-                ..base()
-            },
-            WhoIs {
-                wireguard_only: true,
-                ..base()
-            },
-        ] {
-            assert!(matches!(
-                Caller::from_whois(refused),
-                Err(Refused::Unusable(_))
-            ));
+        let changes: [fn(&mut WhoIs); 5] = [
+            |whois| whois.expired = true,
+            |whois| whois.authorized = false,
+            |whois| whois.unsigned = true,
+            |whois| whois.jailed = true,
+            |whois| whois.wireguard_only = true,
+        ];
+        for change in changes {
+            let mut whois = whois(Some("alice@example.com"), &[]);
+            change(&mut whois);
+            let refused = Caller::from_whois(whois);
+            assert!(matches!(refused, Err(Refused::Unusable(_))));
         }
     }
 }

@@ -8,9 +8,9 @@ pub(super) const LOOPBACK: &str = "(loopback)";
 /// What the login of a user of another tailnet begins with in grants, records and pages.
 pub(crate) const EXTERNAL: &str = "external:";
 
-/// Whether a login reads like something else than a person. Control servers that let people choose
-/// their names must not let them become a tag, a group, everyone or this machine; no login has a
-/// colon, so every `word:` is kept, those that Tailscale will invent included.
+/// Whether a login reads like something other than a person. People who choose their names at a control
+/// server must not become a tag, a group, everyone or this machine. No login has a colon, so every
+/// `word:` is reserved, including those that Tailscale will add.
 pub(crate) fn is_reserved(login: &str) -> bool {
     login == "*" || login.starts_with('(') || login.contains(':')
 }
@@ -55,8 +55,8 @@ impl Principal {
         }
     }
 
-    /// What identifies it. Each kind begins differently, and what follows can't be chosen freely,
-    /// except under control servers that give users no number.
+    /// What identifies it. Each kind begins differently, and nobody can choose the rest, except with
+    /// control servers that give users no number.
     pub(super) fn key(&self) -> String {
         match self {
             Self::User { login, id: 0 } => format!("login:{login}"),
@@ -87,5 +87,5 @@ impl Principal {
     }
 }
 
-/// Bytes of joined tags up to which a key has them as they are.
+/// The longest joined tags, in bytes, that a key has in plain text.
 const LONGEST_TAGS: usize = 300;

@@ -1,4 +1,4 @@
-//! What a tailnet answers about a device, and which addresses can be a device's.
+//! What a tailnet knows about a device, and which addresses can be a device's.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -59,7 +59,6 @@ pub struct User {
 
 /// Whether an address can be a node's: 100.64.0.0/10, without the part for `ChromeOS`'s
 /// containers, or `fd7a:115c:a1e0::/48`.
-#[must_use]
 pub fn is_tailnet(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {

@@ -12,7 +12,7 @@ use crate::base::money::{CostBasis, Price, Table};
 /// One row of the table.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Whose list it stands in.
+    /// Whose list it is from.
     pub basis: CostBasis,
     /// The model as that list names it.
     pub model: String,
@@ -29,8 +29,10 @@ pub struct Row {
 /// The table.
 #[derive(Debug, Default)]
 pub struct Book {
-    date: String,
-    rows: Vec<Row>,
+    /// When the table was last checked.
+    pub date: String,
+    /// All rows, by basis and model.
+    pub rows: Vec<Row>,
     by_name: HashMap<CostBasis, HashMap<String, usize>>,
 }
 
@@ -76,7 +78,6 @@ struct Modes {
 
 impl Book {
     /// The table that was built in.
-    #[must_use]
     pub fn built_in() -> &'static Self {
         static BOOK: LazyLock<Book> = LazyLock::new(|| {
             Book::parse(include_str!("prices.json")).unwrap_or_else(|error| {
@@ -115,25 +116,12 @@ impl Book {
         Ok(book)
     }
 
-    /// When the table was last looked over.
-    #[must_use]
-    pub fn date(&self) -> &str {
-        &self.date
-    }
-
-    /// All rows, by basis and model.
-    #[must_use]
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
     /// The row for a model.
     ///
     /// The name is tried as it is, then without what providers put around it, one part after
     /// the other: `models/`, the region of a Bedrock profile, Vertex's `@date`, a date at the
     /// end, `-latest`. A Bedrock profile of a region has that region's price, whatever list
     /// was asked for; a regional list that lacks a model is filled from the one without.
-    #[must_use]
     pub fn find(&self, basis: CostBasis, model: &str) -> Option<Match<'_>> {
         let mut how = Vec::new();
         let mut name = model;
@@ -178,23 +166,20 @@ impl Book {
 }
 
 fn read(row: WrittenRow) -> Result<Row, String> {
-    let basis = CostBasis::parse(&row.basis).ok_or("unknown basis")?;
-    let price = Price {
-        standard: table(&row.rates)?,
-        batch: row.modes.batch.as_ref().map(table).transpose()?,
-        priority: None,
-        flex: None,
-        variable: row.variable,
-        context_window: row.context_window_tokens,
-        max_output: row.max_output_tokens,
-    };
     Ok(Row {
-        basis,
+        basis: CostBasis::parse(&row.basis).ok_or("unknown basis")?,
         model: row.model,
         aliases: row.aliases,
         source: row.source,
         date: row.date,
-        price: Arc::new(price),
+        price: Arc::new(Price {
+            standard: table(&row.rates)?,
+            batch: row.modes.batch.as_ref().map(table).transpose()?,
+            variable: row.variable,
+            context_window: row.context_window_tokens,
+            max_output: row.max_output_tokens,
+            ..Price::default()
+        }),
     })
 }
 
@@ -233,7 +218,7 @@ mod tests {
             assert!(row.source.starts_with("https://"), "{name}");
             let date: Vec<_> = row.date.split('-').map(str::len).collect();
             assert_eq!(date, [4, 2, 2], "{name}");
-            assert!(row.date.as_str() <= book.date(), "{name}");
+            assert!(row.date <= book.date, "{name}");
             let tables = [Some(&row.price.standard), row.price.batch.as_ref()];
             for table in tables.into_iter().flatten() {
                 for (field, key, rate) in table.named() {

@@ -1,28 +1,31 @@
-//! Prices in JSON: the pricing document, and the part of it that stands in a model's row.
+//! Prices in JSON: the pricing document, and the part of it in a model's row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Book, Prices, Quote};
+use super::prices::Name;
+use super::{Book, Prices, Quote, Row};
 use crate::base::money::{CostBasis, Factor, Field, Price, Table};
 
-/// Where overrides stand in the document, beside the names of price lists.
+/// The key of overrides in the document, beside the names of price lists.
 const CONFIGURED: &str = "configuration";
 
 /// The pricing document: prices as written, without the adjustments of providers, which are
-/// listed apart. With a model, only what goes by exactly that name.
-#[must_use]
+/// listed apart. With a model, only the prices of exactly that name.
 pub fn document(prices: &Prices, model: Option<&str>) -> Value {
     let book = Book::built_in();
     let mut models: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     let wanted = |name: &str| model.is_none_or(|model| model == name);
-    for row in book.rows() {
+    let mut add = |name, list: &str, entry| {
+        let lists = models.entry(name).or_default();
+        lists.insert(list.to_owned(), entry);
+    };
+    let of_row = |row: &Row| entry(&row.source, Some(&row.date), &row.model, &row.price);
+    for row in &book.rows {
         let names = std::iter::once(&row.model).chain(&row.aliases);
         for name in names.filter(|name| wanted(name)) {
-            let entry = entry(&row.source, Some(&row.date), &row.model, &row.price);
-            let models = models.entry(name).or_default();
-            models.insert(row.basis.as_str().to_owned(), entry);
+            add(name, row.basis.as_str(), of_row(row));
         }
     }
     for rules in prices.providers.values() {
@@ -30,17 +33,12 @@ pub fn document(prices: &Prices, model: Option<&str>) -> Value {
             if let Some(basis) = rules.basis
                 && let Some(found) = book.find(basis, name)
             {
-                let row = found.row;
-                let entry = entry(&row.source, Some(&row.date), &row.model, &row.price);
-                let models = models.entry(name).or_default();
-                models.insert(basis.as_str().to_owned(), entry);
+                add(name, basis.as_str(), of_row(found.row));
             }
         }
     }
     for (name, price) in prices.overrides.iter().filter(|(name, _)| wanted(name)) {
-        let entry = entry(CONFIGURED, None, name, price);
-        let models = models.entry(name).or_default();
-        models.insert(CONFIGURED.to_owned(), entry);
+        add(name, CONFIGURED, entry(CONFIGURED, None, name, price));
     }
     let bases: BTreeSet<&str> = CostBasis::ALL.iter().map(|basis| basis.as_str()).collect();
     let models: Map<String, Value> = models
@@ -49,7 +47,7 @@ pub fn document(prices: &Prices, model: Option<&str>) -> Value {
         .collect();
     json!({
         "currency": "USD",
-        "table_date": book.date(),
+        "table_date": book.date,
         "units": units(),
         "cost_bases": bases,
         "models": models,
@@ -58,7 +56,6 @@ pub fn document(prices: &Prices, model: Option<&str>) -> Value {
 }
 
 /// A tag that changes when the document does, for `ETag`.
-#[must_use]
 pub fn etag(text: &str) -> String {
     // FNV-1a: the same in every build, which the library's hasher does not promise.
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -69,7 +66,6 @@ pub fn etag(text: &str) -> String {
 
 /// What listings show of a model's price: dollars for one unit, as a short request pays them,
 /// the provider's adjustment included. `None` if the price is unknown.
-#[must_use]
 pub fn pricing_of(quote: &Quote) -> Option<Value> {
     quote.price.as_ref()?;
     let shown = [
@@ -120,25 +116,21 @@ fn entry(source: &str, date: Option<&str>, resolved: &str, price: &Price) -> Val
 }
 
 fn rates(table: &Table) -> Map<String, Value> {
-    table
-        .named()
-        .map(|(name, field, rate)| (name, Value::String(rate.dollars(field))))
-        .collect()
+    let named = table.named();
+    let rates = named.map(|(name, field, rate)| (name, Value::String(rate.dollars(field))));
+    rates.collect()
 }
 
 fn adjustments(prices: &Prices) -> Value {
     let providers = prices.providers.iter().map(|(id, rules)| {
-        let map: Vec<Value> = rules
-            .names
-            .iter()
-            .map(|name| {
-                json!({
-                    "match": name.written.pattern,
-                    "as": name.written.priced_as,
-                    "adjustment": number(name.written.adjustment),
-                })
+        let map = rules.names.iter().map(|Name { written, .. }| {
+            json!({
+                "match": written.pattern,
+                "as": written.priced_as,
+                "adjustment": number(written.adjustment),
             })
-            .collect();
+        });
+        let map: Vec<Value> = map.collect();
         let rules = json!({
             "cost_basis": rules.basis.map(CostBasis::as_str).unwrap_or_default(),
             "cost_basis_source": rules.class.as_str(),

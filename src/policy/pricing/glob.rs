@@ -10,7 +10,7 @@ pub struct BadPattern;
 #[derive(Clone, Debug)]
 pub struct Glob(Vec<Chunk>);
 
-/// What stands between two stars.
+/// The part between two stars.
 #[derive(Clone, Debug, Default)]
 struct Chunk {
     star: bool,
@@ -39,7 +39,7 @@ impl Glob {
         while let Some(char) = chars.next() {
             chunk.parts.push(match char {
                 '*' => {
-                    // Of stars in a row one is enough.
+                    // Stars in a row mean the same as one.
                     if !chunk.star || !chunk.parts.is_empty() {
                         chunks.push(std::mem::take(&mut chunk));
                         chunk.star = true;
@@ -57,7 +57,6 @@ impl Glob {
     }
 
     /// Whether the pattern matches all of a name.
-    #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let name: Vec<char> = name.chars().collect();
         let mut rest = &name[..];

@@ -1,15 +1,15 @@
 //! Providers that are the operator's own machines, recognized by their addresses. They send no bill,
 //! so their models are free unless a price says otherwise. A name that could belong to another
-//! company doesn't count: an unknown cost is visible and can be corrected, a wrong zero is not.
+//! company doesn't count: an unknown cost is visible and can be corrected, a wrong zero isn't.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use crate::base::money::{Field, Price, Rate, Table};
+use crate::base::money::{Field, Price, Rate};
 use crate::formats::BaseUrl;
 use crate::policy::identity::is_tailnet;
 
-/// What such a price says of where it is from.
+/// The source of such a price.
 pub(super) const SOURCE: &str = "local";
 
 /// Ends of names that no public server has: mDNS, private networks, and `MagicDNS`.
@@ -31,14 +31,11 @@ pub(super) fn is_local(base: &BaseUrl) -> bool {
 /// The price of what is free.
 pub(super) fn free() -> Arc<Price> {
     static FREE: LazyLock<Arc<Price>> = LazyLock::new(|| {
-        let mut table = Table::default();
+        let mut price = Price::default();
         for field in [Field::Input, Field::Output] {
-            table.base.set(field, Rate::ZERO);
+            price.standard.base.set(field, Rate::ZERO);
         }
-        Arc::new(Price {
-            standard: table,
-            ..Price::default()
-        })
+        Arc::new(price)
     });
     Arc::clone(&FREE)
 }
@@ -48,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn machines_of_ones_own_are_told_from_others() {
+    fn your_own_machines_are_told_from_others() {
         for local in [
             "http://127.0.0.1:11434",
             "http://localhost:8080/v1",

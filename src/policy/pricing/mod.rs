@@ -16,5 +16,3 @@ pub use glob::{BadPattern, Glob};
 pub use prices::{Class, Prices, Quote};
 pub use settle::{Cost, CostLine, settle};
 pub use used::Terms;
-
-pub use crate::base::money::{CostBasis, Factor, Field, Mode, Money, Price, Rate};

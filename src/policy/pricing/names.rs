@@ -58,18 +58,11 @@ fn region(prefix: &str) -> Option<CostBasis> {
 
 /// The name without `-20250929` or `-2025-09-29` at its end.
 fn undated(name: &str) -> Option<&str> {
-    let shape: String = name
-        .chars()
-        .rev()
-        .take(11)
-        .map(|char| if char.is_ascii_digit() { '0' } else { char })
-        .collect();
-    let length = if shape.starts_with("00-00-0000-") {
-        11
-    } else if shape.starts_with("00000000-") {
-        9
-    } else {
-        return None;
-    };
-    Some(&name[..name.len() - length]).filter(|rest| !rest.is_empty())
+    let rest = [("-0000-00-00", 11), ("-00000000", 9)]
+        .iter()
+        .find_map(|(shape, length)| {
+            let (rest, date) = name.split_at_checked(name.len().checked_sub(*length)?)?;
+            (date.replace(|char: char| char.is_ascii_digit(), "0") == *shape).then_some(rest)
+        });
+    rest.filter(|rest| !rest.is_empty())
 }

@@ -1,5 +1,5 @@
-//! How the models of each provider are priced: whose list, under which names, with which
-//! factor, and what the configuration says in the list's stead.
+//! How the models of each provider are priced: whose list, under which names, with which factor, and
+//! which prices the configuration has instead of the list's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub enum Class {
     Explicit,
     /// From the provider's URL or formats.
     Inferred,
-    /// It is a machine of yours, which sends no bill: what has no price of its own is free.
+    /// It is a machine of yours, which sends no bill: models without a price of their own are free.
     Local,
     /// No list: only `prices` gives its models a price.
     None,
@@ -27,7 +27,6 @@ pub enum Class {
 
 impl Class {
     /// The word of the pricing document.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Explicit => "explicit",
@@ -48,7 +47,7 @@ pub struct Prices {
 pub(super) struct Rules {
     pub(super) class: Class,
     pub(super) basis: Option<CostBasis>,
-    /// The list that counts where `model_cost_map` gives a model another name.
+    /// The list that counts if `model_cost_map` gives a model another name.
     mapped: Option<CostBasis>,
     pub(super) models: Vec<String>,
     pub(super) names: Vec<Name>,
@@ -93,25 +92,21 @@ pub struct Quote {
 }
 
 impl Prices {
-    /// Compiles the pricing rules. Entries of `model_cost_map` that are no pattern match
-    /// nothing and come back, as the provider's id and the pattern.
-    #[must_use]
+    /// Compiles the pricing rules. Entries of `model_cost_map` with an invalid pattern match nothing;
+    /// they come back as the provider's id and the pattern.
     pub fn compile(file: &config::File) -> (Self, Vec<(String, String)>) {
         let mut malformed = Vec::new();
         let mut providers = IndexMap::with_capacity(file.providers.len());
         for (id, provider) in &file.providers {
-            let names = provider
-                .model_cost_map
-                .iter()
-                .map(|written| {
-                    let glob = Glob::new(&written.pattern).ok();
-                    if glob.is_none() {
-                        malformed.push((id.clone(), written.pattern.clone()));
-                    }
-                    let written = written.clone();
-                    Name { glob, written }
-                })
-                .collect();
+            let names = provider.model_cost_map.iter().map(|written| {
+                let glob = Glob::new(&written.pattern).ok();
+                if glob.is_none() {
+                    malformed.push((id.clone(), written.pattern.clone()));
+                }
+                let written = written.clone();
+                Name { glob, written }
+            });
+            let names = names.collect();
             let inferred = || infer(provider).filter(|_| file.auto_cost_basis);
             let (class, basis) = match provider.cost_basis {
                 Some(basis) => (Class::Explicit, Some(basis)),
@@ -132,14 +127,11 @@ impl Prices {
             };
             providers.insert(id.clone(), rules);
         }
-        let overrides = file
-            .prices
-            .iter()
-            .map(|(name, price)| (name.clone(), Arc::new(price.clone())))
-            .collect();
+        let overrides = file.prices.iter();
+        let overrides = overrides.map(|(name, price)| (name.clone(), Arc::new(price.clone())));
         let prices = Self {
             providers,
-            overrides,
+            overrides: overrides.collect(),
         };
         (prices, malformed)
     }
@@ -147,7 +139,6 @@ impl Prices {
     /// The price of a model as the provider names it: what `prices` says of
     /// `provider/model` or `model`, else that of the name which `model_cost_map` gives it, in
     /// `prices` or in the provider's list.
-    #[must_use]
     pub fn quote(&self, provider: &str, model: &str) -> Quote {
         let rules = self.providers.get(provider);
         let mut quote = Quote {
@@ -165,10 +156,12 @@ impl Prices {
             renamed: false,
             of_provider: false,
         };
-        if quote.configured(self, provider, self.is_anothers(provider, model)) {
+        let is_anothers = self.is_anothers(provider, model);
+        if quote.configured(self, provider, is_anothers) {
             return quote;
         }
-        let name = rules.and_then(|rules| rules.names.iter().find(|name| name.matches(model)));
+        let matches = |name: &&Name| name.glob.as_ref().is_some_and(|glob| glob.matches(model));
+        let name = rules.and_then(|rules| rules.names.iter().find(matches));
         if let Some(Name { written, .. }) = name {
             quote.matched = Some(written.pattern.clone());
             quote.adjustment = written.adjustment;
@@ -178,8 +171,7 @@ impl Prices {
                 quote.basis = rules.and_then(|rules| rules.mapped);
             }
             let is_own = quote.looked_up == model;
-            let is_anothers = is_own && self.is_anothers(provider, model);
-            if quote.configured(self, provider, is_anothers) {
+            if quote.configured(self, provider, is_own && is_anothers) {
                 return quote;
             }
         }
@@ -187,7 +179,9 @@ impl Prices {
             quote.listed(basis);
         }
         if quote.price.is_none() && quote.class == Class::Local {
-            quote.free();
+            quote.price = Some(local::free());
+            quote.resolved_model = Some(local::SOURCE.to_owned());
+            quote.source = Some(local::SOURCE.to_owned());
         }
         quote
     }
@@ -199,12 +193,6 @@ impl Prices {
             let other = self.providers.get(id).filter(|_| id != provider);
             other.is_some_and(|other| !other.disabled && other.models.iter().any(|one| one == rest))
         })
-    }
-}
-
-impl Name {
-    fn matches(&self, model: &str) -> bool {
-        self.glob.as_ref().is_some_and(|glob| glob.matches(model))
     }
 }
 
@@ -227,15 +215,7 @@ impl Quote {
         true
     }
 
-    /// A machine of one's own costs nothing for a request.
-    fn free(&mut self) {
-        self.price = Some(local::free());
-        self.resolved_model = Some(local::SOURCE.to_owned());
-        self.source = Some(local::SOURCE.to_owned());
-    }
-
     /// Whether the model is free because its provider is local.
-    #[must_use]
     pub fn is_free(&self) -> bool {
         self.source.as_deref() == Some(local::SOURCE)
     }
@@ -260,15 +240,14 @@ impl Quote {
     }
 
     /// The rate of a short request, with the adjustment.
-    #[must_use]
     pub fn rate(&self, field: Field) -> Option<Rate> {
         let rates = self.price.as_ref()?.standard.base;
         Some(rates.get(field)?.times(self.adjustment))
     }
 }
 
-/// The list of a provider that names none: its host knows best, then the formats that only
-/// one vendor speaks. `OpenAI`'s formats are everybody's and tell nothing.
+/// The list of a provider that names none: by its host, or else by formats that only one vendor
+/// speaks. Many vendors speak `OpenAI`'s, so those don't count.
 fn infer(provider: &config::Provider) -> Option<CostBasis> {
     let base = provider.base.as_ref().ok();
     let host = base.map(BaseUrl::host).unwrap_or_default();
@@ -281,7 +260,7 @@ fn infer(provider: &config::Provider) -> Option<CostBasis> {
     })
 }
 
-/// Vendors that formats speak for, those before others that also sell their models.
+/// Vendors with formats of their own, before others that also sell their models.
 const VENDORS: [CostBasis; 4] = [
     CostBasis::Anthropic,
     CostBasis::Google,
@@ -330,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_basis_is_told_or_inferred_or_none() {
+    fn the_basis_is_explicit_or_inferred_or_none() {
         let basis = |fields: &str, auto: bool| {
             let quote = prices(&format!(
                 r#"{{"providers":{{"p":{{"models":["m"],{fields}}}}},"auto_cost_basis":{auto}}}"#
@@ -364,7 +343,7 @@ mod tests {
             );
             assert_eq!(basis(&fields, false), (Class::None, None), "{fields}");
         }
-        // A format says whose list it is, but not for a machine of one's own.
+        // A format says whose list it is, but not for your own machine.
         for local in ["http://127.0.0.1:8080", "http://gpu1", "http://100.64.0.1"] {
             let fields = at(local, "anthropic_messages");
             assert_eq!(basis(&fields, true), (Class::Local, None), "{local}");
@@ -424,7 +403,7 @@ mod tests {
               "prices":{"m":{"input":"1","output":"1"},"lab/m":{"input":"0","output":"0"},
                 "house":{"input":"5","output":"5"},"gpt-4o":{"input":"7","output":"7"}}}"#,
         );
-        // Written for the model itself: what the map says does not count.
+        // A price for the model itself wins over the map.
         assert_eq!(input(&prices.quote("lab", "m")), "0");
         assert_eq!(input(&prices.quote("other", "m")), "1");
         assert_eq!(input(&prices.quote("lab", "m2")), "15");
@@ -472,10 +451,10 @@ mod tests {
         }
         assert_eq!(input(&free), "0");
         assert_eq!(input(&prices.quote("ollama", "priced")), "1");
-        // Who writes what a model stands for wants its price.
+        // An entry of `model_cost_map` asks for that model's price.
         assert_eq!(input(&prices.quote("ollama", "mapped")), "3");
         assert_eq!(input(&prices.quote("proxy", "gpt-4o")), "2.5");
-        // A list that was named knows the price, or nobody does.
+        // With a list that was named, a model that it lacks has no price.
         assert!(prices.quote("proxy", "unheard-of").price.is_none());
     }
 

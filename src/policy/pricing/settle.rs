@@ -31,21 +31,12 @@ pub struct CostLine {
     pub amount: Money,
 }
 
-/// Counts that do not overlap.
-struct Parts {
-    /// Prompt tokens of all kinds; they choose the tier.
-    prompt: u64,
-    counts: [(Field, u64); Field::ALL.len()],
-}
-
 /// Settles counts by a price; `None` where the cost is unknown, because nothing was counted
 /// or because something counted has no price.
 ///
 /// Counts are the provider's word and may be absurd: sums stop at the largest amount.
-#[must_use]
 pub fn settle(tokens: &Tokens, price: &Price, adjustment: Factor, mode: Mode) -> Option<Cost> {
-    let Parts { prompt, counts } = parts(tokens, price, mode)?;
-    let rates = price.rates(mode, prompt);
+    let (rates, counts) = parts(tokens, price, mode)?;
     let mut estimated = tokens.estimated
         || price.variable
         || (mode != Mode::Standard && price.of_mode(mode).is_none())
@@ -55,7 +46,7 @@ pub fn settle(tokens: &Tokens, price: &Price, adjustment: Factor, mode: Mode) ->
     let mut sum: u128 = 0;
     for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         let Some(unit_price) = rates.charged(what) else {
-            // Many providers search for free; what the others take is not worth the whole sum.
+            // Many providers search for free, and the price of a search is small against the sum.
             if what == Field::WebSearch {
                 estimated = true;
                 continue;
@@ -84,23 +75,14 @@ fn silent(count: Option<u64>, rates: &Rates, field: Field) -> bool {
     count.is_none() && rates.get(field).is_some_and(|rate| rate.nanodollars() > 0)
 }
 
-/// Splits counts that contain each other, as [`Tokens`] describes them.
-fn parts(tokens: &Tokens, price: &Price, mode: Mode) -> Option<Parts> {
-    let told = [
-        tokens.input,
-        tokens.output,
-        tokens.cached,
-        tokens.cache_write,
-        tokens.cache_write_5m,
-        tokens.cache_write_1h,
-        tokens.reasoning,
-        tokens.image_input,
-        tokens.image_output,
-        tokens.web_searches,
-    ];
-    if told.iter().all(Option::is_none) {
-        return None;
-    }
+/// Splits counts that contain each other, as [`Tokens`] describes them; with the rates of the tier that
+/// all prompt tokens together choose. `None` if nothing was counted.
+fn parts(
+    tokens: &Tokens,
+    price: &Price,
+    mode: Mode,
+) -> Option<(Rates, [(Field, u64); Field::ALL.len()])> {
+    tokens.counts().iter().flatten().next()?;
     let count = |count: Option<u64>| count.unwrap_or_default();
     let cached = count(tokens.cached);
     let hour = count(tokens.cache_write_1h);
@@ -109,30 +91,28 @@ fn parts(tokens: &Tokens, price: &Price, mode: Mode) -> Option<Parts> {
     let input = count(tokens.input);
     let prompt = input.max(cached.saturating_add(written));
     let fresh = input.saturating_sub(cached).saturating_sub(written);
-    // Which of the images a cache served is not told.
+    // It is unknown which of the images a cache served.
     let images = count(tokens.image_input).min(fresh);
 
-    // Counted within the output, and priced apart only where that has a price.
+    // Counted within the output, and priced apart only if that has a price.
     let rates = price.rates(mode, prompt);
     let apart = |field, count| rates.get(field).map_or(0, |_| count);
     let inner = count(tokens.reasoning).saturating_add(count(tokens.image_output));
     let output = tokens.output.unwrap_or(inner);
     let reasoning = apart(Field::Reasoning, count(tokens.reasoning)).min(output);
     let drawn = apart(Field::ImageOutput, count(tokens.image_output)).min(output - reasoning);
-    Some(Parts {
-        prompt,
-        counts: [
-            (Field::Input, fresh - images),
-            (Field::Image, images),
-            (Field::CacheRead, cached),
-            (Field::CacheWrite, written - hour),
-            (Field::CacheWrite1h, hour),
-            (Field::Output, output - reasoning - drawn),
-            (Field::Reasoning, reasoning),
-            (Field::ImageOutput, drawn),
-            (Field::WebSearch, count(tokens.web_searches)),
-        ],
-    })
+    let counts = [
+        (Field::Input, fresh - images),
+        (Field::Image, images),
+        (Field::CacheRead, cached),
+        (Field::CacheWrite, written - hour),
+        (Field::CacheWrite1h, hour),
+        (Field::Output, output - reasoning - drawn),
+        (Field::Reasoning, reasoning),
+        (Field::ImageOutput, drawn),
+        (Field::WebSearch, count(tokens.web_searches)),
+    ];
+    Some((rates, counts))
 }
 
 /// Rounds a count times a rate, which is in millionths of a nanodollar.
@@ -343,7 +323,7 @@ mod tests {
                 assert!(cost.lines.iter().all(|line| line.amount >= Money::ZERO));
             }
         }
-        // More from the cache than there was: charged as told, the rest is nothing.
+        // More from the cache than the prompt has: it is charged as counted, and the rest is zero.
         let odd = Tokens {
             cached: Some(100),
             ..counted(10, 0)

@@ -1,4 +1,4 @@
-//! What a request costs by what the provider says of it: another model than the one requested, a
+//! What a request costs by what the provider says about it: another model than the one requested, a
 //! service tier, a place.
 
 use super::names::same_but_region;
@@ -6,7 +6,7 @@ use super::{Cost, Quote, settle};
 use crate::base::money::{CostBasis, Factor, Mode, Money};
 use crate::formats::{self, Format, Tokens};
 
-/// What a response says of its price, besides its counts.
+/// What a response says about its price, besides its counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms<'a> {
     /// The service tier.
@@ -19,8 +19,7 @@ pub struct Terms<'a> {
 
 impl Quote {
     /// The price of another model that a provider says it has used, if that is a different one, known
-    /// as well as this, and comes to more. What an operator has written for a model stands.
-    #[must_use]
+    /// as well as this one, and higher. A price that an operator has written for the model stays.
     pub fn dearer(
         &self,
         requested: &str,
@@ -48,24 +47,22 @@ impl Quote {
             .then_some(other)
     }
 
-    /// What a vendor takes more for a tier or a place, where no price of its own is known for it.
+    /// The factor of a vendor for a tier or a place, if no price of its own is known for it.
     fn surcharge(&self, terms: Terms<'_>) -> Factor {
+        let mut factor = Factor::ONE;
         let price = self.price.as_ref();
         let has_own = price.is_some_and(|price| price.of_mode(terms.mode).is_some());
-        let tier = if terms.mode == Mode::Priority && !has_own {
-            self.priority(terms.api)
-        } else {
-            Factor::ONE
-        };
-        if terms.geography == Some("us") && self.basis == Some(CostBasis::Anthropic) {
-            tier.and(Factor::hundredths(110))
-        } else {
-            tier
+        if terms.mode == Mode::Priority && !has_own {
+            factor = self.priority(terms.api);
         }
+        if terms.geography == Some("us") && self.basis == Some(CostBasis::Anthropic) {
+            factor = factor.and(Factor::hundredths(110));
+        }
+        factor
     }
 
     /// The factor for the tier `priority`: the list's vendor has one, or where the list is that of
-    /// many vendors or there is none, the vendor of the format.
+    /// many vendors or there isn't one, the vendor of the format.
     fn priority(&self, api: &str) -> Factor {
         let by_format = formats::named(api).and_then(Format::vendor);
         let vendor = match self.basis {
@@ -82,7 +79,6 @@ impl Quote {
     }
 
     /// What a request cost; `None` if that is unknown.
-    #[must_use]
     pub fn cost(&self, tokens: &Tokens, mode: Mode) -> Option<Cost> {
         let terms = Terms {
             mode,
@@ -91,8 +87,7 @@ impl Quote {
         self.cost_on(tokens, terms)
     }
 
-    /// The same by what the response says.
-    #[must_use]
+    /// The same, with what the response says about its price.
     pub fn cost_on(&self, tokens: &Tokens, terms: Terms<'_>) -> Option<Cost> {
         let price = self.price.as_ref()?;
         if self.is_free() {

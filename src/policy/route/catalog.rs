@@ -45,7 +45,7 @@ impl Catalog {
 
     /// Enabled providers of a name, and the model as they list it, for each way to read the name: the
     /// one that names a provider comes first. A model's own name may begin with a provider's id, as
-    /// those of aggregators do, and what `provider/model` stands for must not depend on what
+    /// those of aggregators do, and what `provider/model` means must not depend on what
     /// other providers list.
     ///
     /// Ollama lists `tiny:latest` and is asked for `tiny`: such a name means the other one where

@@ -1,4 +1,4 @@
-//! In which order providers are asked that could all answer.
+//! The order in which providers are tried that could all serve a request.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const PATIENCE: usize = 4;
 pub struct Holder {
     /// Its id.
     pub provider: Arc<str>,
-    /// No other provider could answer; else another one is likely to.
+    /// No other provider could serve the request; else another one probably can.
     pub is_needed: bool,
 }
 
@@ -35,14 +35,13 @@ pub(super) struct Candidate {
 pub struct Evidence<'a> {
     /// What is known of providers.
     pub traffic: &'a Traffic,
-    /// Stands for the conversation that the request goes on with.
+    /// The id of the conversation that the request continues.
     pub conversation: Option<&'a str>,
     /// The provider that holds what the request names.
     pub holder: Option<&'a Holder>,
 }
 
-/// Destinations of an alias, each with those that could answer for it, in the order in which
-/// they are to be asked.
+/// The candidates of an alias's destinations, in the order in which they are to be tried.
 pub(super) fn among_destinations(
     alias: &str,
     strategy: Strategy,
@@ -50,10 +49,10 @@ pub(super) fn among_destinations(
     evidence: Evidence<'_>,
 ) -> Vec<Candidate> {
     let open = |(_, candidates): &(u32, Vec<Candidate>)| {
-        let busy = candidates
+        let open = candidates
             .iter()
             .map(|one| evidence.traffic.open_at(&one.provider));
-        busy.min().unwrap_or(usize::MAX)
+        open.min().unwrap_or(usize::MAX)
     };
     match strategy {
         Strategy::First => destinations.truncate(1),
@@ -69,34 +68,28 @@ pub(super) fn among_destinations(
             destinations.insert(0, first);
         }
     }
-    let all = destinations
-        .into_iter()
-        .flat_map(|(_, candidates)| candidates);
-    all.collect()
+    let all = destinations.into_iter();
+    all.flat_map(|(_, candidates)| candidates).collect()
 }
 
-/// One of several, by weight; those of no weight only help out.
+/// One of several, by weight; one without weight is never drawn while others have some.
 fn drawn(destinations: &[(u32, Vec<Candidate>)]) -> usize {
-    let sum: u64 = destinations
-        .iter()
-        .map(|(weight, _)| u64::from(*weight))
-        .sum();
+    let mut weights = destinations.iter().map(|(weight, _)| u64::from(*weight));
+    let sum: u64 = weights.clone().sum();
     let mut random = [0; 8];
     // Without random bytes the first is drawn.
     let _ = getrandom::fill(&mut random);
     let mut rest = u64::from_ne_bytes(random) % sum.max(1);
-    for (nth, (weight, _)) in destinations.iter().enumerate() {
-        let weight = u64::from(*weight);
-        if rest < weight {
-            return nth;
-        }
-        rest -= weight;
-    }
-    0
+    let is_drawn = |weight: u64| {
+        let is_drawn = rest < weight;
+        rest = rest.saturating_sub(weight);
+        is_drawn
+    };
+    weights.position(is_drawn).unwrap_or(0)
 }
 
 /// Orders providers of one model: by preference, and those of equal preference as `share` says.
-/// Answers with why the first of them is the first, where it is one of several equals.
+/// Returns why the first of them is the first, if it is one of several equals.
 pub(super) fn among_equals(
     model: &str,
     share: Share,
@@ -187,8 +180,8 @@ fn is_available(one: &Candidate, traffic: &Traffic) -> bool {
     traffic.standing(&one.provider, &one.model).is_available()
 }
 
-/// Puts off those that are paused or limited: they are asked last, the one that is limited for the
-/// longest time at the very end. Returns why, one reason for each kind.
+/// Moves those that are paused or limited to the end, the one that is limited for the longest time last.
+/// Returns why, one reason for each kind.
 pub(super) fn put_off(candidates: &mut [Candidate], traffic: &Traffic) -> Vec<Reason> {
     let standing = |one: &Candidate| traffic.standing(&one.provider, &one.model);
     let (mut providers, mut limited) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! How one provider does, or one of its models: failures in a row, and until when it is left out.
+//! The health of a provider or of one of its models: failures in a row, and until when it is left out.
 
 use std::time::{Duration, Instant};
 
@@ -8,29 +8,28 @@ use crate::config::Routing;
 /// A provider is left out for at most this long for a limit of its own, however long it asks for:
 /// a mistake in a header must not take it away for a day.
 pub(super) const LONGEST_LIMIT: Duration = Duration::from_hours(1);
-/// The same where it doesn't say for how long: the first time, doubled each time.
+/// The same if it doesn't say for how long: the first time, doubled each time.
 const FIRST_LIMIT: Duration = Duration::from_secs(1);
 /// The longest of those.
 const LAST_LIMIT: Duration = Duration::from_secs(30);
 /// Letters of an error that are kept.
 const LONGEST_ERROR: usize = 300;
 
-/// How a provider stands for a model.
+/// Whether a provider takes requests for a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It answers, as far as is known.
+    /// It responds, as far as is known.
     Well,
-    /// It failed, and the time has come to try it with one request.
+    /// It failed, and one request may now try it.
     OnTrial,
     /// It failed and is paused.
     Paused,
-    /// It refuses requests for a while, because they are too many.
+    /// It refuses requests for a while, because there are too many.
     Limited(Duration),
 }
 
 impl Standing {
     /// Whether requests go there while others could take them.
-    #[must_use]
     pub fn is_available(self) -> bool {
         matches!(self, Self::Well | Self::OnTrial)
     }
@@ -252,15 +251,17 @@ pub struct ModelHealth {
 
 impl ModelHealth {
     pub(super) fn of(model: &str, track: &Track) -> Self {
-        let limited_for = match track.standing() {
-            Standing::Limited(left) => Some(up(left)),
-            _ => None,
-        };
         Self {
             model: model.to_owned(),
             ejected: track.is_paused(),
             retry_in: track.retry_in().map(|left| left.as_secs()),
-            limited_for,
+            limited_for: match track.standing() {
+                // Rounded up.
+                Standing::Limited(left) => {
+                    Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))
+                }
+                _ => None,
+            },
             requests: track.requests,
             failed: track.failed,
             failures: track.failures,
@@ -268,9 +269,4 @@ impl ModelHealth {
             last_error: track.last_error.as_ref().map(|(_, why)| why.clone()),
         }
     }
-}
-
-/// Whole seconds, rounded up.
-fn up(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

@@ -1,7 +1,8 @@
-//! One request at a provider, and what its outcome says of the provider and the model.
+//! One request at a provider, and what its outcome says about the provider and the model.
 
 use std::time::Duration;
 
+use super::health::Track;
 use super::known::{Key, Known};
 use crate::config::Routing;
 
@@ -12,7 +13,7 @@ pub enum Scope {
     Provider,
     /// The model that was asked for: the provider has answered.
     Model,
-    /// The model, as far as is known: no answer came in time.
+    /// The model, as far as is known: no response came in time.
     Silence,
 }
 
@@ -35,82 +36,80 @@ impl InFlight {
     /// known at the end of the response.
     pub fn answering(&mut self, rules: &Routing) {
         let mut providers = self.providers.lock();
-        let Some((whole, model)) = providers.tracks(&self.key, &self.model) else {
-            return;
-        };
-        if whole.reached(self.tries_provider) {
-            tracing::info!(provider = self.key.id, "can be reached again");
-        }
-        if self.tries_model {
-            model.answering(rules);
+        if let Some((whole, model)) = providers.tracks(&self.key, &self.model) {
+            self.reached(whole);
+            if self.tries_model {
+                model.answering(rules);
+            }
         }
     }
 
     /// A response has come to its end.
     pub fn succeeded(&mut self) {
-        if std::mem::replace(&mut self.is_judged, true) {
-            return;
-        }
-        let mut providers = self.providers.lock();
-        let Some((whole, model)) = providers.tracks(&self.key, &self.model) else {
-            return;
-        };
-        whole.succeeded(self.tries_provider);
-        if model.succeeded(self.tries_model) {
-            let (provider, model) = (&self.key.id, &self.model);
-            tracing::info!(provider, model, "answers again");
-        }
-    }
-
-    /// The provider or the model has failed. Only the first failure counts.
-    pub fn failed(&mut self, why: &str, scope: Scope, rules: &Routing) {
-        if std::mem::replace(&mut self.is_judged, true) {
-            return;
-        }
-        let mut providers = self.providers.lock();
-        let Some((whole, model)) = providers.tracks(&self.key, &self.model) else {
-            return;
-        };
-        if scope == Scope::Model && whole.reached(self.tries_provider) {
-            tracing::info!(provider = self.key.id, "can be reached again");
-        }
-        let is_whole = match scope {
-            Scope::Provider => true,
-            Scope::Model => false,
-            // A provider that is still silent is still out.
-            Scope::Silence => self.tries_provider,
-        };
-        let (track, tries) = if is_whole {
-            (whole, self.tries_provider)
-        } else {
-            (model, self.tries_model)
-        };
-        let failures = track.failures.saturating_add(1);
-        if let Some(wait) = track.failed(why, tries, rules) {
-            let provider = &self.key.id;
-            if is_whole {
-                tracing::warn!(provider, failures, ?wait, why, "paused: it fails");
-            } else {
-                let model = &self.model;
-                tracing::warn!(provider, model, failures, ?wait, why, "paused: it fails");
+        self.judge(|request, whole, model| {
+            whole.succeeded(request.tries_provider);
+            if model.succeeded(request.tries_model) {
+                let (provider, model) = (&request.key.id, &request.model);
+                tracing::info!(provider, model, "answers again");
             }
-        }
+        });
     }
 
-    /// The provider refuses the model for a while, because it is asked too often or is overloaded.
+    /// The provider or the model has failed.
+    pub fn failed(&mut self, why: &str, scope: Scope, rules: &Routing) {
+        self.judge(|request, whole, model| {
+            if scope == Scope::Model {
+                request.reached(whole);
+            }
+            let is_whole = match scope {
+                Scope::Provider => true,
+                Scope::Model => false,
+                // A provider that is still silent is still out.
+                Scope::Silence => request.tries_provider,
+            };
+            let (track, tries) = if is_whole {
+                (whole, request.tries_provider)
+            } else {
+                (model, request.tries_model)
+            };
+            let failures = track.failures.saturating_add(1);
+            if let Some(wait) = track.failed(why, tries, rules) {
+                let provider = &request.key.id;
+                if is_whole {
+                    tracing::warn!(provider, failures, ?wait, why, "paused: it fails");
+                } else {
+                    let model = &request.model;
+                    tracing::warn!(provider, model, failures, ?wait, why, "paused: it fails");
+                }
+            }
+        });
+    }
+
+    /// The provider refuses the model for a while, because it gets too many requests or is overloaded.
     /// `wait` is for how long, if it says so.
     pub fn limited(&mut self, why: &str, wait: Option<Duration>) {
+        self.judge(|request, whole, model| {
+            request.reached(whole);
+            let wait = model.limited(why, wait, request.tries_model);
+            let (provider, model) = (&request.key.id, &request.model);
+            tracing::info!(provider, model, ?wait, why, "left out: it is limited");
+        });
+    }
+
+    /// Counts an outcome, for the provider and for the model. Only the first one counts.
+    fn judge(&mut self, count: impl FnOnce(&Self, &mut Track, &mut Track)) {
         if std::mem::replace(&mut self.is_judged, true) {
             return;
         }
         let mut providers = self.providers.lock();
         if let Some((whole, model)) = providers.tracks(&self.key, &self.model) {
-            if whole.reached(self.tries_provider) {
-                tracing::info!(provider = self.key.id, "can be reached again");
-            }
-            let wait = model.limited(why, wait, self.tries_model);
-            let (provider, model) = (&self.key.id, &self.model);
-            tracing::info!(provider, model, ?wait, why, "left out: it is limited");
+            count(self, whole, model);
+        }
+    }
+
+    fn reached(&self, whole: &mut Track) {
+        if whole.reached(self.tries_provider) {
+            tracing::info!(provider = self.key.id, "can be reached again");
         }
     }
 }
@@ -122,7 +121,7 @@ impl Drop for InFlight {
             return;
         };
         state.in_flight = state.in_flight.saturating_sub(1);
-        // Nothing was learned, for example because the caller left: the next request tries.
+        // Nothing is known now, for example because the caller left: the next request tries.
         if self.tries_provider {
             state.whole.untried();
         }

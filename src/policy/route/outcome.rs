@@ -1,4 +1,4 @@
-//! What the search for a route comes to.
+//! The result of the search for a route.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::Provider;
 use crate::base::reasons::Reason;
 use crate::policy::access::Subject;
 
-/// Where a request goes: first to one provider, and to others while nothing has come of it.
+/// Where a request goes: first to one provider, and to others if it fails.
 #[derive(Clone, Debug)]
 pub struct Choice {
     /// The best.
@@ -28,7 +28,6 @@ pub struct Route {
 
 impl Route {
     /// What a grant must give.
-    #[must_use]
     pub fn subject(&self) -> Subject<'_> {
         self.provider.subject(&self.model)
     }

@@ -35,7 +35,7 @@ pub struct Provider {
     pub upstream: String,
     /// Where the credential goes.
     pub authorization: Authorization,
-    /// Whose credential goes.
+    /// Whose credential is sent.
     pub auth_mode: AuthMode,
     /// The credential; may be empty.
     pub apikey: Secret,
@@ -67,7 +67,6 @@ pub struct Provider {
 
 impl Provider {
     /// A model of it, as grants know it.
-    #[must_use]
     pub fn subject<'a>(&'a self, model: &'a str) -> Subject<'a> {
         Subject::model(&self.id, model)
     }
@@ -79,10 +78,11 @@ impl Provider {
     pub fn new(id: &str, config: &config::Provider) -> Result<Self, String> {
         let base = config.base.clone().map_err(|error| error.to_string())?;
         let account = config.service_account.clone();
-        let project = account
-            .as_ref()
-            .map(|account| account.project.clone())
-            .filter(|project| !project.is_empty());
+        let project = account.as_ref().map(|account| &account.project);
+        let project = project.filter(|project| !project.is_empty()).cloned();
+        let pass_headers = config.pass_headers.iter();
+        let pass_headers =
+            pass_headers.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
         Ok(Self {
             id: id.to_owned(),
             name: config.name.clone(),
@@ -99,11 +99,7 @@ impl Provider {
             project: project.or_else(|| config.project.clone()),
             region: base.region().or_else(|| config.region.clone()),
             add_headers: config.add_headers.iter().filter_map(header).collect(),
-            pass_headers: config
-                .pass_headers
-                .iter()
-                .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-                .collect(),
+            pass_headers: pass_headers.collect(),
             pass_query: config.pass_query.clone(),
             pass_keys: config.pass_keys.clone(),
             network: config.network,
@@ -116,13 +112,11 @@ impl Provider {
     }
 
     /// Whether it speaks a format.
-    #[must_use]
     pub fn speaks(&self, api: &Format) -> bool {
         api.is_spoken_with(&self.flags)
     }
 
     /// What a format may know of where a request goes.
-    #[must_use]
     pub fn destination<'a>(&'a self, model: &'a str) -> Destination<'a> {
         Destination {
             model,
@@ -140,16 +134,14 @@ impl Provider {
         self.base.url(path, query)
     }
 
-    /// Stands for how the provider is reached and what it is sent: its URL, credential, headers,
-    /// network and formats. With any other of them it is another provider, of whose failures and
-    /// connections nothing is taken over. It tells nothing of the credential.
-    #[must_use]
+    /// A hash of how the provider is reached and what it is sent: its URL, credential, headers,
+    /// network and formats. If any of them changes it is another provider, which doesn't inherit
+    /// failures and connections. The hash reveals nothing of the credential.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
     /// What listings show as the kind of upstream: as configured, else the provider's id.
-    #[must_use]
     pub fn upstream_kind(&self) -> &str {
         if self.upstream.is_empty() {
             &self.id

@@ -9,45 +9,25 @@ use crate::base::reasons::{Reason, Tie};
 use crate::config::{Alias, Share, Strategy};
 use crate::policy::access::Permit;
 
-/// The search for providers that could answer, and what it met with.
+/// The search for providers that could serve a request, and what it has found.
 pub(super) struct Search<'a> {
-    catalog: &'a Catalog,
+    pub(super) catalog: &'a Catalog,
     /// Which of equally preferred providers comes first.
-    share: Share,
-    permit: &'a Permit,
-    fits: &'a dyn Fn(&Provider) -> bool,
-    evidence: Evidence<'a>,
+    pub(super) share: Share,
+    pub(super) permit: &'a Permit,
+    pub(super) fits: &'a dyn Fn(&Provider) -> bool,
+    pub(super) evidence: Evidence<'a>,
     /// All that serve the model, as `provider/model`.
     pub(super) found: Vec<String>,
     /// Those of them that a grant covers.
-    granted: Vec<Arc<Provider>>,
+    pub(super) granted: Vec<Arc<Provider>>,
     /// Why the first of equals is the first.
     pub(super) tie: Option<Tie>,
-    /// That a name without a tag was taken for one with it.
+    /// Set if a name without a tag was read as one with it.
     pub(super) tagged: Option<Reason>,
 }
 
-impl<'a> Search<'a> {
-    pub(super) fn new(
-        catalog: &'a Catalog,
-        share: Share,
-        permit: &'a Permit,
-        fits: &'a dyn Fn(&Provider) -> bool,
-        evidence: Evidence<'a>,
-    ) -> Self {
-        Self {
-            catalog,
-            share,
-            permit,
-            fits,
-            evidence,
-            found: Vec::new(),
-            granted: Vec::new(),
-            tie: None,
-            tagged: None,
-        }
-    }
-
+impl Search<'_> {
     pub(super) fn of_alias(&mut self, name: &str, alias: &Alias) -> Vec<Candidate> {
         let mut destinations = Vec::new();
         for destination in &alias.dst {
@@ -57,7 +37,7 @@ impl<'a> Search<'a> {
             if !candidates.is_empty() {
                 destinations.push((destination.weight, candidates));
             }
-            // It stands for the first that there is, whether or not that is granted.
+            // It means the first that exists, whether or not that is granted.
             if alias.strategy == Strategy::First && exists {
                 break;
             }
@@ -74,7 +54,7 @@ impl<'a> Search<'a> {
         let Some(first) = readings.next() else {
             return Vec::new();
         };
-        // Without a grant for the one that is meant, a caller can only mean the other.
+        // Without a grant for the first reading, a caller can only mean the other.
         let is_granted = |serving: &Serving<'_>| {
             let mut providers = serving.providers.iter();
             providers.any(|one| permit.covers(one.subject(serving.model)))
@@ -116,7 +96,7 @@ impl<'a> Search<'a> {
         ordered
     }
 
-    /// Why no provider can answer.
+    /// Why no provider can serve the request.
     pub(super) fn nothing(self) -> NoRoute {
         if self.found.is_empty() {
             return NoRoute::Unknown;
@@ -126,13 +106,10 @@ impl<'a> Search<'a> {
                 candidates: self.found,
             };
         }
-        let flags = self
-            .granted
-            .iter()
-            .flat_map(|provider| provider.flags.iter().copied());
-        let mut through: Vec<&'static str> = flags
-            .filter(|flag| !flag.starts_with("experimental_") && !flag.ends_with("_websocket"))
-            .collect();
+        let flags = self.granted.iter().flat_map(|provider| &provider.flags);
+        let is_shown =
+            |flag: &&str| !flag.starts_with("experimental_") && !flag.ends_with("_websocket");
+        let mut through: Vec<&'static str> = flags.copied().filter(is_shown).collect();
         through.sort_unstable();
         through.dedup();
         NoRoute::OtherApi { through }

@@ -11,7 +11,6 @@ use super::{Choice, NoRoute, Route};
 use crate::base::reasons::Reason;
 use crate::config::Choice as _;
 use crate::config::{self, Alias, Routing};
-use crate::formats::Format;
 use crate::policy::access::Permit;
 
 /// Providers and aliases of a configuration.
@@ -34,7 +33,6 @@ pub struct ListedModel<'a> {
 impl RouteTable {
     /// Compiles providers and aliases. A provider that cannot be used is left out; its id
     /// comes back with a sentence that says why.
-    #[must_use]
     pub fn compile(file: &config::File) -> (Self, Vec<(String, String)>) {
         let mut providers = Vec::new();
         let mut unusable = Vec::new();
@@ -44,31 +42,22 @@ impl RouteTable {
                 Err(problem) => unusable.push((id.clone(), problem)),
             }
         }
-        let aliases = file
-            .model_aliases
-            .models
-            .iter()
-            .map(|(name, alias)| (name.clone(), alias.clone()))
-            .collect();
-        (
-            Self {
-                catalog: Catalog::new(&providers),
-                providers,
-                aliases,
-                routing: file.routing,
-            },
-            unusable,
-        )
+        let aliases = file.model_aliases.models.clone().into_iter();
+        let table = Self {
+            catalog: Catalog::new(&providers),
+            providers,
+            aliases: aliases.collect(),
+            routing: file.routing,
+        };
+        (table, unusable)
     }
 
     /// All providers, the disabled ones too.
-    #[must_use]
     pub fn providers(&self) -> &[Arc<Provider>] {
         &self.providers
     }
 
     /// The names of all aliases, sorted.
-    #[must_use]
     pub fn aliases(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.aliases.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -77,50 +66,37 @@ impl RouteTable {
 
     /// The models that a permit covers, in the order of the configuration.
     pub fn models<'a>(&'a self, permit: &'a Permit) -> impl Iterator<Item = ListedModel<'a>> {
-        self.providers
-            .iter()
-            .filter(|provider| !provider.disabled)
-            .flat_map(|provider| {
-                provider
-                    .models
-                    .iter()
-                    .map(move |model| ListedModel { provider, model })
-            })
-            .filter(|listed| permit.covers(listed.provider.subject(listed.model)))
+        let enabled = self.providers.iter().filter(|provider| !provider.disabled);
+        let models = enabled.flat_map(|provider| {
+            let models = provider.models.iter();
+            models.map(move |model| ListedModel { provider, model })
+        });
+        models.filter(|listed| permit.covers(listed.provider.subject(listed.model)))
     }
 
-    /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name,
-    /// tried in this order.
+    /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name, tried in
+    /// this order, among those for which `fits` holds.
     ///
     /// # Errors
     /// [`NoRoute`] says why, for the record and the explanation.
     pub fn select(
         &self,
         permit: &Permit,
-        api: &Format,
-        requested: &str,
-        evidence: Evidence<'_>,
-    ) -> Result<Choice, NoRoute> {
-        self.select_where(
-            permit,
-            requested,
-            &|provider| provider.speaks(api),
-            evidence,
-        )
-    }
-
-    /// The same among the providers for which `fits` holds.
-    ///
-    /// # Errors
-    /// As for [`RouteTable::select`].
-    pub fn select_where(
-        &self,
-        permit: &Permit,
         requested: &str,
         fits: &dyn Fn(&Provider) -> bool,
         evidence: Evidence<'_>,
     ) -> Result<Choice, NoRoute> {
-        let mut search = Search::new(&self.catalog, self.routing.equal, permit, fits, evidence);
+        let mut search = Search {
+            catalog: &self.catalog,
+            share: self.routing.equal,
+            permit,
+            fits,
+            evidence,
+            found: Vec::new(),
+            granted: Vec::new(),
+            tie: None,
+            tagged: None,
+        };
         let mut reasons = Vec::new();
         let mut candidates = match self.aliases.get(requested) {
             Some(alias) => {
@@ -179,7 +155,6 @@ impl RouteTable {
     }
 
     /// Names that are read as a provider's model though others list a model by the whole name.
-    #[must_use]
     pub fn ambiguous(&self) -> Vec<Ambiguous<'_>> {
         self.catalog.ambiguous()
     }
@@ -192,14 +167,6 @@ mod tests {
     use crate::policy::access::Access;
     use crate::policy::identity::Caller;
     use crate::policy::route::Traffic;
-
-    fn evidence(traffic: &Traffic) -> Evidence<'_> {
-        Evidence {
-            traffic,
-            conversation: None,
-            holder: None,
-        }
-    }
 
     fn select(grants: &str, model: &str) -> Result<(String, String), NoRoute> {
         let text = format!(
@@ -217,46 +184,40 @@ mod tests {
                 {{"role":"user"}},{grants}]}}}}]}}"#
         );
         let file = config::parse(&text, &|_| None).unwrap().file;
-        let permit = Access::compile(&file)
-            .permit(&Caller::hypothetical("u", None))
-            .unwrap();
-        RouteTable::compile(&file)
-            .0
-            .select(
-                &permit,
-                formats::ALL[0],
-                model,
-                evidence(&Traffic::default()),
-            )
-            .map(|choice| choice.first)
-            .map(|route| (route.provider.id.clone(), route.model))
+        let permit = Access::compile(&file).permit(&Caller::hypothetical("u", None));
+        let traffic = Traffic::default();
+        let evidence = Evidence {
+            traffic: &traffic,
+            conversation: None,
+            holder: None,
+        };
+        let (table, _) = RouteTable::compile(&file);
+        let speaks = |provider: &Provider| provider.speaks(formats::ALL[0]);
+        let choice = table.select(&permit.unwrap(), model, &speaks, evidence)?;
+        Ok((choice.first.provider.id.clone(), choice.first.model))
     }
 
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "it stands beside what `select` gives"
-    )]
-    fn to(provider: &str, model: &str) -> Result<(String, String), NoRoute> {
-        Ok((provider.to_owned(), model.to_owned()))
+    /// The grants route the model to this provider and this one of its models.
+    #[track_caller]
+    fn goes(grants: &str, requested: &str, provider: &str, model: &str) {
+        let expected = (provider.to_owned(), model.to_owned());
+        assert_eq!(select(grants, requested), Ok(expected), "{requested}");
     }
 
     #[test]
     fn preference_then_id_among_what_is_granted() {
-        assert_eq!(select(r#"{"models":"**"}"#, "m"), to("best", "m"));
-        assert_eq!(
-            select(r#"{"models":"a/*"},{"models":"b/*"}"#, "m"),
-            to("a", "m")
-        );
-        assert_eq!(select(r#"{"models":"b/*"}"#, "m"), to("b", "m"));
+        goes(r#"{"models":"**"}"#, "m", "best", "m");
+        goes(r#"{"models":"a/*"},{"models":"b/*"}"#, "m", "a", "m");
+        goes(r#"{"models":"b/*"}"#, "m", "b", "m");
     }
 
     #[test]
     fn full_names_slashes_and_aliases() {
         let all = r#"{"models":"**"}"#;
-        assert_eq!(select(all, "b/m"), to("b", "m"));
-        assert_eq!(select(all, "deep/m"), to("b", "deep/m"));
-        assert_eq!(select(all, "b/deep/m"), to("b", "deep/m"));
-        assert_eq!(select(all, "house"), to("b", "deep/m"));
+        goes(all, "b/m", "b", "m");
+        goes(all, "deep/m", "b", "deep/m");
+        goes(all, "b/deep/m", "b", "deep/m");
+        goes(all, "house", "b", "deep/m");
         assert_eq!(select(all, "house/x"), Err(NoRoute::Unknown));
     }
 
@@ -264,28 +225,25 @@ mod tests {
     #[test]
     fn a_name_with_a_provider_in_front_is_that_providers() {
         let all = r#"{"models":"**"}"#;
-        assert_eq!(select(all, "b/m"), to("b", "m"));
-        assert_eq!(select(all, "router/b/m"), to("router", "b/m"));
-        assert_eq!(select(all, "mine"), to("b", "m"));
-        assert_eq!(select(r#"{"models":"b/**"}"#, "b/m"), to("b", "m"));
+        goes(all, "b/m", "b", "m");
+        goes(all, "router/b/m", "router", "b/m");
+        goes(all, "mine", "b", "m");
+        goes(r#"{"models":"b/**"}"#, "b/m", "b", "m");
         // Who may use the aggregator alone can't mean the other.
-        assert_eq!(
-            select(r#"{"models":"router/**"}"#, "b/m"),
-            to("router", "b/m")
-        );
+        goes(r#"{"models":"router/**"}"#, "b/m", "router", "b/m");
         // Nobody else has the rest of it.
-        assert_eq!(select(all, "b/x"), to("router", "b/x"));
+        goes(all, "b/x", "router", "b/x");
     }
 
     #[test]
     fn a_name_without_a_tag_is_the_latest_where_nothing_else_has_it() {
         let all = r#"{"models":"**"}"#;
         for name in ["tiny", "tiny:latest", "ollama/tiny", "ollama/tiny:latest"] {
-            assert_eq!(select(all, name), to("ollama", "tiny:latest"), "{name}");
+            goes(all, name, "ollama", "tiny:latest");
         }
         // Another has it exactly; by its full name it is still there.
-        assert_eq!(select(all, "only-b"), to("b", "only-b"));
-        assert_eq!(select(all, "ollama/only-b"), to("ollama", "only-b:latest"));
+        goes(all, "only-b", "b", "only-b");
+        goes(all, "ollama/only-b", "ollama", "only-b:latest");
         for unknown in [
             "q",
             "tiny:7b",
@@ -297,9 +255,11 @@ mod tests {
             assert_eq!(select(all, unknown), Err(NoRoute::Unknown), "{unknown}");
         }
         // Grants go by the name that is listed.
-        assert_eq!(
-            select(r#"{"models":"ollama/tiny:*"}"#, "tiny"),
-            to("ollama", "tiny:latest")
+        goes(
+            r#"{"models":"ollama/tiny:*"}"#,
+            "tiny",
+            "ollama",
+            "tiny:latest",
         );
         assert_eq!(
             select(r#"{"models":"ollama/q:8b"}"#, "tiny"),

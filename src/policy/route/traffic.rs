@@ -1,5 +1,5 @@
-//! What is known of providers from their traffic: how many requests are in flight, which of them
-//! fail, and whose turn it is. Lives as long as the process; no provider is asked for it.
+//! What is known of providers from their traffic: how many requests are in flight, which fail, and
+//! whose turn it is. It lives as long as the process; no provider is probed for it.
 //!
 //! It is kept for a provider as it is configured: with another URL or credential it is another
 //! provider, of which nothing is known.
@@ -64,8 +64,7 @@ impl Traffic {
         }
     }
 
-    /// How a provider stands for a model.
-    #[must_use]
+    /// Whether a provider takes requests for a model.
     pub fn standing(&self, provider: &Provider, model: &str) -> Standing {
         let providers = self.providers.lock();
         let Some(state) = providers.get(provider) else {
@@ -84,7 +83,6 @@ impl Traffic {
     }
 
     /// Requests that are open at a provider.
-    #[must_use]
     pub fn open_at(&self, provider: &Provider) -> usize {
         let providers = self.providers.lock();
         providers.get(provider).map_or(0, |state| state.in_flight)
@@ -120,7 +118,6 @@ impl Traffic {
     }
 
     /// Whether a provider has refused a request for its `stream_options`.
-    #[must_use]
     pub fn refuses_stream_options(&self, provider: &Provider) -> bool {
         let providers = self.providers.lock();
         let state = providers.get(provider);
@@ -134,7 +131,6 @@ impl Traffic {
     }
 
     /// How a provider does; nothing where it had no request yet.
-    #[must_use]
     pub fn health(&self, provider: &Provider) -> Option<Health> {
         self.providers.lock().get(provider).map(State::health)
     }

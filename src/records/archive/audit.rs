@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::Archive;
+use crate::records::stores::Failure;
 use crate::records::{EntryId, Error, Ledger};
 
 /// Something that was done, and by whom.
@@ -71,6 +71,21 @@ pub struct Version {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schemars(skip)]
     pub text: String,
+}
+
+/// The audit log and the history of the configuration.
+pub(crate) trait AuditLog {
+    /// Adds a row.
+    fn audit(&mut self, one: &Audited) -> Result<(), Failure>;
+    /// A page of rows, newest first.
+    fn audited(&mut self, query: &AuditQuery) -> Result<Vec<Audited>, Failure>;
+    /// Adds a version of the configuration, unless the newest has the same hash; its parent is the newest.
+    /// Returns whether it was new.
+    fn add_version(&mut self, version: &Version) -> Result<bool, Failure>;
+    /// The versions, newest first, without their texts.
+    fn versions(&mut self) -> Result<Vec<Version>, Failure>;
+    /// One version, with its text.
+    fn version(&mut self, id: &str) -> Result<Option<Version>, Failure>;
 }
 
 impl Ledger {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::Archive;
+use crate::records::stores::Failure;
 use crate::records::{Error, Ledger};
 
 /// Conversations of one caller that are kept; beyond it the oldest go.
@@ -71,6 +71,23 @@ pub(crate) struct Chat {
     pub id: String,
     pub title: String,
     pub body: Vec<u8>,
+}
+
+/// Where conversations are kept.
+pub(crate) trait Chats {
+    /// The conversations of a caller, newest first.
+    fn chats(&mut self, caller: &str) -> Result<Vec<ChatRow>, Failure>;
+    /// The body of a conversation.
+    fn chat(&mut self, caller: &str, id: &str) -> Result<Option<Vec<u8>>, Failure>;
+    /// Replaces a conversation, if the stored one is as expected.
+    fn keep_chat(&mut self, chat: &Chat, expected: &Expected) -> Result<ChatWrite, Failure>;
+    /// Deletes a conversation, if it is as expected.
+    fn delete_chat(
+        &mut self,
+        caller: &str,
+        id: &str,
+        expected: &Expected,
+    ) -> Result<ChatWrite, Failure>;
 }
 
 impl Ledger {

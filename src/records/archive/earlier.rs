@@ -1,14 +1,14 @@
-//! Records from before callers were told apart by user numbers: they carry nothing but a login. The
-//! user of this tailnet who has that login takes them, once, and only from a device that they name:
-//! whoever gets a login later has other devices, and so have its namesakes in other tailnets.
+//! Records from before callers were told apart by user numbers: they have only a login. The user of this
+//! tailnet with that login takes them, once, and only from a device that they name: a later user of the
+//! same login has other devices, and so have users of that login in other tailnets.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::PoisonError;
 
-use super::Archive;
+use crate::base::lock::lock;
+use crate::records::stores::Failure;
 use crate::records::{Error, Ledger};
 
-/// Devices that are remembered to have asked.
+/// Devices that are remembered to have asked; all are forgotten beyond that.
 const MOST: usize = 10_000;
 
 /// What is known of earlier records.
@@ -16,40 +16,53 @@ const MOST: usize = 10_000;
 pub(crate) struct Taken {
     /// By the key of the caller who took them.
     keys: HashMap<String, Vec<String>>,
-    /// Keys with devices from which they were looked for.
+    /// Keys, with the devices that they were looked up for.
     asked: HashSet<(String, String)>,
 }
 
-/// What the records of a login from before have for a key.
+/// The key in the earlier records of a login.
 pub(crate) fn earlier(login: &str) -> String {
     format!("login:{login}")
 }
 
+/// Where it is kept who has taken earlier records.
+pub(crate) trait Earlier {
+    /// Whether earlier records of a login name a device.
+    fn is_named(&mut self, login: &str, node: &str) -> Result<bool, Failure>;
+    /// The logins whose earlier records a caller has taken, and `login` if they are still free; each with
+    /// the key of who took it.
+    fn earlier(&mut self, key: &str, login: &str) -> Result<Vec<(String, String)>, Failure>;
+    /// Takes the earlier records of a login for a caller, if they are free and name the device.
+    fn take_earlier(&mut self, key: &str, login: &str, node: &str) -> Result<(), Failure>;
+}
+
 impl Ledger {
-    /// Takes the records from before that are a person's: `key` is theirs, `login` what they are
-    /// called, and `node` the device that they call from.
+    /// Takes the earlier records of a person: `key` is theirs, `login` what they are called, and `node`
+    /// the device that they call from.
     ///
     /// # Errors
     /// When the database can't be asked; it is tried again with the next call.
     pub async fn take_earlier(&self, key: &str, login: &str, node: &str) -> Result<(), Error> {
         let device = (key.to_owned(), node.to_owned());
-        if key == earlier(login) || self.taken().asked.contains(&device) {
+        let taken = || lock(&self.inner.shared.earlier);
+        if key == earlier(login) || taken().asked.contains(&device) {
             return Ok(());
         }
-        let (found, mut is_free) = self.earlier_of(key, login).await?;
-        let mut keys = found;
+        let (mut keys, mut is_free) = self.earlier_of(key, login).await?;
         // Looked for by a reader first: it may take a walk over all records of the login, for which
         // the writer has no time, and most devices are not named.
-        if is_free && self.is_named(login, node).await? {
-            let names = [key, login, node].map(str::to_owned);
-            self.write(move |connection| {
-                let [key, login, node] = &names;
-                connection.take_earlier(key, login, node)
-            })
-            .await?;
+        let [by, of, from] = [key, login, node].map(str::to_owned);
+        if is_free
+            && self
+                .read(move |connection| connection.is_named(&of, &from))
+                .await?
+        {
+            let [of, from] = [login, node].map(str::to_owned);
+            self.write(move |connection| connection.take_earlier(&by, &of, &from))
+                .await?;
             (keys, is_free) = self.earlier_of(key, login).await?;
         }
-        let mut taken = self.taken();
+        let mut taken = taken();
         if taken.asked.len() >= MOST {
             taken.asked.clear();
         }
@@ -63,24 +76,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether earlier records of a login name a device.
-    async fn is_named(&self, login: &str, node: &str) -> Result<bool, Error> {
-        let [login, node] = [login, node].map(str::to_owned);
-        self.read(move |connection| connection.is_named(&login, &node))
-            .await
-    }
-
     /// The keys of all records that are a caller's.
     #[must_use]
     pub fn keys_of(&self, key: &str) -> Vec<String> {
-        let mut keys = vec![key.to_owned()];
-        keys.extend(self.taken().keys.get(key).into_iter().flatten().cloned());
-        keys
-    }
-
-    fn taken(&self) -> std::sync::MutexGuard<'_, Taken> {
-        let taken = self.inner.shared.earlier.lock();
-        taken.unwrap_or_else(PoisonError::into_inner)
+        let taken = lock(&self.inner.shared.earlier);
+        let earlier = taken.keys.get(key).into_iter().flatten();
+        std::iter::once(key.to_owned())
+            .chain(earlier.cloned())
+            .collect()
     }
 
     /// What a caller has taken, and whether something of their login is still nobody's.

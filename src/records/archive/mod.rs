@@ -1,7 +1,7 @@
 //! The archive: one record and what belongs to it, sessions, and what people do: the audit log, versions of
 //! the configuration, conversations of the chat.
 
-mod audit;
+pub(super) mod audit;
 pub(super) mod chats;
 pub(super) mod earlier;
 
@@ -9,9 +9,11 @@ use serde::Serialize;
 
 use super::stores::Failure;
 use super::{Capture, Counts, Entry, EntryId, Error, Ledger, Query, Scope, ToolCall};
+use audit::AuditLog;
 pub use audit::{AuditQuery, Audited, Version};
-use chats::Chat;
+use chats::Chats;
 pub use chats::{ChatRow, ChatWrite, Expected, MOST_CHATS, chat_version};
+use earlier::Earlier;
 
 /// The requests of one caller that carry one session id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -37,48 +39,18 @@ pub struct Session {
     pub last_request: EntryId,
 }
 
-/// What a store of the archive is for: one thing is found, or kept, at a time.
-pub(super) trait Archive {
-    /// One request, if it is there and within `scope`.
+/// What a store of the archive does: one thing is found, or kept, at a time.
+pub(super) trait Archive: AuditLog + Chats + Earlier {
+    /// One request, if it exists within `scope`.
     fn request(&mut self, scope: &Scope, id: &str) -> Result<Option<Entry>, Failure>;
-    /// The calls of tools in its answer, in order.
+    /// The tool calls in its response, in order.
     fn tools(&mut self, scope: &Scope, id: &str) -> Result<Vec<ToolCall>, Failure>;
     /// The headers by which it can be filtered.
     fn headers(&mut self, scope: &Scope, id: &str) -> Result<Vec<(String, String)>, Failure>;
-    /// What was said, if it was captured and is kept.
+    /// Its capture, if there is one.
     fn capture(&mut self, scope: &Scope, id: &str) -> Result<Option<Capture>, Failure>;
     /// A page of the sessions of which some request matches, those with the latest requests first.
     fn sessions(&mut self, scope: &Scope, query: &Query) -> Result<Vec<Session>, Failure>;
-    /// Notes what was done.
-    fn audit(&mut self, one: &Audited) -> Result<(), Failure>;
-    /// What was done, newest first.
-    fn audited(&mut self, query: &AuditQuery) -> Result<Vec<Audited>, Failure>;
-    /// Adds a version of the configuration, unless the newest has the same hash; its parent is the newest.
-    /// Answers with whether it was new.
-    fn add_version(&mut self, version: &Version) -> Result<bool, Failure>;
-    /// The versions, newest first, without their texts.
-    fn versions(&mut self) -> Result<Vec<Version>, Failure>;
-    /// One version, with its text.
-    fn version(&mut self, id: &str) -> Result<Option<Version>, Failure>;
-    /// The conversations of a caller, newest first.
-    fn chats(&mut self, caller: &str) -> Result<Vec<ChatRow>, Failure>;
-    /// What was said in a conversation.
-    fn chat(&mut self, caller: &str, id: &str) -> Result<Option<Vec<u8>>, Failure>;
-    /// Keeps a conversation in place of what was kept of it, if that is as expected.
-    fn keep_chat(&mut self, chat: &Chat, expected: &Expected) -> Result<ChatWrite, Failure>;
-    /// Deletes a conversation, if it is as expected.
-    fn delete_chat(
-        &mut self,
-        caller: &str,
-        id: &str,
-        expected: &Expected,
-    ) -> Result<ChatWrite, Failure>;
-    /// Whether records from before callers had numbers, of a login, name a device.
-    fn is_named(&mut self, login: &str, node: &str) -> Result<bool, Failure>;
-    /// The logins whose earlier records a caller has taken, and `login` where nobody has; each with who took it.
-    fn earlier(&mut self, key: &str, login: &str) -> Result<Vec<(String, String)>, Failure>;
-    /// Takes the earlier records of a login for a caller, if nobody has and they name the device.
-    fn take_earlier(&mut self, key: &str, login: &str, node: &str) -> Result<(), Failure>;
 }
 
 impl Ledger {

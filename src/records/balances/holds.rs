@@ -5,14 +5,16 @@
 //! the next gathers. Within a group each sees what those before it hold, as if each had come alone.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Balances;
 use crate::base::bucket::{Account, Chain, Level, Link, Short};
-use crate::records::journal::turn;
+use crate::base::lock::lock;
+use crate::records::pool::Repeat;
+use crate::records::writer::turn;
 use crate::records::{Error, Ledger, millis};
 
 /// A bucket as it is stored.
@@ -87,8 +89,8 @@ struct WaitingHold {
 }
 
 impl Holds {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        lock(&self.0)
     }
 
     /// The next group; `None` ends the task.
@@ -265,7 +267,7 @@ impl Ledger {
         amount: i64,
         then: impl Fn(&Link, Level) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        self.write_once(move |connection| {
+        self.write_again(Repeat::Uncommitted, move |connection| {
             let level = connection.refill(&link, amount)?;
             Ok(then(&link, level))
         })

@@ -32,10 +32,7 @@ impl Local {
                 template: one.template,
                 is_earlier: one.is_earlier,
                 terms: None,
-                account: Account {
-                    level: one.level,
-                    held: 0,
-                },
+                account: one.level.into(),
             };
             (one.key, book)
         });
@@ -52,10 +49,7 @@ impl Local {
             is_earlier: false,
             template: link.template.clone(),
             terms: None,
-            account: Account {
-                level: link.terms.full(now),
-                held: 0,
-            },
+            account: link.terms.full(now).into(),
         });
         book.terms = Some(link.terms);
         if book.bucket != link.bucket {

@@ -13,11 +13,12 @@ mod holds;
 mod local;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::base::bucket::{Account, Chain, Level, Link, Settlement};
 use crate::base::clock;
+use crate::base::lock::lock;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::policy::budget::{Amounts, Definitions, Denied, Low, Plan, State};
@@ -115,8 +116,7 @@ impl Quotas {
         if chains.is_empty() {
             return Ok(Vec::new());
         }
-        let held = if let Some(local) = &self.inner.local {
-            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = if let Some(mut local) = self.inner.local() {
             local.look(&chains, clock::unix_ms())
         } else {
             let held = self.inner.ledger.look(chains.clone()).await;
@@ -157,13 +157,10 @@ impl Quotas {
             return Ok(reservation);
         }
         let held = self.hold(&mut reservation).await?;
+        reservation.open = held.outcome.is_ok();
         match held.outcome {
-            Ok(parts) => {
-                reservation.parts = parts;
-                reservation.open = true;
-            }
+            Ok(parts) => reservation.parts = parts,
             Err(short) => {
-                reservation.open = false;
                 let chains = &reservation.chains;
                 return Err(Denied::exhausted(chains, &held.accounts, &short));
             }
@@ -173,21 +170,20 @@ impl Quotas {
     }
 
     async fn hold(&self, wanted: &mut Reservation) -> Result<Admission, Denied> {
-        if let Some(local) = &self.inner.local {
-            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut local) = self.inner.local() {
             return Ok(local.hold(&wanted.chains, clock::unix_ms()));
         }
-        // Whoever stops waiting for the answer doesn't know whether something is held: the
+        // If the caller stops waiting for the answer, it isn't known whether something is held: the
         // reservation then gives it up.
         wanted.open = true;
-        self.inner.holds().insert(wanted.hold.clone());
+        lock(&self.inner.holds).insert(wanted.hold.clone());
         let held = self
             .inner
             .ledger
             .hold(&wanted.hold, wanted.chains.clone(), LEASE)
             .await;
         if matches!(&held, Ok(held) if held.outcome.is_err()) {
-            self.inner.holds().remove(&wanted.hold);
+            lock(&self.inner.holds).remove(&wanted.hold);
         }
         held.map_err(unavailable)
     }
@@ -200,19 +196,18 @@ impl Quotas {
         loop {
             tokio::time::sleep(LEASE / 4).await;
             panics::point("budgets");
-            let holds = self.inner.holds().iter().cloned().collect();
+            let holds = lock(&self.inner.holds).iter().cloned().collect();
             if let Err(error) = self.inner.ledger.renew(holds, LEASE).await {
                 tracing::warn!(%error, "the holds on budgets could not be renewed");
             }
         }
     }
 
-    /// Forgets the buckets of definitions that are gone. Answers whether they are not stored any
-    /// more either; else it has to be tried again.
+    /// Forgets the buckets of definitions that were removed. Returns whether they are also gone from the
+    /// database; else it has to be tried again.
     pub async fn retain(&self, definitions: &Definitions) -> bool {
         let templates: Vec<String> = definitions.names().map(str::to_owned).collect();
-        if let Some(local) = &self.inner.local {
-            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut local) = self.inner.local() {
             local.retain(|template| templates.iter().any(|known| known == template));
         }
         let forgotten = self.inner.ledger.retain_buckets(templates).await;
@@ -222,7 +217,7 @@ impl Quotas {
         forgotten.is_ok()
     }
 
-    /// All buckets that somebody has used, and those of `links`, by name.
+    /// All buckets that were ever used, and those of `links`, by name.
     ///
     /// # Errors
     /// When a shared database can't be asked.
@@ -231,26 +226,20 @@ impl Quotas {
         definitions: &Definitions,
         links: Vec<Link>,
     ) -> Result<Vec<State>, records::Error> {
-        let (stored, now) = if let Some(local) = &self.inner.local {
-            let local = local.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stored, now) = if let Some(local) = self.inner.local() {
             (local.stored(), clock::unix_ms())
         } else {
             self.inner.ledger.buckets().await?
         };
-        let mut known: BTreeMap<String, State> = BTreeMap::new();
-        let (asked, mut links) = (links, HashMap::new());
-        // As their owners are called now.
-        let names = asked
+        let names = links
             .iter()
             .map(|link| (link.key.clone(), link.bucket.clone()));
         let names: HashMap<String, String> = names.collect();
-        for link in asked {
-            let full = Account {
-                level: link.terms.full(now),
-                held: 0,
-            };
+        let (mut known, mut owners) = (BTreeMap::new(), HashMap::new());
+        for link in links {
+            let full = link.terms.full(now).into();
             known.insert(link.key.clone(), State::new(&link, full));
-            links.insert(link.before.clone().unwrap_or_default(), link);
+            owners.insert(link.before.clone().unwrap_or_default(), link);
         }
         let current: HashSet<String> = stored.iter().map(|one| one.key.clone()).collect();
         for stored in stored {
@@ -261,35 +250,32 @@ impl Quotas {
                 level: terms.at(stored.level, now),
                 held: stored.held,
             };
+            // As its owner is called now.
+            let name = names.get(&stored.key).cloned();
             let link = Link {
                 key: stored.key,
-                bucket: stored.bucket,
+                bucket: name.unwrap_or(stored.bucket),
                 template: stored.template,
                 terms,
                 before: None,
             };
             if stored.is_earlier {
                 // It is taken over when it is first used.
-                let owner = links.get(&link.key);
+                let owner = owners.get(&link.key);
                 let owner = owner.filter(|owner| owner.template == link.template);
                 let is_known = owner.is_some_and(|owner| current.contains(&owner.key));
                 let link = owner.unwrap_or(&link);
                 if !is_known {
                     known.insert(link.key.clone(), State::new(link, account));
                 }
-            } else if link
-                .key
-                .starts_with(&Link::prefix(terms.unit, &link.template))
-            {
+                continue;
+            }
+            let prefix = Link::prefix(terms.unit, &link.template);
+            if link.key.starts_with(&prefix) {
                 known.insert(link.key.clone(), State::new(&link, account));
             }
         }
         let mut states: Vec<State> = known.into_values().collect();
-        for state in &mut states {
-            if let Some(name) = names.get(&state.key) {
-                state.bucket.clone_from(name);
-            }
-        }
         states.sort_by(|one, other| (&one.bucket, &one.key).cmp(&(&other.bucket, &other.key)));
         Ok(states)
     }
@@ -297,8 +283,7 @@ impl Quotas {
     /// A bucket that nobody has used.
     #[must_use]
     pub fn unused(link: &Link) -> State {
-        let level = link.terms.full(clock::unix_ms());
-        State::new(link, Account { level, held: 0 })
+        State::new(link, link.terms.full(clock::unix_ms()).into())
     }
 
     /// Adds to a bucket, at most up to its capacity. Durable when it returns.
@@ -307,12 +292,12 @@ impl Quotas {
     /// When it can't be written.
     pub async fn refill(&self, link: Link, amount: i64) -> Result<State, records::Error> {
         let inner = Arc::clone(&self.inner);
-        let then = move |link: &Link, level| {
-            let Some(local) = &inner.local else {
-                return State::new(link, Account { level, held: 0 });
+        let then = move |link: &Link, level: Level| {
+            let account = match inner.local() {
+                Some(mut local) => local.refill(link, amount, clock::unix_ms()),
+                None => level.into(),
             };
-            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
-            State::new(link, local.refill(link, amount, clock::unix_ms()))
+            State::new(link, account)
         };
         self.inner.ledger.refill(link, amount, then).await
     }
@@ -326,12 +311,8 @@ fn unavailable(error: records::Error) -> Denied {
 }
 
 impl Inner {
-    fn low(&self) -> std::sync::MutexGuard<'_, Low> {
-        self.low.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn holds(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    fn local(&self) -> Option<MutexGuard<'_, local::Local>> {
+        self.local.as_ref().map(lock)
     }
 }
 
@@ -363,7 +344,7 @@ impl Reservation {
                     terms.show(terms.capacity)
                 ));
             }
-            if self.inner.low().begins(&keys, is_low, after, terms) {
+            if lock(&self.inner.low).begins(&keys, is_low, after, terms) {
                 self.crossed.extend(self.warnings.last().cloned());
             }
             self.reasons.push(Reason::Held {
@@ -394,13 +375,12 @@ impl Reservation {
             .collect();
         let at = clock::unix_ms();
         let mut hold = String::new();
-        if let Some(local) = &self.inner.local {
-            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut local) = self.inner.local() {
             local.release(&self.parts);
             local.spend(&chains, at);
         } else {
             hold = std::mem::take(&mut self.hold);
-            self.inner.holds().remove(&hold);
+            lock(&self.inner.holds).remove(&hold);
         }
         Some(Settlement { hold, chains, at })
     }
@@ -411,11 +391,10 @@ impl Drop for Reservation {
         if !self.open {
             return;
         }
-        if let Some(local) = &self.inner.local {
-            let mut local = local.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut local) = self.inner.local() {
             local.release(&self.parts);
         } else {
-            self.inner.holds().remove(&self.hold);
+            lock(&self.inner.holds).remove(&self.hold);
             self.inner.ledger.release(std::mem::take(&mut self.hold));
         }
     }

@@ -1,27 +1,25 @@
-//! What leaves the gateway, as those see it who send it: deliveries for hooks, and batches for
-//! exporters. Both are queued in the transaction of the record that they are about.
+//! The queues of what leaves the gateway, as their users see them: deliveries for hooks, and batches for
+//! exporters. Both are filled in the transaction of the record that they are about.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Journal;
+use crate::records::stores::Failure;
 use crate::records::{EntryId, Error, Ledger, millis};
 
 /// Entries that are taken together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Its name.
     pub name: String,
     /// In the order of their ids.
     pub entries: Vec<EntryId>,
 }
 
-/// Something that a hook is to be told.
+/// An event for a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Name of the hook.
     pub hook: String,
-    /// Which event it is.
     pub event: String,
     /// JSON.
     pub payload: Vec<u8>,
@@ -30,11 +28,9 @@ pub struct Delivery {
 /// A delivery from the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queued {
-    /// Its own name.
     pub id: String,
     /// Name of the hook.
     pub hook: String,
-    /// Which event it is.
     pub event: String,
     /// JSON.
     pub payload: Vec<u8>,
@@ -47,12 +43,58 @@ pub struct Queued {
 /// What waits for a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Its name.
     pub hook: String,
-    /// Deliveries.
+    /// How many deliveries.
     pub count: u64,
-    /// When the oldest came, in Unix milliseconds.
+    /// When the oldest was queued, in Unix milliseconds.
     pub oldest: i64,
+}
+
+/// The queue of exporters.
+pub(crate) trait Exports {
+    /// Queues what was written while an exporter was off: all that is newer than the newest that it
+    /// has taken. `alone` says that no other node can be taking a batch.
+    fn start_export(&mut self, exporter: &str, alone: bool) -> Result<(), Failure>;
+    /// Takes a batch of up to `limit` entries, under the name `name` unless one was left behind. No other
+    /// node gets them for `lease` milliseconds.
+    fn take_batch(
+        &mut self,
+        exporter: &str,
+        name: &str,
+        limit: usize,
+        lease: i64,
+    ) -> Result<Option<Batch>, Failure>;
+    /// Puts back entries that didn't fit into their batch.
+    fn put_back(&mut self, exporter: &str, entries: &[EntryId]) -> Result<(), Failure>;
+    /// Lets a batch that could not be sent be taken again at once.
+    fn abandon_batch(&mut self, exporter: &str, batch: &str) -> Result<(), Failure>;
+    /// Forgets a batch that has arrived.
+    fn exported(&mut self, exporter: &str, batch: &Batch) -> Result<(), Failure>;
+    /// How many entries an exporter has yet to take.
+    fn export_waiting(&mut self, exporter: &str) -> Result<u64, Failure>;
+}
+
+/// The queue of deliveries to hooks.
+pub(crate) trait Outbox {
+    /// Takes up to `count` deliveries that are due for a hook. No other node gets them for `lease`
+    /// milliseconds.
+    fn due(&mut self, hook: &str, count: usize, lease: i64) -> Result<Vec<Queued>, Failure>;
+    /// Makes all deliveries due now.
+    fn hasten(&mut self) -> Result<(), Failure>;
+    /// Forgets a delivery.
+    fn delivered(&mut self, id: &str) -> Result<(), Failure>;
+    /// Makes a delivery due once more, after `wait` milliseconds.
+    fn put_off(&mut self, id: &str, wait: i64) -> Result<(), Failure>;
+    /// What waits for each hook.
+    fn deliveries_waiting(&mut self) -> Result<Vec<Waiting>, Failure>;
+    /// Forgets what is for other hooks than `hooks`, and of each the oldest beyond so many rows and
+    /// bytes. Returns how many were forgotten of which hook.
+    fn retain_deliveries(
+        &mut self,
+        hooks: &[String],
+        rows_max: usize,
+        bytes_max: i64,
+    ) -> Result<Vec<(String, u64)>, Failure>;
 }
 
 impl Ledger {

@@ -1,9 +1,9 @@
 //! Prometheus's text format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Key, Metrics, Series, Spread};
+use super::{Histogram, Key, Metrics, Series, Spread};
 
 /// A value that is known at the time it is asked for.
 #[derive(Clone, Debug)]
@@ -26,58 +26,22 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn render(metrics: &Metrics, gauges: &[Gauge]) -> String {
     let all = metrics.all();
     let mut out = String::new();
-    #[expect(clippy::cast_precision_loss, reason = "a figure for a chart")]
-    let dollars = |series: &Series| series.cost.load(Ordering::Relaxed) as f64 / 1e9;
-    #[expect(clippy::cast_precision_loss, reason = "a figure for a chart")]
-    let requests = |series: &Series| series.requests.load(Ordering::Relaxed) as f64;
-    head(
-        &mut out,
-        "iris_requests_total",
-        "Requests that have ended.",
-        "counter",
-    );
-    for (key, series) in &all {
-        line(
-            &mut out,
-            "iris_requests_total",
-            &labels(key),
-            requests(series),
-        );
-    }
-    head(
-        &mut out,
-        "iris_cost_dollars_total",
-        "What requests with a known price have cost.",
-        "counter",
-    );
-    for (key, series) in &all {
-        line(
-            &mut out,
-            "iris_cost_dollars_total",
-            &labels(key),
-            dollars(series),
-        );
-    }
-    head(
-        &mut out,
-        "iris_tokens_total",
-        "Tokens by kind; cached ones are read, reasoning is written.",
-        "counter",
-    );
-    for (key, series) in &all {
-        #[expect(clippy::cast_precision_loss, reason = "a figure for a chart")]
-        for (kind, count) in [
-            ("input", series.input.spread().sum),
-            ("output", series.output.spread().sum),
-            ("cached", series.cached.load(Ordering::Relaxed) as f64),
-            ("reasoning", series.reasoning.load(Ordering::Relaxed) as f64),
-        ] {
-            let mut labels = labels(key);
-            labels.push(("kind", kind.to_owned()));
-            line(&mut out, "iris_tokens_total", &labels, count);
+    for (name, help, of) in COUNTERS {
+        head(&mut out, name, help, "counter");
+        for (key, series) in &all {
+            for (kind, value) in of(series) {
+                let mut labels = labels(key);
+                labels.extend(kind.map(|kind| ("kind", kind.to_owned())));
+                line(&mut out, name, &labels, value);
+            }
         }
     }
-    histograms(&mut out, &all);
+    for (name, help, of) in HISTOGRAMS {
+        head(&mut out, name, help, "histogram");
+        for (key, series) in &all {
+            histogram(&mut out, name, &labels(key), &of(series).spread());
+        }
+    }
     for gauge in gauges {
         head(&mut out, gauge.name, gauge.help, gauge.kind);
         for (labels, value) in &gauge.values {
@@ -87,33 +51,55 @@ pub fn render(metrics: &Metrics, gauges: &[Gauge]) -> String {
     out
 }
 
-/// The spread of one thing.
-type Of = fn(&Series) -> Spread;
+/// What is counted of a series, each with its kind where there are several.
+type Counted = fn(&Series) -> Vec<(Option<&'static str>, f64)>;
 
-fn histograms(out: &mut String, all: &[(Key, std::sync::Arc<Series>)]) {
-    let histograms: [(&str, &str, Of); 3] = [
-        (
-            "iris_request_duration_seconds",
-            "Seconds from a request to the end of its answer.",
-            |series| series.duration.spread(),
-        ),
-        (
-            "iris_time_to_first_token_seconds",
-            "Seconds from a request to the first token of its answer.",
-            |series| series.first_token.spread(),
-        ),
-        (
-            "iris_overhead_seconds",
-            "Seconds that the gateway took before it asked the provider.",
-            |series| series.overhead.spread(),
-        ),
-    ];
-    for (name, help, of) in histograms {
-        head(out, name, help, "histogram");
-        for (key, series) in all {
-            histogram(out, name, &labels(key), &of(series));
-        }
-    }
+const COUNTERS: [(&str, &str, Counted); 3] = [
+    (
+        "iris_requests_total",
+        "Requests that have ended.",
+        |series| vec![(None, number(&series.requests))],
+    ),
+    (
+        "iris_cost_dollars_total",
+        "What requests with a known price have cost.",
+        |series| vec![(None, number(&series.cost) / 1e9)],
+    ),
+    (
+        "iris_tokens_total",
+        "Tokens by kind; cached ones are read, reasoning is written.",
+        |series| {
+            vec![
+                (Some("input"), series.input.spread().sum),
+                (Some("output"), series.output.spread().sum),
+                (Some("cached"), number(&series.cached)),
+                (Some("reasoning"), number(&series.reasoning)),
+            ]
+        },
+    ),
+];
+
+const HISTOGRAMS: [(&str, &str, fn(&Series) -> &Histogram); 3] = [
+    (
+        "iris_request_duration_seconds",
+        "Seconds from a request to the end of its answer.",
+        |series| &series.duration,
+    ),
+    (
+        "iris_time_to_first_token_seconds",
+        "Seconds from a request to the first token of its answer.",
+        |series| &series.first_token,
+    ),
+    (
+        "iris_overhead_seconds",
+        "Seconds that the gateway took before it asked the provider.",
+        |series| &series.overhead,
+    ),
+];
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for a chart")]
+fn number(counter: &AtomicU64) -> f64 {
+    counter.load(Ordering::Relaxed) as f64
 }
 
 type Labels = Vec<(&'static str, String)>;
@@ -137,10 +123,8 @@ fn line(out: &mut String, name: &str, labels: &Labels, value: f64) {
     if !labels.is_empty() {
         out.push('{');
         for (nth, (label, text)) in labels.iter().enumerate() {
-            let text = text
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+            let text = text.replace('\n', "\\n");
             let comma = if nth > 0 { "," } else { "" };
             let _ = write!(out, "{comma}{label}=\"{text}\"");
         }

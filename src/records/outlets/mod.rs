@@ -6,13 +6,14 @@ mod record;
 mod s3;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use serde::Serialize;
 
 use crate::base::clock::{self, backoff};
+use crate::base::lock::lock;
 use crate::base::panics;
 use crate::config::{Exporter, Exporters};
 use crate::net::client::Client;
@@ -50,15 +51,11 @@ impl Board {
     /// Every exporter that has done something, by its name.
     #[must_use]
     pub fn all(&self) -> BTreeMap<&'static str, Status> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.0).clone()
     }
 
     fn change(&self, exporter: &'static str, change: impl FnOnce(&mut Status)) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(all.entry(exporter).or_default());
+        change(lock(&self.0).entry(exporter).or_default());
     }
 }
 

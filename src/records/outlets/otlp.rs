@@ -13,8 +13,8 @@ use super::{Outlet, Outlets, PATIENCE};
 use crate::base::clock;
 use crate::base::secret::Secret;
 use crate::config::{
-    Certificates, Exporter, Item, Kind, Reader, Table, check_tls, header_value, http_problem,
-    section, words,
+    Certificates, Exporter, Holds, Item, Kind, Reader, Table, check_tls, header_value,
+    http_problem, section, words,
 };
 use crate::formats;
 use crate::net::client::Errand;
@@ -26,10 +26,11 @@ section! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(crate) struct Otlp {
         /// Base URL of a receiver of OTLP over HTTP, such as `http://collector:4318`.
-        #[key(required, example = r#""http://collector:4318""#)]
+        #[key(required, holds = Holds::Webhook, example = r#""http://collector:4318""#)]
         endpoint: String => Base,
         /// Headers of each request.
         // They often hold a credential.
+        #[key(holds = Holds::Headers)]
         headers: Vec<(String, Secret)> => Headers,
         /// Whether spans are sent.
         traces: bool = true,
@@ -38,7 +39,7 @@ section! {
         /// Between two exports.
         every: Duration = Duration::from_secs(30),
         /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
-        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        #[key(holds = Holds::Destination, example = r#""${file:/etc/iris/ca.pem}""#)]
         ca: Option<Certificates>,
         /// The one that is spoken.
         protocol: Protocol,

@@ -12,8 +12,8 @@ use super::{Outlet, Outlets, PATIENCE};
 use crate::base::clock;
 use crate::base::secret::Secret;
 use crate::config::{
-    Certificates, Exporter, Item, Kind, Reader, Table, Trimmed, check_tls, http_problem, section,
-    words,
+    Certificates, Exporter, Holds, Item, Kind, Reader, Table, Trimmed, check_tls, http_problem,
+    section, words,
 };
 use crate::net::client::Errand;
 use crate::records::Scope;
@@ -23,14 +23,16 @@ section! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(crate) struct S3 {
         /// Bucket; turns the exporter on.
-        #[key(required)]
+        #[key(required, holds = Holds::Destination)]
         bucket_name: String => Trimmed,
         /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
-        #[key(example = r#""${file:/etc/iris/ca.pem}""#)]
+        #[key(holds = Holds::Destination, example = r#""${file:/etc/iris/ca.pem}""#)]
         ca: Option<Certificates>,
         /// Server; empty for AWS.
+        #[key(holds = Holds::Webhook)]
         endpoint: String => Trimmed,
         /// Region.
+        #[key(holds = Holds::Destination)]
         region: String = "us-east-1".to_owned(),
         /// In front of the objects' names, without a slash at its end.
         prefix: String,

@@ -6,7 +6,7 @@ use super::histogram::{self, BUCKETS, Percentiles};
 use crate::records::{Entry, Outcome, Tokens};
 
 /// Counts of tokens that an entry has.
-pub(crate) const COUNTS: usize = 10;
+pub(crate) const COUNTS: usize = Tokens::COUNTS;
 
 /// Requests, errors, the counts of tokens, cost, priced and unpriced: what sessions add up.
 pub(crate) const PLAIN: usize = 2 + COUNTS + 3;
@@ -23,19 +23,8 @@ const COST_MAX: i64 = 10_000_000_000_000;
 
 /// The counts, bounded.
 pub(crate) fn counts(tokens: &Tokens) -> [Option<i64>; COUNTS] {
-    [
-        tokens.input,
-        tokens.output,
-        tokens.cached,
-        tokens.cache_write,
-        tokens.cache_write_5m,
-        tokens.cache_write_1h,
-        tokens.reasoning,
-        tokens.image_input,
-        tokens.image_output,
-        tokens.web_searches,
-    ]
-    .map(|count| count.map(|count| count.min(COUNT_MAX).cast_signed()))
+    let bounded = |count: u64| count.min(COUNT_MAX).cast_signed();
+    tokens.counts().map(|count| count.map(bounded))
 }
 
 /// The cost in nanodollars, bounded.

@@ -2,10 +2,8 @@
 //! folder. `sql` has the roles for `SQLite` and `PostgreSQL`; a store for reports alone is a folder beside
 //! it with an implementation of [`Reports`](crate::records::reports::Reports).
 
-pub(super) mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod reports;
 pub(super) mod sql;
 pub(super) mod sqlite;
 

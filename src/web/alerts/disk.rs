@@ -21,18 +21,14 @@ pub(super) async fn warning(dir: &Path) -> Option<Warning> {
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let whole = stat.f_blocks.saturating_mul(stat.f_frsize);
     let severity = severity(free, whole)?;
-    Some(super::warning(
-        severity,
-        "disk_full",
-        "",
-        format!(
-            "the disk of {} is nearly full: {} MiB of {} MiB are left",
-            dir.display(),
-            free / MIB,
-            whole / MIB
-        ),
-        "make room, or keep captures for a shorter time: database.retention",
-    ))
+    let message = format!(
+        "the disk of {} is nearly full: {} MiB of {} MiB are left",
+        dir.display(),
+        free / MIB,
+        whole / MIB
+    );
+    let hint = "make room, or keep captures for a shorter time: database.retention";
+    Some(super::warning("disk_full", message, hint).severity(severity))
 }
 
 fn severity(free: u64, whole: u64) -> Option<Severity> {

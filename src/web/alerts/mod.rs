@@ -81,7 +81,8 @@ pub struct Watched {
 pub struct Warnings {
     watched: Watched,
     state_dir: PathBuf,
-    started: Fixed,
+    /// What the process was started with.
+    pub started: Fixed,
     known: Mutex<BTreeMap<(&'static str, String), i64>>,
 }
 
@@ -96,12 +97,6 @@ impl Warnings {
             started,
             known: Mutex::default(),
         }
-    }
-
-    /// What the process was started with.
-    #[must_use]
-    pub fn started(&self) -> &Fixed {
-        &self.started
     }
 
     /// The keys of a configuration that wait for the next start.
@@ -142,13 +137,8 @@ impl Warnings {
         }
         found.extend(self.exporters(rules).await);
         // Where the database can't be read, the ledger's own warning says so.
-        for waiting in self
-            .watched
-            .ledger
-            .deliveries_waiting()
-            .await
-            .unwrap_or_default()
-        {
+        let deliveries = self.watched.ledger.deliveries_waiting().await;
+        for waiting in deliveries.unwrap_or_default() {
             found.extend(late(&waiting, now));
         }
         found.sort_by(|a, b| {
@@ -159,33 +149,22 @@ impl Warnings {
     }
 
     async fn exporters(&self, rules: &Rules) -> Vec<Warning> {
-        let (names, board) = (
-            outlets::names(&rules.file.exporters),
-            self.watched.board.all(),
-        );
+        let board = self.watched.board.all();
         let mut found = Vec::new();
-        for name in names {
+        for name in outlets::names(&rules.file.exporters) {
             let Some(status) = board.get(name).filter(|one| one.failures >= STUCK) else {
                 continue;
             };
-            let waiting = self
-                .watched
-                .ledger
-                .export_waiting(name)
-                .await
-                .unwrap_or_default();
+            let waiting = self.watched.ledger.export_waiting(name).await;
+            let waiting = waiting.unwrap_or_default();
             let why = status.last_error.as_deref().unwrap_or("no reason given");
-            found.push(warning(
-                Severity::Warning,
-                "exporter_stuck",
-                name,
-                format!(
-                    "the exporter {name} has had {} and {} waiting: {why}",
-                    in_a_row(status.failures),
-                    counted(waiting, "record")
-                ),
-                "nothing is lost: records are sent once it works again",
-            ));
+            let message = format!(
+                "the exporter {name} has had {} and {} waiting: {why}",
+                in_a_row(status.failures),
+                counted(waiting, "record")
+            );
+            let hint = "nothing is lost: records are sent once it works again";
+            found.push(warning("exporter_stuck", message, hint).of(name));
         }
         found
     }
@@ -211,20 +190,30 @@ impl Warnings {
     }
 }
 
-fn warning(
-    severity: Severity,
-    kind: &'static str,
-    subject: &str,
-    message: String,
-    hint: &'static str,
-) -> Warning {
+/// A warning about the gateway itself, of which there is time to see to.
+fn warning(kind: &'static str, message: String, hint: &'static str) -> Warning {
     Warning {
-        severity,
+        severity: Severity::Warning,
         kind,
-        subject: subject.to_owned(),
+        subject: String::new(),
         message,
         hint,
         since: 0,
+    }
+}
+
+impl Warning {
+    fn of(self, subject: &str) -> Self {
+        let subject = subject.to_owned();
+        Self { subject, ..self }
+    }
+
+    fn severity(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
+    fn critical(self) -> Self {
+        self.severity(Severity::Critical)
     }
 }
 
@@ -264,26 +253,17 @@ fn down(provider: &str, health: &Health) -> Option<Warning> {
     } else {
         return None;
     };
-    Some(warning(
-        Severity::Warning,
-        "provider_down",
-        provider,
-        message,
-        "check that it runs and can be reached; Iris tries it again by itself",
-    ))
+    let hint = "check that it runs and can be reached; Iris tries it again by itself";
+    Some(warning("provider_down", message, hint).of(provider))
 }
 
 fn model_down(provider: &str, health: &ModelHealth) -> Warning {
     let why = health.last_error.as_deref().unwrap_or("no reason given");
     let subject = format!("{provider}/{}", health.model);
     let failures = in_a_row(health.failures);
-    warning(
-        Severity::Warning,
-        "model_down",
-        &subject,
-        format!("the model {subject} is paused after {failures}: {why}"),
-        "the provider's other models are used; Iris tries it again by itself",
-    )
+    let message = format!("the model {subject} is paused after {failures}: {why}");
+    let hint = "the provider's other models are used; Iris tries it again by itself";
+    warning("model_down", message, hint).of(&subject)
 }
 
 /// `1 record`, `2 records`.
@@ -296,29 +276,18 @@ fn in_a_row(failures: u32) -> String {
 }
 
 fn late(waiting: &Waiting, now: i64) -> Option<Warning> {
-    let Waiting {
-        hook,
-        count,
-        oldest,
-    } = waiting;
-    let age = now - oldest;
-    (age > LATE_MS || *count > MANY).then(|| {
-        warning(
-            Severity::Warning,
-            "hook_backlog",
-            hook,
-            format!(
-                "{} waiting for the hook {hook}, the oldest for {}",
-                if *count == 1 {
-                    "1 delivery is".to_owned()
-                } else {
-                    format!("{count} deliveries are")
-                },
-                counted((age / 60_000).max(0).unsigned_abs(), "minute")
-            ),
-            "check that its server answers; deliveries are dropped after a day",
-        )
-    })
+    let (hook, age) = (&waiting.hook, now - waiting.oldest);
+    if age <= LATE_MS && waiting.count <= MANY {
+        return None;
+    }
+    let deliveries = match waiting.count {
+        1 => "1 delivery is".to_owned(),
+        count => format!("{count} deliveries are"),
+    };
+    let minutes = counted((age / 60_000).max(0).unsigned_abs(), "minute");
+    let message = format!("{deliveries} waiting for the hook {hook}, the oldest for {minutes}");
+    let hint = "check that its server answers; deliveries are dropped after a day";
+    Some(warning("hook_backlog", message, hint).of(hook))
 }
 
 #[cfg(test)]

@@ -90,13 +90,7 @@ fn state(node: &Status, now: i64) -> Option<Warning> {
             "start it; with this machine's tailscaled, run `tailscale up`",
         ),
     };
-    Some(warning(
-        Severity::Critical,
-        kind,
-        "",
-        message.to_owned() + &reason(node),
-        hint,
-    ))
+    Some(warning(kind, message.to_owned() + &reason(node), hint).critical())
 }
 
 /// Whether the control server was not heard for too long.
@@ -136,17 +130,13 @@ fn silence(node: &Status, now: i64) -> Option<Warning> {
             "changes of the tailnet, such as a withdrawn grant or a removed device, have no effect here",
         )
     };
-    Some(warning(
-        severity,
-        "tailnet_stale",
-        "",
-        format!(
-            "the control server was {long}, and {effect}{}",
-            reason(node)
-        ),
-        "check that the control server (tailnet.control_url) runs and that this machine can reach \
-         it; Iris keeps trying",
-    ))
+    let message = format!(
+        "the control server was {long}, and {effect}{}",
+        reason(node)
+    );
+    let hint = "check that the control server (tailnet.control_url) runs and that this machine can \
+        reach it; Iris keeps trying";
+    Some(warning("tailnet_stale", message, hint).severity(severity))
 }
 
 /// Whether people find the node under the name of the configuration.
@@ -183,7 +173,7 @@ fn name(node: &Status, config: &Tailnet) -> Option<Warning> {
              console, or set tailnet.hostname to the name that it has",
         )
     };
-    Some(warning(Severity::Warning, "node_name", "", message, hint))
+    Some(warning("node_name", message, hint))
 }
 
 /// When the node's key expires, in Unix milliseconds; `None` where it does not.
@@ -196,15 +186,11 @@ pub fn key_expires_at(node: &Status) -> Option<i64> {
 
 fn key_expiry(node: &Status, now: i64) -> Option<Warning> {
     let (severity, when) = ends(key_expires_at(node)?, now)?;
-    Some(warning(
-        severity,
-        "node_key_expires",
-        "",
-        format!(
-            "the node's key {when}; after that, callers on the tailnet can't reach the gateway"
-        ),
-        "disable key expiry for this node in the tailnet's admin console, or tag it",
-    ))
+    let message = format!(
+        "the node's key {when}; after that, callers on the tailnet can't reach the gateway"
+    );
+    let hint = "disable key expiry for this node in the tailnet's admin console, or tag it";
+    Some(warning("node_key_expires", message, hint).severity(severity))
 }
 
 #[cfg(test)]

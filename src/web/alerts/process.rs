@@ -1,6 +1,6 @@
 //! The process itself: what waits for a restart, its memory, its log, and the database.
 
-use super::{Severity, Warning, counted, warning};
+use super::{Warning, counted, warning};
 use crate::base::memory::Usage;
 use crate::base::output::Loss;
 use crate::records::Backlog;
@@ -23,78 +23,50 @@ pub(super) fn restart(waiting: &[String]) -> Option<Warning> {
         keys.join(", ")
     );
     Some(warning(
-        Severity::Warning,
         "restart_needed",
-        "",
         message,
         "restart Iris when it suits you; the previous values are in use until then",
     ))
 }
 
 pub(super) fn misplaced(why: &str) -> Warning {
-    warning(
-        Severity::Critical,
-        "ledger_file_gone",
-        "",
-        format!("requests are refused, because their records would be lost: {why}"),
-        "put the file back, or restart Iris to go on with what is there now",
-    )
+    let message = format!("requests are refused, because their records would be lost: {why}");
+    let hint = "put the file back, or restart Iris to go on with what is there now";
+    warning("ledger_file_gone", message, hint).critical()
 }
 
 pub(super) fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {
     let waiting = u64::try_from(backlog.promised).unwrap_or(u64::MAX);
+    let waiting = format!("{} waiting", counted(waiting, "record"));
     if !healthy {
-        return Some(warning(
-            Severity::Critical,
-            "ledger_failing",
-            "",
-            format!(
-                "requests are refused, because they can't be recorded; {} waiting",
-                counted(waiting, "record")
-            ),
-            "the log says why a write failed; usually it is the disk or the database server",
-        ));
+        let message = format!("requests are refused, because they can't be recorded; {waiting}");
+        let hint = "the log says why a write failed; usually it is the disk or the database server";
+        return Some(warning("ledger_failing", message, hint).critical());
     }
-    backlog.is_long().then(|| {
-        warning(
-            Severity::Warning,
-            "ledger_backlog",
-            "",
-            format!(
-                "records are written more slowly than they arrive; {} waiting",
-                counted(waiting, "record")
-            ),
-            "the disk or the database is too slow; once the queue is full, requests are refused",
-        )
-    })
+    let message = format!("records are written more slowly than they arrive; {waiting}");
+    let hint = "the disk or the database is too slow; once the queue is full, requests are refused";
+    let is_long = backlog.is_long();
+    is_long.then(|| warning("ledger_backlog", message, hint))
 }
 
 pub(super) fn memory_full(usage: Usage) -> Option<Warning> {
-    usage.is_short.then(|| {
-        warning(
-            Severity::Warning, "memory_full", "",
-            format!(
-                "requests are refused, because the bodies of others hold as much memory as they may: \
-                 {} MiB",
-                usage.bound >> 20
-            ),
-            "give the gateway more memory, or raise limits.memory if there is more",
-        )
-    })
+    let bound = usage.bound >> 20;
+    let message = format!(
+        "requests are refused, because the bodies of others hold as much memory as they may: \
+         {bound} MiB"
+    );
+    let hint = "give the gateway more memory, or raise limits.memory if there is more";
+    let is_short = usage.is_short;
+    is_short.then(|| warning("memory_full", message, hint))
 }
 
 pub(super) fn lost_log(loss: &Loss) -> Option<Warning> {
-    let why = loss.why.as_deref()?;
-    Some(warning(
-        Severity::Warning,
-        "log_blocked",
-        "",
-        format!(
-            "the log can't be written to standard error: {why}; {} lost since the start",
-            counted(loss.dropped, "line")
-        ),
-        "check the log driver, the pipe or the terminal that reads standard error; requests go on without it",
-    ))
+    let (why, lost) = (loss.why.as_deref()?, counted(loss.dropped, "line"));
+    let message =
+        format!("the log can't be written to standard error: {why}; {lost} lost since the start");
+    let hint = "check the log driver, the pipe or the terminal that reads standard error; requests \
+        go on without it";
+    Some(warning("log_blocked", message, hint))
 }
 
 #[cfg(test)]

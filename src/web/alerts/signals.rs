@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Severity, Warning, ends, warning};
+use super::{Warning, ends, warning};
 
 /// What was reported. Clones share it.
 #[derive(Clone, Default)]
@@ -73,20 +73,16 @@ impl Signals {
             .filter_map(|(domain, certificate)| of_certificate(domain, certificate, now))
             .collect();
         found.extend(state.refused.as_ref().map(|why| {
-            warning(
-                Severity::Warning, "configuration_refused", "",
-                format!("the configuration in the file is newer than the one in force, and has errors: {why}"),
-                "correct it: it takes effect at once, while a restart with it would fail",
-            )
+            let message = format!(
+                "the configuration in the file is newer than the one in force, and has errors: {why}"
+            );
+            let hint = "correct it: it takes effect at once, while a restart with it would fail";
+            warning("configuration_refused", message, hint)
         }));
         found.extend(state.stale.iter().map(|what| {
-            warning(
-                Severity::Warning,
-                "secret_stale",
-                "",
-                what.clone(),
-                "put the value into the file; it takes effect at once, while a restart would fail",
-            )
+            let hint =
+                "put the value into the file; it takes effect at once, while a restart would fail";
+            warning("secret_stale", what.clone(), hint)
         }));
         found
     }
@@ -100,24 +96,20 @@ fn of_certificate(domain: &str, certificate: &Certificate, now: i64) -> Option<W
         return error.map(|why| {
             let message =
                 format!("there is no certificate for {domain}, so that https fails: {why}");
-            warning(Severity::Warning, "no_certificate", domain, message, hint)
+            warning("no_certificate", message, hint).of(domain)
         });
     };
     let (severity, when) = ends(at, now)?;
     let why = error.map_or_else(String::new, |why| format!(": {why}"));
     let message = format!("the certificate for {domain} {when} and was not renewed{why}");
-    Some(warning(
-        severity,
-        "certificate_expires",
-        domain,
-        message,
-        hint,
-    ))
+    let warning = warning("certificate_expires", message, hint);
+    Some(warning.of(domain).severity(severity))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::alerts::Severity;
 
     const DAY: i64 = super::super::DAY_MS;
 

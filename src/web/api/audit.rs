@@ -6,32 +6,26 @@ use serde_json::Value;
 
 use super::csv::{self, Column, Csv};
 use super::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use super::ledger::{Page, unavailable};
-use super::parameters::{Listing, Parameters, before, format, from, limit, text, to};
-use crate::policy::identity::Caller;
-use crate::records::{AuditQuery, Audited, EntryId, Ledger};
-use crate::web::engines::{Actor, Engines, row};
+use super::ledger::Page;
+use super::parameters::{BEFORE, FORMAT, FROM, FromQuery, LIMIT, Listing, TO, parameter};
+use crate::records::{AuditQuery, Audited, EntryId};
+use crate::web::engines::{Actor, row};
+use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
-pub(in crate::web) const PARAMETERS: Parameters<Question> = Parameters(&[
-    text("actor", "Only this caller's.", |to: &mut Question| {
-        &mut to.actor
-    }),
-    text("kind", "Only of this kind.", |to: &mut Question| {
-        &mut to.kind
-    }),
-    from(),
-    to(),
-    limit(),
-    before(),
-    format(),
-]);
-
-pub(super) const ENDPOINT: Endpoint = Endpoint {
+pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/audit",
     name: "Audit",
     about: "What admins did and looked at, and who was refused, newest first.",
-    parameters: &PARAMETERS,
+    parameters: &[
+        parameter("actor", "Only this caller's."),
+        parameter("kind", "Only of this kind."),
+        FROM,
+        TO,
+        LIMIT,
+        BEFORE,
+        FORMAT,
+    ],
     answer: json_of::<AuditPage>(),
     csv: true,
     handler: Handler::Admin(|call| Box::pin(answer(call))),
@@ -46,9 +40,14 @@ pub(in crate::web) struct Question {
     listing: Listing,
 }
 
-impl AsMut<Listing> for Question {
-    fn as_mut(&mut self) -> &mut Listing {
-        &mut self.listing
+impl FromQuery for Question {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Rejection> {
+        match name {
+            "actor" => self.actor = Some(value.to_owned()),
+            "kind" => self.kind = Some(value.to_owned()),
+            _ => return self.listing.set(name, value),
+        }
+        Ok(())
     }
 }
 
@@ -64,13 +63,12 @@ struct AuditPage {
 /// # Errors
 /// A 503 when it can't be noted: it must not be done then.
 pub(super) async fn note(
-    ledger: &Ledger,
-    caller: &Caller,
+    reader: &Reader<'_>,
     kind: &str,
     subject: &str,
     detail: Value,
 ) -> Result<(), Rejection> {
-    let actor = Actor::from(caller);
+    let actor = Actor::from(reader.caller);
     tracing::info!(
         actor = actor.login,
         node = actor.node,
@@ -78,18 +76,18 @@ pub(super) async fn note(
         subject,
         "audit"
     );
-    let noted = ledger.audit(row(&actor, kind, subject, detail, 1)).await;
-    noted.map_err(|error| unavailable(&error))
+    let row = row(&actor, kind, subject, detail, 1);
+    Ok(reader.ledger().audit(row).await?)
 }
 
 /// A page of the audit log, for admins.
 pub(in crate::web) async fn page(
-    engines: &Engines<'_>,
+    reader: &Reader<'_>,
     question: Question,
 ) -> Result<Page<Audited>, Rejection> {
     let query = question.listing.query;
     let limit = query.limit;
-    let rows = engines.gateway.ledger.audited(AuditQuery {
+    let rows = reader.ledger().audited(AuditQuery {
         actor: question.actor,
         kind: question.kind,
         from: query.from,
@@ -97,14 +95,14 @@ pub(in crate::web) async fn page(
         before: query.before,
         limit,
     });
-    let rows = rows.await.map_err(|error| unavailable(&error))?;
+    let rows = rows.await?;
     Ok(Page::new(rows, limit, |last| &last.id))
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let question = call.query(&PARAMETERS)?;
+    let question: Question = call.given.read()?;
     let as_csv = question.listing.csv;
-    let Page { rows, next } = page(call.engines, question).await?;
+    let Page { rows, next } = page(call.reader, question).await?;
     if as_csv {
         return Ok(Csv::of(&COLUMNS, &rows).respond("audit"));
     }

@@ -1,17 +1,15 @@
 //! `/api/chats`: conversations of the chat that the configuration has kept here. Nobody but their
 //! owner sees them, admins included: what was asked and answered is in the records anyway.
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
-use super::ledger::unavailable;
+use super::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::config::History;
 use crate::records::{ChatRow, ChatWrite, Expected, chat_version};
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
@@ -34,7 +32,7 @@ pub(super) const GET: Endpoint = Endpoint {
 };
 
 pub(super) const PUT: Endpoint = Endpoint {
-    method: Verb::Put,
+    method: &Method::PUT,
     name: "KeepChat",
     about: "Keeps one of your conversations, where the configuration has them kept here.",
     body: Some(taken::<KeptChat>()),
@@ -44,7 +42,7 @@ pub(super) const PUT: Endpoint = Endpoint {
 };
 
 pub(super) const DELETE: Endpoint = Endpoint {
-    method: Verb::Delete,
+    method: &Method::DELETE,
     path: "/api/chats/{id}",
     name: "DeleteChat",
     about: "Deletes one of your conversations; not the records of its requests.",
@@ -102,22 +100,20 @@ struct ChatId<'a> {
 
 /// Whether conversations are kept here: where the configuration says so, and what was said is
 /// kept at all.
-pub(in crate::web) fn are_kept(engines: &Engines<'_>, reader: &Reader<'_>) -> bool {
-    reader.rules.file.chat.history == History::Ledger && engines.gateway.ledger.policy().captures
+pub(in crate::web) fn are_kept(reader: &Reader<'_>) -> bool {
+    reader.rules.file.chat.history == History::Ledger && reader.ledger().policy().captures
 }
 
 async fn list(call: Call<'_>) -> Reply {
-    let chats = call.engines.gateway.ledger.chats(call.reader.caller.key());
-    let chats = chats.await.map_err(|error| unavailable(&error))?;
+    let chats = call.reader.ledger().chats(call.reader.caller.key());
+    let chats = chats.await?;
     Ok(super::json(&ChatList { chats }))
 }
 
 async fn chat(call: Call<'_>) -> Reply {
-    let ledger = &call.engines.gateway.ledger;
+    let ledger = call.reader.ledger();
     let found = ledger.chat(call.reader.caller.key(), call.id).await;
-    let body = found
-        .map_err(|error| unavailable(&error))?
-        .ok_or_else(none)?;
+    let body = found?.ok_or_else(none)?;
     let version = chat_version(&body);
     let chat = Chat {
         id: call.id,
@@ -131,13 +127,10 @@ async fn chat(call: Call<'_>) -> Reply {
 /// nothing is.
 async fn keep(call: Call<'_>) -> Reply {
     let chat: KeptChat = call.body()?;
-    if !are_kept(call.engines, call.reader) {
-        return Err(Rejection::new(
-            StatusCode::CONFLICT,
-            "no_history",
-            "this gateway keeps no conversations: `chat.history` is not \"ledger\", or what is said \
-             is not kept at all",
-        ));
+    if !are_kept(call.reader) {
+        let why = "this gateway keeps no conversations: `chat.history` is not \"ledger\", or what is said \
+             is not kept at all";
+        return Err(Rejection::new(StatusCode::CONFLICT, "no_history", why));
     }
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if call.id.len() > LONGEST_ID || !call.id.bytes().all(is_part) {
@@ -160,9 +153,9 @@ async fn keep(call: Call<'_>) -> Reply {
     let title: String = chat.title.chars().take(TITLE).collect();
     let caller = call.reader.caller.key();
     let version = chat_version(body.as_bytes());
-    let ledger = &call.engines.gateway.ledger;
+    let ledger = call.reader.ledger();
     let kept = ledger.keep_chat(caller, call.id, &title, body.into(), expected);
-    match kept.await.map_err(|error| unavailable(&error))? {
+    match kept.await? {
         ChatWrite::Done => {
             let answer = ChatId {
                 id: call.id,
@@ -176,9 +169,9 @@ async fn keep(call: Call<'_>) -> Reply {
 
 async fn delete(call: Call<'_>) -> Reply {
     let (caller, expected) = (call.reader.caller.key(), expected(&call.head.headers)?);
-    let ledger = &call.engines.gateway.ledger;
+    let ledger = call.reader.ledger();
     let deleted = ledger.delete_chat(caller, call.id, expected).await;
-    match deleted.map_err(|error| unavailable(&error))? {
+    match deleted? {
         ChatWrite::Done => Ok(super::json(&ChatId {
             id: call.id,
             version: None,
@@ -216,19 +209,13 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Rejection> {
 }
 
 fn changed() -> Rejection {
-    Rejection::new(
-        StatusCode::PRECONDITION_FAILED,
-        "chat_changed",
-        "the conversation was changed or deleted since it was read; read it again",
-    )
+    let why = "the conversation was changed or deleted since it was read; read it again";
+    Rejection::new(StatusCode::PRECONDITION_FAILED, "chat_changed", why)
 }
 
 fn none() -> Rejection {
-    Rejection::new(
-        StatusCode::NOT_FOUND,
-        "no_such_record",
-        "you have no such conversation",
-    )
+    let why = "you have no such conversation";
+    Rejection::new(StatusCode::NOT_FOUND, "no_such_record", why)
 }
 
 fn bad(why: &'static str) -> Rejection {

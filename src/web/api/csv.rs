@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Response, header};
 
-use crate::wire::{Body, body};
+use crate::wire::Body;
 
 /// A table with a head.
 pub(super) struct Csv {
@@ -59,10 +59,8 @@ impl Csv {
 
     /// The answer to a request for it.
     pub(super) fn respond(self, name: &str) -> Response<Body> {
-        let mut response = Response::new(body::full(self.out));
+        let mut response = super::respond("text/csv; charset=utf-8", self.out);
         let headers = response.headers_mut();
-        let kind = HeaderValue::from_static("text/csv; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, kind);
         let disposition = format!("attachment; filename=\"{name}.csv\"");
         if let Ok(disposition) = HeaderValue::from_str(&disposition) {
             headers.insert(header::CONTENT_DISPOSITION, disposition);

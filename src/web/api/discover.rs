@@ -1,15 +1,14 @@
 //! `/api/discover`: model servers nearby, and one of them as a provider. The configuration is
 //! edited in its text and saved as any other change is.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config as saved;
-use super::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use super::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::client::discovery::{self, Kind, Server};
 use crate::config;
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
@@ -19,13 +18,13 @@ pub(super) const GET: Endpoint = Endpoint {
     about: "Looks for model servers on this machine and on the nodes that the configuration names.",
     answer: json_of::<Discovery>(),
     handler: Handler::Admin(|call| {
-        Box::pin(async move { Ok(super::json(&look(call.engines, call.reader).await)) })
+        Box::pin(async move { Ok(super::json(&look(call.reader).await)) })
     }),
     ..Endpoint::GET
 };
 
 pub(super) const POST: Endpoint = Endpoint {
-    method: Verb::Post,
+    method: &Method::POST,
     path: "/api/discover",
     name: "AddProvider",
     about: "Adds a server that is found there to the providers of the configuration that has the `ETag` in `If-Match`.",
@@ -83,26 +82,23 @@ pub(in crate::web) struct Row {
 }
 
 /// Where servers are looked for: hosts, and ports of each.
-pub(in crate::web) fn places(
-    engines: &Engines<'_>,
-    reader: &Reader<'_>,
-) -> (Vec<String>, Vec<u16>) {
-    let hosts = discovery::hosts(&reader.rules.file, own_name(engines).as_deref());
+pub(in crate::web) fn places(reader: &Reader<'_>) -> (Vec<String>, Vec<u16>) {
+    let hosts = discovery::hosts(&reader.rules.file, own_name(reader).as_deref());
     (hosts, Kind::USUAL.map(|(_, port)| port).to_vec())
 }
 
-fn own_name(engines: &Engines<'_>) -> Option<String> {
-    engines.node_status()?.dns_name
+fn own_name(reader: &Reader<'_>) -> Option<String> {
+    reader.engines.node_status()?.dns_name
 }
 
 /// Looks, one after the other.
-pub(in crate::web) async fn look(engines: &Engines<'_>, reader: &Reader<'_>) -> Discovery {
-    let _one = engines.management.looking.lock().await;
-    let (hosts, ports) = places(engines, reader);
+pub(in crate::web) async fn look(reader: &Reader<'_>) -> Discovery {
+    let _one = reader.engines.management.looking.lock().await;
+    let (hosts, ports) = places(reader);
     let file = &reader.rules.file;
-    let client = &engines.gateway.upstream.client;
+    let client = &reader.engines.gateway.upstream.client;
     let (servers, complete) = discovery::servers(client, &hosts, file.listen.loopback).await;
-    let own_name = own_name(engines);
+    let own_name = own_name(reader);
     let row = |server: Server| Row {
         kind: server.kind,
         name: server.kind.name(),
@@ -121,21 +117,21 @@ pub(in crate::web) async fn look(engines: &Engines<'_>, reader: &Reader<'_>) -> 
 
 async fn add(call: Call<'_>) -> Reply {
     let wanted: Discovered = call.body()?;
-    let (engines, reader) = (call.engines, call.reader);
-    let expected = saved::if_match(engines, &call.head.headers)?;
-    let (hosts, _) = places(engines, reader);
+    let reader = call.reader;
+    let expected = saved::if_match(reader, &call.head.headers)?;
+    let (hosts, _) = places(reader);
     let file = &reader.rules.file;
-    let (client, ourselves) = (&engines.gateway.upstream.client, file.listen.loopback);
+    let (client, ourselves) = (
+        &reader.engines.gateway.upstream.client,
+        file.listen.loopback,
+    );
     // Asked once more: what is written down is what is there.
     let found = discovery::server(client, &hosts, ourselves, &wanted.baseurl).await;
     let Some(server) = found else {
-        return Err(Rejection::new(
-            StatusCode::NOT_FOUND,
-            "no_such_server",
-            "no model server is found there; look again",
-        ));
+        let why = "no model server is found there; look again";
+        return Err(Rejection::new(StatusCode::NOT_FOUND, "no_such_server", why));
     };
-    if let Some(provider) = discovery::covering(file, &server, own_name(engines).as_deref()) {
+    if let Some(provider) = discovery::covering(file, &server, own_name(reader).as_deref()) {
         return Err(Rejection::new(
             StatusCode::CONFLICT,
             "already_provider",
@@ -143,10 +139,10 @@ async fn add(call: Call<'_>) -> Reply {
         ));
     }
     let id = server.free_id(|id| file.providers.contains_key(id));
-    let (text, _) = saved::shown(engines)?;
+    let (text, _) = saved::shown(reader)?;
     let text = config::with_provider(&text, &id, &server.provider())
         .map_err(|finding| saved::invalid(&[finding]))?;
     let how = saved::How::Saved;
-    let hash = saved::save(engines, reader, &expected, &text, how).await?;
+    let hash = saved::save(reader, &expected, &text, how).await?;
     Ok(super::json(&Added { provider: id, hash }))
 }

@@ -9,7 +9,7 @@ use http::{Method, Response, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use super::parameters::{Declared, Given, NONE, Parameters};
+use super::parameters::{Given, Parameter};
 use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::{Body, Rejection};
@@ -50,7 +50,7 @@ pub(super) const fn taken<T: JsonSchema>() -> SchemaOf {
 
 /// One method of a path.
 pub(in crate::web) struct Endpoint {
-    pub method: Verb,
+    pub method: &'static Method,
     /// A segment in braces stands for any one segment, and `{model}` for all that follow.
     pub path: &'static str,
     /// Other paths for the same.
@@ -59,7 +59,7 @@ pub(in crate::web) struct Endpoint {
     pub name: &'static str,
     /// What it does, in one sentence.
     pub about: &'static str,
-    pub parameters: &'static dyn Declared,
+    pub parameters: &'static [Parameter],
     /// The body that it takes.
     pub body: Option<SchemaOf>,
     pub(super) answer: Content,
@@ -75,12 +75,12 @@ pub(in crate::web) struct Endpoint {
 impl Endpoint {
     /// What most endpoints have in common.
     pub(super) const GET: Self = Self {
-        method: Verb::Get,
+        method: &Method::GET,
         path: "",
         aliases: &[],
         name: "",
         about: "",
-        parameters: &NONE,
+        parameters: &[],
         body: None,
         answer: Content::Text,
         csv: false,
@@ -94,38 +94,14 @@ impl Endpoint {
         std::iter::once(self.path).chain(self.aliases.iter().copied())
     }
 
+    /// Whether it is what a request with this method is for: `HEAD` reads as well.
+    pub(super) fn takes(&self, method: &Method) -> bool {
+        method == self.method || (self.method == Method::GET && method == Method::HEAD)
+    }
+
     /// What stands in a path in place of the braces; empty for one without.
     pub(super) fn id_in<'p>(&self, path: &'p str) -> Option<&'p str> {
         self.paths().find_map(|pattern| matched(pattern, path))
-    }
-}
-
-/// The method of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::web) enum Verb {
-    /// Reads; HEAD does as well.
-    Get,
-    /// Replaces.
-    Put,
-    /// Does something.
-    Post,
-    /// Deletes.
-    Delete,
-}
-
-impl Verb {
-    /// Its name in a request.
-    pub(in crate::web) fn name(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Put => "PUT",
-            Self::Post => "POST",
-            Self::Delete => "DELETE",
-        }
-    }
-
-    pub(super) fn is(self, method: &Method) -> bool {
-        method.as_str() == self.name() || (self == Self::Get && method == Method::HEAD)
     }
 }
 
@@ -152,7 +128,6 @@ pub(in crate::web) fn matched<'p>(pattern: &str, path: &'p str) -> Option<&'p st
 /// A request to an endpoint, once all that the endpoint demands is met.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
-    pub engines: &'a Engines<'a>,
     pub reader: &'a Reader<'a>,
     /// What stands in place of the path's braces; empty for a path without.
     pub id: &'a str,
@@ -164,11 +139,6 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The values of the query.
-    pub(super) fn query<T: Default>(&self, parameters: &Parameters<T>) -> Result<T, Rejection> {
-        parameters.read(self.given)
-    }
-
     /// The body as what the endpoint takes; a key that stands there twice is refused.
     pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
         let bad = |why: String| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::records::{EntryId, Error, Ledger};
+use crate::records::{EntryId, Error};
 use crate::wire::Rejection;
 
 /// A page of rows.
@@ -26,24 +26,18 @@ impl<R> Page<R> {
 /// How long a caller waits before the next try.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The ledger can't be used, or was asked for what it doesn't answer.
-pub(in crate::web) fn unavailable(error: &Error) -> Rejection {
-    if let Error::Report(why) = error {
-        return Rejection::new(StatusCode::BAD_REQUEST, "bad_query", *why);
+/// The ledger can't be used, or was asked for what it doesn't answer. The cause is for the log alone.
+impl From<Error> for Rejection {
+    fn from(error: Error) -> Self {
+        if let Error::Report(why) = error {
+            return Self::new(StatusCode::BAD_REQUEST, "bad_query", why);
+        }
+        let what = if error.is_of_write() {
+            "the database cannot be written right now"
+        } else {
+            "the records cannot be read right now"
+        };
+        tracing::error!(%error, "{what}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", what).retry_after(RETRY)
     }
-    let what = if error.is_of_write() {
-        "the database cannot be written right now"
-    } else {
-        "the records cannot be read right now"
-    };
-    tracing::error!(%error, "{what}");
-    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", what).retry_after(RETRY)
-}
-
-/// What changes something is noted, so it waits until that is possible.
-///
-/// # Errors
-/// Where it is known that nothing can be written.
-pub(super) fn writable(ledger: &Ledger) -> Result<(), Rejection> {
-    ledger.writable().map_err(|error| unavailable(&error))
 }

@@ -136,7 +136,7 @@ where
         Handler::Role(handle) => (handle, false),
         Handler::Admin(handle) => (handle, true),
     };
-    let reader = Reader::admit(engines, caller).await?;
+    let reader = Reader::admit(*engines, caller).await?;
     let query = head.uri.query().unwrap_or_default();
     // Other APIs' clients ask for pages and more that there is not.
     let is_own = ["/api/", "/aperture/"]
@@ -154,7 +154,6 @@ where
         Bytes::new()
     };
     handle(Call {
-        engines,
         reader: &reader,
         id,
         given: &given,
@@ -173,12 +172,11 @@ where
     B::Error: std::fmt::Display,
 {
     if is_from_elsewhere(&request.headers) {
-        return Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "cross_site",
-            "this can't be asked for from another site",
-        ));
+        let why = "this can't be asked for from another site";
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "cross_site", why));
     }
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    let unsupported = |code, why: &'static str| Err(Rejection::new(status, code, why));
     let mut kinds = request.headers.get_all(header::CONTENT_TYPE).iter();
     let is_json = kinds.next().is_some_and(|kind| {
         let kind = kind.to_str().unwrap_or_default().split(';').next();
@@ -186,18 +184,13 @@ where
     });
     // A program that reads the second of two types reads another body.
     if !is_json || kinds.next().is_some() {
-        return Err(Rejection::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wrong_content_type",
-            "the request needs the header Content-Type: application/json",
-        ));
+        let why = "the request needs the header Content-Type: application/json";
+        return unsupported("wrong_content_type", why);
     }
     if request.headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Rejection::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "compressed_request",
-            "compressed request bodies are not accepted here: send it without Content-Encoding",
-        ));
+        let why =
+            "compressed request bodies are not accepted here: send it without Content-Encoding";
+        return unsupported("compressed_request", why);
     }
     let bytes = body::read(body, LONGEST_BODY, rules.body_idle).await;
     bytes.map_err(|error| {
@@ -232,33 +225,29 @@ fn nothing(head: &Parts, origin: &str) -> Rejection {
 fn not_found(method: &Method, path: &str, others: &[&str]) -> Rejection {
     let shown: String = path.chars().take(200).collect();
     if !others.is_empty() {
-        return Rejection::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            format!("{shown} takes {}, not {method}", others.join(" and ")),
-        );
+        let why = format!("{shown} takes {}, not {method}", others.join(" and "));
+        return Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", why);
     }
-    Rejection::new(
-        StatusCode::NOT_FOUND,
-        "no_such_route",
-        format!("no route for {method} {shown}"),
-    )
+    let why = format!("no route for {method} {shown}");
+    Rejection::new(StatusCode::NOT_FOUND, "no_such_route", why)
+}
+
+/// A response with a body of this `Content-Type`.
+fn respond(kind: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(bytes));
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 fn text(text: &'static str) -> Response<Body> {
-    let mut response = Response::new(body::full(text));
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    respond("text/plain; charset=utf-8", text)
 }
 
 fn json(value: &impl Serialize) -> Response<Body> {
     // By way of a tree, whose keys are in the order of the alphabet.
     let value = serde_json::to_value(value).unwrap_or_default();
-    let mut response = Response::new(body::full(value.to_string()));
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    respond("application/json", value.to_string())
 }
 
 /// An answer with an `ETag`.

@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::{Content, Endpoint, Handler};
-use super::parameters::About;
+use super::parameters::Parameter;
 use super::refusal::{Error, Problem};
 
 pub(super) const ALL: Endpoint = Endpoint {
@@ -70,14 +70,14 @@ fn paths(table: &[Endpoint], below: &str) -> Map<String, Value> {
                 continue;
             };
             let known = paths.entry(rest.to_owned()).or_insert_with(|| json!({}));
-            known[endpoint.method.name().to_ascii_lowercase()] = operation(endpoint);
+            known[endpoint.method.as_str().to_ascii_lowercase()] = operation(endpoint);
         }
     }
     paths
 }
 
 fn operation(endpoint: &Endpoint) -> Value {
-    let mut parameters: Vec<Value> = endpoint.parameters.all().iter().map(parameter).collect();
+    let mut parameters: Vec<Value> = endpoint.parameters.iter().map(parameter).collect();
     parameters.extend(in_path(endpoint));
     if let Some((required, about)) = endpoint.if_match {
         parameters.push(json!({
@@ -127,7 +127,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         Handler::Role(_) => refused("403", "The caller has no role."),
         Handler::Admin(_) => refused("403", "The caller is not an admin."),
     }
-    if !endpoint.parameters.all().is_empty() {
+    if !endpoint.parameters.is_empty() {
         refused("400", "A parameter is unknown or makes no sense.");
     }
     if endpoint.path.contains("{id}") {
@@ -164,7 +164,7 @@ fn in_path(endpoint: &Endpoint) -> Option<Value> {
     }))
 }
 
-fn parameter(parameter: &About) -> Value {
+fn parameter(parameter: &Parameter) -> Value {
     let text = json!({ "type": "string" });
     json!({
         "name": parameter.name,

@@ -1,5 +1,5 @@
-//! Query parameters: each is declared with its description and the place that its value goes to.
-//! What isn't declared is refused, as is a second value where one is taken.
+//! Query parameters: an endpoint declares them with their descriptions, and a type takes their
+//! values. What isn't declared is refused, as is a second value where one is taken.
 
 use http::StatusCode;
 
@@ -8,9 +8,9 @@ use crate::policy::access::Permit;
 use crate::records::{Outcome, Query};
 use crate::wire::Rejection;
 
-/// What the description says of a parameter.
+/// A parameter, as the description has it.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::web) struct About {
+pub(in crate::web) struct Parameter {
     pub name: &'static str,
     pub description: &'static str,
     /// It may be given more than once.
@@ -19,80 +19,35 @@ pub(in crate::web) struct About {
     pub required: bool,
 }
 
-/// Where a value goes.
-enum Place<T> {
-    Text(fn(&mut T) -> &mut Option<String>),
-    Texts(fn(&mut T) -> &mut Vec<String>),
-    Read(fn(&mut T, &str) -> Result<(), Rejection>),
-}
-
-/// A parameter of queries that are read into `T`.
-pub(in crate::web) struct Parameter<T> {
-    about: About,
-    place: Place<T>,
-}
-
-const fn parameter<T>(name: &'static str, about: &'static str, place: Place<T>) -> Parameter<T> {
-    let about = About {
+/// A parameter that may be given once.
+pub(super) const fn parameter(name: &'static str, description: &'static str) -> Parameter {
+    Parameter {
         name,
-        description: about,
-        many: matches!(place, Place::Texts(_)),
+        description,
+        many: false,
         required: false,
-    };
-    Parameter { about, place }
+    }
 }
 
-/// A parameter whose value is kept as it is.
-pub(super) const fn text<T>(
-    name: &'static str,
-    about: &'static str,
-    place: fn(&mut T) -> &mut Option<String>,
-) -> Parameter<T> {
-    parameter(name, about, Place::Text(place))
-}
-
-/// One that may be given more than once.
-pub(super) const fn texts<T>(
-    name: &'static str,
-    about: &'static str,
-    place: fn(&mut T) -> &mut Vec<String>,
-) -> Parameter<T> {
-    parameter(name, about, Place::Texts(place))
-}
-
-/// One whose value is parsed.
-pub(super) const fn read<T>(
-    name: &'static str,
-    about: &'static str,
-    put: fn(&mut T, &str) -> Result<(), Rejection>,
-) -> Parameter<T> {
-    parameter(name, about, Place::Read(put))
-}
-
-impl<T> Parameter<T> {
+impl Parameter {
     pub(super) const fn many(mut self) -> Self {
-        self.about.many = true;
+        self.many = true;
         self
     }
 
     pub(super) const fn required(mut self) -> Self {
-        self.about.required = true;
+        self.required = true;
         self
     }
 }
 
-/// The parameters of an endpoint, in the order of its description.
-pub(in crate::web) struct Parameters<T: 'static>(pub &'static [Parameter<T>]);
-
-/// The same, whatever they are read into.
-pub(in crate::web) trait Declared: Sync {
-    fn all(&self) -> Vec<About>;
-}
-
-impl<T> Declared for Parameters<T> {
-    fn all(&self) -> Vec<About> {
-        self.0.iter().map(|parameter| parameter.about).collect()
-    }
+/// What a query is read into.
+pub(in crate::web) trait FromQuery: Default {
+    /// Takes the value of a parameter that an endpoint declares.
+    ///
+    /// # Errors
+    /// A 400 for a value that makes no sense.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Rejection>;
 }
 
 /// What a request gave: decoded, each name declared, and no more than once where once is enough.
@@ -104,7 +59,7 @@ impl Given {
     ///
     /// # Errors
     /// A 400 that names what is known, when one isn't, is given twice, or is not text.
-    pub(super) fn in_query(declared: &dyn Declared, query: &str) -> Result<Self, Rejection> {
+    pub(super) fn in_query(declared: &[Parameter], query: &str) -> Result<Self, Rejection> {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         Self::checked(declared, pairs, decoded)
@@ -112,22 +67,21 @@ impl Given {
 
     /// The same of pairs that a page has decoded.
     pub(in crate::web) fn by_page<'q>(
-        declared: &dyn Declared,
+        declared: &[Parameter],
         pairs: impl Iterator<Item = (&'q str, &'q str)>,
     ) -> Result<Self, Rejection> {
         Self::checked(declared, pairs, |_, value| Ok(value.to_owned()))
     }
 
     fn checked<'q>(
-        declared: &dyn Declared,
+        declared: &[Parameter],
         pairs: impl Iterator<Item = (&'q str, &'q str)>,
         decode: fn(&str, &str) -> Result<String, Rejection>,
     ) -> Result<Self, Rejection> {
-        let all = declared.all();
         let mut given: Vec<(&'static str, String)> = Vec::new();
         for (name, value) in pairs {
-            let Some(known) = all.iter().find(|known| known.name == name) else {
-                let names: Vec<_> = all.iter().map(|known| known.name).collect();
+            let Some(known) = declared.iter().find(|known| known.name == name) else {
+                let names: Vec<_> = declared.iter().map(|known| known.name).collect();
                 return Err(bad(if names.is_empty() {
                     "this route takes no parameters".to_owned()
                 } else {
@@ -149,36 +103,23 @@ impl Given {
         let denied = named
             .map(|(_, value)| header(value).0)
             .find(|name| !permit.may_filter_by(name));
-        match denied {
-            None => Ok(()),
-            Some(name) => Err(Rejection::new(
-                StatusCode::FORBIDDEN,
-                "not_filterable",
-                format!("access denied: no grant has {name:?} in filterable_headers"),
-            )),
-        }
+        let Some(name) = denied else { return Ok(()) };
+        let why = format!("access denied: no grant has {name:?} in filterable_headers");
+        Err(Rejection::new(StatusCode::FORBIDDEN, "not_filterable", why))
     }
-}
 
-impl<T: Default> Parameters<T> {
     /// The values, each in its place.
-    pub(in crate::web) fn read(&self, given: &Given) -> Result<T, Rejection> {
+    ///
+    /// # Errors
+    /// A 400 for a value that makes no sense.
+    pub(in crate::web) fn read<T: FromQuery>(&self) -> Result<T, Rejection> {
         let mut to = T::default();
-        for (name, value) in &given.0 {
-            let declared = self.0.iter().find(|known| known.about.name == *name);
-            match declared.map(|known| &known.place) {
-                Some(Place::Text(place)) => *place(&mut to) = Some(value.clone()),
-                Some(Place::Texts(place)) => place(&mut to).push(value.clone()),
-                Some(Place::Read(put)) => put(&mut to, value)?,
-                None => {}
-            }
+        for (name, value) in &self.0 {
+            to.set(name, value)?;
         }
         Ok(to)
     }
 }
-
-/// No parameters.
-pub(super) const NONE: Parameters<()> = Parameters(&[]);
 
 /// Which rows are listed, and in which form.
 pub(in crate::web) struct Listing {
@@ -198,70 +139,62 @@ impl Default for Listing {
     }
 }
 
-impl AsMut<Self> for Listing {
-    fn as_mut(&mut self) -> &mut Self {
-        self
+impl FromQuery for Listing {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Rejection> {
+        let query = &mut self.query;
+        let text = match name {
+            "agent" => &mut query.agent,
+            "api" => &mut query.api,
+            "before" => &mut query.before,
+            "login" => &mut query.login,
+            "model" => &mut query.model,
+            "node" => &mut query.node,
+            "provider" => &mut query.provider,
+            "session" => &mut query.session,
+            "tool" => &mut query.tool,
+            _ => return self.set_parsed(name, value),
+        };
+        *text = Some(value.to_owned());
+        Ok(())
+    }
+}
+
+impl Listing {
+    fn set_parsed(&mut self, name: &str, value: &str) -> Result<(), Rejection> {
+        let query = &mut self.query;
+        match name {
+            "format" => self.csv = is_csv(value)?,
+            "from" => query.from = Some(time(name, value)?),
+            "header" => query.header = Some(header(value)),
+            "limit" => query.limit = limit(value)?,
+            "outcome" => query.outcome = Some(outcome(value)?),
+            "status" => query.status = Some(status(value)?),
+            "to" => query.to = Some(time(name, value)?),
+            _ => return Err(undeclared(name)),
+        }
+        Ok(())
     }
 }
 
 /// Whose rows.
-pub(super) const LOGIN: Parameter<Listing> = text(
-    "login",
-    "Only this caller's. A user always gets their own.",
-    |to| &mut to.query.login,
+pub(super) const LOGIN: Parameter =
+    parameter("login", "Only this caller's. A user always gets their own.");
+pub(super) const HEADER: Parameter = parameter(
+    "header",
+    "Only with this header, as `name` or `name:value`; takes a grant with `filterable_headers`.",
 );
-
-pub(super) const fn from<T: AsMut<Listing>>() -> Parameter<T> {
-    read(
-        "from",
-        "Start of the time, RFC 3339 or a UTC date; it is included.",
-        |to, text| {
-            to.as_mut().query.from = Some(time("from", text)?);
-            Ok(())
-        },
-    )
-}
-
-pub(super) const fn to<T: AsMut<Listing>>() -> Parameter<T> {
-    read(
-        "to",
-        "End of the time, RFC 3339 or a UTC date; it is not included.",
-        |to, text| {
-            to.as_mut().query.to = Some(time("to", text)?);
-            Ok(())
-        },
-    )
-}
-
-pub(super) const fn limit<T: AsMut<Listing>>() -> Parameter<T> {
-    read(
-        "limit",
-        "Rows of a page, 1 to 1000; 100 unless given.",
-        |to, text| {
-            let limit = text.parse().ok().filter(|limit| (1..=1000).contains(limit));
-            let bad = || bad("`limit` must be a number from 1 to 1000".to_owned());
-            to.as_mut().query.limit = limit.ok_or_else(bad)?;
-            Ok(())
-        },
-    )
-}
-
-pub(super) const fn before<T: AsMut<Listing>>() -> Parameter<T> {
-    text("before", "Cursor: `next` of the page before.", |to| {
-        &mut to.as_mut().query.before
-    })
-}
-
-pub(super) const fn format<T: AsMut<Listing>>() -> Parameter<T> {
-    read("format", "`json` (default) or `csv`.", |to, text| {
-        to.as_mut().csv = match text {
-            "csv" => true,
-            "json" => false,
-            _ => return Err(bad("`format` is json or csv".to_owned())),
-        };
-        Ok(())
-    })
-}
+pub(super) const FROM: Parameter = parameter(
+    "from",
+    "Start of the time, RFC 3339 or a UTC date; it is included.",
+);
+pub(super) const TO: Parameter = parameter(
+    "to",
+    "End of the time, RFC 3339 or a UTC date; it is not included.",
+);
+pub(super) const LIMIT: Parameter =
+    parameter("limit", "Rows of a page, 1 to 1000; 100 unless given.");
+pub(super) const BEFORE: Parameter = parameter("before", "Cursor: `next` of the page before.");
+pub(super) const FORMAT: Parameter = parameter("format", "`json` (default) or `csv`.");
 
 const DAY_MS: i64 = 86_400_000;
 /// Days of a report unless `from` says otherwise, today included.
@@ -297,14 +230,22 @@ pub(super) fn outcome(text: &str) -> Result<Outcome, Rejection> {
     Outcome::parse(text).ok_or_else(|| bad(format!("unknown outcome {text:?}")))
 }
 
-pub(super) fn one_status(to: &mut Listing, text: &str) -> Result<(), Rejection> {
-    to.query.status = Some(status(text)?);
-    Ok(())
+fn limit(text: &str) -> Result<usize, Rejection> {
+    let limit = text.parse().ok().filter(|limit| (1..=1000).contains(limit));
+    limit.ok_or_else(|| bad("`limit` must be a number from 1 to 1000".to_owned()))
 }
 
-pub(super) fn one_outcome(to: &mut Listing, text: &str) -> Result<(), Rejection> {
-    to.query.outcome = Some(outcome(text)?);
-    Ok(())
+fn is_csv(format: &str) -> Result<bool, Rejection> {
+    match format {
+        "csv" => Ok(true),
+        "json" => Ok(false),
+        _ => Err(bad("`format` is json or csv".to_owned())),
+    }
+}
+
+/// A parameter that an endpoint declares and doesn't read, which a test would have found.
+pub(super) fn undeclared(name: &str) -> Rejection {
+    bad(format!("`{name}` is not read"))
 }
 
 /// `name` or `name:value`.
@@ -315,17 +256,19 @@ pub(super) fn header(text: &str) -> (String, Option<String>) {
     }
 }
 
+/// The beginning of a UTC date, in unix milliseconds.
+pub(in crate::web) fn midnight(text: &str) -> Option<i64> {
+    let date: jiff::civil::Date = text.parse().ok()?;
+    let midnight = jiff::tz::Offset::UTC.to_timestamp(date.at(0, 0, 0, 0));
+    Some(midnight.ok()?.as_millisecond())
+}
+
 /// A UTC date, or a time as in RFC 3339, in unix milliseconds.
 fn time(name: &str, text: &str) -> Result<i64, Rejection> {
-    let date = || {
-        let date: jiff::civil::Date = text.parse().ok()?;
-        let midnight = jiff::tz::Offset::UTC.to_timestamp(date.at(0, 0, 0, 0));
-        Some(midnight.ok()?.as_millisecond())
-    };
     text.parse::<jiff::Timestamp>()
         .ok()
         .map(jiff::Timestamp::as_millisecond)
-        .or_else(date)
+        .or_else(|| midnight(text))
         .ok_or_else(|| {
             bad(format!(
                 "`{name}` is a date such as 2026-11-25 or a time such as 2026-11-25T08:00:00Z"
@@ -357,6 +300,10 @@ pub(super) fn bad(why: String) -> Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::api::endpoint::Endpoint;
+    use crate::web::api::models::whatif;
+    use crate::web::api::records::{requests, sessions, tools, usage};
+    use crate::web::api::{audit, table};
 
     #[test]
     fn times_are_dates_or_instants() {
@@ -368,8 +315,8 @@ mod tests {
 
     #[test]
     fn parameters_are_known_once_and_decoded() {
-        let usage = super::super::records::usage::PARAMETERS;
-        let given = Given::in_query(&usage, "model=a%2Fb&model=c+d&by=day").unwrap();
+        let usage = usage::ENDPOINT.parameters;
+        let given = Given::in_query(usage, "model=a%2Fb&model=c+d&by=day").unwrap();
         assert_eq!(
             given.0,
             [
@@ -379,7 +326,34 @@ mod tests {
             ]
         );
         for query in ["modle=a", "by=day&by=hour", "by=%ff", "by=%zz", "by=%"] {
-            assert!(Given::in_query(&usage, query).is_err(), "{query}");
+            assert!(Given::in_query(usage, query).is_err(), "{query}");
         }
+    }
+
+    /// Sets each parameter that an endpoint declares.
+    fn reads_all<T: FromQuery>(endpoint: &Endpoint) {
+        for Parameter { name, .. } in endpoint.parameters {
+            let value = match *name {
+                "by" => "day",
+                "format" => "csv",
+                "from" | "to" => "2026-11-25",
+                "outcome" => "complete",
+                _ => "200",
+            };
+            let set = T::default().set(name, value);
+            assert!(set.is_ok(), "{name} of {}: {set:?}", endpoint.path);
+        }
+    }
+
+    #[test]
+    fn what_is_declared_is_read() {
+        reads_all::<Listing>(&requests::ENDPOINT);
+        reads_all::<Listing>(&sessions::ENDPOINT);
+        reads_all::<Listing>(&tools::ENDPOINT);
+        reads_all::<usage::Question>(&usage::ENDPOINT);
+        reads_all::<audit::Question>(&audit::ENDPOINT);
+        reads_all::<whatif::Question>(&whatif::ENDPOINT);
+        let with_some = table::ALL.iter().filter(|one| !one.parameters.is_empty());
+        assert_eq!(with_some.count(), 6);
     }
 }

@@ -52,13 +52,13 @@ pub(in crate::web) const ALL: &[Endpoint] = &[
 
 /// The endpoint of a request, and what stands in place of the path's braces.
 pub(super) fn find<'p>(method: &Method, path: &'p str) -> Option<(&'static Endpoint, &'p str)> {
-    of(path).find(|(endpoint, _)| endpoint.method.is(method))
+    of(path).find(|(endpoint, _)| endpoint.takes(method))
 }
 
 /// The methods of a path's endpoints.
 pub(super) fn methods(path: &str) -> Vec<&'static str> {
     of(path)
-        .map(|(endpoint, _)| endpoint.method.name())
+        .map(|(endpoint, _)| endpoint.method.as_str())
         .collect()
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn filter_bar(
     for (name, _) in &offered {
         if !matches!(*name, "header" | "outcome") {
             let query = lens.period.put_into(&lens.fixed).with("by", name);
-            known.insert(*name, keys(&visit.sums(&query).await?.usage.groups, name));
+            known.insert(*name, keys(&visit.sums(&query).await?.groups, name));
         }
     }
     let set: Vec<_> = offered
@@ -250,8 +250,8 @@ pub(super) async fn over_time(
     let by_both = visit.sums(&lens.report(&format!("{step},{split}"))).await;
     // With too many groups for one report, it is told by time alone.
     let (groups, split) = match by_both {
-        Ok(sums) => (sums.usage.groups, split),
-        Err(_) => (visit.sums(&lens.report(step)).await?.usage.groups, ""),
+        Ok(sums) => (sums.groups, split),
+        Err(_) => (visit.sums(&lens.report(step)).await?.groups, ""),
     };
     let steps = lens.period.steps();
     let place: BTreeMap<&str, usize> = steps.iter().map(String::as_str).zip(0..).collect();
@@ -279,20 +279,19 @@ pub(super) async fn over_time(
             }
         ),
         unit,
-        slots: steps.iter().map(|step| lens.period.told(step)).collect(),
+        slots: steps.iter().map(|step| lens.period.label(step)).collect(),
         series: series
             .into_iter()
             .map(|(name, values)| Series { name, values })
             .collect(),
     };
-    let choices: Vec<_> = [
+    let metrics = [
         ("tokens", "Tokens"),
         ("cost", "Cost"),
         ("requests", "Requests"),
-    ]
-    .into_iter()
-    .map(|(name, shown)| (lens.link("metric", name), shown, name == chosen))
-    .collect();
+    ];
+    let query = lens.query.without(PLACES);
+    let choices = parts::views(&query, &lens.path, "metric", metrics, chosen);
     Ok(html! {
         div.chart-head { (parts::choice("What the chart counts", &choices)) }
         @match chart.draw() {

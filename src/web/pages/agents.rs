@@ -15,7 +15,7 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/agents", |visit| Box::pin
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default());
     let agents = visit.sums(&lens.report("agent")).await?;
-    let groups = &agents.usage.groups;
+    let groups = &agents.groups;
     let filters = ["login", "model", "provider", "header"];
     let body = html! {
         (activity::filter_bar(visit, &lens, &filters).await?)
@@ -25,10 +25,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         } @else {
             section.panel { (activity::over_time(visit, &lens, "agent").await?) }
-            (breakdown::table(&lens, groups, ("agent", "Agent", "Usage by agent"), |agent| {
-                let query = lens.query.without(&["metric", "sort", "before"]);
-                query.with("agent", agent).at("/ui/requests")
-            }))
+            (breakdown::table(&lens, groups, &breakdown::AGENT))
             p.under { "Programs are recognized by their header " code { "User-Agent" } "." }
         }
     };

@@ -2,36 +2,31 @@
 
 use std::collections::BTreeMap;
 
+use http::Method;
 use maud::{Markup, html};
 
 use super::page::Page;
 use super::parts;
 use super::place::{Group, Place};
-use crate::web::api::endpoint::Verb;
 use crate::web::api::table;
 
 pub(super) const PLACE: Place = Place::for_admins("/ui/api", |_| Box::pin(async { Ok(page()) }))
     .listed("API", "api", Group::Gateway);
 
 fn page() -> Page {
-    let columns = [
-        parts::words("Method"),
-        parts::words("Path"),
-        parts::words("What it does"),
-        parts::words("Parameters"),
-    ];
+    let columns = parts::words(&["Method", "Path", "What it does", "Parameters"]);
     let named = table::ALL.iter().flat_map(|endpoint| {
         let paths = endpoint.paths();
-        paths.map(move |path| ((path, endpoint.method.name()), endpoint))
+        paths.map(move |path| ((path, endpoint.method.as_str()), endpoint))
     });
     let rows = html! {
         @for ((path, method), endpoint) in named.collect::<BTreeMap<_, _>>() {
             tr {
-                td { (parts::badge(if endpoint.method == Verb::Get { parts::Tone::Plain } else { parts::Tone::Accent }, method)) }
+                td { (parts::badge(if endpoint.method == Method::GET { parts::Tone::Plain } else { parts::Tone::Accent }, method)) }
                 th scope="row" { code { (path) } }
                 td.wrap { (with_code(endpoint.about)) }
                 td.wrap {
-                    @for parameter in endpoint.parameters.all() {
+                    @for parameter in endpoint.parameters {
                         code title=(parameter.description) { (parameter.name) } " "
                     }
                 }

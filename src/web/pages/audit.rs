@@ -6,11 +6,10 @@ use serde_json::Value;
 use super::page::Page;
 use super::period::Period;
 use super::place::{Group, Place};
-use super::{Visit, activity, format, parts};
+use super::{Listed, Visit, activity, format, parts};
 use crate::base::clock;
 use crate::records::Audited;
 use crate::web::api::audit;
-use crate::web::api::ledger::Page as Listed;
 use crate::wire::Rejection;
 
 const ROWS: &str = "100";
@@ -32,17 +31,10 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let period = Period::of(&visit.query);
     let query = period.put_into(&visit.query.only(&["actor", "kind", "before"]));
     visit.reader.require_admin()?;
-    let question = visit.read(&audit::PARAMETERS, &query.with("limit", ROWS))?;
-    let Listed { rows, next } = audit::page(visit.engines, question).await?;
-    let columns = [
-        parts::words("When"),
-        parts::words("Who"),
-        parts::words("Device"),
-        parts::words("What"),
-        parts::words("Of"),
-        parts::words("More"),
-        parts::numbers("Times"),
-    ];
+    let question = visit.read(&audit::ENDPOINT, &query.with("limit", ROWS))?;
+    let Listed { rows, next } = audit::page(&visit.reader, question).await?;
+    let columns =
+        parts::words(&["When", "Who", "Device", "What", "Of", "More"]).numbers(&["Times"]);
     let now = clock::unix_ms();
     let body = html! {
         div.filters { (Period::choice("/ui/audit", &visit.query)) (form(visit)) }
@@ -52,10 +44,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         } @else {
             (parts::table("Audit log, newest first", &columns, &html! { @for row in &rows { (line(row, now)) } }))
-            (parts::pager(
-                visit.query.get("before").map(|_| visit.query.without(&["before"]).at("/ui/audit")),
-                next.map(|next| visit.query.with("before", next.as_str()).at("/ui/audit")),
-            ))
+            (parts::pager(visit.path, &visit.query, next.as_ref()))
             p.under { a href=(query.without(&["before"]).with("format", "csv").at("/api/audit")) download { "Download as CSV" } }
         }
     };
@@ -72,7 +61,7 @@ fn form(visit: &Visit<'_>) -> Markup {
             div.field { label for="a-kind" { "What" }
                 select id="a-kind" name="kind" {
                     option value="" { "any" }
-                    @for (name, told) in KINDS { option value=(name) selected[kind == Some(name)] { (told) } }
+                    @for (name, meaning) in KINDS { option value=(name) selected[kind == Some(name)] { (meaning) } }
                 } }
             button type="submit" { "Apply" }
         }
@@ -80,15 +69,15 @@ fn form(visit: &Visit<'_>) -> Markup {
 }
 
 fn line(row: &Audited, now: i64) -> Markup {
-    let told = KINDS.iter().find(|(name, _)| *name == row.kind);
-    let told = told.map_or(row.kind.as_str(), |(_, told)| told);
+    let kind = KINDS.iter().find(|(name, _)| *name == row.kind);
+    let meaning = kind.map_or(row.kind.as_str(), |(_, meaning)| meaning);
     let record = row.kind == "capture_read";
     html! {
         tr {
             th scope="row" { (parts::ago(now, row.at)) }
             td { @if row.actor.is_empty() { "the gateway" } @else { a href=(activity::user_page(&row.actor)) { (row.actor) } } }
             td { (row.node) }
-            td { (told) }
+            td { (meaning) }
             td.wrap {
                 @if record { a href={ "/ui/requests/" (super::query::encoded(&row.subject)) } { code { (row.subject) } } }
                 @else { code { (row.subject) } }

@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::activity::{Lens, measure};
+use super::activity::{self, Lens, measure};
 use super::chart::Unit;
 use super::query::Query;
 use super::{format, parts};
@@ -11,6 +11,31 @@ use crate::records::{Counts, Totals, UsageGroup};
 
 /// Rows of a page; the CSV has all.
 const ROWS: usize = 50;
+
+/// What requests are told apart by.
+#[derive(Clone, Copy)]
+pub(super) struct Dimension {
+    /// In the address.
+    pub name: &'static str,
+    /// Its name for people.
+    pub shown: &'static str,
+    caption: &'static str,
+}
+
+pub(super) const AGENT: Dimension = dimension("agent", "Agent", "Usage by agent");
+pub(super) const LOGIN: Dimension = dimension("login", "User", "Usage by user");
+pub(super) const MODEL: Dimension = dimension("model", "Model", "Usage by model");
+pub(super) const OUTCOME: Dimension = dimension("outcome", "Outcome", "Usage by outcome");
+pub(super) const PROVIDER: Dimension = dimension("provider", "Provider", "Usage by provider");
+pub(super) const STATUS: Dimension = dimension("status", "Status", "Usage by HTTP status");
+
+const fn dimension(name: &'static str, shown: &'static str, caption: &'static str) -> Dimension {
+    Dimension {
+        name,
+        shown,
+        caption,
+    }
+}
 
 /// A column.
 struct Figure {
@@ -20,20 +45,26 @@ struct Figure {
     shown: &'static str,
     /// What rows are sorted by; none where that would say nothing.
     rank: Option<fn(&Counts) -> u64>,
-    cell: fn(&Totals) -> Markup,
+    /// What it shows; none where that is what rows are sorted by.
+    cell: Option<fn(&Totals) -> Markup>,
 }
 
-const fn figure(
-    name: &'static str,
-    shown: &'static str,
-    rank: fn(&Counts) -> u64,
-    cell: fn(&Totals) -> Markup,
-) -> Figure {
+impl Figure {
+    fn show(&self, totals: &Totals) -> Markup {
+        match (self.cell, self.rank) {
+            (Some(cell), _) => cell(totals),
+            (None, rank) => count(rank.map_or(0, |rank| rank(&totals.counts))),
+        }
+    }
+}
+
+/// A column of numbers that rows can be sorted by.
+const fn counted(name: &'static str, shown: &'static str, rank: fn(&Counts) -> u64) -> Figure {
     Figure {
         name,
         shown,
         rank: Some(rank),
-        cell,
+        cell: None,
     }
 }
 
@@ -51,62 +82,34 @@ fn count(number: u64) -> Markup {
 
 /// All columns, those first that a narrow screen should have.
 const FIGURES: [Figure; 10] = [
-    figure("cost", "Cost", cost, |totals| {
-        parts::cost_in_column(&totals.counts)
-    }),
-    figure(
-        "requests",
-        "Requests",
-        |counts| counts.requests,
-        |totals| count(totals.counts.requests),
-    ),
-    figure("tokens", "Tokens", tokens, |totals| {
-        count(tokens(&totals.counts))
-    }),
-    figure(
-        "input",
-        "Input",
-        |counts| counts.input_tokens,
-        |totals| count(totals.counts.input_tokens),
-    ),
-    figure(
-        "cached",
-        "Cached",
-        |counts| counts.cached_tokens,
-        |totals| count(totals.counts.cached_tokens),
-    ),
-    figure(
-        "output",
-        "Output",
-        |counts| counts.output_tokens,
-        |totals| count(totals.counts.output_tokens),
-    ),
-    figure(
-        "reasoning",
-        "Reasoning",
-        |counts| counts.reasoning_tokens,
-        |totals| count(totals.counts.reasoning_tokens),
-    ),
+    Figure {
+        cell: Some(|totals| parts::cost_in_column(&totals.counts)),
+        ..counted("cost", "Cost", cost)
+    },
+    counted("requests", "Requests", |counts| counts.requests),
+    counted("tokens", "Tokens", tokens),
+    counted("input", "Input", |counts| counts.input_tokens),
+    counted("cached", "Cached", |counts| counts.cached_tokens),
+    counted("output", "Output", |counts| counts.output_tokens),
+    counted("reasoning", "Reasoning", |counts| counts.reasoning_tokens),
     Figure {
         name: "million",
         shown: "Per million",
         rank: None,
-        cell: |totals| a_million(&totals.counts),
+        cell: Some(|totals| a_million(&totals.counts)),
     },
-    figure(
-        "errors",
-        "Errors",
-        |counts| counts.errors,
-        |totals| match totals.counts.errors {
+    Figure {
+        cell: Some(|totals| match totals.counts.errors {
             0 => count(0),
-            errors => html! { span.bad { (format::grouped(errors)) } },
-        },
-    ),
+            errors => html! { span.bad { (count(errors)) } },
+        }),
+        ..counted("errors", "Errors", |counts| counts.errors)
+    },
     Figure {
         name: "median",
         shown: "p50",
         rank: None,
-        cell: |totals| parts::maybe(totals.duration_ms.p50.map(format::span)),
+        cell: Some(|totals| parts::maybe(totals.duration_ms.p50.map(format::span))),
     },
 ];
 
@@ -124,13 +127,8 @@ fn chosen(query: &Query) -> Vec<&'static Figure> {
     }
 }
 
-/// A table of groups by one dimension; `lead` says where a row leads.
-pub(super) fn table(
-    lens: &Lens,
-    groups: &[UsageGroup],
-    (dimension, shown, caption): (&str, &'static str, &str),
-    lead: impl Fn(&str) -> String,
-) -> Markup {
+/// A table of groups by one dimension.
+pub(super) fn table(lens: &Lens, groups: &[UsageGroup], dimension: &Dimension) -> Markup {
     let sort = lens.query.get("sort").unwrap_or("cost");
     let figures = chosen(&lens.query);
     let (rows, rank) = (sorted(groups, sort), rank(sort));
@@ -139,36 +137,36 @@ pub(super) fn table(
     let pages = rows.len().div_ceil(ROWS).max(1);
     let page = lens.query.get("page").and_then(|page| page.parse().ok());
     let page: usize = page.unwrap_or(1).clamp(1, pages);
-    let columns: Vec<_> = std::iter::once(parts::words(shown))
-        .chain(figures.iter().map(|figure| {
-            let column = parts::numbers(figure.shown);
+    let columns = figures
+        .iter()
+        .fold(parts::words(&[dimension.shown]), |columns, figure| {
+            let columns = columns.numbers(&[figure.shown]);
             match figure.rank {
-                None => column,
-                Some(_) => column.sorted(lens.link("sort", figure.name), sort == figure.name),
+                None => columns,
+                Some(_) => columns.sorted(lens.link("sort", figure.name), sort == figure.name),
             }
-        }))
-        .collect();
+        });
     let body = html! {
         @for group in rows.iter().skip((page - 1) * ROWS).take(ROWS) {
-            @let key = group.key.get(dimension).map_or("", String::as_str);
+            @let key = group.key.get(dimension.name).map_or("", String::as_str);
             tr {
                 th scope="row" {
-                    @if key.is_empty() { span.unknown { (nameless(dimension)) } } @else { a href=(lead(key)) title=(key) { (key) } }
+                    @if key.is_empty() { span.unknown { (nameless(dimension.name)) } } @else { a href=(lead(lens, dimension.name, key)) title=(key) { (key) } }
                     (parts::bar(rank(&group.totals.counts), most.unwrap_or(0), "thin"))
                 }
-                @for figure in &figures { td.n { ((figure.cell)(&group.totals)) } }
+                @for figure in &figures { td.n { (figure.show(&group.totals)) } }
             }
         }
     };
     let csv = lens
-        .report(dimension)
+        .report(dimension.name)
         .with("format", "csv")
         .at("/api/usage");
     let turn = |page: usize| lens.query.with("page", &page.to_string()).at(&lens.path);
     html! {
-        (parts::table(caption, &columns, &body))
+        (parts::table(dimension.caption, &columns, &body))
         @if pages > 1 {
-            nav.pager aria-label=(caption) {
+            nav.pager aria-label=(dimension.caption) {
                 @if page > 1 { a.button rel="prev" href=(turn(page - 1)) { "Back" } }
                 span.note { "Page " (page) " of " (pages) ", " (format::grouped(rows.len() as u64)) " rows" }
                 @if page < pages { a.button rel="next" href=(turn(page + 1)) { "Next" } }
@@ -179,6 +177,20 @@ pub(super) fn table(
             (selector(lens, &figures))
         }
     }
+}
+
+/// Where a row leads: to the page of its user, or to the requests that it counts.
+fn lead(lens: &Lens, dimension: &str, key: &str) -> String {
+    if dimension == "login" {
+        let days = lens.query.only(&["days", "from", "through"]);
+        return days.at(&activity::user_page(key));
+    }
+    let query = if lens.fixed.is_empty() {
+        lens.query.without(&["by", "metric", "sort", "before"])
+    } else {
+        lens.filters()
+    };
+    query.with(dimension, key).at("/ui/requests")
 }
 
 /// What stands for requests that have nothing under a dimension.

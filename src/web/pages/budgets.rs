@@ -17,7 +17,7 @@ pub(super) const PLACE: Place = Place::for_everyone("/ui/budgets", |visit| Box::
 
 /// The reader's own, for the page of their usage; nothing where there are none.
 pub(super) async fn own(visit: &Visit<'_>) -> Result<Markup, Rejection> {
-    let all = list::seen(visit.engines, &visit.reader).await?;
+    let all = list::seen(&visit.reader).await?;
     let own = all.iter().filter(|quota| quota.yours);
     let own: Vec<&State> = own.map(|quota| &quota.state).collect();
     Ok(html! {
@@ -47,22 +47,18 @@ fn small(state: &State) -> Markup {
 }
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let all = list::seen(visit.engines, &visit.reader).await?;
+    let all = list::seen(&visit.reader).await?;
     let is_admin = visit.reader.is_admin();
-    let columns = [
-        parts::words("Budget"),
-        parts::numbers("Left"),
-        parts::words("Left, as a share"),
-        parts::numbers("Held"),
-        parts::numbers("Capacity"),
-        parts::words("Refill"),
-        parts::words("Full in"),
-        parts::words(if is_admin {
+    let columns = parts::words(&["Budget"])
+        .numbers(&["Left"])
+        .words(&["Left, as a share"])
+        .numbers(&["Held", "Capacity"])
+        .words(&["Refill", "Full in"])
+        .words(&[if is_admin {
             "Refill by hand"
         } else {
             "Pays for"
-        }),
-    ];
+        }]);
     let mut called: HashMap<&str, usize> = HashMap::new();
     for Quota { state, .. } in &all {
         *called.entry(state.bucket.as_str()).or_default() += 1;

@@ -3,8 +3,8 @@
 
 use maud::{Markup, html};
 
-use super::format;
 use super::parts::thousandths;
+use super::{format, parts};
 
 /// Colours; the last one is for all the rest.
 const COLOURS: usize = 7;
@@ -61,10 +61,13 @@ pub(super) struct Series {
 
 impl Series {
     fn total(&self) -> u64 {
-        self.values
-            .iter()
-            .fold(0, |sum, value| sum.saturating_add(*value))
+        sum(&self.values)
     }
+}
+
+fn sum<'v>(values: impl IntoIterator<Item = &'v u64>) -> u64 {
+    let values = values.into_iter();
+    values.fold(0, |sum, value| sum.saturating_add(*value))
 }
 
 /// A chart.
@@ -99,25 +102,19 @@ impl Chart {
     /// The figure; nothing where all is zero.
     pub(super) fn draw(&self) -> Option<Markup> {
         let series = self.arranged();
-        let height = |slot: usize| {
-            let values = series.iter().filter_map(|one| one.values.get(slot));
-            values.fold(0u64, |sum, value| sum.saturating_add(*value))
-        };
+        let height = |slot: usize| sum(series.iter().filter_map(|one| one.values.get(slot)));
         let heights: Vec<u64> = (0..self.slots.len()).map(height).collect();
         let most = heights.iter().copied().max().filter(|most| *most > 0)?;
         let top = ceiling(most);
         let bars = self.bars(&series, top);
         let last = self.slots.len().saturating_sub(1);
-        let sum = heights
-            .iter()
-            .fold(0u64, |sum, value| sum.saturating_add(*value));
         // A user who is active on two days counts once.
-        let sum = match self.unit {
+        let total = match self.unit {
             Unit::Users => String::new(),
-            unit => format!("{}, ", unit.show(sum)),
+            unit => format!("{}, ", unit.show(sum(&heights))),
         };
         let summary = format!(
-            "{}: {sum}{} to {}, at most {} at once.",
+            "{}: {total}{} to {}, at most {} at once.",
             self.title,
             self.slots.first().map_or("", String::as_str),
             self.slots.last().map_or("", String::as_str),
@@ -185,27 +182,19 @@ impl Chart {
 
     fn table(&self, series: &[Series]) -> Markup {
         let caption = format!("{}, in {}", self.title, self.unit.name());
-        html! {
-            div.table role="region" aria-label=(caption) tabindex="0" {
-                table {
-                    caption { (caption) }
-                    thead { tr {
-                        th scope="col" { "Time (UTC)" }
-                        @for one in series { th.n scope="col" { (one.name) } }
-                    } }
-                    tbody {
-                        @for (nth, slot) in self.slots.iter().enumerate() {
-                            tr {
-                                th scope="row" { (slot) }
-                                @for one in series {
-                                    td.n { (self.unit.show(one.values.get(nth).copied().unwrap_or(0))) }
-                                }
-                            }
-                        }
+        let names: Vec<&str> = series.iter().map(|one| one.name.as_str()).collect();
+        let columns = parts::words(&["Time (UTC)"]).numbers(&names);
+        let rows = html! {
+            @for (nth, slot) in self.slots.iter().enumerate() {
+                tr {
+                    th scope="row" { (slot) }
+                    @for one in series {
+                        td.n { (self.unit.show(one.values.get(nth).copied().unwrap_or(0))) }
                     }
                 }
             }
-        }
+        };
+        parts::table(&caption, &columns, &rows)
     }
 }
 

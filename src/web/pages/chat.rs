@@ -84,11 +84,8 @@ pub(super) const PLACE: Place =
 
 fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     if !visit.reader.permit.may_chat() {
-        return Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "no_chat",
-            "access denied: a grant has enable_chat_ui set to false for you",
-        ));
+        let why = "access denied: a grant has enable_chat_ui set to false for you";
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "no_chat", why));
     }
     let choices = choices(&visit.reader.rules, &visit.reader.permit);
     if choices.is_empty() {
@@ -106,7 +103,7 @@ fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         .collect();
     providers.dedup();
     let asked = visit.query.get("model");
-    let is_kept = chats::are_kept(visit.engines, &visit.reader);
+    let is_kept = chats::are_kept(&visit.reader);
     // Two people can have the same login, one after the other.
     let known = json!({
         "login": visit.reader.caller.name(),

@@ -18,14 +18,11 @@ pub(super) const PLACE: Place =
 
 fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     visit.reader.require_admin()?;
-    let (text, tag) = config::shown(visit.engines)?;
+    let (text, tag) = config::shown(&visit.reader)?;
     let lines = text.lines().count().max(1);
     let rows = lines.clamp(20, 60);
-    let waiting = visit
-        .engines
-        .management
-        .warnings
-        .awaiting_restart(&visit.reader.rules.file);
+    let warnings = &visit.reader.engines.management.warnings;
+    let waiting = warnings.awaiting_restart(&visit.reader.rules.file);
     let body = html! {
         noscript { (parts::notice(parts::Tone::Warn, &html! { "Saving needs JavaScript, or " code { "PUT /aperture/config" } "." })) }
         @if text.is_empty() {

@@ -19,10 +19,10 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/connection", |visit| {
 .listed("Connection", "connection", Group::Gateway);
 
 async fn page(visit: &Visit<'_>) -> Page {
-    let warnings = visit.engines.alerts(&visit.reader.rules).await;
-    let node = visit.engines.node_status();
+    let warnings = visit.reader.engines.alerts(&visit.reader.rules).await;
+    let node = visit.reader.engines.node_status();
     // What the process was started with: a change waits for the next start.
-    let listen = visit.engines.management.warnings.started().listen();
+    let listen = visit.reader.engines.management.warnings.started.listen();
     let names = &visit.reader.rules.file.listen.names;
     let port = |port: Option<u16>| {
         let at = match (port, &node) {
@@ -50,7 +50,7 @@ async fn page(visit: &Visit<'_>) -> Page {
         ])))
         (parts::section("The process", &parts::facts(&[
             ("Version", html! { (env!("CARGO_PKG_VERSION")) }),
-            ("Records", if visit.engines.gateway.ledger.healthy() { parts::badge(parts::Tone::Good, "written") } else { parts::badge(parts::Tone::Bad, "can't be written") }),
+            ("Records", if visit.reader.ledger().healthy() { parts::badge(parts::Tone::Good, "written") } else { parts::badge(parts::Tone::Bad, "can't be written") }),
             ("Configuration", html! { "loaded " (format::count(visit.reader.rules.generation, "time", "times")) }),
         ])))
         (findings(visit))
@@ -117,7 +117,7 @@ fn of_node(visit: &Visit<'_>, node: Option<&Status>) -> Markup {
 
 /// The certificate for a domain, which is had when HTTPS is first served.
 fn certificate(visit: &Visit<'_>, domain: &str) -> Markup {
-    let certificates = visit.engines.management.signals.certificates();
+    let certificates = visit.reader.engines.management.signals.certificates();
     let of = certificates.get(domain);
     html! {
         p {
@@ -145,7 +145,7 @@ fn all(warnings: &[Warning]) -> Markup {
 
 /// The gravest alerts in one strip, for other pages.
 pub(super) async fn strip(visit: &Visit<'_>) -> Markup {
-    let warnings = visit.engines.alerts(&visit.reader.rules).await;
+    let warnings = visit.reader.engines.alerts(&visit.reader.rules).await;
     let Some(first) = warnings.first() else {
         return html! {};
     };
@@ -183,12 +183,9 @@ fn findings(visit: &Visit<'_>) -> Markup {
             }
         }
     };
-    let columns = [
-        parts::words("Kind"),
-        parts::numbers("Line"),
-        parts::words("Where"),
-        parts::words("What"),
-    ];
+    let columns = parts::words(&["Kind"])
+        .numbers(&["Line"])
+        .words(&["Where", "What"]);
     html! {
         @if !found.is_empty() {
             (parts::section("Findings in the configuration", &parts::table("Findings", &columns, &rows)))

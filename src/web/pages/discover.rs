@@ -17,10 +17,10 @@ pub(super) const PLACE: Place =
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     visit.reader.require_admin()?;
     let found = match visit.query.get("look") {
-        Some(_) => Some(discover::look(visit.engines, &visit.reader).await),
+        Some(_) => Some(discover::look(&visit.reader).await),
         None => None,
     };
-    let (hosts, ports) = discover::places(visit.engines, &visit.reader);
+    let (hosts, ports) = discover::places(&visit.reader);
     let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
     let body = html! {
         p.lead {
@@ -52,14 +52,8 @@ fn servers(visit: &Visit<'_>, found: &discover::Discovery) -> Result<Markup, Rej
             &html! { "A server on another machine has to listen on its tailnet address, not only on loopback: for Ollama that is " code { "OLLAMA_HOST=0.0.0.0" } ", for llama.cpp " code { "--host 0.0.0.0" } "." },
         ));
     }
-    let (_, tag) = config::shown(visit.engines)?;
-    let columns = [
-        parts::words("Server"),
-        parts::words("Address"),
-        parts::words("Models"),
-        parts::words("Formats"),
-        parts::words("Provider"),
-    ];
+    let (_, tag) = config::shown(&visit.reader)?;
+    let columns = parts::words(&["Server", "Address", "Models", "Formats", "Provider"]);
     let rows = html! {
         @for server in &found.servers {
             tr {

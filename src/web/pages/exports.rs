@@ -14,17 +14,11 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/exports", |visit| Box::pi
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     visit.reader.require_admin()?;
-    let all = exporters::all(visit.engines, &visit.reader).await?;
+    let all = exporters::all(&visit.reader).await?;
     let now = clock::unix_ms();
-    let columns = [
-        parts::words("Exporter"),
-        parts::words("State"),
-        parts::numbers("Waiting"),
-        parts::numbers("Arrived"),
-        parts::words("Last batch"),
-        parts::words("Last failure"),
-        parts::words("What it was"),
-    ];
+    let columns = parts::words(&["Exporter", "State"])
+        .numbers(&["Waiting", "Arrived"])
+        .words(&["Last batch", "Last failure", "What it was"]);
     let when = |time: Option<i64>| match time {
         Some(time) => parts::ago(now, time),
         None => parts::unknown("none since the start"),

@@ -18,13 +18,7 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/grants", |visit| Box::pin
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let file = &visit.reader.rules.file;
     let names = &file.tailnet.capabilities;
-    let columns = [
-        parts::words("Who"),
-        parts::words("Role"),
-        parts::words("Models"),
-        parts::words("What else"),
-        parts::numbers("Line"),
-    ];
+    let columns = parts::words(&["Who", "Role", "Models", "What else"]).numbers(&["Line"]);
     let rows = html! { @for grant in &file.grants { (row(grant, names)) } };
     let body = html! {
         (try_it(visit).await?)
@@ -45,7 +39,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         @if !file.groups.is_empty() {
             section {
                 h2 { "Groups of the configuration" }
-                (parts::table("Groups", &[parts::words("Group"), parts::words("Members")], &html! {
+                (parts::table("Groups", &parts::words(&["Group", "Members"]), &html! {
                     @for (group, members) in &file.groups {
                         tr { th scope="row" { (group) } td.wrap { (members.join(", ")) } }
                     }
@@ -104,8 +98,8 @@ async fn try_it(visit: &Visit<'_>) -> Result<Markup, Rejection> {
     let verdict = match (login, model) {
         (Some(_), Some(_)) => {
             visit.reader.require_admin()?;
-            let question = visit.read(&whatif::PARAMETERS, &query)?;
-            Some(whatif::asked_for(visit.engines, &visit.reader, &question).await?)
+            let question = visit.read(&whatif::ENDPOINT, &query)?;
+            Some(whatif::asked_for(&visit.reader, &question).await?)
         }
         _ => None,
     };

@@ -9,7 +9,6 @@ use crate::base::clock;
 use crate::config::{FailPolicy, Guard, GuardAction, GuardKind, Hook};
 use crate::exchange::hooks::What;
 use crate::records::Waiting;
-use crate::web::api::ledger;
 use crate::wire::Rejection;
 
 pub(super) const PLACE: Place = Place::for_admins("/ui/guardrails", |visit| Box::pin(page(visit)))
@@ -17,14 +16,17 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/guardrails", |visit| Box:
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let file = &visit.reader.rules.file;
-    let waiting = visit.engines.gateway.ledger.deliveries_waiting().await;
-    let waiting = waiting.map_err(|error| ledger::unavailable(&error))?;
+    let waiting = visit.reader.ledger().deliveries_waiting().await?;
     let guards = html! { @for (name, guard) in &file.guards { (guard_row(name, guard)) } };
     let hooks = html! {
         @for (name, hook) in &file.hooks {
             (hook_row(visit, name, hook, waiting.iter().find(|one| one.hook == *name)))
         }
     };
+    let guard_columns = parts::words(&["Guard", "Looks for", "What it does", "Requests"]);
+    let hook_columns = parts::words(&["Hook", "Address", "If it fails", "Since start"])
+        .numbers(&["Waiting"])
+        .words(&["Oldest"]);
     let body = html! {
         @if file.guards.is_empty() && file.hooks.is_empty() {
             (parts::empty("No guardrails are configured", &html! {
@@ -33,15 +35,10 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         }
         @if !file.guards.is_empty() {
-            (parts::section("Guards", &parts::table("Guards", &[
-                parts::words("Guard"), parts::words("Looks for"), parts::words("What it does"), parts::words("Requests"),
-            ], &guards)))
+            (parts::section("Guards", &parts::table("Guards", &guard_columns, &guards)))
         }
         @if !file.hooks.is_empty() {
-            (parts::section("Hooks", &parts::table("Hooks", &[
-                parts::words("Hook"), parts::words("Address"), parts::words("If it fails"),
-                parts::words("Since start"), parts::numbers("Waiting"), parts::words("Oldest"),
-            ], &hooks)))
+            (parts::section("Hooks", &parts::table("Hooks", &hook_columns, &hooks)))
         }
         p.under { "A guard or a hook acts where a " a href="/ui/grants" { "grant" } " names it. The timeline of each request shows what it did." }
     };
@@ -71,7 +68,7 @@ fn guard_row(name: &str, guard: &Guard) -> Markup {
 }
 
 fn hook_row(visit: &Visit<'_>, name: &str, hook: &Hook, waiting: Option<&Waiting>) -> Markup {
-    let counts = visit.engines.gateway.tally.counts();
+    let counts = visit.reader.engines.gateway.tally.counts();
     let counts: Vec<(What, u64)> = counts
         .into_iter()
         .filter(|((hook, _), _)| hook == name)

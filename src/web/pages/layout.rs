@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::icons::icon;
 use super::page::Page;
-use super::place::{CHAT, For, Group, Menu, Place};
+use super::place::{CHAT, Group, Menu, Place};
 use super::{Visit, assets};
 
 /// The whole document. Without a visit, for those who have no role, there is no menu.
@@ -112,7 +112,7 @@ fn shown<'v>(visit: &'v Visit<'_>) -> impl Iterator<Item = (&'static Place, &'st
     let places = visit.places.iter();
     let listed = places.filter_map(|place| Some((place, place.menu.as_ref()?)));
     listed.filter(|(place, _)| {
-        (visit.reader.is_admin() || place.audience == For::Everyone)
+        (visit.reader.is_admin() || !place.is_for_admins)
             && (place.path != CHAT || visit.reader.permit.may_chat())
     })
 }

@@ -7,7 +7,6 @@ use super::page::Page;
 use super::place::{Group, Place};
 use super::query::Query;
 use super::{Visit, breakdown, budgets, format, parts, sessions};
-use crate::web::api::ledger;
 use crate::wire::Rejection;
 
 /// Sessions that are shown of a person.
@@ -25,14 +24,12 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         Query::default().with("login", visit.reader.caller.name()),
     );
     let own = budgets::own(visit).await?;
-    let body = html! {
-        (usage(visit, &lens, &own).await?)
-    };
-    Ok(Page::new("My usage", body).actions(said(&lens)).live())
+    let body = usage(visit, &lens, &own).await?;
+    Ok(Page::new("My usage", body).actions(period(&lens)).live())
 }
 
 /// The time that a page is of.
-pub(super) fn said(lens: &Lens) -> Markup {
+pub(super) fn period(lens: &Lens) -> Markup {
     html! { span.period { (lens.period.words()) ", UTC" } }
 }
 
@@ -43,7 +40,7 @@ pub(super) async fn usage(
     budgets: &Markup,
 ) -> Result<Markup, Rejection> {
     let models = visit.sums(&lens.report("model")).await?;
-    let totals = &models.usage.totals;
+    let totals = &models.totals;
     let query = lens.period.put_into(&lens.filters().without(&["header"]));
     let recent = visit.sessions(&query.with("limit", RECENT)).await?;
     let more = lens
@@ -63,10 +60,7 @@ pub(super) async fn usage(
             }))
         } @else {
             section.panel { (activity::over_time(visit, lens, "model").await?) }
-            (parts::section("Models", &breakdown::table(lens, &models.usage.groups,
-                ("model", "Model", "Usage by model"), |model| {
-                    lens.filters().with("model", model).at("/ui/requests")
-                })))
+            (parts::section("Models", &breakdown::table(lens, &models.groups, &breakdown::MODEL)))
             section {
                 h2 { "Recent sessions" }
                 (sessions::table(visit, &recent.rows))
@@ -87,12 +81,7 @@ async fn in_sessions(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection
     let scope = visit.reader.scope();
     // What an admin sees here is of one login; a user's own is all that they see.
     let login = login.filter(|_| visit.reader.is_admin());
-    let count = visit
-        .engines
-        .gateway
-        .ledger
-        .session_count(scope, login, time)
-        .await;
-    let count = count.map_err(|error| ledger::unavailable(&error))?;
+    let ledger = visit.reader.ledger();
+    let count = ledger.session_count(scope, login, time).await?;
     Ok(html! { "in " (format::count(count, "session", "sessions")) })
 }

@@ -26,6 +26,7 @@ mod guardrails;
 mod icons;
 mod json;
 mod layout;
+mod list;
 mod mine;
 mod models;
 mod overview;
@@ -52,22 +53,22 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use maud::html;
 
 use crate::policy::identity::{Caller, Principal};
-use crate::records::{Entry, Session};
+use crate::records::{Entry, Session, Usage};
+use crate::web::api::endpoint::Endpoint;
 use crate::web::api::ledger::Page as Listed;
-use crate::web::api::parameters::{Given, Parameters};
-use crate::web::api::records::usage::{self, Sums};
+use crate::web::api::parameters::{FromQuery, Given};
+use crate::web::api::records::usage;
 use crate::web::api::records::{requests as api_requests, sessions as api_sessions};
 use crate::web::engines::Engines;
 use crate::web::gate::is_from_elsewhere;
 use crate::web::reader::Reader;
 use crate::wire::{Body, Rejection};
 use page::Page;
-use place::{For, Place};
+use place::Place;
 use query::Query;
 
 /// A reader who opens a page.
 struct Visit<'a> {
-    engines: &'a Engines<'a>,
     reader: Reader<'a>,
     places: &'static [Place],
     path: &'a str,
@@ -133,7 +134,7 @@ async fn answered(
     if let Some(login) = login.filter(|login| !login.is_empty() && !login.contains('/')) {
         return answer::elsewhere(&format!("/ui/users/{login}"));
     }
-    let reader = match Reader::admit(engines, caller).await {
+    let reader = match Reader::admit(*engines, caller).await {
         Ok(reader) => reader,
         Err(rejection) => {
             count(engines, caller, path, &rejection);
@@ -143,7 +144,6 @@ async fn answered(
     };
     let found = places::find(path);
     let visit = Visit {
-        engines,
         places: places::ALL,
         path,
         id: found.map_or_else(String::new, |(_, id)| query::decoded(id)),
@@ -180,7 +180,7 @@ fn asked(request: &Parts, reader: &Reader<'_>) -> Query {
 async fn show(visit: &Visit<'_>, place: Option<&Place>) -> Result<Page, Rejection> {
     // Nobody else's page is made for a user, whatever the API would tell of it.
     let for_admins = ["/ui/users/", "/ui/config/", "/ui/providers/"];
-    if place.is_some_and(|place| place.audience == For::Admins)
+    if place.is_some_and(|place| place.is_for_admins)
         || for_admins
             .iter()
             .any(|folder| visit.path.starts_with(folder))
@@ -195,26 +195,31 @@ async fn show(visit: &Visit<'_>, place: Option<&Place>) -> Result<Page, Rejectio
 
 impl Visit<'_> {
     /// What an endpoint of the API reads from a query: refused where the API would refuse it.
-    fn read<T: Default>(&self, parameters: &Parameters<T>, query: &Query) -> Result<T, Rejection> {
-        let given = Given::by_page(parameters, query.pairs())?;
+    fn read<T: FromQuery>(&self, endpoint: &Endpoint, query: &Query) -> Result<T, Rejection> {
+        let given = Given::by_page(endpoint.parameters, query.pairs())?;
         given.permitted(&self.reader.permit)?;
-        parameters.read(&given)
+        given.read()
+    }
+
+    /// Columns that only admins see.
+    fn for_admins<'c>(&self, columns: &'c [&'c str]) -> &'c [&'c str] {
+        if self.reader.is_admin() { columns } else { &[] }
     }
 
     /// Sums of the API's reports.
-    async fn sums(&self, query: &Query) -> Result<Sums, Rejection> {
-        let question = self.read(&usage::PARAMETERS, query)?;
-        usage::sums(self.engines, &self.reader, question).await
+    async fn sums(&self, query: &Query) -> Result<Usage, Rejection> {
+        let question: usage::Question = self.read(&usage::ENDPOINT, query)?;
+        usage::sums(&self.reader, question.report()?).await
     }
 
     async fn requests(&self, query: &Query) -> Result<Listed<Entry>, Rejection> {
-        let listing = self.read(&api_requests::PARAMETERS, query)?;
-        api_requests::page(self.engines, &self.reader, listing).await
+        let listing = self.read(&api_requests::ENDPOINT, query)?;
+        api_requests::page(&self.reader, listing).await
     }
 
     async fn sessions(&self, query: &Query) -> Result<Listed<Session>, Rejection> {
-        let listing = self.read(&api_sessions::PARAMETERS, query)?;
-        api_sessions::page(self.engines, &self.reader, listing).await
+        let listing = self.read(&api_sessions::ENDPOINT, query)?;
+        api_sessions::page(&self.reader, listing).await
     }
 }
 
@@ -239,11 +244,8 @@ fn count(engines: &Engines<'_>, caller: &Caller, path: &str, rejection: &Rejecti
 
 fn no_such_page(path: &str) -> Rejection {
     let shown: String = path.chars().take(200).collect();
-    Rejection::new(
-        StatusCode::NOT_FOUND,
-        "no_such_page",
-        format!("no page {shown:?}"),
-    )
+    let why = format!("no page {shown:?}");
+    Rejection::new(StatusCode::NOT_FOUND, "no_such_page", why)
 }
 
 /// Why there is no page, and what to do about it.

@@ -29,17 +29,9 @@ fn page(visit: &Visit<'_>) -> Page {
         })
         .collect();
     let chats = chat::offered(visit);
-    let columns = [
-        parts::words("Model"),
-        parts::words("Provider"),
-        parts::words("Endpoints"),
-        parts::numbers("Input"),
-        parts::numbers("Cached"),
-        parts::numbers("Output"),
-        parts::numbers("Context"),
-        parts::words("Paid from"),
-        parts::words("Use"),
-    ];
+    let columns = parts::words(&["Model", "Provider", "Endpoints"])
+        .numbers(&["Input", "Cached", "Output", "Context"])
+        .words(&["Paid from", "Use"]);
     let body = html! {
         @if all.is_empty() {
             (parts::empty("You don't have access to a model yet", &html! {

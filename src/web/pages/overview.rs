@@ -3,25 +3,16 @@
 use maud::html;
 
 use super::activity::{self, Lens};
+use super::breakdown::{AGENT, Dimension, LOGIN, MODEL, OUTCOME, PROVIDER, STATUS};
+use super::mine::period;
 use super::page::Page;
 use super::place::{Group, Place};
 use super::query::Query;
 use super::{Visit, breakdown, connection, format, parts};
 use crate::wire::Rejection;
 
-/// Dimensions of the table: name, its name for people, and the caption.
-const BY: [(&str, &str, &str); 6] = [
-    ("login", "User", "Usage by user"),
-    ("model", "Model", "Usage by model"),
-    ("agent", "Agent", "Usage by agent"),
-    ("provider", "Provider", "Usage by provider"),
-    ("status", "Status", "Usage by HTTP status"),
-    ("outcome", "Outcome", "Usage by outcome"),
-];
-
-const FILTERS: [&str; 8] = [
-    "login", "model", "agent", "provider", "api", "status", "outcome", "header",
-];
+/// What the table can tell apart.
+const BY: [Dimension; 6] = [LOGIN, MODEL, AGENT, PROVIDER, STATUS, OUTCOME];
 
 pub(super) const PLACE: Place = Place::for_admins("/ui/overview", |visit| Box::pin(page(visit)))
     .listed("Overview", "overview", Group::Activity);
@@ -29,26 +20,21 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/overview", |visit| Box::p
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default());
     let by = visit.query.get("by").unwrap_or("login");
-    let by = BY.iter().find(|(name, ..)| *name == by).unwrap_or(&BY[0]);
+    let by = BY.iter().find(|one| one.name == by).unwrap_or(&LOGIN);
     let users = visit.sums(&lens.report("login")).await?;
-    let groups = if by.0 == "login" {
-        users.usage.groups.clone()
+    let groups = if by.name == "login" {
+        users.groups.clone()
     } else {
-        visit.sums(&lens.report(by.0)).await?.usage.groups
+        visit.sums(&lens.report(by.name)).await?.groups
     };
-    let totals = &users.usage.totals;
-    let tabs: Vec<_> = BY
-        .iter()
-        .map(|(name, shown, _)| {
-            let address = lens.query.with("by", name).at(&lens.path);
-            (address, *shown, *name == by.0)
-        })
-        .collect();
-    let split = if by.0 == "login" { "model" } else { by.0 };
+    let totals = &users.totals;
+    let names = BY.map(|one| (one.name, one.shown));
+    let views = parts::views(&lens.query, &lens.path, "by", names, by.name);
+    let split = if by.name == "login" { "model" } else { by.name };
     let body = html! {
         (connection::strip(visit).await)
-        (activity::filter_bar(visit, &lens, &FILTERS).await?)
-        (activity::cards(totals, &html! { "by " (format::count(users.usage.groups.len() as u64, "user", "users")) }))
+        (activity::filter_bar(visit, &lens, &activity::FILTERS.map(|(name, _)| name)).await?)
+        (activity::cards(totals, &html! { "by " (format::count(users.groups.len() as u64, "user", "users")) }))
         section.panel { (activity::over_time(visit, &lens, split).await?) }
         @if totals.counts.requests == 0 {
             (parts::empty("No requests in this time", &html! {
@@ -56,21 +42,9 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                 " has the settings. Or ask something in the " a href="/ui/chat" { "chat" } "."
             }))
         } @else {
-            (parts::tabs("What the table tells apart", &tabs))
-            (breakdown::table(&lens, &groups, *by, |key| lead(&lens, by.0, key)))
+            (parts::tabs("What the table tells apart", &views))
+            (breakdown::table(&lens, &groups, by))
         }
     };
-    Ok(Page::new("Overview", body)
-        .live()
-        .actions(html! { span.period { (lens.period.words()) ", UTC" } }))
-}
-
-/// Where a row leads: to the page of its user, or to the requests that it counts.
-fn lead(lens: &Lens, dimension: &str, key: &str) -> String {
-    if dimension == "login" {
-        let days = lens.query.only(&["days", "from", "through"]);
-        return days.at(&activity::user_page(key));
-    }
-    let query = lens.query.without(&["by", "metric", "sort", "before"]);
-    query.with(dimension, key).at("/ui/requests")
+    Ok(Page::new("Overview", body).live().actions(period(&lens)))
 }

@@ -4,7 +4,8 @@
 use maud::{Markup, Render, html};
 
 use super::format;
-use crate::records::{Counts, Entry, Outcome};
+use super::query::Query;
+use crate::records::{Counts, Entry, EntryId, Outcome};
 
 /// How a badge looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,71 +65,86 @@ pub(super) fn notice(tone: Tone, text: &Markup) -> Markup {
     html! { div class=(class) role="note" { (text) } }
 }
 
-/// Views of one thing, as links: address, name, and whether it is the one shown.
-pub(super) fn tabs(label: &str, all: &[(String, &str, bool)]) -> Markup {
+/// Links to the views that a parameter of an address chooses from: its values, and their names.
+pub(super) fn views<'v>(
+    query: &Query,
+    path: &str,
+    parameter: &str,
+    all: impl IntoIterator<Item = (&'v str, &'v str)>,
+    shown: &str,
+) -> Markup {
     html! {
-        nav.tabs aria-label=(label) {
-            @for (address, name, shown) in all {
-                a href=(address) aria-current=[shown.then_some("true")] { (name) }
-            }
+        @for (value, name) in all {
+            a href=(query.with(parameter, value).at(path))
+                aria-current=[(value == shown).then_some("true")] { (name) }
         }
     }
 }
 
-/// A choice among few, as links.
-pub(super) fn choice(label: &str, all: &[(String, &str, bool)]) -> Markup {
-    html! {
-        div.choice role="group" aria-label=(label) {
-            @for (address, name, shown) in all {
-                a href=(address) aria-current=[shown.then_some("true")] { (name) }
-            }
-        }
-    }
+/// Views of one thing.
+pub(super) fn tabs(label: &str, views: &Markup) -> Markup {
+    html! { nav.tabs aria-label=(label) { (views) } }
 }
 
-/// A column of a table.
-pub(super) struct Column {
-    name: &'static str,
+/// A choice among few.
+pub(super) fn choice(label: &str, views: &Markup) -> Markup {
+    html! { div.choice role="group" aria-label=(label) { (views) } }
+}
+
+/// The columns of a table.
+#[derive(Default)]
+pub(super) struct Columns<'c>(Vec<Column<'c>>);
+
+struct Column<'c> {
+    name: &'c str,
     is_number: bool,
     /// Where it is sorted by this column, and whether it is.
     sort: Option<(String, bool)>,
 }
 
-/// A column of words.
-pub(super) fn words(name: &'static str) -> Column {
-    Column {
-        name,
-        is_number: false,
-        sort: None,
-    }
+/// Columns, of which the first are of words.
+pub(super) fn words<'c>(names: &[&'c str]) -> Columns<'c> {
+    Columns::default().words(names)
 }
 
-/// A column of numbers.
-pub(super) fn numbers(name: &'static str) -> Column {
-    Column {
-        name,
-        is_number: true,
-        sort: None,
+impl<'c> Columns<'c> {
+    /// More of words.
+    pub(super) fn words(self, names: &[&'c str]) -> Self {
+        self.and(names, false)
     }
-}
 
-impl Column {
-    /// Makes its head a link that sorts by it, the greatest first.
+    /// More of numbers.
+    pub(super) fn numbers(self, names: &[&'c str]) -> Self {
+        self.and(names, true)
+    }
+
+    fn and(mut self, names: &[&'c str], is_number: bool) -> Self {
+        self.0.extend(names.iter().map(|name| Column {
+            name,
+            is_number,
+            sort: None,
+        }));
+        self
+    }
+
+    /// Makes the head of the last one a link that sorts by it, the greatest first.
     pub(super) fn sorted(mut self, address: String, is_sorted: bool) -> Self {
-        self.sort = Some((address, is_sorted));
+        if let Some(last) = self.0.last_mut() {
+            last.sort = Some((address, is_sorted));
+        }
         self
     }
 }
 
 /// A table; `rows` are its `tr`.
-pub(super) fn table(caption: &str, columns: &[Column], rows: &Markup) -> Markup {
+pub(super) fn table(caption: &str, columns: &Columns<'_>, rows: &Markup) -> Markup {
     html! {
         div.table role="region" aria-label=(caption) tabindex="0" {
             table {
                 caption { (caption) }
                 thead {
                     tr {
-                        @for column in columns {
+                        @for column in &columns.0 {
                             @let sorted = column.sort.as_ref().filter(|sort| sort.1);
                             th scope="col" class=[column.is_number.then_some("n")]
                                 aria-sort=[sorted.map(|_| "descending")] {
@@ -145,8 +161,11 @@ pub(super) fn table(caption: &str, columns: &[Column], rows: &Markup) -> Markup 
     }
 }
 
-/// Links to the first page and to the one after.
-pub(super) fn pager(first: Option<String>, next: Option<String>) -> Markup {
+/// Links to the first page of a list and to the one after, by its cursor.
+pub(super) fn pager(path: &str, query: &Query, next: Option<&EntryId>) -> Markup {
+    let first = query.get("before");
+    let first = first.map(|_| query.without(&["before"]).at(path));
+    let next = next.map(|next| query.with("before", next.as_str()).at(path));
     html! {
         @if first.is_some() || next.is_some() {
             nav.pager aria-label="Older and newer" {
@@ -175,21 +194,18 @@ pub(super) fn time(unix_ms: i64) -> Markup {
 
 /// What requests have cost, as far as it is known.
 pub(super) fn cost(counts: &Counts) -> Markup {
-    if counts.priced == 0 && counts.unpriced > 0 {
-        return unknown("no price is known for these requests");
-    }
-    let without = format!(
-        "{} of {} have no known price",
-        counts.unpriced, counts.requests
-    );
-    html! {
-        (format::dollars(counts.cost))
-        @if counts.unpriced > 0 { span.more title=(without) aria-label=(without) { "+" } }
-    }
+    as_far_as_known(counts, &html! { (format::dollars(counts.cost)) })
 }
 
 /// The same in a column of a table.
 pub(super) fn cost_in_column(counts: &Counts) -> Markup {
+    let cost = counts.cost;
+    let amount = html! { span title=(format::dollars(cost)) { (format::dollars_in_column(cost)) } };
+    as_far_as_known(counts, &amount)
+}
+
+/// The sum of known prices, marked if some requests have none.
+fn as_far_as_known(counts: &Counts, amount: &Markup) -> Markup {
     if counts.priced == 0 && counts.unpriced > 0 {
         return unknown("no price is known for these requests");
     }
@@ -198,7 +214,7 @@ pub(super) fn cost_in_column(counts: &Counts) -> Markup {
         counts.unpriced, counts.requests
     );
     html! {
-        span title=(format::dollars(counts.cost)) { (format::dollars_in_column(counts.cost)) }
+        (amount)
         @if counts.unpriced > 0 { span.more title=(without) aria-label=(without) { "+" } }
     }
 }
@@ -281,9 +297,14 @@ pub(super) fn thousandths(part: u64, whole: u64) -> u64 {
 pub(super) fn facts(all: &[(&str, Markup)]) -> Markup {
     html! {
         dl.facts {
-            @for (name, value) in all { div { dt { (name) } dd { (value) } } }
+            @for (name, value) in all { (fact(name, value)) }
         }
     }
+}
+
+/// One of them.
+pub(super) fn fact(name: &str, value: &impl Render) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
 }
 
 /// Text to be copied, with a button that does it.
@@ -312,15 +333,16 @@ mod tests {
 
     #[test]
     fn what_others_wrote_stays_text() {
+        let evil = Query::default().with("before", EVIL).with(EVIL, EVIL);
         let all = html! {
             (badge(Tone::Bad, EVIL))
             (card(EVIL, EVIL, EVIL))
             (empty(EVIL, &html! { (EVIL) }))
-            (tabs(EVIL, &[(EVIL.to_owned(), "x", true)]))
+            (tabs(EVIL, &views(&evil, EVIL, EVIL, [(EVIL, EVIL)], EVIL)))
             (facts(&[(EVIL, html! { (EVIL) })]))
             (code(EVIL, EVIL))
-            (table(EVIL, &[words("x").sorted(EVIL.to_owned(), true)], &html! {}))
-            (pager(Some(EVIL.to_owned()), None))
+            (table(EVIL, &words(&[EVIL]).sorted(EVIL.to_owned(), true), &html! {}))
+            (pager(EVIL, &evil, None))
             (unknown(EVIL))
         };
         let text = all.into_string();

@@ -1,11 +1,12 @@
 //! The time that a page tells of: the last days, or whatever dates were given. Days are UTC, as
 //! in all sums.
 
-use maud::{Markup, html};
+use maud::Markup;
 
 use super::query::{PLACES, Query};
 use super::{format, parts};
 use crate::base::clock;
+use crate::web::api::parameters::midnight;
 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -111,8 +112,8 @@ impl Period {
         names.collect()
     }
 
-    /// How a step's key is told on a chart.
-    pub(super) fn told(self, key: &str) -> String {
+    /// How a chart shows a step's key.
+    pub(super) fn label(self, key: &str) -> String {
         if self.by_hours {
             key.get(5..16).unwrap_or(key).replace('T', " ")
         } else {
@@ -136,25 +137,11 @@ impl Period {
     pub(super) fn choice(path: &str, query: &Query) -> Markup {
         let custom = query.get("from").is_some() || query.get("through").is_some();
         let days = query.get("days").unwrap_or("30");
-        let all: Vec<_> = USUAL
-            .iter()
-            .map(|(name, shown, _)| {
-                let query = query.without(&["from", "through"]).without(PLACES);
-                let address = query.with("days", name).at(path);
-                (address, *shown, !custom && *name == days)
-            })
-            .collect();
-        html! { (parts::choice("Time", &all)) }
+        let query = query.without(&["from", "through"]).without(PLACES);
+        let all = USUAL.map(|(name, shown, _)| (name, shown));
+        let views = parts::views(&query, path, "days", all, if custom { "" } else { days });
+        parts::choice("Time", &views)
     }
-}
-
-/// A UTC date as unix milliseconds.
-fn midnight(text: &str) -> Option<i64> {
-    let date: jiff::civil::Date = text.parse().ok()?;
-    let time = jiff::tz::Offset::UTC
-        .to_timestamp(date.at(0, 0, 0, 0))
-        .ok()?;
-    Some(time.as_millisecond())
 }
 
 #[cfg(test)]

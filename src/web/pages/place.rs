@@ -7,13 +7,6 @@ use super::Visit;
 use super::page::Page;
 use crate::wire::Rejection;
 
-/// Who a page is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
-    Everyone,
-    Admins,
-}
-
 /// Where the chat is, which a grant can take from somebody's menu.
 pub(super) const CHAT: &str = "/ui/chat";
 
@@ -53,7 +46,7 @@ pub(super) struct Menu {
 pub(super) struct Place {
     /// A segment in braces stands for any one segment.
     pub path: &'static str,
-    pub audience: For,
+    pub is_for_admins: bool,
     /// `None` for one thing of a list.
     pub menu: Option<Menu>,
     pub show: Show,
@@ -65,7 +58,7 @@ impl Place {
     pub(super) const fn for_everyone(path: &'static str, show: Show) -> Self {
         Self {
             path,
-            audience: For::Everyone,
+            is_for_admins: false,
             menu: None,
             show,
         }
@@ -73,7 +66,7 @@ impl Place {
 
     pub(super) const fn for_admins(path: &'static str, show: Show) -> Self {
         Self {
-            audience: For::Admins,
+            is_for_admins: true,
             ..Self::for_everyone(path, show)
         }
     }

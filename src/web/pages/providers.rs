@@ -17,16 +17,9 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/providers", |visit| Box::
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default());
     let used = visit.sums(&lens.report("provider")).await?;
-    let columns = [
-        parts::words("Provider"),
-        parts::words("State"),
-        parts::words("Formats"),
-        parts::numbers("Models"),
-        parts::numbers("Open"),
-        parts::numbers("Since start"),
-        parts::numbers("Failed"),
-        parts::words("Last failure"),
-    ];
+    let columns = parts::words(&["Provider", "State", "Formats"])
+        .numbers(&["Models", "Open", "Since start", "Failed"])
+        .words(&["Last failure"]);
     let all = visit.reader.rules.routes.providers();
     let rows = html! { @for provider in all { (provider_row(visit, provider)) } };
     let body = html! {
@@ -40,14 +33,11 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         }
         h2 { "Traffic" }
         (activity::filter_bar(visit, &lens, &["login", "model", "agent", "header"]).await?)
-        @if used.usage.groups.is_empty() {
+        @if used.groups.is_empty() {
             (parts::empty("No requests in this time", &html! { "Choose a longer time." }))
         } @else {
             section.panel { (activity::over_time(visit, &lens, "provider").await?) }
-            (breakdown::table(&lens, &used.usage.groups, ("provider", "Provider", "Usage by provider"), |id| {
-                let query = lens.query.without(&["metric", "sort", "before"]);
-                query.with("provider", id).at("/ui/requests")
-            }))
+            (breakdown::table(&lens, &used.groups, &breakdown::PROVIDER))
         }
     };
     let find = html! { a.button href="/ui/providers/discover" { "Look for servers" } };
@@ -55,7 +45,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
 }
 
 fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
-    let health = visit.engines.gateway.traffic.health(provider);
+    let health = visit.reader.engines.gateway.traffic.health(provider);
     let state = match &health {
         _ if provider.disabled => parts::badge(parts::Tone::Plain, "disabled"),
         Some(health) if health.ejected => {

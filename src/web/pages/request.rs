@@ -26,19 +26,13 @@ pub(super) const PLACE: Place =
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let id = encoded(&visit.id);
-    let request = request::request(visit.engines, &visit.reader, &id).await?;
+    let request = request::request(&visit.reader, &id).await?;
     let entry = &request.entry;
     let shown = visit.query.get("view").unwrap_or("story");
     let here = format!("/ui/requests/{}", entry.id);
-    let tabs: Vec<_> = VIEWS
-        .iter()
-        .map(|(name, title)| {
-            let address = Query::default().with("view", name).at(&here);
-            (address, *title, *name == shown)
-        })
-        .collect();
-    let said = match shown {
-        "story" => story(&request),
+    let views = parts::views(&Query::default(), &here, "view", VIEWS, shown);
+    let content = match shown {
+        "story" => timeline(&request),
         _ if !entry.captured => parts::empty(
             "The content of this request was not kept",
             &html! {
@@ -46,7 +40,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                 "The section " code { "database.retention" } " of the configuration sets how long content is kept."
             },
         ),
-        _ => match capture::capture(visit.engines, &visit.reader, &id).await {
+        _ => match capture::capture(&visit.reader, &id).await {
             Ok(capture) => captured(entry, &capture, shown),
             Err(rejection) if rejection.code.0 == "no_captures" => forbidden(),
             Err(rejection) => return Err(rejection),
@@ -55,8 +49,8 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let body = html! {
         (head(visit, entry))
         (figures(entry))
-        (parts::tabs("What is shown of the request", &tabs))
-        (said)
+        (parts::tabs("What is shown of the request", &views))
+        (content)
     };
     let session = Query::default()
         .with("login", &entry.login)
@@ -80,39 +74,31 @@ fn head(visit: &Visit<'_>, entry: &Entry) -> Markup {
         @if visit.reader.is_admin() { a href=(activity::user_page(&entry.login)) { (entry.login) } }
         @else { (entry.login) }
     };
-    let mut facts = vec![
-        ("Outcome", parts::outcome(entry)),
-        ("Started", parts::time(entry.started_at)),
-        ("User", user),
-        ("Device", html! { (entry.node_name) }),
-        ("Agent", html! { (named(&entry.agent)) }),
-        (
-            "Model",
-            html! {
-                @if entry.model.is_empty() {
-                    (named(&entry.model_requested)) " " span.note { "as requested; it was not routed" }
-                } @else {
-                    (entry.model)
-                    @if entry.model != entry.model_requested { " " span.note { "requested as " (entry.model_requested) } }
-                }
-            },
-        ),
-        (
-            "Provider",
-            html! {
-                @if entry.provider.is_empty() { (parts::unknown("no provider was asked")) } @else { (entry.provider) }
-            },
-        ),
-        (
-            "API",
-            html! { code { (entry.api) } @if entry.stream { " streamed" } },
-        ),
-        ("Id", html! { code { (entry.id) } }),
-    ];
-    if let Some(error) = &entry.error {
-        facts.push(("Error", html! { span.bad { (error) } }));
+    let model = html! {
+        @if entry.model.is_empty() {
+            (named(&entry.model_requested)) " " span.note { "as requested; it was not routed" }
+        } @else {
+            (entry.model)
+            @if entry.model != entry.model_requested { " " span.note { "requested as " (entry.model_requested) } }
+        }
+    };
+    let provider = html! {
+        @if entry.provider.is_empty() { (parts::unknown("no provider was asked")) } @else { (entry.provider) }
+    };
+    html! {
+        dl.facts {
+            (parts::fact("Outcome", &parts::outcome(entry)))
+            (parts::fact("Started", &parts::time(entry.started_at)))
+            (parts::fact("User", &user))
+            (parts::fact("Device", &entry.node_name))
+            (parts::fact("Agent", &named(&entry.agent)))
+            (parts::fact("Model", &model))
+            (parts::fact("Provider", &provider))
+            (parts::fact("API", &html! { code { (entry.api) } @if entry.stream { " streamed" } }))
+            (parts::fact("Id", &html! { code { (entry.id) } }))
+            @if let Some(error) = &entry.error { (parts::fact("Error", &html! { span.bad { (error) } })) }
+        }
     }
-    parts::facts(&facts)
 }
 
 fn figures(entry: &Entry) -> Markup {
@@ -133,7 +119,7 @@ fn figures(entry: &Entry) -> Markup {
 }
 
 /// Every decision with its reason, and the tools that the answer called.
-fn story(request: &Request) -> Markup {
+fn timeline(request: &Request) -> Markup {
     let entry = &request.entry;
     html! {
         section {
@@ -208,7 +194,7 @@ fn headers(caption: &str, all: &[(String, String)]) -> Markup {
             tr { th scope="row" { code { (name) } } td.wrap { code { (value) } } }
         }
     };
-    let columns = [parts::words("Name"), parts::words("Value")];
+    let columns = parts::words(&["Name", "Value"]);
     parts::table(caption, &columns, &rows)
 }
 

@@ -2,10 +2,11 @@
 
 use maud::{Markup, html};
 
+use super::list::List;
 use super::page::Page;
 use super::place::{Group, Place};
-use super::sessions::{listed, named, nothing, pages};
-use super::{Visit, activity, format, parts};
+use super::sessions::named;
+use super::{Listed, Visit, activity, format, parts};
 use crate::base::clock;
 use crate::records::Entry;
 use crate::wire::Rejection;
@@ -13,44 +14,21 @@ use crate::wire::Rejection;
 pub(super) const PLACE: Place = Place::for_everyone("/ui/requests", |visit| Box::pin(page(visit)))
     .listed("Requests", "requests", Group::Activity);
 
-const FILTERS: [&str; 8] = [
-    "login", "model", "agent", "provider", "api", "status", "outcome", "header",
-];
-
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
-    let (bar, query, lens) = listed(visit, &FILTERS).await?;
-    let found = visit.requests(&query).await?;
-    let body = html! {
-        (bar)
-        @if found.rows.is_empty() {
-            (nothing(visit, "No requests in this time"))
-        } @else {
-            (table(visit, "Requests, newest first", &found.rows))
-            (pages(&lens, found.next.as_ref()))
-            p.under { a href=(query.without(&["limit", "before"]).with("format", "csv").at("/api/requests")) download { "Download as CSV" } }
-        }
-    };
-    Ok(Page::new("Requests", body).live())
+    let list = List::of(visit, &activity::FILTERS.map(|(name, _)| name)).await?;
+    let Listed { rows, next } = visit.requests(&list.query).await?;
+    let table = (!rows.is_empty()).then(|| table(visit, "Requests, newest first", &rows));
+    Ok(list.page("requests", "Requests", table.as_ref(), next.as_ref()))
 }
 
 /// A table of requests.
 pub(super) fn table(visit: &Visit<'_>, caption: &str, rows: &[Entry]) -> Markup {
     let now = clock::unix_ms();
-    let mut columns = vec![parts::words("Started"), parts::words("Outcome")];
-    if visit.reader.is_admin() {
-        columns.push(parts::words("User"));
-    }
-    columns.extend([
-        parts::words("Model"),
-        parts::words("Provider"),
-        parts::words("Agent"),
-        parts::numbers("Input"),
-        parts::numbers("Output"),
-        parts::numbers("Tools"),
-        parts::numbers("Cost"),
-        parts::numbers("First token"),
-        parts::numbers("Duration"),
-    ]);
+    let columns = parts::words(&["Started", "Outcome"])
+        .words(visit.for_admins(&["User"]))
+        .words(&["Model", "Provider", "Agent"])
+        .numbers(&["Input", "Output", "Tools"])
+        .numbers(&["Cost", "First token", "Duration"]);
     let body = html! {
         @for row in rows {
             tr {

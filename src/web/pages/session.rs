@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::activity::{self, Lens};
+use super::list::ROWS;
 use super::page::Page;
 use super::place::Place;
 use super::query::Query;
-use super::sessions::{ROWS, models, named, pages};
-use super::{Visit, format, parts, requests};
+use super::sessions::{models, named};
+use super::{Visit, activity, format, parts, requests};
 use crate::records::Session;
 use crate::web::api::records::tools;
 use crate::wire::Rejection;
@@ -34,7 +34,6 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let listed = visit.requests(&query.with("limit", ROWS)).await?;
     let counts = &session.counts;
     let lasted = (session.last_at - session.started_at).max(0);
-    let lens = Lens::new(visit, Query::default());
     let body = html! {
         (parts::facts(&[
             ("User", html! { @if visit.reader.is_admin() { a href=(activity::user_page(&session.login)) { (session.login) } } @else { (session.login) } }),
@@ -53,7 +52,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         }
         (tools(visit, session).await?)
         (requests::table(visit, "Requests of this session, newest first", &listed.rows))
-        (pages(&lens, listed.next.as_ref()))
+        (parts::pager(visit.path, &visit.query, listed.next.as_ref()))
     };
     Ok(Page::new("Session", body)
         .live()
@@ -74,8 +73,8 @@ async fn tools(visit: &Visit<'_>, session: &Session) -> Result<Markup, Rejection
         .with("session", &session.id)
         .with("from", &format::rfc3339(from))
         .with("to", &format::rfc3339(to));
-    let listing = visit.read(&tools::PARAMETERS, &query)?;
-    let calls = tools::calls(visit.engines, &visit.reader, listing).await?;
+    let listing = visit.read(&tools::ENDPOINT, &query)?;
+    let calls = tools::calls(&visit.reader, listing).await?;
     let mut by_tool: BTreeMap<&str, u64> = BTreeMap::new();
     for row in &calls.rows {
         *by_tool.entry(&row.name).or_default() += row.calls;

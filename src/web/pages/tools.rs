@@ -31,8 +31,8 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
         None => filters,
     };
     let asked = lens.period.put_into(&filters);
-    let listing = visit.read(&tools::PARAMETERS, &asked)?;
-    let calls = tools::calls(visit.engines, &visit.reader, listing).await?;
+    let listing = visit.read(&tools::ENDPOINT, &asked)?;
+    let calls = tools::calls(&visit.reader, listing).await?;
     let steps = lens.period.steps();
     let place: BTreeMap<&str, usize> = steps.iter().map(String::as_str).zip(0..).collect();
     let mut by_tool: BTreeMap<&str, (u64, u64, Vec<u64>)> = BTreeMap::new();
@@ -61,11 +61,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             })
             .collect(),
     };
-    let columns = [
-        parts::words("Tool"),
-        parts::numbers("Calls"),
-        parts::numbers("Requests"),
-    ];
+    let columns = parts::words(&["Tool"]).numbers(&["Calls", "Requests"]);
     let body = html! {
         (activity::filter_bar(visit, &lens, &["login", "model", "provider", "agent"]).await?)
         @if let Some(tool) = visit.query.get("tool") {

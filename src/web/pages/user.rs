@@ -4,7 +4,7 @@ use maud::html;
 
 use super::Visit;
 use super::activity::Lens;
-use super::mine::{said, usage};
+use super::mine::{period, usage};
 use super::page::Page;
 use super::place::Place;
 use super::query::Query;
@@ -19,5 +19,5 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     Ok(Page::new(&visit.id, body)
         .live()
         .below("/ui/users", "Users")
-        .actions(said(&lens)))
+        .actions(period(&lens)))
 }

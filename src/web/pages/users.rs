@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::activity::{self, Lens};
 use super::chart::{Chart, Series, Unit};
-use super::mine::said;
+use super::mine;
 use super::page::Page;
 use super::period::Period;
 use super::place::{Group, Place};
@@ -20,17 +20,46 @@ pub(super) const PLACE: Place = Place::for_admins("/ui/users", |visit| Box::pin(
 /// What the widest window looks at before the day itself, in milliseconds.
 const LOOK_BACK_MS: i64 = 6 * 86_400_000;
 
-/// How many of the last days make a user an active one: name, shown, days looked at, days of use.
-const WINDOWS: [(&str, &str, usize, usize); 3] = [
-    ("day", "Daily", 1, 1),
-    ("week", "Weekly", 7, 1),
-    ("4of7", "4 days of 7", 7, 4),
+/// How many of the last days make a user an active one.
+struct Window {
+    /// In the address.
+    name: &'static str,
+    shown: &'static str,
+    title: &'static str,
+    /// Days that are looked at.
+    days: usize,
+    /// Those with requests, at least.
+    least: usize,
+}
+
+const WINDOWS: [Window; 3] = [
+    Window {
+        name: "day",
+        shown: "Daily",
+        title: "Users active on a day",
+        days: 1,
+        least: 1,
+    },
+    Window {
+        name: "week",
+        shown: "Weekly",
+        title: "Users active in the seven days before",
+        days: 7,
+        least: 1,
+    },
+    Window {
+        name: "4of7",
+        shown: "4 days of 7",
+        title: "Users active on four of the seven days before",
+        days: 7,
+        least: 4,
+    },
 ];
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default());
     let users = visit.sums(&lens.report("login")).await?;
-    let groups = &users.usage.groups;
+    let groups = &users.groups;
     let filters = ["model", "agent", "provider", "header"];
     let body = html! {
         (activity::filter_bar(visit, &lens, &filters).await?)
@@ -40,22 +69,17 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             }))
         } @else {
             @if !lens.period.by_hours { section.panel { (active(visit, &lens).await?) } }
-            (breakdown::table(&lens, groups, ("login", "User", "Usage by user"), |login| {
-                let days = lens.query.only(&["days", "from", "through"]);
-                days.at(&activity::user_page(login))
-            }))
+            (breakdown::table(&lens, groups, &breakdown::LOGIN))
         }
     };
-    Ok(Page::new("Users", body).actions(said(&lens)).live())
+    Ok(Page::new("Users", body).actions(mine::period(&lens)).live())
 }
 
 /// Users that were active, over time.
 async fn active(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection> {
-    let window = lens.query.get("window").unwrap_or("day");
-    let window = WINDOWS
-        .iter()
-        .find(|(name, ..)| *name == window)
-        .unwrap_or(&WINDOWS[0]);
+    let name = lens.query.get("window").unwrap_or("day");
+    let window = WINDOWS.iter().find(|window| window.name == name);
+    let window = window.unwrap_or(&WINDOWS[0]);
     // The first days look back at some before the chart's.
     let mut wider = lens.report("day,login");
     wider = wider.with("from", &format::rfc3339(lens.period.from - LOOK_BACK_MS));
@@ -66,7 +90,7 @@ async fn active(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection> {
         ));
     };
     let mut by_day: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for group in &daily.usage.groups {
+    for group in &daily.groups {
         if let (Some(day), Some(login)) = (group.key.get("day"), group.key.get("login")) {
             by_day.entry(day).or_default().insert(login);
         }
@@ -76,14 +100,10 @@ async fn active(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection> {
         from: lens.period.from - LOOK_BACK_MS,
         ..lens.period
     };
-    let mut values = counted(&earlier.steps(), &by_day, window.2, window.3);
+    let mut values = counted(&earlier.steps(), &by_day, window.days, window.least);
     values.drain(..values.len() - steps.len());
     let chart = Chart {
-        title: match window.0 {
-            "week" => "Users active in the seven days before".to_owned(),
-            "4of7" => "Users active on four of the seven days before".to_owned(),
-            _ => "Users active on a day".to_owned(),
-        },
+        title: window.title.to_owned(),
         unit: Unit::Users,
         slots: steps,
         series: vec![Series {
@@ -91,13 +111,8 @@ async fn active(visit: &Visit<'_>, lens: &Lens) -> Result<Markup, Rejection> {
             values,
         }],
     };
-    let choices: Vec<_> = WINDOWS
-        .iter()
-        .map(|(name, shown, ..)| {
-            let address = lens.query.with("window", name).at(&lens.path);
-            (address, *shown, *name == window.0)
-        })
-        .collect();
+    let names = WINDOWS.map(|one| (one.name, one.shown));
+    let choices = parts::views(&lens.query, &lens.path, "window", names, window.name);
     Ok(html! {
         div.chart-head { (parts::choice("When a user counts as active", &choices)) }
         @if let Some(figure) = chart.draw() { (figure) }

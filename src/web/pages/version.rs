@@ -15,9 +15,9 @@ pub(super) const PLACE: Place =
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     visit.reader.require_admin()?;
-    let detail = history::detail(visit.engines, &encoded(&visit.id)).await?;
+    let detail = history::detail(&visit.reader, &encoded(&visit.id)).await?;
     let version = &detail.version;
-    let (_, tag) = config::shown(visit.engines)?;
+    let (_, tag) = config::shown(&visit.reader)?;
     let is_current = detail.back.is_empty();
     let body = html! {
         (parts::facts(&[

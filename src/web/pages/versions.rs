@@ -15,14 +15,9 @@ pub(super) const PLACE: Place =
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     visit.reader.require_admin()?;
-    let versions = history::all(visit.engines).await?;
+    let versions = history::all(&visit.reader).await?;
     let now = clock::unix_ms();
-    let columns = [
-        parts::words("When"),
-        parts::words("Who"),
-        parts::words("How"),
-        parts::words("Hash"),
-    ];
+    let columns = parts::words(&["When", "Who", "How", "Hash"]);
     let rows = html! {
         @for version in &versions {
             tr {

@@ -1,5 +1,4 @@
-//! Bedrock's calls, of which the path names the model and the operation, and whose streams are
-//! Amazon's.
+//! Bedrock's calls, whose path names the model and the operation, and whose streams are Amazon's.
 
 use aws_smithy_types::base64;
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Gemini's calls, of which the path names the model and the verb.
+//! Gemini's calls, whose path names the model and the verb.
 
 use serde_json::{Value, json};
 

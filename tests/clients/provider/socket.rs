@@ -17,7 +17,7 @@ const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
-/// A longer message is none of a client under test.
+/// No client under test sends a longer message.
 const LONGEST: u64 = 16 << 20;
 
 type Stream = TokioIo<Upgraded>;

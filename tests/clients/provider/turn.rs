@@ -1,5 +1,5 @@
-//! What the model at the wire says next: it has the client read a note with one of the client's
-//! own tools, and then tells what the note says.
+//! The next turn of the model on the wire: it makes the client read a note with one of the client's own
+//! tools, and then repeats the note.
 
 use std::path::Path;
 

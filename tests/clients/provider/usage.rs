@@ -1,5 +1,4 @@
-//! The counts that the provider claims, different for each answer, so that no two can be taken
-//! for one another.
+//! The counts that the provider claims, different for each response, so that no two can be mixed up.
 
 use serde_json::{Value, json};
 

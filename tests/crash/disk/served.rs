@@ -1,4 +1,4 @@
-//! What the kernel asks of the disk, over FUSE.
+//! The requests of the kernel to the disk, over FUSE.
 
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::parts::Parts;
 
-/// A script at most: the one that looks at every page is the longest.
+/// The longest that a script may take: the one that visits every page takes longest.
 const LIMIT: Duration = Duration::from_mins(8);
 
 /// The browser, Node.js, and the scripts.
@@ -17,14 +17,14 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Installs what is missing; says on standard error what and how long.
+    /// Installs what is missing; says on standard error what, and how long it takes.
     pub fn prepare() -> anyhow::Result<Self> {
         let parts = Parts::prepare("browser.sh", &[])?;
         let browser = Self {
             parts,
             scripts: tempfile::tempdir()?,
         };
-        // Modules are looked for above the script's own folder.
+        // Node searches for modules above the script's own folder.
         let scripts = browser.scripts.path();
         let modules = browser.parts.get("node_modules")?;
         std::os::unix::fs::symlink(modules, scripts.join("node_modules"))?;
@@ -35,7 +35,7 @@ impl Browser {
         Ok(browser)
     }
 
-    /// Plays a script, which tells on its own what went wrong; returns whether nothing did.
+    /// Plays a script, which reports itself what went wrong; returns whether it passed.
     pub async fn play(&self, name: &str, given: &[(&str, &str)]) -> anyhow::Result<bool> {
         let root = crate::root();
         let pictures = root.join("target/pages");

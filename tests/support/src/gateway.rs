@@ -1,6 +1,6 @@
 //! A gateway on loopback, in the process of its test.
 //!
-//! This crate doesn't link the library, so a program says once how one is started:
+//! This crate doesn't link the library, so each program defines once how a gateway is started:
 //! `support::library_gateway!()` defines its `Gateway`.
 
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::provider::write;
 pub trait Library {
     type Running: Send;
 
-    /// Starts one from a file and a folder, and says where its loopback door is.
+    /// Starts one from a file and a folder, and returns the address of its loopback door.
     fn start(
         config: &Path,
         state_dir: &Path,
@@ -102,14 +102,14 @@ impl<L: Library> Gateway<L> {
         }
     }
 
-    /// Stops it, and with it everything that runs.
+    /// Stops it, with everything that it runs.
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             L::stop(running).await;
         }
     }
 
-    /// Starts once more what was stopped, with the same configuration and records.
+    /// Starts it again after a stop, with the same configuration and records.
     pub async fn again(mut self) -> Self {
         let state_dir = self.dir.path().join("state");
         let (running, address) = L::start(&self.config(), &state_dir).await;
@@ -151,7 +151,7 @@ impl<L: Library> Gateway<L> {
         stream
     }
 
-    /// The newest record, once it is one of a request to `path`.
+    /// The newest record, once it is that of a request to `path`.
     pub async fn record_of(&self, path: &str) -> Value {
         for _ in 0..200 {
             let row = self.record().await;
@@ -163,8 +163,8 @@ impl<L: Library> Gateway<L> {
         panic!("there is no record of {path}");
     }
 
-    /// A record of which `is_it` is true, once it is there. Records of one millisecond are in no
-    /// order, so the newest need not be the last.
+    /// A record for which `is_it` is true, once it is written. Records of one millisecond have no
+    /// order, so the newest isn't always the last.
     pub async fn record_where(&self, is_it: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..200 {
             let request = Request::get("/api/requests?limit=20").body(Full::default());

@@ -1,6 +1,6 @@
-//! How programs run their tests whose tests share something expensive: a tailnet, a database
-//! server, the whole machine. The standard harness has no end at which such a thing could be
-//! stopped. Filters, `--list`, `--exact`, `--skip` and `--ignored` work as they do there.
+//! A harness for programs whose tests share something expensive: a tailnet, a database server, the
+//! whole machine. The standard harness has no hook at its end to stop such a thing. Filters, `--list`,
+//! `--exact`, `--skip` and `--ignored` work as they do there.
 //!
 //! Tests run one after the other. A module lists its own with [`tests!`](crate::tests), and a
 //! function that isn't listed is a warning of the compiler.
@@ -27,7 +27,7 @@ pub fn skip(why: &str) {
 
 pub type Ends<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
 
-/// A test of a program, which looks at a `W`.
+/// A test of a program, which takes a `W`.
 pub struct Test<W: 'static> {
     /// The module and the function.
     pub name: &'static str,
@@ -104,7 +104,7 @@ impl<W> Shared<W> {
         Ok(self.0.get_or_init(|| started))
     }
 
-    /// It, if it was started. To be called once all tests have ended.
+    /// Takes it, if it was started. Call this once all tests have ended.
     pub fn end(self) -> Option<W> {
         Arc::into_inner(self.0)?.into_inner()
     }
@@ -157,9 +157,9 @@ pub fn unshared(modules: &[&'static [Test<()>]]) -> Vec<Trial> {
 /// What the command line asks for.
 pub fn arguments() -> Arguments {
     let mut arguments = Arguments::from_args();
-    // They share something, or need the machine for themselves.
+    // The tests share something, or need the whole machine.
     arguments.test_threads = Some(1);
-    // A name says more than a dot to somebody who waits for minutes.
+    // Names show more progress than dots when a run takes minutes.
     arguments.quiet = false;
     arguments
 }
@@ -173,8 +173,8 @@ pub fn run(mut tests: Vec<Trial>) -> ExitCode {
     libtest_mimic::run(&arguments, tests).exit_code()
 }
 
-/// Has this program run with a variable of the environment, which is read when a program starts:
-/// it starts once more if it was started without.
+/// Runs this program with a variable in its environment, which is read when a program starts: without
+/// it, the program starts itself again.
 pub fn with_environment(name: &str, value: &str) {
     if std::env::var(name).is_ok_and(|there| there == value) {
         return;
@@ -188,7 +188,7 @@ pub fn with_environment(name: &str, value: &str) {
     );
 }
 
-/// Has this program run in a network of its own, known by a variable of the environment.
+/// Runs this program in a network of its own, which a variable in its environment marks.
 pub fn in_a_namespace(name: &str) {
     if std::env::var_os(name).is_some() {
         return;

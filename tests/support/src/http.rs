@@ -53,13 +53,13 @@ pub fn post(path: &str, body: &str) -> Request<Full<Bytes>> {
         .expect("a request")
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// The connection broke before the answer's end.
+    /// The connection broke before the response's end.
     pub broken: bool,
 }
 
@@ -82,7 +82,7 @@ impl Reply {
     }
 }
 
-/// Bytes sent as they are, and everything that comes back.
+/// Sends bytes as they are, and returns everything that comes back.
 pub async fn raw(address: SocketAddr, bytes: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(bytes.as_bytes()).await.expect("to write");

@@ -5,6 +5,7 @@
 //! what.
 #![expect(clippy::missing_panics_doc, reason = "a helper fails as its tests do")]
 
+pub mod bench;
 pub mod browser;
 pub mod gateway;
 pub mod harness;

@@ -10,7 +10,7 @@ use anyhow::ensure;
 use crate::harness::skip;
 use crate::namespace::is_root;
 
-/// What the script says where there can be no such machine.
+/// What the script prints if such a machine is impossible here.
 const IMPOSSIBLE: i32 = 77;
 
 /// The longest that systemd may take to start.
@@ -24,7 +24,7 @@ pub struct Machine {
 
 impl Machine {
     /// Starts a machine that is kept in `dir`, with a program and its configuration. What is in
-    /// its folder `units` is put beside the unit. `None` where there can be none.
+    /// its folder `units` is put beside the unit. `None` if such a machine is impossible here.
     pub async fn start(dir: &Path, program: &Path, config: &str) -> anyhow::Result<Option<Self>> {
         std::fs::create_dir_all(dir)?;
         std::fs::write(dir.join("iris.hujson"), config)?;
@@ -74,7 +74,7 @@ impl Machine {
         Ok(Some(machine))
     }
 
-    /// Whether systemd takes commands.
+    /// Whether systemd accepts commands.
     fn answers(&self) -> bool {
         let asked = self.run(&["systemctl", "show", "--property", "Version"]);
         asked.is_ok_and(|output| output.status.success())
@@ -100,7 +100,7 @@ impl Machine {
         Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// What the machine and the unit have said.
+    /// The output of the machine and the unit.
     pub fn log(&self) -> String {
         let own = std::fs::read_to_string(&self.log).unwrap_or_default();
         let log = self.run(&["journalctl", "--no-pager", "--unit", "iris"]);

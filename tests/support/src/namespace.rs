@@ -3,13 +3,13 @@
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-/// Whether this is root, whom a server may refuse to be run by and who needs no namespace of users.
+/// Whether this is root, which needs no user namespace. Some servers refuse to run as root.
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// A command that runs the arguments it still gets in a network of its own. That takes root, or
-/// namespaces of users.
+/// A command that runs the arguments added to it in a network of its own. It needs root, or user
+/// namespaces.
 pub fn unshare() -> Command {
     let mut command = Command::new("unshare");
     if !is_root() {
@@ -19,7 +19,7 @@ pub fn unshare() -> Command {
     command
 }
 
-/// Runs `ip` with the words of a line.
+/// Runs `ip` with the words of a line as its arguments.
 pub fn ip(line: &str) {
     let done = Command::new("ip").args(line.split(' ')).status();
     assert!(done.is_ok_and(|done| done.success()), "ip {line}");

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use crate::namespace::is_root;
 use crate::process::free_address;
 
-/// What the server writes to its log once it can be used: a primary, or a standby.
+/// What a primary or a standby writes to its log once it can be used.
 const READY: &str = "database system is ready to accept";
 /// The longest that a start may take.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The user that Debian's package makes: the server refuses to be root's.
+/// The user that Debian's package creates: the server refuses to run as root.
 pub const USER: &str = "postgres";
 
-/// A running server. Clones are the same one.
+/// A running server. Clones share it.
 #[derive(Clone)]
 pub struct Server {
     pub dir: Arc<tempfile::TempDir>,
@@ -36,7 +36,7 @@ impl Server {
             std::fs::copy(crate::root().join(fixture), &copy).unwrap();
             copy
         });
-        // The server wants its key for itself.
+        // The server refuses a key that others can read.
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         for file in [dir.path(), &certificate, &key] {
             give(file);
@@ -52,7 +52,7 @@ impl Server {
         Self::launched(programs, dir, port).expect("the server starts; its log is above")
     }
 
-    /// A server over the data of a folder, once it takes queries. `None` if it has ended.
+    /// A server on the data of a folder, once it takes queries. `None` if it has ended.
     pub fn launched(programs: PathBuf, dir: tempfile::TempDir, port: u16) -> Option<Server> {
         let child = launch(&programs, dir.path(), port);
         let server = Server {
@@ -68,7 +68,7 @@ impl Server {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// Waits until it has got ready once more than `before`; false if it ends instead.
+    /// Waits until it is ready for the next time after `before` times; false if it ends instead.
     fn is_ready_after(&self, before: usize) -> bool {
         let end = Instant::now() + PATIENCE;
         while self.log().matches(READY).count() <= before {
@@ -100,8 +100,8 @@ impl Server {
         child.wait().unwrap();
     }
 
-    /// Starts it again after a kill, and waits until it takes queries. What is left of the old one
-    /// can hold it up for a moment.
+    /// Starts it again after a kill, and waits until it takes queries. Remains of the old one can
+    /// delay it for a moment.
     pub async fn restart(&self) {
         let server = self.clone();
         tokio::task::spawn_blocking(move || server.restart_now())
@@ -124,13 +124,13 @@ impl Server {
     pub fn stop(self) {
         let mut child = self.child.lock().unwrap();
         let pid = child.id().to_string();
-        // SIGINT is the server's own word for a quick end.
+        // SIGINT asks the server for a fast shutdown.
         let _ = Command::new("kill").args(["-INT", &pid]).status();
         let _ = child.wait();
     }
 }
 
-/// Makes a file the server's.
+/// Gives a file to the server's user.
 pub fn give(file: &Path) {
     if is_root() {
         let id = |what| {
@@ -162,7 +162,7 @@ pub fn launch(programs: &Path, dir: &Path, port: u16) -> Child {
         .unwrap()
 }
 
-/// A program of the server's, run by a user it accepts, in a place where that user may be.
+/// A program of the server, run by a user that it accepts, in a folder that the user may enter.
 pub fn program(programs: &Path, name: &str) -> Command {
     let path = programs.join(name);
     let mut command = if is_root() {

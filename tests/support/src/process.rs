@@ -17,7 +17,7 @@ pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Asked first: those who have children end them then.
+        // It is asked first, so that it can end its children.
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let until = Instant::now() + Duration::from_secs(3);
         while Instant::now() < until && matches!(self.0.try_wait(), Ok(None)) {
@@ -28,7 +28,7 @@ impl Drop for Running {
     }
 }
 
-/// An address of loopback that nobody listens on at the moment.
+/// A loopback address on which nothing listens at the moment.
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
@@ -42,7 +42,7 @@ pub fn serve(command: &mut Command, at: SocketAddr) -> Running {
     running
 }
 
-/// Waits until somebody listens.
+/// Waits until a server listens.
 pub fn listens(at: SocketAddr, who: impl Fn() -> String) {
     let until = Instant::now() + START;
     while TcpStream::connect(at).is_err() {

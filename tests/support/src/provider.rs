@@ -7,18 +7,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-/// What a provider got.
+/// A request that a provider got.
 #[derive(Debug)]
 pub struct Received {
-    /// Head, as it stood on the wire.
+    /// Its head, as it was on the wire.
     pub head: String,
     pub body: Vec<u8>,
 }
 
-/// What a provider does once a request is there.
+/// What a provider does once a request has come.
 pub type Script = fn(TcpStream) -> futures_util::future::BoxFuture<'static, ()>;
 
-/// A provider at the wire: reads one request a connection and runs its script.
+/// A provider on the wire: it reads one request from each connection and runs its script.
 pub async fn provider(script: Script) -> (SocketAddr, mpsc::Receiver<Received>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -64,7 +64,7 @@ pub async fn read_request(stream: &mut TcpStream) -> Option<Received> {
     }
 }
 
-/// What a server got until now.
+/// The requests that a server got so far.
 pub type Log = Arc<Mutex<Vec<Received>>>;
 
 /// A server at an address that answers each request by its head and body, with a status and JSON.
@@ -113,7 +113,7 @@ impl Received {
     }
 }
 
-/// Writes and forgets what went wrong: the gateway may have gone away on purpose.
+/// Writes, and ignores errors: the gateway may have closed the connection on purpose.
 pub async fn write(stream: &mut TcpStream, text: &str) {
     let _ = stream.write_all(text.as_bytes()).await;
     let _ = stream.flush().await;
@@ -130,7 +130,7 @@ pub async fn answer(stream: &mut TcpStream, status: &str, more: &str, body: &str
     .await;
 }
 
-/// The start of a streamed answer.
+/// The start of a streamed response.
 pub const STREAM: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
 

@@ -1,4 +1,4 @@
-//! The provider of measurements, which answers at once, by the name of the model.
+//! The provider for measurements. It answers at once; the name of the model chooses the response.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub const EVENTS: usize = 200;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Serves until it is ended.
+/// Serves until the process ends.
 pub fn run(port: u16) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -86,10 +86,10 @@ fn events(pause: Option<Duration>) -> Response<Body> {
         async move {
             match pause {
                 Some(pause) if nth > 0 => tokio::time::sleep(pause).await,
-                // Each event is written by itself, as a model's server does.
+                // Each event is written on its own, as model servers do.
                 _ => tokio::task::yield_now().await,
             }
-            // Whoever gets it sees how long it took.
+            // The receiver sees how long it took.
             let piece = match pause {
                 Some(_) if nth < EVENTS => Some(chunk(&format!("sent {} ", micros()), "")),
                 _ => piece,

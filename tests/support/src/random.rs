@@ -1,4 +1,4 @@
-//! Chance that can be had again.
+//! Random numbers that are the same in each run.
 
 /// Splitmix64: a number for a seed, the same in each run.
 pub fn random(seed: u64) -> u64 {
@@ -27,7 +27,7 @@ impl Random {
         usize::try_from(self.next() >> 8).unwrap() % bound.max(1)
     }
 
-    /// One time in so many.
+    /// True once in so many times.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 pub struct Terminal {
     child: Child,
     said: Vec<u8>,
-    /// How much of it was waited for.
+    /// How much of its output was waited for.
     seen: usize,
 }
 
@@ -18,7 +18,7 @@ impl Terminal {
             .chain(arguments.iter().copied())
             .map(|part| format!("'{part}'"))
             .collect();
-        // A shell between would get Ctrl-C too, and dash then ends with a status of its own.
+        // A shell in between would get Ctrl-C too, and dash then ends with a status of its own.
         let command = format!("exec {}", quoted.join(" "));
         let child = Command::new("script")
             .args(["--quiet", "--return", "--command", &command, "/dev/null"])
@@ -36,7 +36,7 @@ impl Terminal {
         }
     }
 
-    /// Reads until this is shown, after what was waited for before.
+    /// Reads until this is shown, after what earlier calls waited for.
     pub fn wait_for(&mut self, text: &str) {
         let pipe = self.child.stdout.as_mut().expect("a pipe");
         loop {
@@ -58,12 +58,12 @@ impl Terminal {
         pipe.flush().expect("to write");
     }
 
-    /// All that was shown until now.
+    /// Everything that was shown so far.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.said).into_owned()
     }
 
-    /// The exit code, and all that was shown.
+    /// The exit code, and everything that was shown.
     pub fn end(mut self) -> (Option<i32>, String) {
         let pipe = self.child.stdout.as_mut().expect("a pipe");
         pipe.read_to_end(&mut self.said).expect("to read");
@@ -75,7 +75,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // `script` ends its program when it is told to end.
+            // `script` ends its program when it gets the signal.
             let id = self.child.id().to_string();
             let _ = Command::new("kill").arg(id).status();
             let _ = self.child.wait();

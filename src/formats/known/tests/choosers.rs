@@ -1,233 +1,55 @@
 //! Requests whose body chooses more than the model, each with the key that does.
 
-use super::*;
-
-/// Requests that choose more than their model, and the key that a refusal names.
-pub(super) const CHOOSERS: &[((&str, &str), &str, &str)] = &[
-    (
-        CHAT,
-        r#"{"model":"cheap","models":["cheap","dear"]}"#,
-        "models",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","Fallbacks":["dear"]}"#,
-        "Fallbacks",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","fallbacks":[{"model":"cheap","api_base":"http://x"}]}"#,
-        "fallbacks",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","provider":{"only":["x"]}}"#,
-        "provider",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","api_base":"http://x"}"#,
-        "api_base",
-    ),
-    (CHAT, r#"{"model":"cheap","apiBase":"http://x"}"#, "apiBase"),
-    (
-        CHAT,
-        r#"{"model":"cheap","litellm_session_id_url":"http://x"}"#,
-        "litellm_session_id_url",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","aws_region_name":"x"}"#,
-        "aws_region_name",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","mock_response":"x"}"#,
-        "mock_response",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","kv_transfer_params":{"remote_host":"x"}}"#,
-        "kv_transfer_params",
-    ),
-    (CHAT, r#"{"model":"cheap","deferred":true}"#, "deferred"),
-    (
-        CHAT,
-        r#"{"model":"cheap","tools":[{"type":"openrouter:image_generation","parameters":{"model":"dear"}}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","background":true}"#,
-        "background",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","background":1}"#,
-        "background",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","back\u0067round":"true"}"#,
-        "background",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","model":"dear"}]}"#,
-        "tools[].model",
-    ),
-    (
-        MESSAGES,
-        r#"{"model":"cheap","fallbacks":[{"model":"dear"}]}"#,
-        "fallbacks",
-    ),
-    (MESSAGES, r#"{"model":"cheap","speed":"fast"}"#, "speed"),
-    (
-        MESSAGES,
-        r#"{"model":"cheap","tools":[{"type":"advisor_1","name":"advisor","model":"dear"}]}"#,
-        "tools[].model",
-    ),
-    (RAW, r#"{"fallbacks":[{"model":"dear"}]}"#, "fallbacks"),
-    (GEMINI, r#"{"contents":[],"fields":"candidates"}"#, "fields"),
-    (
-        GEMINI,
-        r#"{"contents":[],"generationConfig":{"routingConfig":{"manualMode":{"modelName":"dear"}}}}"#,
-        "routingConfig",
-    ),
-    (
-        GEMINI,
-        r#"{"contents":[],"tools":[{"retrieval":{"vertexRagStore":{"ragRetrievalConfig":{"ranking":{"llmRanker":{"modelName":"dear"}}}}}}]}"#,
-        "tools[].model",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","plugins":[{"id":"fusion","analysis_models":["dear"]}]}"#,
-        "plugins[].model",
-    ),
-    (
-        CONVERSE,
-        r#"{"additionalModelRequestFields":{"fallbacks":[{"model":"dear"}]}}"#,
-        "fallbacks",
-    ),
-    (
-        CONVERSE,
-        r#"{"performanceConfig":{"latency":"optimized"}}"#,
-        "performanceConfig",
-    ),
-    (
-        INVOKE,
-        r#"{"messages":[],"fallbacks":[{"model":"dear"}]}"#,
-        "fallbacks",
-    ),
-    (
-        ("openai_completions", "/v1/completions"),
-        r#"{"model":"cheap","prompt":"x","models":["dear"]}"#,
-        "models",
-    ),
-    (
-        ("openai_embeddings", "/v1/embeddings"),
-        r#"{"model":"cheap","input":"x","api_key":"x"}"#,
-        "api_key",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","router_settings_override":{"fallbacks":[{"cheap":["dear"]}]}}"#,
-        "router_settings_override",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","langfuse_host":"http://x"}"#,
-        "langfuse_host",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","success_callback":["x"]}"#,
-        "success_callback",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","draftModel":"dear"}"#,
-        "draftModel",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","api.base":"http://x"}"#,
-        "api.base",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","base_url ":"http://x"}"#,
-        "base_url ",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","api‐base":"http://x"}"#,
-        "api‐base",
-    ),
-    (
-        CHAT,
-        r#"{"model":"cheap","ａpi_base":"http://x"}"#,
-        "ａpi_base",
-    ),
-    (CHAT, r#"{"model":"cheap","model ":"dear"}"#, "model "),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","type":"image_generation","model":"dear"}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"Type":"function","type":"image_generation","model":"dear"}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","model":{"name":"dear"}}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","model":["dear"]}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"image_generation","models":["cheap",1]}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"openrouter:subagent","parameters":{"function":{"model":"dear"}}}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"x","a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"model":"dear"}}}}}}}}}}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","tools":[{"type":"namespace","tools":[{"type":"image_generation","model":"dear"}]}]}"#,
-        "tools[].model",
-    ),
-    (
-        RESPONSES,
-        r#"{"model":"cheap","input":[{"type":"additional_tools","tools":[{"type":"image_generation","model":"dear"}]}]}"#,
-        "input[].tools[].model",
-    ),
-    (
-        MESSAGES,
-        r#"{"model":"cheap","messages":[{"tools":[{"type":"advisor_1","name":"advisor","model":"dear"}]}]}"#,
-        "messages[].tools[].model",
-    ),
-    (
-        GEMINI,
-        r#"{"contents":[],"tools":{"retrieval":{"modelName":"dear"}}}"#,
-        "tools[].model",
-    ),
-    (
-        GEMINI,
-        r#"{"contents":[],"generationConfig":{"model":"dear"}}"#,
-        "model",
-    ),
-];
+/// A format by its first word, the key that a refusal names, and a body; with a bar between them.
+pub(super) const CHOOSERS: &str = r#"
+CHAT|models|{"model":"cheap","models":["cheap","dear"]}
+CHAT|Fallbacks|{"model":"cheap","Fallbacks":["dear"]}
+CHAT|fallbacks|{"model":"cheap","fallbacks":[{"model":"cheap","api_base":"http://x"}]}
+CHAT|provider|{"model":"cheap","provider":{"only":["x"]}}
+CHAT|api_base|{"model":"cheap","api_base":"http://x"}
+CHAT|apiBase|{"model":"cheap","apiBase":"http://x"}
+CHAT|litellm_session_id_url|{"model":"cheap","litellm_session_id_url":"http://x"}
+CHAT|aws_region_name|{"model":"cheap","aws_region_name":"x"}
+CHAT|mock_response|{"model":"cheap","mock_response":"x"}
+CHAT|kv_transfer_params|{"model":"cheap","kv_transfer_params":{"remote_host":"x"}}
+CHAT|deferred|{"model":"cheap","deferred":true}
+CHAT|tools[].model|{"model":"cheap","tools":[{"type":"openrouter:image_generation","parameters":{"model":"dear"}}]}
+RESPONSES|background|{"model":"cheap","background":true}
+RESPONSES|background|{"model":"cheap","background":1}
+RESPONSES|background|{"model":"cheap","back\u0067round":"true"}
+RESPONSES|tools[].model|{"model":"cheap","tools":[{"type":"image_generation","model":"dear"}]}
+MESSAGES|fallbacks|{"model":"cheap","fallbacks":[{"model":"dear"}]}
+MESSAGES|speed|{"model":"cheap","speed":"fast"}
+MESSAGES|tools[].model|{"model":"cheap","tools":[{"type":"advisor_1","name":"advisor","model":"dear"}]}
+RAW|fallbacks|{"fallbacks":[{"model":"dear"}]}
+GEMINI|fields|{"contents":[],"fields":"candidates"}
+GEMINI|routingConfig|{"contents":[],"generationConfig":{"routingConfig":{"manualMode":{"modelName":"dear"}}}}
+GEMINI|tools[].model|{"contents":[],"tools":[{"retrieval":{"vertexRagStore":{"ragRetrievalConfig":{"ranking":{"llmRanker":{"modelName":"dear"}}}}}}]}
+CHAT|plugins[].model|{"model":"cheap","plugins":[{"id":"fusion","analysis_models":["dear"]}]}
+CONVERSE|fallbacks|{"additionalModelRequestFields":{"fallbacks":[{"model":"dear"}]}}
+CONVERSE|performanceConfig|{"performanceConfig":{"latency":"optimized"}}
+INVOKE|fallbacks|{"messages":[],"fallbacks":[{"model":"dear"}]}
+openai_completions|models|{"model":"cheap","prompt":"x","models":["dear"]}
+openai_embeddings|api_key|{"model":"cheap","input":"x","api_key":"x"}
+CHAT|router_settings_override|{"model":"cheap","router_settings_override":{"fallbacks":[{"cheap":["dear"]}]}}
+CHAT|langfuse_host|{"model":"cheap","langfuse_host":"http://x"}
+CHAT|success_callback|{"model":"cheap","success_callback":["x"]}
+CHAT|draftModel|{"model":"cheap","draftModel":"dear"}
+CHAT|api.base|{"model":"cheap","api.base":"http://x"}
+CHAT|base_url |{"model":"cheap","base_url ":"http://x"}
+CHAT|api‐base|{"model":"cheap","api‐base":"http://x"}
+CHAT|ａpi_base|{"model":"cheap","ａpi_base":"http://x"}
+CHAT|model |{"model":"cheap","model ":"dear"}
+RESPONSES|tools[].model|{"model":"cheap","tools":[{"type":"image_generation","type":"image_generation","model":"dear"}]}
+RESPONSES|tools[].model|{"model":"cheap","tools":[{"Type":"function","type":"image_generation","model":"dear"}]}
+RESPONSES|tools[].model|{"model":"cheap","tools":[{"type":"image_generation","model":{"name":"dear"}}]}
+RESPONSES|tools[].model|{"model":"cheap","tools":[{"type":"image_generation","model":["dear"]}]}
+RESPONSES|tools[].model|{"model":"cheap","tools":[{"type":"image_generation","models":["cheap",1]}]}
+RESPONSES|tools[].model|{"model":"cheap","tools":[{"type":"openrouter:subagent","parameters":{"function":{"model":"dear"}}}]}
+RESPONSES|tools[].model|{"model":"cheap","tools":[{"type":"x","a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"model":"dear"}}}}}}}}}}]}
+RESPONSES|tools[].model|{"model":"cheap","tools":[{"type":"namespace","tools":[{"type":"image_generation","model":"dear"}]}]}
+RESPONSES|input[].tools[].model|{"model":"cheap","input":[{"type":"additional_tools","tools":[{"type":"image_generation","model":"dear"}]}]}
+MESSAGES|messages[].tools[].model|{"model":"cheap","messages":[{"tools":[{"type":"advisor_1","name":"advisor","model":"dear"}]}]}
+GEMINI|tools[].model|{"contents":[],"tools":{"retrieval":{"modelName":"dear"}}}
+GEMINI|model|{"contents":[],"generationConfig":{"model":"dear"}}
+"#;

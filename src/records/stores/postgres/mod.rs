@@ -1,7 +1,7 @@
 //! `PostgreSQL`, which several nodes may share. Blocks like the other store: a thread that waits for an
 //! answer runs its connection meanwhile, on the one runtime of all connections.
 //!
-//! The pool is ours (`stores::pool`), because `SQLite` has the same one. One of a library would have to
+//! The pool is ours (`records::pool`), because `SQLite` has the same one. One of a library would have to
 //! be taught what is particular here: that connections which are open do the work when a server takes no
 //! more, that those from before a failover are not used any more, and what may be done twice.
 

@@ -3,14 +3,10 @@
 use super::query::Filter;
 use super::row::{self, limit};
 use super::value::Value;
-use super::{Connection, Failure, audit, capture, chats, earlier, rows, session};
+use super::{Connection, Failure, capture, rows, session};
 use crate::formats::ToolCall;
 use crate::records::archive::Archive;
-use crate::records::archive::chats::Chat;
-use crate::records::{
-    AuditQuery, Audited, Capture, ChatRow, ChatWrite, Entry, Expected, Query, Scope, Session,
-    Version,
-};
+use crate::records::{Capture, Entry, Query, Scope, Session};
 
 impl Archive for dyn Connection + '_ {
     fn request(&mut self, scope: &Scope, id: &str) -> Result<Option<Entry>, Failure> {
@@ -55,59 +51,6 @@ impl Archive for dyn Connection + '_ {
 
     fn sessions(&mut self, scope: &Scope, query: &Query) -> Result<Vec<Session>, Failure> {
         session::page(self, scope, query)
-    }
-
-    fn audit(&mut self, one: &Audited) -> Result<(), Failure> {
-        audit::add(self, one)
-    }
-
-    fn audited(&mut self, query: &AuditQuery) -> Result<Vec<Audited>, Failure> {
-        audit::page(self, query)
-    }
-
-    fn add_version(&mut self, version: &Version) -> Result<bool, Failure> {
-        super::transaction(self, |connection| audit::add_version(connection, version))
-    }
-
-    fn versions(&mut self) -> Result<Vec<Version>, Failure> {
-        audit::versions(self)
-    }
-
-    fn version(&mut self, id: &str) -> Result<Option<Version>, Failure> {
-        audit::version(self, id)
-    }
-
-    fn chats(&mut self, caller: &str) -> Result<Vec<ChatRow>, Failure> {
-        chats::all(self, caller)
-    }
-
-    fn chat(&mut self, caller: &str, id: &str) -> Result<Option<Vec<u8>>, Failure> {
-        chats::body(self, caller, id)
-    }
-
-    fn keep_chat(&mut self, chat: &Chat, expected: &Expected) -> Result<ChatWrite, Failure> {
-        chats::keep(self, chat, expected)
-    }
-
-    fn delete_chat(
-        &mut self,
-        caller: &str,
-        id: &str,
-        expected: &Expected,
-    ) -> Result<ChatWrite, Failure> {
-        chats::delete(self, caller, id, expected)
-    }
-
-    fn is_named(&mut self, login: &str, node: &str) -> Result<bool, Failure> {
-        earlier::is_named(self, login, node)
-    }
-
-    fn earlier(&mut self, key: &str, login: &str) -> Result<Vec<(String, String)>, Failure> {
-        earlier::taken(self, key, login)
-    }
-
-    fn take_earlier(&mut self, key: &str, login: &str, node: &str) -> Result<(), Failure> {
-        earlier::take(self, key, login, node)
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn read(row: &mut Row) -> Result<Capture, Failure> {
 }
 
 fn size(body: &Bytes) -> Value<'static> {
-    i64::try_from(body.len()).unwrap_or(i64::MAX).into()
+    (body.len() as u64).into()
 }
 
 /// A body as it is stored: compressed, or as it is where that is no longer. The size tells which.

@@ -3,62 +3,50 @@
 use super::row::limit;
 use super::value::Value;
 use super::{Connection, Failure, rows, transaction};
-use crate::records::archive::earlier::earlier;
+use crate::records::archive::earlier::{Earlier, earlier};
 
-pub(super) fn is_named(
-    connection: &mut dyn Connection,
-    login: &str,
-    node: &str,
-) -> Result<bool, Failure> {
-    let sql = "SELECT 1 FROM entries WHERE caller = $1 AND node_id = $2 LIMIT 1";
-    let before = earlier(login);
-    let values = vec![
-        Value::key(&before, limit::CALLER),
-        Value::key(node, limit::NODE),
-    ];
-    Ok(!rows(connection, sql, values, |_| Ok(()))?.is_empty())
-}
+impl Earlier for dyn Connection + '_ {
+    fn is_named(&mut self, login: &str, node: &str) -> Result<bool, Failure> {
+        let sql = "SELECT 1 FROM entries WHERE caller = $1 AND node_id = $2 LIMIT 1";
+        let before = earlier(login);
+        let caller = Value::key(&before, limit::CALLER);
+        let named = rows(
+            self,
+            sql,
+            vec![caller, Value::key(node, limit::NODE)],
+            |_| Ok(()),
+        )?;
+        Ok(!named.is_empty())
+    }
 
-pub(super) fn taken(
-    connection: &mut dyn Connection,
-    key: &str,
-    login: &str,
-) -> Result<Vec<(String, String)>, Failure> {
-    let sql = "SELECT login, caller FROM earlier_logins WHERE caller = $1 \
-        OR (login = $2 AND caller = '')";
-    let values = vec![
-        Value::key(key, limit::CALLER),
-        Value::key(login, limit::LOGIN),
-    ];
-    rows(connection, sql, values, |row| {
-        Ok((row.text()?, row.text()?))
-    })
-}
+    fn earlier(&mut self, key: &str, login: &str) -> Result<Vec<(String, String)>, Failure> {
+        let sql = "SELECT login, caller FROM earlier_logins WHERE caller = $1 \
+            OR (login = $2 AND caller = '')";
+        let caller = Value::key(key, limit::CALLER);
+        let values = vec![caller, Value::key(login, limit::LOGIN)];
+        rows(self, sql, values, |row| Ok((row.text()?, row.text()?)))
+    }
 
-pub(super) fn take(
-    connection: &mut dyn Connection,
-    key: &str,
-    login: &str,
-    node: &str,
-) -> Result<(), Failure> {
-    let (key, before) = (Value::key(key, limit::CALLER), earlier(login));
-    transaction(connection, |connection| {
-        let sql = "UPDATE earlier_logins SET caller = $1 WHERE login = $2 AND caller = '' \
-            AND EXISTS (SELECT 1 FROM entries WHERE entries.caller = $3 AND entries.node_id = $4)";
-        let row = vec![
-            key.clone(),
-            Value::key(login, limit::LOGIN),
-            Value::key(&before, limit::CALLER),
-            Value::key(node, limit::NODE),
-        ];
-        let changed = connection.execute(sql, vec![row])?;
-        if changed.into_iter().sum::<u64>() > 0 {
-            // Conversations go on, and there are few of them.
-            let sql = "UPDATE chats SET caller = $1 WHERE caller = $2 \
-                AND id NOT IN (SELECT id FROM chats WHERE caller = $1)";
-            let row = vec![key, Value::key(&before, limit::CALLER)];
-            connection.execute(sql, vec![row])?;
-        }
-        Ok(())
-    })
+    fn take_earlier(&mut self, key: &str, login: &str, node: &str) -> Result<(), Failure> {
+        let (key, before) = (Value::key(key, limit::CALLER), earlier(login));
+        let before = Value::key(&before, limit::CALLER);
+        transaction(self, |connection| {
+            let sql = "UPDATE earlier_logins SET caller = $1 WHERE login = $2 AND caller = '' \
+                AND EXISTS (SELECT 1 FROM entries \
+                    WHERE entries.caller = $3 AND entries.node_id = $4)";
+            let row = vec![
+                key.clone(),
+                Value::key(login, limit::LOGIN),
+                before.clone(),
+                Value::key(node, limit::NODE),
+            ];
+            if connection.change(sql, row)? > 0 {
+                // Conversations go on, and there are few of them.
+                let sql = "UPDATE chats SET caller = $1 WHERE caller = $2 \
+                    AND id NOT IN (SELECT id FROM chats WHERE caller = $1)";
+                connection.change(sql, vec![key, before])?;
+            }
+            Ok(())
+        })
+    }
 }

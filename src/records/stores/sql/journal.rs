@@ -3,13 +3,13 @@
 use super::row::limit;
 use super::value::Value;
 use super::{
-    Connection, Failure, balances, capture, committing, exports, outbox, purge, rollup, row,
-    session,
+    Connection, Failure, balances, capture, committing, execute, exports, outbox, purge, rollup,
+    row, session,
 };
 use crate::base::panics;
+use crate::records::Record;
 use crate::records::journal::Journal;
 use crate::records::journal::retention::Policy;
-use crate::records::{Batch, EntryId, Queued, Record, Waiting};
 
 const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
     VALUES ($1, $2, $3, $4) ON CONFLICT (name, value, entry_id) DO NOTHING";
@@ -24,65 +24,6 @@ impl Journal for dyn Connection + '_ {
 
     fn purge(&mut self, policy: &Policy, now: i64) -> Result<(u64, bool), Failure> {
         purge::batch(self, policy, now)
-    }
-
-    fn start_export(&mut self, exporter: &str, alone: bool) -> Result<(), Failure> {
-        exports::start(self, exporter, alone)
-    }
-
-    fn take_batch(
-        &mut self,
-        exporter: &str,
-        name: &str,
-        limit: usize,
-        lease: i64,
-    ) -> Result<Option<Batch>, Failure> {
-        exports::take(self, exporter, name, limit, lease)
-    }
-
-    fn put_back(&mut self, exporter: &str, entries: &[EntryId]) -> Result<(), Failure> {
-        exports::put_back(self, exporter, entries)
-    }
-
-    fn abandon_batch(&mut self, exporter: &str, batch: &str) -> Result<(), Failure> {
-        exports::abandon(self, exporter, batch)
-    }
-
-    fn exported(&mut self, exporter: &str, batch: &Batch) -> Result<(), Failure> {
-        exports::done(self, exporter, batch)
-    }
-
-    fn export_waiting(&mut self, exporter: &str) -> Result<u64, Failure> {
-        exports::waiting(self, exporter)
-    }
-
-    fn due(&mut self, hook: &str, count: usize, lease: i64) -> Result<Vec<Queued>, Failure> {
-        outbox::due(self, hook, count, lease)
-    }
-
-    fn hasten(&mut self) -> Result<(), Failure> {
-        outbox::hasten(self)
-    }
-
-    fn delivered(&mut self, id: &str) -> Result<(), Failure> {
-        outbox::delivered(self, id)
-    }
-
-    fn put_off(&mut self, id: &str, wait: i64) -> Result<(), Failure> {
-        outbox::put_off(self, id, wait)
-    }
-
-    fn deliveries_waiting(&mut self) -> Result<Vec<Waiting>, Failure> {
-        outbox::waiting(self)
-    }
-
-    fn retain_deliveries(
-        &mut self,
-        hooks: &[String],
-        rows: usize,
-        bytes: i64,
-    ) -> Result<Vec<(String, u64)>, Failure> {
-        outbox::retain(self, hooks, rows, bytes)
     }
 }
 
@@ -132,28 +73,12 @@ fn fill(
     Ok(records.len() - new.len())
 }
 
-/// Without rows there is nothing to ask of a server far away.
-fn execute(
-    connection: &mut dyn Connection,
-    sql: &str,
-    rows: Vec<Vec<Value<'_>>>,
-) -> Result<(), Failure> {
-    if !rows.is_empty() {
-        connection.execute(sql, rows)?;
-    }
-    Ok(())
-}
-
 fn header_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
     let headers = rollup::distinct(&record.headers);
     let nth = |place: usize| nth(headers.iter().map(|(name, _)| &**name), place);
     let rows = headers.iter().enumerate().map(|(place, (name, value))| {
-        vec![
-            Value::text(name.clone()),
-            Value::text(value.clone()),
-            record.entry.id.as_str().into(),
-            nth(place),
-        ]
+        let [name, value] = [name, value].map(|text| Value::text(text.clone()));
+        vec![name, value, record.entry.id.as_str().into(), nth(place)]
     });
     rows.collect()
 }
@@ -164,7 +89,7 @@ fn tool_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
     let rows = tools.iter().enumerate().map(|(place, tool)| {
         vec![
             record.entry.id.as_str().into(),
-            i64::try_from(place).unwrap_or(i64::MAX).into(),
+            (place as u64).into(),
             Value::key(&tool.name, limit::TOOL),
             nth(place),
             tool.params.as_str().into(),
@@ -176,9 +101,6 @@ fn tool_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
 /// How many of the names before the one at `place` are the same.
 fn nth<'a>(mut names: impl Iterator<Item = &'a str> + Clone, place: usize) -> Value<'static> {
     let name = names.clone().nth(place);
-    let same = names
-        .by_ref()
-        .take(place)
-        .filter(|other| Some(*other) == name);
-    i64::try_from(same.count()).unwrap_or(i64::MAX).into()
+    let before = names.by_ref().take(place);
+    (before.filter(|other| Some(*other) == name).count() as u64).into()
 }

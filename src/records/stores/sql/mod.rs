@@ -16,13 +16,13 @@ mod exports;
 mod journal;
 mod outbox;
 mod purge;
-pub(super) mod query;
-pub(super) mod report;
+pub(crate) mod query;
+pub(crate) mod report;
 mod rollup;
 pub(crate) mod row;
-pub(super) mod session;
+pub(crate) mod session;
 mod sums;
-pub(super) mod tools;
+pub(crate) mod tools;
 mod value;
 
 use std::borrow::Cow;
@@ -170,17 +170,37 @@ pub(super) fn rows<T>(
     Ok(all)
 }
 
+impl dyn Connection + '_ {
+    /// Runs a statement once. Returns how many rows it has changed.
+    fn change(&mut self, sql: &str, values: Vec<Value<'_>>) -> Result<u64, Failure> {
+        Ok(self.execute(sql, vec![values])?.into_iter().sum())
+    }
+}
+
+/// Runs a statement for each of `rows`. Without rows, nothing is sent to a server far away.
+fn execute(
+    connection: &mut dyn Connection,
+    sql: &str,
+    rows: Vec<Vec<Value<'_>>>,
+) -> Result<(), Failure> {
+    if !rows.is_empty() {
+        connection.execute(sql, rows)?;
+    }
+    Ok(())
+}
+
+/// What a `SELECT` ends with to lock its rows, without those that another node has locked.
+fn skip_locked(connection: &dyn Connection) -> String {
+    match connection.lock() {
+        "" => String::new(),
+        lock => format!("{lock} SKIP LOCKED"),
+    }
+}
+
 /// `$7, $8, $9` for `count` values after the first `bound` ones.
 pub(super) fn places(bound: usize, count: usize) -> String {
-    let mut places = String::new();
-    for nth in bound + 1..=bound + count {
-        if !places.is_empty() {
-            places.push_str(", ");
-        }
-        places.push('$');
-        places.push_str(&nth.to_string());
-    }
-    places
+    let places = (bound + 1..=bound + count).map(|nth| format!("${nth}"));
+    places.collect::<Vec<_>>().join(", ")
 }
 
 /// Runs `work`, which commits by itself, in a transaction that is undone when it fails.

@@ -10,7 +10,7 @@ const LIMIT: usize = 1000;
 
 impl Query {
     pub(super) fn limit(&self) -> Value<'static> {
-        Value::Integer(i64::try_from(self.limit.min(LIMIT)).unwrap_or(i64::MAX))
+        (self.limit.min(LIMIT) as u64).into()
     }
 
     /// What a request must meet, whose and which session it is aside. `id` is the column that
@@ -22,35 +22,26 @@ impl Query {
         id: &str,
         table: &str,
     ) -> Vec<String> {
-        let mut all = Vec::new();
-        let texts = [
-            ("node_id", &self.node, bytes::NODE),
-            ("model", &self.model, bytes::MODEL),
-            ("provider", &self.provider, bytes::PROVIDER),
-            ("agent", &self.agent, bytes::AGENT),
-            ("api", &self.api, bytes::API),
+        let key = |wanted: &'q Option<String>, limit| {
+            let wanted = wanted.as_deref();
+            wanted.map(|wanted| Value::wanted(wanted, limit))
+        };
+        let equal = [
+            ("node_id", key(&self.node, bytes::NODE)),
+            ("model", key(&self.model, bytes::MODEL)),
+            ("provider", key(&self.provider, bytes::PROVIDER)),
+            ("agent", key(&self.agent, bytes::AGENT)),
+            ("api", key(&self.api, bytes::API)),
+            ("status", self.status.map(|code| i64::from(code).into())),
+            ("outcome", self.outcome.map(|one| one.as_str().into())),
         ];
-        for (column, wanted, limit) in texts {
-            if let Some(wanted) = wanted {
-                let place = filter.bind(Value::wanted(wanted, limit));
-                all.push(format!("{table}.{column} = {place}"));
-            }
+        let mut all = Vec::new();
+        for (column, value) in equal {
+            all.extend(value.map(|value| format!("{table}.{column} = {}", filter.bind(value))));
         }
-        if let Some(status) = self.status {
-            let place = filter.bind(i64::from(status).into());
-            all.push(format!("{table}.status = {place}"));
-        }
-        if let Some(outcome) = self.outcome {
-            let place = filter.bind(outcome.as_str().into());
-            all.push(format!("{table}.outcome = {place}"));
-        }
-        if let Some(from) = self.from {
-            let place = filter.bind(Value::Text(EntryId::floor(from).into()));
-            all.push(format!("{id} >= {place}"));
-        }
-        if let Some(to) = self.to {
-            let place = filter.bind(Value::Text(EntryId::floor(to).into()));
-            all.push(format!("{id} < {place}"));
+        for (operator, time) in [(">=", self.from), ("<", self.to)] {
+            let floor = time.map(|time| Value::Text(EntryId::floor(time).into()));
+            all.extend(floor.map(|floor| format!("{id} {operator} {}", filter.bind(floor))));
         }
         let exists = |table: &str, conditions: &str| {
             format!("EXISTS (SELECT 1 FROM {table} WHERE {conditions})")
@@ -62,6 +53,15 @@ impl Query {
             all.push(exists("entry_headers", &conditions));
         }
         all
+    }
+
+    /// Whose requests, and of which session; `table` has the columns.
+    pub(super) fn own<'q>(&'q self, filter: &mut Filter<'q>, scope: &'q Scope, table: &str) {
+        filter.within(&format!("{table}.caller"), scope);
+        let login = self.login.as_deref();
+        filter.equal(&format!("{table}.login"), login, bytes::LOGIN);
+        let session = self.session.as_deref();
+        filter.equal(&format!("{table}.session"), session, bytes::SESSION);
     }
 
     /// What a row of `entry_tools` must meet. `nth` makes it one row for an entry.
@@ -93,7 +93,7 @@ impl Query {
 /// A WHERE clause being made: conditions that stand in the code, values that are bound.
 #[derive(Default)]
 pub(super) struct Filter<'q> {
-    conditions: Vec<String>,
+    pub(super) conditions: Vec<String>,
     values: Vec<Value<'q>>,
 }
 
@@ -104,16 +104,12 @@ impl<'q> Filter<'q> {
         format!("${}", self.values.len())
     }
 
-    pub(super) fn condition(&mut self, condition: String) {
-        self.conditions.push(condition);
-    }
-
     /// Only what `scope` has; a column has the keys of callers.
     pub(super) fn within(&mut self, column: &str, scope: &'q Scope) {
         if let Scope::Own(keys) = scope {
             let keys = keys.iter().map(|key| Value::key(key, bytes::CALLER));
             let places: Vec<String> = keys.map(|key| self.bind(key)).collect();
-            self.condition(match places.as_slice() {
+            self.conditions.push(match places.as_slice() {
                 [only] => format!("{column} = {only}"),
                 [] => "1 = 0".to_owned(),
                 several => format!("{column} IN ({})", several.join(", ")),
@@ -125,7 +121,7 @@ impl<'q> Filter<'q> {
     pub(super) fn equal(&mut self, column: &str, wanted: Option<&'q str>, limit: usize) {
         if let Some(wanted) = wanted {
             let place = self.bind(Value::wanted(wanted, limit));
-            self.condition(format!("{column} = {place}"));
+            self.conditions.push(format!("{column} = {place}"));
         }
     }
 
@@ -133,18 +129,16 @@ impl<'q> Filter<'q> {
     pub(super) fn than(&mut self, column: &str, operator: &str, id: Option<&'q str>) {
         if let Some(id) = id {
             let place = self.bind(Value::text(id));
-            self.condition(format!("{column} {operator} {place}"));
+            self.conditions.push(format!("{column} {operator} {place}"));
         }
     }
 
     pub(super) fn into_parts(self) -> (String, Vec<Value<'q>>) {
-        if self.conditions.is_empty() {
-            return (String::new(), self.values);
-        }
-        (
-            format!("WHERE {}", self.conditions.join(" AND ")),
-            self.values,
-        )
+        let conditions = match self.conditions.as_slice() {
+            [] => String::new(),
+            conditions => format!("WHERE {}", conditions.join(" AND ")),
+        };
+        (conditions, self.values)
     }
 }
 
@@ -155,9 +149,7 @@ pub(crate) fn requests(
     query: &Query,
 ) -> Result<Vec<Entry>, Failure> {
     let mut filter = Filter::default();
-    filter.within("entries.caller", scope);
-    filter.equal("entries.login", query.login.as_deref(), bytes::LOGIN);
-    filter.equal("entries.session", query.session.as_deref(), bytes::SESSION);
+    query.own(&mut filter, scope, "entries");
     // A tool or a header may be rare: the database walks along its index, from entry to entry.
     // One person's entries are few, and it walks along those instead. CROSS JOIN says so to
     // SQLite; PostgreSQL finds out by itself.
@@ -169,25 +161,20 @@ pub(crate) fn requests(
     };
     let others = format!("{plus}entries");
     let mut rest = query.clone();
-    let (mut tables, mut id) = ("entries", "entries.id");
-    if !is_narrow && query.tool.is_some() {
-        (tables, id) = ("entry_tools CROSS JOIN entries", "entry_tools.entry_id");
-        if let Some(own) = query.tool(&mut filter) {
-            filter.condition(own);
-        }
-        rest.tool = None;
-    } else if !is_narrow && query.header.is_some() {
-        (tables, id) = ("entry_headers CROSS JOIN entries", "entry_headers.entry_id");
-        if let Some(own) = query.header(&mut filter) {
-            filter.condition(own);
-        }
-        rest.header = None;
-    }
+    let (tables, id, condition) = if !is_narrow && rest.tool.take().is_some() {
+        let tables = "entry_tools CROSS JOIN entries";
+        (tables, "entry_tools.entry_id", query.tool(&mut filter))
+    } else if !is_narrow && rest.header.take().is_some() {
+        let tables = "entry_headers CROSS JOIN entries";
+        (tables, "entry_headers.entry_id", query.header(&mut filter))
+    } else {
+        ("entries", "entries.id", None)
+    };
+    filter.conditions.extend(condition);
     filter.than(id, "<", query.before.as_deref());
     filter.than(id, ">", query.after.as_deref());
-    for condition in rest.conditions(&mut filter, id, &others) {
-        filter.condition(condition);
-    }
+    let others = rest.conditions(&mut filter, id, &others);
+    filter.conditions.extend(others);
     let (conditions, mut values) = filter.into_parts();
     values.push(query.limit());
     let order = if query.oldest_first { "ASC" } else { "DESC" };

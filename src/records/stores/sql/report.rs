@@ -67,7 +67,9 @@ impl Report {
                 bits |= group.bit();
                 let places: Vec<_> = values.into_iter().map(|value| filter.bind(value)).collect();
                 let column = group.column(of_sums);
-                filter.condition(format!("{column} IN ({})", places.join(", ")));
+                filter
+                    .conditions
+                    .push(format!("{column} IN ({})", places.join(", ")));
             }
         };
         let keys = |values: &'q [String], limit| {
@@ -119,7 +121,7 @@ fn days(
         ("day <", (report.to / DAY_MS).into()),
     ] {
         let place = filter.bind(value);
-        filter.condition(format!("{condition} {place}"));
+        filter.conditions.push(format!("{condition} {place}"));
     }
     let (conditions, values) = filter.into_parts();
     let by: Vec<_> = report

@@ -7,51 +7,12 @@ use super::{Failure, places};
 use crate::records::reports::sums::{COUNTS, cost, counts};
 use crate::records::{Entry, EntryId, Outcome, Tokens};
 
-/// The columns of `entries`.
-const COLUMNS: [&str; 42] = [
-    "id",
-    "session",
-    "started_at",
-    "login",
-    "node_id",
-    "node_name",
-    "tags",
-    "agent",
-    "api",
-    "model_requested",
-    "model",
-    "provider",
-    "method",
-    "path",
-    "status",
-    "outcome",
-    "stream",
-    "input_tokens",
-    "output_tokens",
-    "cached_tokens",
-    "cache_write_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "reasoning_tokens",
-    "image_input_tokens",
-    "image_output_tokens",
-    "web_searches",
-    "tokens_estimated",
-    "cost",
-    "cost_basis",
-    "finish_reason",
-    "tool_calls",
-    "first_byte_ms",
-    "first_token_ms",
-    "duration_ms",
-    "overhead_ms",
-    "request_bytes",
-    "response_bytes",
-    "user_agent",
-    "reasons",
-    "error",
-    "caller",
-];
+/// The columns of `entries`, in one order: those before the counts of tokens, and those after them.
+const BEFORE: &str = "id, session, started_at, login, node_id, node_name, tags, agent, api, \
+    model_requested, model, provider, method, path, status, outcome, stream";
+const AFTER: &str = "tokens_estimated, cost, cost_basis, finish_reason, tool_calls, first_byte_ms, \
+    first_token_ms, duration_ms, overhead_ms, request_bytes, response_bytes, user_agent, reasons, \
+    error, caller";
 
 /// The columns of the counts of tokens, in the order of [`counts`].
 pub(super) const COUNTERS: [&str; COUNTS] = [
@@ -66,6 +27,9 @@ pub(super) const COUNTERS: [&str; COUNTS] = [
     "image_output_tokens",
     "web_searches",
 ];
+
+static COLUMNS: LazyLock<String> =
+    LazyLock::new(|| format!("{BEFORE}, {}, {AFTER}", COUNTERS.join(", ")));
 
 /// Bytes of what is part of a key; what is longer ends with a hash (`value::key`). All keys
 /// together stay below the 2,704 bytes that `PostgreSQL` has room for.
@@ -91,18 +55,17 @@ pub(super) mod limit {
 pub(crate) static INSERT: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO entries ({}) VALUES ({}) ON CONFLICT (id) DO NOTHING",
-        COLUMNS.join(", "),
-        places(0, COLUMNS.len())
+        *COLUMNS,
+        places(0, COLUMNS.split(',').count())
     )
 });
 
-/// The columns for [`read`], of a query from `entries`.
+/// The columns for [`read`], of a query from `entries`. No table that it is joined with has one of them.
 pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
-    let columns = COLUMNS.map(|column| format!("entries.{column}"));
     format!(
         "{}, CASE WHEN EXISTS (SELECT 1 FROM captures WHERE captures.entry_id = entries.id) \
          THEN 1 ELSE 0 END AS captured",
-        columns.join(", ")
+        *COLUMNS
     )
 });
 
@@ -141,12 +104,8 @@ pub(super) fn write(entry: &Entry) -> Vec<Value<'_>> {
             .unwrap_or(0.0)
             .into(),
         entry.overhead_ms.into(),
-        i64::try_from(entry.request_bytes)
-            .unwrap_or(i64::MAX)
-            .into(),
-        i64::try_from(entry.response_bytes)
-            .unwrap_or(i64::MAX)
-            .into(),
+        entry.request_bytes.into(),
+        entry.response_bytes.into(),
         entry.user_agent.as_str().into(),
         Value::json(&entry.reasons),
         entry.error.as_deref().into(),
@@ -205,23 +164,13 @@ pub(super) fn outcome(row: &mut Row) -> Result<Outcome, Failure> {
     Outcome::parse(&text).ok_or_else(|| Failure::Value(format!("outcome {text:?}")))
 }
 
-/// The ten counts, and whether they were estimated.
-pub(super) fn tokens(row: &mut Row) -> Result<Tokens, Failure> {
-    let mut count = || {
-        let count = row.maybe_integer()?;
-        Ok::<_, Failure>(count.map(|count| count.max(0).cast_unsigned()))
-    };
-    Ok(Tokens {
-        input: count()?,
-        output: count()?,
-        cached: count()?,
-        cache_write: count()?,
-        cache_write_5m: count()?,
-        cache_write_1h: count()?,
-        reasoning: count()?,
-        image_input: count()?,
-        image_output: count()?,
-        web_searches: count()?,
-        estimated: row.integer()? != 0,
-    })
+/// The counts of tokens, and whether they were estimated.
+fn tokens(row: &mut Row) -> Result<Tokens, Failure> {
+    let mut counts = [None; COUNTS];
+    for count in &mut counts {
+        *count = row
+            .maybe_integer()?
+            .map(|count| count.max(0).cast_unsigned());
+    }
+    Ok(Tokens::of_counts(counts, row.integer()? != 0))
 }

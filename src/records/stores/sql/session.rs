@@ -124,9 +124,7 @@ pub(super) fn page(
     query: &Query,
 ) -> Result<Vec<Session>, Failure> {
     let mut filter = Filter::default();
-    filter.within("sessions.caller", scope);
-    filter.equal("sessions.login", query.login.as_deref(), limit::LOGIN);
-    filter.equal("sessions.session", query.session.as_deref(), limit::SESSION);
+    query.own(&mut filter, scope, "sessions");
     filter.than("sessions.last_request", "<", query.before.as_deref());
     // Other filters keep the sessions of which some request matches. Those with a rare tool are
     // looked up, because there may be very many without it; else each session is looked at, of
@@ -141,18 +139,16 @@ pub(super) fn page(
     let entries = format!("{}entries", connection.unindexed());
     some.extend(rest.conditions(&mut filter, &format!("{entries}.id"), &entries));
     if rare {
-        filter.condition(format!(
+        let some = some.join(" AND ");
+        filter.conditions.push(format!(
             "(sessions.caller, sessions.session) IN (SELECT entries.caller, entries.session \
-             FROM entry_tools CROSS JOIN entries WHERE {})",
-            some.join(" AND ")
+             FROM entry_tools CROSS JOIN entries WHERE {some})"
         ));
     } else if !some.is_empty() {
         some.push("entries.caller = sessions.caller AND entries.session = sessions.session".into());
-        let condition = format!(
-            "EXISTS (SELECT 1 FROM entries WHERE {})",
-            some.join(" AND ")
-        );
-        filter.condition(condition);
+        let some = some.join(" AND ");
+        let condition = format!("EXISTS (SELECT 1 FROM entries WHERE {some})");
+        filter.conditions.push(condition);
     }
     let (conditions, mut values) = filter.into_parts();
     values.push(query.limit());
@@ -179,7 +175,7 @@ pub(crate) fn count(
     let (from, to) = (filter.bind(time.start.into()), filter.bind(time.end.into()));
     // A session that began or ended within the time has a request there. One that spans all of it
     // is looked into.
-    filter.condition(format!(
+    filter.conditions.push(format!(
         "last_at >= {from} AND first_at < {to} AND (first_at >= {from} OR last_at < {to} \
          OR EXISTS (SELECT 1 FROM entries WHERE entries.caller = sessions.caller \
          AND entries.session = sessions.session \

@@ -17,17 +17,14 @@ pub(crate) fn used(
     query: &Query,
 ) -> Result<Vec<ToolUse>, Failure> {
     let mut filter = Filter::default();
-    filter.within("entries.caller", scope);
-    filter.equal("entries.login", query.login.as_deref(), limit::LOGIN);
-    filter.equal("entries.session", query.session.as_deref(), limit::SESSION);
+    query.own(&mut filter, scope, "entries");
     filter.equal("entry_tools.name", query.tool.as_deref(), limit::TOOL);
     let rest = Query {
         tool: None,
         ..query.clone()
     };
-    for condition in rest.conditions(&mut filter, "entries.id", "entries") {
-        filter.condition(condition);
-    }
+    let others = rest.conditions(&mut filter, "entries.id", "entries");
+    filter.conditions.extend(others);
     let (conditions, mut values) = filter.into_parts();
     values.push(Value::Integer(ROWS));
     let sql = format!(
@@ -47,7 +44,7 @@ fn read(row: &mut Row) -> Result<ToolUse, Failure> {
     Ok(ToolUse {
         name,
         day: time.to_string().chars().take(10).collect(),
-        calls: row.integer()?.max(0).cast_unsigned(),
-        requests: row.integer()?.max(0).cast_unsigned(),
+        calls: row.count()?,
+        requests: row.count()?,
     })
 }

@@ -96,6 +96,13 @@ impl From<i64> for Value<'_> {
     }
 }
 
+/// A larger number than the databases can hold is stored as the largest.
+impl From<u64> for Value<'_> {
+    fn from(value: u64) -> Self {
+        Value::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
 impl From<bool> for Value<'_> {
     fn from(value: bool) -> Self {
         Value::Integer(value.into())

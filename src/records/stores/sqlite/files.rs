@@ -2,29 +2,29 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::base::lock::lock;
 
 /// Which file is open: device and number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity(u64, u64);
+type Identity = (u64, u64);
 
 /// The files of a database as they were when it was opened.
 #[derive(Default)]
 pub(super) struct Files(Mutex<Vec<(PathBuf, Identity)>>);
 
 impl Files {
-    /// Notes which files are open now. Those that are there are needed for good.
+    /// Notes which files are open now. Those that exist are needed from now on.
     pub(super) fn open(&self, paths: impl IntoIterator<Item = PathBuf>) {
-        let found = paths.into_iter().filter_map(|path| {
-            let identity = identity(&path).ok()?;
-            Some((path, identity))
-        });
-        *self.lock() = found.collect();
+        let found = paths
+            .into_iter()
+            .filter_map(|path| identity(&path).ok().map(|identity| (path, identity)));
+        *lock(&self.0) = found.collect();
     }
 
     /// What became of the files since.
     pub(super) fn changed(&self) -> Option<String> {
-        self.lock().iter().find_map(|(path, opened)| {
+        lock(&self.0).iter().find_map(|(path, opened)| {
             let what = match identity(path) {
                 Ok(found) if found == *opened => return None,
                 Ok(_) => "was replaced",
@@ -38,10 +38,6 @@ impl Files {
             ))
         })
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(PathBuf, Identity)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn is_gone(error: &std::io::Error) -> bool {
@@ -51,7 +47,7 @@ fn is_gone(error: &std::io::Error) -> bool {
 
 fn identity(path: &Path) -> std::io::Result<Identity> {
     let found = std::fs::metadata(path)?;
-    Ok(Identity(found.dev(), found.ino()))
+    Ok((found.dev(), found.ino()))
 }
 
 #[cfg(test)]

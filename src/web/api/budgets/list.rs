@@ -5,8 +5,6 @@ use serde::Serialize;
 
 use crate::policy::budget::State;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::ledger::unavailable;
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
@@ -33,15 +31,16 @@ pub(in crate::web) struct Quota {
 }
 
 /// The buckets that the reader may see.
-pub(in crate::web) async fn seen(
-    engines: &Engines<'_>,
-    reader: &Reader<'_>,
-) -> Result<Vec<Quota>, Rejection> {
+pub(in crate::web) async fn seen(reader: &Reader<'_>) -> Result<Vec<Quota>, Rejection> {
     let definitions = &reader.rules.quotas;
     let own: Vec<_> = definitions.of(&reader.permit, reader.caller).collect();
     let keys: Vec<String> = own.iter().map(|link| link.key.clone()).collect();
-    let states = engines.gateway.quotas.states(definitions, own).await;
-    let states = states.map_err(|error| unavailable(&error))?;
+    let states = reader
+        .engines
+        .gateway
+        .quotas
+        .states(definitions, own)
+        .await?;
     let quotas = states.into_iter().map(|state| Quota {
         yours: keys.contains(&state.key),
         state,
@@ -51,6 +50,6 @@ pub(in crate::web) async fn seen(
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let quotas = seen(call.engines, call.reader).await?;
+    let quotas = seen(call.reader).await?;
     Ok(crate::web::api::json(&QuotaList { quotas }))
 }

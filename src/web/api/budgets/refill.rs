@@ -1,6 +1,6 @@
 //! `POST /api/quotas/refill`: adds to a bucket.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -12,12 +12,12 @@ use crate::policy::budget::State;
 use crate::records;
 use crate::records::balances::Quotas;
 use crate::web::api::audit;
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
-use crate::web::api::ledger::{unavailable, writable};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
+use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
-    method: Verb::Post,
+    method: &Method::POST,
     path: "/api/quotas/refill",
     name: "Refill",
     about: "Adds to a bucket, at most up to its capacity.",
@@ -35,10 +35,10 @@ struct Refill {
 }
 
 async fn refill(call: Call<'_>) -> Reply {
-    let (gateway, reader) = (call.engines.gateway, call.reader);
+    let (reader, quotas) = (call.reader, &call.reader.engines.gateway.quotas);
     let refill: Refill = call.body()?;
-    writable(&gateway.ledger)?;
-    let (link, is_used) = link(&call, &refill.bucket).await?;
+    reader.ledger().writable()?;
+    let (link, is_used) = link(reader, &refill.bucket).await?;
     let amount = config::amount(&refill.amount).filter(|(unit, _)| *unit == link.terms.unit);
     let Some((_, amount)) = amount else {
         let why = format!(
@@ -46,25 +46,14 @@ async fn refill(call: Call<'_>) -> Reply {
             refill.amount,
             link.terms.show(link.terms.capacity)
         );
-        return Err(Rejection::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_request",
-            why,
-        ));
+        let status = StatusCode::BAD_REQUEST;
+        return Err(Rejection::new(status, "invalid_request", why));
     };
     let detail = json!({ "amount": refill.amount });
-    let bucket = &refill.bucket;
-    audit::note(
-        &gateway.ledger,
-        reader.caller,
-        "quota_refilled",
-        bucket,
-        detail,
-    )
-    .await?;
+    audit::note(reader, "quota_refilled", &refill.bucket, detail).await?;
     let state = if is_used || !link.template.contains('<') {
-        let state = gateway.quotas.refill(link, amount).await;
-        state.map_err(|error| not_refilled(&error))?
+        let state = quotas.refill(link, amount).await;
+        state.map_err(not_refilled)?
     } else {
         // It is full, and whose it is will be known when it is first used.
         Quotas::unused(&link)
@@ -75,9 +64,9 @@ async fn refill(call: Call<'_>) -> Reply {
 }
 
 /// A refill that may have been made must not be repeated by itself.
-fn not_refilled(error: &records::Error) -> Rejection {
+fn not_refilled(error: records::Error) -> Rejection {
     if !error.is_undecided() {
-        return unavailable(error);
+        return error.into();
     }
     let what = "the database did not answer, so it is not known whether the bucket was refilled; \
         look at its balance before you repeat the refill";
@@ -86,15 +75,10 @@ fn not_refilled(error: &records::Error) -> Rejection {
 }
 
 /// The one bucket that an admin names, and whether it was ever used.
-async fn link(call: &Call<'_>, name: &str) -> Result<(Link, bool), Rejection> {
-    let definitions = &call.reader.rules.quotas;
-    let states = call
-        .engines
-        .gateway
-        .quotas
-        .states(definitions, Vec::new())
-        .await;
-    let states = states.map_err(|error| unavailable(&error))?;
+async fn link(reader: &Reader<'_>, name: &str) -> Result<(Link, bool), Rejection> {
+    let definitions = &reader.rules.quotas;
+    let quotas = &reader.engines.gateway.quotas;
+    let states = quotas.states(definitions, Vec::new()).await?;
     let exact = states.iter().find(|state| state.key == name);
     let called: Vec<&State> = states.iter().filter(|state| state.bucket == name).collect();
     let found = match (exact, called.as_slice()) {
@@ -108,11 +92,8 @@ async fn link(call: &Call<'_>, name: &str) -> Result<(Link, bool), Rejection> {
                 keys.len(),
                 keys.join(", ")
             );
-            return Err(Rejection::new(
-                StatusCode::CONFLICT,
-                "ambiguous_bucket",
-                why,
-            ));
+            let status = StatusCode::CONFLICT;
+            return Err(Rejection::new(status, "ambiguous_bucket", why));
         }
     };
     let found = found.and_then(|state| {

@@ -8,7 +8,6 @@ use crate::config::{self, Finding, LONGEST, Mode, Position, Severity};
 use crate::exchange::rules::Rules;
 use crate::policy::access::Role;
 use crate::policy::identity::Principal;
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 
 /// A text that could be in force.
@@ -23,7 +22,6 @@ pub(super) struct Change {
 /// # Errors
 /// All findings, when an error is among them.
 pub(super) fn compile(
-    engines: &Engines<'_>,
     reader: &Reader<'_>,
     text: &str,
     stored: &str,
@@ -37,7 +35,7 @@ pub(super) fn compile(
         let message = format!("the configuration is longer than {LONGEST} bytes");
         return Err(vec![error("", &message)]);
     }
-    let loaded = config::check(&text, engines.management.control.path())?;
+    let loaded = config::check(&text, reader.engines.management.control.path())?;
     if loaded.file.access.references != access.references {
         let message = "access.references can be changed only in the file, on the machine itself";
         return Err(vec![error("access.references", message)]);

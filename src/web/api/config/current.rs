@@ -1,5 +1,6 @@
 //! `/aperture/config`: the configuration, read and replaced.
 
+use http::Method;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{CHANGE_BY_TAG, How, Proposed, check, if_match, save, shown, stored_text, tagged};
 use crate::config;
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::web::api::json;
 
 pub(in crate::web::api) const GET: Endpoint = Endpoint {
@@ -21,7 +22,7 @@ pub(in crate::web::api) const GET: Endpoint = Endpoint {
 };
 
 pub(in crate::web::api) const PUT: Endpoint = Endpoint {
-    method: Verb::Put,
+    method: &Method::PUT,
     path: "/aperture/config",
     name: "PutConfig",
     about: "Replaces the configuration that has the `ETag` in `If-Match`; placeholders stand for the secrets that are stored.",
@@ -46,7 +47,7 @@ pub(super) struct ConfigText {
 }
 
 fn get(call: &Call<'_>) -> Reply {
-    let (config, tag) = shown(call.engines)?;
+    let (config, tag) = shown(call.reader)?;
     let answer = json(&ConfigText {
         providers: Some(config::catalog(&config)),
         config,
@@ -57,10 +58,10 @@ fn get(call: &Call<'_>) -> Reply {
 
 async fn put(call: Call<'_>) -> Reply {
     let proposed: Proposed = call.body()?;
-    let expected = if_match(call.engines, &call.head.headers)?;
-    let (engines, reader) = (call.engines, call.reader);
-    let tag = save(engines, reader, &expected, &proposed.config, How::Saved).await?;
-    let (config, _) = shown(engines)?;
+    let expected = if_match(call.reader, &call.head.headers)?;
+    let reader = call.reader;
+    let tag = save(reader, &expected, &proposed.config, How::Saved).await?;
+    let (config, _) = shown(reader)?;
     let answer = json(&ConfigText {
         restart: Some(awaiting_restart(&call, &config)),
         config,
@@ -72,10 +73,10 @@ async fn put(call: Call<'_>) -> Reply {
 /// The keys of a text that was saved just now which wait for the next start. The rules of the
 /// request that saved it are those before.
 fn awaiting_restart(call: &Call<'_>, text: &str) -> Vec<String> {
-    let stored = stored_text(call.engines).ok().flatten().unwrap_or_default();
-    match check::compile(call.engines, call.reader, text, &stored) {
+    let stored = stored_text(call.reader).ok().flatten().unwrap_or_default();
+    match check::compile(call.reader, text, &stored) {
         Ok(change) => {
-            let warnings = &call.engines.management.warnings;
+            let warnings = &call.reader.engines.management.warnings;
             warnings.awaiting_restart(&change.rules.file)
         }
         Err(_) => Vec::new(),

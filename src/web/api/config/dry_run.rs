@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -18,13 +18,13 @@ use crate::exchange::rules::Rules;
 use crate::policy::access::Role;
 use crate::policy::identity::Caller;
 use crate::records::{Group, Report, Scope};
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
-use crate::web::api::{json, ledger};
-use crate::web::engines::Engines;
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
+use crate::web::api::json;
+use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
-    method: Verb::Post,
+    method: &Method::POST,
     path: "/api/config/dry-run",
     name: "DryRun",
     about: "What a configuration would change: its text, and who would gain and lose which models.",
@@ -79,11 +79,11 @@ struct Change {
 
 async fn dry_run(call: Call<'_>) -> Reply {
     let proposed: Proposed = call.body()?;
-    let (engines, reader) = (call.engines, call.reader);
-    let stored = stored_text(engines)?.unwrap_or_default();
+    let reader = call.reader;
+    let stored = stored_text(reader)?.unwrap_or_default();
     let shown = |text| config::redacted(text).unwrap_or_default();
     let diff = diff(&shown(&stored), &shown(&proposed.config));
-    let change = match compile(engines, reader, &proposed.config, &stored) {
+    let change = match compile(reader, &proposed.config, &stored) {
         Ok(change) => change,
         Err(findings) => {
             return Ok(json(&DryRun {
@@ -96,15 +96,18 @@ async fn dry_run(call: Call<'_>) -> Reply {
     let lockout = lockout(&change, reader);
     let valid = lockout.is_none() && warnings(&change).is_empty();
     let loses_admin = lockout.is_some();
-    let alerts = &engines.management.warnings;
+    let alerts = &reader.engines.management.warnings;
     let restart = alerts.awaiting_restart(&change.rules.file);
     let mut findings = change.rules.findings.clone();
     findings.extend(lockout);
     findings.extend(ways_lost(&change, reader, host(call.head)));
-    let known = engines.resolver.map(|resolver| resolver.known(CALLERS));
+    let known = reader
+        .engines
+        .resolver
+        .map(|resolver| resolver.known(CALLERS));
     let mut names = named(&reader.rules.file);
     names.extend(named(&change.rules.file));
-    names.extend(seen(engines).await?);
+    names.extend(seen(reader).await?);
     let before = Arc::clone(&reader.rules);
     // For many callers and models this takes a while.
     let compared = tokio::task::spawn_blocking(move || {
@@ -164,7 +167,7 @@ fn named(file: &File) -> BTreeSet<String> {
 }
 
 /// The callers on record.
-async fn seen(engines: &Engines<'_>) -> Result<BTreeSet<String>, Rejection> {
+async fn seen(reader: &Reader<'_>) -> Result<BTreeSet<String>, Rejection> {
     let now = clock::unix_ms();
     let tomorrow = (now.div_euclid(DAY_MS) + 1) * DAY_MS;
     let report = Report {
@@ -173,8 +176,7 @@ async fn seen(engines: &Engines<'_>) -> Result<BTreeSet<String>, Rejection> {
         to: tomorrow,
         ..Report::default()
     };
-    let usage = engines.gateway.ledger.usage(Scope::Everyone, report).await;
-    let usage = usage.map_err(|error| ledger::unavailable(&error))?;
+    let usage = reader.ledger().usage(Scope::Everyone, report).await?;
     let names = usage
         .groups
         .iter()

@@ -11,8 +11,8 @@ use super::stored_text;
 use crate::config;
 use crate::records::Version;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::{json, ledger};
-use crate::web::engines::Engines;
+use crate::web::api::json;
+use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
 /// How long the shortest difference is looked for.
@@ -56,22 +56,18 @@ pub(in crate::web) struct Detail {
 }
 
 /// The versions, newest first, without their texts.
-pub(in crate::web) async fn all(engines: &Engines<'_>) -> Result<Vec<Version>, Rejection> {
-    let versions = engines.gateway.ledger.versions().await;
-    versions.map_err(|error| ledger::unavailable(&error))
+pub(in crate::web) async fn all(reader: &Reader<'_>) -> Result<Vec<Version>, Rejection> {
+    Ok(reader.ledger().versions().await?)
 }
 
 /// A version.
-pub(in crate::web) async fn detail(engines: &Engines<'_>, id: &str) -> Result<Detail, Rejection> {
-    let mut version = version(engines, id).await?;
+pub(in crate::web) async fn detail(reader: &Reader<'_>, id: &str) -> Result<Detail, Rejection> {
+    let mut version = version(reader, id).await?;
     let parent = match &version.parent {
-        Some(parent) => {
-            let parent = engines.gateway.ledger.version(parent).await;
-            parent.map_err(|error| ledger::unavailable(&error))?
-        }
+        Some(parent) => reader.ledger().version(parent).await?,
         None => None,
     };
-    let now = stored_text(engines)?.unwrap_or_default();
+    let now = stored_text(reader)?.unwrap_or_default();
     let now = config::redacted(&now).unwrap_or_default();
     let before = parent.map(|parent| parent.text).unwrap_or_default();
     let text = std::mem::take(&mut version.text);
@@ -84,25 +80,20 @@ pub(in crate::web) async fn detail(engines: &Engines<'_>, id: &str) -> Result<De
 }
 
 async fn list(call: Call<'_>) -> Reply {
-    let versions = all(call.engines).await?;
+    let versions = all(call.reader).await?;
     Ok(json(&VersionList { versions }))
 }
 
 async fn one(call: Call<'_>) -> Reply {
-    Ok(json(&detail(call.engines, call.id).await?))
+    Ok(json(&detail(call.reader, call.id).await?))
 }
 
-pub(super) async fn version(engines: &Engines<'_>, id: &str) -> Result<Version, Rejection> {
-    let version = engines.gateway.ledger.version(id).await;
-    version
-        .map_err(|error| ledger::unavailable(&error))?
-        .ok_or_else(|| {
-            Rejection::new(
-                StatusCode::NOT_FOUND,
-                "no_such_version",
-                format!("there is no version {id:?} of the configuration"),
-            )
-        })
+pub(super) async fn version(reader: &Reader<'_>, id: &str) -> Result<Version, Rejection> {
+    let version = reader.ledger().version(id).await;
+    version?.ok_or_else(|| {
+        let why = format!("there is no version {id:?} of the configuration");
+        Rejection::new(StatusCode::NOT_FOUND, "no_such_version", why)
+    })
 }
 
 /// A unified diff; empty for equal texts.

@@ -19,7 +19,8 @@ use super::refusal::{Detail, Details};
 use crate::base::clock;
 use crate::config::{self, Finding};
 use crate::records::{EntryId, Version};
-use crate::web::engines::{Engines, hash};
+use crate::web::engines::hash;
+use crate::web::reader::Reader;
 use crate::wire::{Body, Rejection};
 pub(super) use save::{How, save};
 
@@ -54,16 +55,16 @@ struct Proposed {
 }
 
 /// The text that is in force; `None` where there is no file.
-fn stored_text(engines: &Engines<'_>) -> Result<Option<String>, Rejection> {
-    engines.management.control.text().map_err(|error| {
-        let path = engines.management.control.path().display();
+fn stored_text(reader: &Reader<'_>) -> Result<Option<String>, Rejection> {
+    reader.engines.management.control.text().map_err(|error| {
+        let path = reader.engines.management.control.path().display();
         unreadable(format!("the configuration {path} cannot be read: {error}"))
     })
 }
 
 /// The text without its secrets, and its hash.
-pub(in crate::web) fn shown(engines: &Engines<'_>) -> Result<(String, String), Rejection> {
-    let text = stored_text(engines)?.unwrap_or_default();
+pub(in crate::web) fn shown(reader: &Reader<'_>) -> Result<(String, String), Rejection> {
+    let text = stored_text(reader)?.unwrap_or_default();
     let tag = hash(&text);
     if text.is_empty() {
         return Ok((text, tag));
@@ -118,7 +119,7 @@ fn tagged(response: Response<Body>, tag: &str) -> Response<Body> {
 }
 
 /// The hash that `If-Match` asks for: that of the file, if it is one of those named.
-pub(super) fn if_match(engines: &Engines<'_>, headers: &HeaderMap) -> Result<String, Rejection> {
+pub(super) fn if_match(reader: &Reader<'_>, headers: &HeaderMap) -> Result<String, Rejection> {
     let given = headers.get_all(header::IF_MATCH).iter();
     let named: Vec<&str> = given
         .filter_map(|value| value.to_str().ok())
@@ -133,7 +134,7 @@ pub(super) fn if_match(engines: &Engines<'_>, headers: &HeaderMap) -> Result<Str
             "the header If-Match is missing: the ETag of the configuration that was changed",
         ));
     };
-    let tag = hash(&stored_text(engines)?.unwrap_or_default());
+    let tag = hash(&stored_text(reader)?.unwrap_or_default());
     // Of no known one, the first is as wrong as the others.
     Ok(if named.contains(&&*tag) {
         tag

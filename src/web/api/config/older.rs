@@ -1,11 +1,11 @@
 //! `/api/config`: the configuration in the form that Aperture had before.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{CHANGE, How, save, shown, stored_text, tagged};
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::web::api::json;
 use crate::wire::Rejection;
 
@@ -19,7 +19,7 @@ pub(in crate::web::api) const GET: Endpoint = Endpoint {
 };
 
 pub(in crate::web::api) const PUT: Endpoint = Endpoint {
-    method: Verb::Put,
+    method: &Method::PUT,
     path: "/api/config",
     name: "PutOlderConfig",
     about: "Replaces the configuration that has `hash`.",
@@ -55,8 +55,8 @@ pub(super) struct Saved {
 }
 
 fn get(call: &Call<'_>) -> Reply {
-    let (config, tag) = shown(call.engines)?;
-    let exists = stored_text(call.engines)?.is_some();
+    let (config, tag) = shown(call.reader)?;
+    let exists = stored_text(call.reader)?.is_some();
     let answer = json(&OlderConfig {
         config,
         exists,
@@ -68,14 +68,11 @@ fn get(call: &Call<'_>) -> Reply {
 async fn put(call: Call<'_>) -> Reply {
     let change: OlderChange = call.body()?;
     let expected = change.hash.ok_or_else(|| {
-        Rejection::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_request",
-            "`hash` is missing: that of the configuration that was changed",
-        )
+        let why = "`hash` is missing: that of the configuration that was changed";
+        Rejection::new(StatusCode::BAD_REQUEST, "invalid_request", why)
     })?;
-    let (engines, reader) = (call.engines, call.reader);
-    let hash = save(engines, reader, &expected, &change.config, How::Saved).await?;
+    let reader = call.reader;
+    let hash = save(reader, &expected, &change.config, How::Saved).await?;
     Ok(json(&Saved {
         success: true,
         new_hash: Some(hash.clone()),

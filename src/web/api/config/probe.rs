@@ -7,19 +7,14 @@ use crate::base::secret::Secret;
 use crate::config::{File, Finding, Mode, Position, Severity};
 use crate::net::tailnet::Node;
 use crate::records::Ledger;
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 
 /// What would end the next start.
-pub(super) async fn obstacles(
-    engines: &Engines<'_>,
-    reader: &Reader<'_>,
-    new: &File,
-) -> Vec<Finding> {
+pub(super) async fn obstacles(reader: &Reader<'_>, new: &File) -> Vec<Finding> {
     let old = &reader.rules.file;
     let mut found = Vec::new();
     if new.database.url != old.database.url {
-        found.extend(database(&engines.gateway.ledger, &new.database.url).await);
+        found.extend(database(reader.ledger(), &new.database.url).await);
     }
     let address = loopback(new);
     if address != loopback(old) {

@@ -9,8 +9,7 @@ use super::check::{Change, compile, lockout, warnings};
 use super::{invalid, probe, stored_text, unreadable, version_of};
 use crate::config;
 use crate::records::Ledger;
-use crate::web::api::ledger;
-use crate::web::engines::{Actor, Control, Engines, SaveError, hash, row};
+use crate::web::engines::{Actor, Control, SaveError, hash, row};
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
@@ -40,29 +39,28 @@ impl How {
 /// Saves a text in place of the one whose hash is `expected`, and puts it in force. Answers with
 /// its hash.
 pub(in crate::web::api) async fn save(
-    engines: &Engines<'_>,
     reader: &Reader<'_>,
     expected: &str,
     text: &str,
     how: How,
 ) -> Result<String, Rejection> {
-    ledger::writable(&engines.gateway.ledger)?;
-    let stored = stored_text(engines)?.unwrap_or_default();
+    reader.ledger().writable()?;
+    let stored = stored_text(reader)?.unwrap_or_default();
     if hash(&stored) != expected {
         return Err(rejection(&SaveError::Changed));
     }
-    let change = compile(engines, reader, text, &stored).map_err(|findings| invalid(&findings))?;
+    let change = compile(reader, text, &stored).map_err(|findings| invalid(&findings))?;
     let mut against = warnings(&change);
     against.extend(lockout(&change, reader));
     if against.is_empty() {
-        against = probe::obstacles(engines, reader, &change.rules.file).await;
+        against = probe::obstacles(reader, &change.rules.file).await;
     }
     if !against.is_empty() {
         return Err(invalid(&against));
     }
     let work = Work {
-        ledger: engines.gateway.ledger.clone(),
-        control: Arc::clone(&engines.management.control),
+        ledger: reader.ledger().clone(),
+        control: Arc::clone(&reader.engines.management.control),
         actor: Actor::from(reader.caller),
         expected: expected.to_owned(),
         how,
@@ -108,8 +106,7 @@ impl Work {
         let actor = &self.actor;
         tracing::info!(actor = actor.login, node = actor.node, kind, "audit");
         let row = row(actor, kind, "configuration", detail, 1);
-        let noted = self.ledger.audit(row).await;
-        noted.map_err(|error| ledger::unavailable(&error))
+        Ok(self.ledger.audit(row).await?)
     }
 }
 

@@ -1,15 +1,16 @@
 //! `POST /aperture/config:validate`: a configuration, checked as if it were to be saved.
 
+use http::Method;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::current::ConfigText;
 use super::{Proposed, check, stored_text};
-use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, Verb, json_of, taken};
+use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::web::api::json;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
-    method: Verb::Post,
+    method: &Method::POST,
     path: "/aperture/config:validate",
     name: "Validate",
     about: "Checks a configuration as if it were to be saved.",
@@ -35,14 +36,14 @@ struct Validation {
 /// here, as in Aperture, and reported beside the findings.
 fn validate(call: &Call<'_>) -> Reply {
     let proposed: Proposed = call.body()?;
-    let (engines, reader) = (call.engines, call.reader);
-    let stored = stored_text(engines)?.unwrap_or_default();
+    let reader = call.reader;
+    let stored = stored_text(reader)?.unwrap_or_default();
     let (mut lockout, mut ways, mut restart) = (None, Vec::new(), Vec::new());
-    let findings = match check::compile(engines, reader, &proposed.config, &stored) {
+    let findings = match check::compile(reader, &proposed.config, &stored) {
         Ok(change) => {
             lockout = check::lockout(&change, reader);
             ways = check::ways_lost(&change, reader, check::host(call.head));
-            let warnings = &engines.management.warnings;
+            let warnings = &reader.engines.management.warnings;
             restart = warnings.awaiting_restart(&change.rules.file);
             check::warnings(&change)
         }

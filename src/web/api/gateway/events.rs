@@ -52,28 +52,20 @@ impl Stream {
         if !std::mem::replace(&mut self.has_begun, true) {
             return Some("retry: 5000\n\n");
         }
-        let Self {
-            rules,
-            stop,
-            written,
-            scope,
-            until,
-            ..
-        } = self;
         tokio::select! {
-            () = stop.cancelled() => None,
-            () = sleep_until(*until) => None,
-            _ = rules.changed() => None,
-            is_new = written.of(scope) => {
+            () = self.stop.cancelled() => None,
+            () = sleep_until(self.until) => None,
+            _ = self.rules.changed() => None,
+            is_new = self.written.of(&self.scope) => {
                 if !is_new {
                     return None;
                 }
                 // Many at once are one event.
                 tokio::select! {
-                    () = stop.cancelled() => return None,
+                    () = self.stop.cancelled() => return None,
                     () = sleep(PAUSE) => {}
                 }
-                written.meanwhile(scope);
+                self.written.meanwhile(&self.scope);
                 Some("event: records\ndata: {}\n\n")
             }
             () = sleep(ALIVE) => Some(":\n\n"),
@@ -82,7 +74,7 @@ impl Stream {
 }
 
 fn events(call: &Call<'_>) -> Reply {
-    let listeners = &call.engines.management.listeners;
+    let listeners = &call.reader.engines.management.listeners;
     let Some(room) = listeners.admit(call.reader.caller.node_id()) else {
         return Err(Rejection::new(
             StatusCode::TOO_MANY_REQUESTS,
@@ -98,7 +90,7 @@ fn events(call: &Call<'_>) -> Reply {
         _room: room,
         rules,
         stop: listeners.stop.clone(),
-        written: call.engines.gateway.ledger.written(),
+        written: call.reader.ledger().written(),
         scope: call.reader.scope(),
         until: Instant::now() + LONGEST,
         has_begun: false,

@@ -5,8 +5,6 @@ use serde::Serialize;
 
 use crate::records::outlets;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::ledger::unavailable;
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
@@ -36,17 +34,13 @@ pub(in crate::web) struct Exporter {
 }
 
 /// The exporters of the configuration.
-pub(in crate::web) async fn all(
-    engines: &Engines<'_>,
-    reader: &Reader<'_>,
-) -> Result<Vec<Exporter>, Rejection> {
-    let board = engines.management.board.all();
+pub(in crate::web) async fn all(reader: &Reader<'_>) -> Result<Vec<Exporter>, Rejection> {
+    let board = reader.engines.management.board.all();
     let mut rows = Vec::new();
     for name in outlets::names(&reader.rules.file.exporters) {
-        let waiting = engines.gateway.ledger.export_waiting(name).await;
         rows.push(Exporter {
             name,
-            waiting: waiting.map_err(|error| unavailable(&error))?,
+            waiting: reader.ledger().export_waiting(name).await?,
             status: board.get(name).cloned().unwrap_or_default(),
         });
     }
@@ -54,6 +48,6 @@ pub(in crate::web) async fn all(
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let exporters = all(call.engines, call.reader).await?;
+    let exporters = all(call.reader).await?;
     Ok(crate::web::api::json(&ExporterList { exporters }))
 }

@@ -1,6 +1,6 @@
 //! `GET /metrics`: counters for Prometheus.
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::StatusCode;
 
 use crate::base::memory;
 use crate::base::output;
@@ -10,7 +10,8 @@ use crate::policy::route::Health;
 use crate::records::metrics::{self, Gauge};
 use crate::web::alerts;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply};
-use crate::wire::{Rejection, body};
+use crate::web::api::respond;
+use crate::wire::Rejection;
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
     path: "/metrics",
@@ -23,17 +24,11 @@ pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
 fn answer(call: &Call<'_>) -> Reply {
     // They name every provider and model, so that being an admin is not asking for enough.
     if !call.reader.permit.may_read_metrics() {
-        return Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "no_metrics",
-            "access denied: no grant has read_metrics",
-        ));
+        let why = "access denied: no grant has read_metrics";
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "no_metrics", why));
     }
-    let text = metrics::render(&call.engines.gateway.metrics, &gauges(call));
-    let mut response = Response::new(body::full(text));
-    let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    Ok(response)
+    let text = metrics::render(&call.reader.engines.gateway.metrics, &gauges(call));
+    Ok(respond(metrics::CONTENT_TYPE, text))
 }
 
 fn alone(name: &'static str, help: &'static str, value: f64) -> Gauge {
@@ -75,8 +70,8 @@ fn of_node(node: &Status) -> Vec<Gauge> {
 }
 
 fn gauges(call: &Call<'_>) -> Vec<Gauge> {
-    let gateway = call.engines.gateway;
-    let node = call.engines.node_status();
+    let gateway = call.reader.engines.gateway;
+    let node = call.reader.engines.node_status();
     let node = node.as_ref();
     let is_up = node.is_none_or(|node| node.state == State::Running);
     let mut gauges = vec![
@@ -134,6 +129,7 @@ fn gauges(call: &Call<'_>) -> Vec<Gauge> {
         help: "Failures of an exporter in a row.",
         kind: "gauge",
         values: call
+            .reader
             .engines
             .management
             .board
@@ -198,7 +194,7 @@ fn upstream(call: &Call<'_>) -> [Gauge; 4] {
             .providers()
             .iter()
             .filter_map(|provider| {
-                let health = call.engines.gateway.traffic.health(provider)?;
+                let health = call.reader.engines.gateway.traffic.health(provider)?;
                 Some((vec![("provider", provider.id.clone())], value(&health)))
             })
             .collect(),

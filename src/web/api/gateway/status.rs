@@ -41,19 +41,19 @@ struct ForAdmins {
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let (engines, rules) = (call.engines, &call.reader.rules);
+    let (reader, rules) = (call.reader, &call.reader.rules);
     let for_admins = if call.reader.is_admin() {
         Some(ForAdmins {
-            node: engines.node_status(),
+            node: reader.engines.node_status(),
             findings: rules.findings.clone(),
-            warnings: engines.alerts(rules).await,
+            warnings: reader.engines.alerts(rules).await,
         })
     } else {
         None
     };
     Ok(crate::web::api::json(&Status {
         version: env!("CARGO_PKG_VERSION"),
-        ledger_healthy: engines.gateway.ledger.healthy(),
+        ledger_healthy: reader.ledger().healthy(),
         configuration: rules.generation,
         for_admins,
     }))

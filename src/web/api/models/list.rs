@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::rows;
 use crate::formats::{self, Dialect, is_method};
-use crate::policy::route::{Evidence, ListedModel, Provider, Traffic};
+use crate::policy::route::{Evidence, ListedModel, Provider, Route, Traffic};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{bad, decoded};
 use crate::web::api::{json as respond, not_found};
@@ -89,40 +89,40 @@ struct GeminiModel {
 /// Rows of a page at most.
 const MOST: usize = 1000;
 
-/// A form that an SDK reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    OpenAi,
-    Anthropic,
-    Gemini,
+/// Whose form an SDK reads: Anthropic's, Google's, or OpenAI's for all others.
+fn form(request: &Parts) -> Dialect {
+    Dialect::of(request.uri.path(), &request.headers)
 }
 
-impl Form {
-    fn of(request: &Parts) -> Self {
-        match Dialect::of(request.uri.path(), &request.headers) {
-            Dialect::Anthropic => Self::Anthropic,
-            Dialect::Google => Self::Gemini,
-            _ => Self::OpenAi,
-        }
+/// Whether a provider can be asked in the API of a form.
+fn fits(form: Dialect, provider: &Provider) -> bool {
+    if !matches!(form, Dialect::Anthropic | Dialect::Google) {
+        return true;
     }
+    let mut formats = formats::ALL.into_iter();
+    formats.any(|format| format.lists_for == Some(form) && provider.speaks(format))
+}
 
-    /// Whether a provider can be asked in the API of this form.
-    fn fits(self, provider: &Provider) -> bool {
-        let dialect = match self {
-            Self::OpenAi => return true,
-            Self::Anthropic => Dialect::Anthropic,
-            Self::Gemini => Dialect::Google,
-        };
-        let mut formats = formats::ALL.into_iter();
-        formats.any(|format| format.lists_for == Some(dialect) && provider.speaks(format))
-    }
+/// Where a request for a model would go first.
+fn first(reader: &Reader<'_>, form: Dialect, model: &str) -> Option<Route> {
+    // A listing must not take a request's turn among equals.
+    let apart = Traffic::default();
+    let evidence = Evidence {
+        holder: None,
+        traffic: &apart,
+        conversation: None,
+    };
+    let fits = |provider: &Provider| fits(form, provider);
+    let routes = &reader.rules.routes;
+    let choice = routes.select(&reader.permit, model, &fits, evidence);
+    choice.ok().map(|choice| choice.first)
 }
 
 fn list(call: &Call<'_>) -> Reply {
     let reader = call.reader;
     let rules = &reader.rules;
-    let form = Form::of(call.head);
-    if form == Form::OpenAi {
+    let form = form(call.head);
+    if !matches!(form, Dialect::Anthropic | Dialect::Google) {
         let mut data = rows::models(rules, &reader.permit);
         let aliases = aliases(reader, form).into_iter();
         data.extend(aliases.map(|(alias, found)| rows::model(rules, alias, found)));
@@ -132,7 +132,7 @@ fn list(call: &Call<'_>) -> Reply {
     let query = call.head.uri.query().unwrap_or_default();
     let mut seen = std::collections::HashSet::new();
     let own = rules.routes.models(&reader.permit);
-    let own = own.filter(|found| form.fits(found.provider));
+    let own = own.filter(|found| fits(form, found.provider));
     let all: Vec<(&str, ListedModel<'_>)> = own
         .map(|found| (found.model, found))
         .chain(aliases(reader, form))
@@ -140,14 +140,14 @@ fn list(call: &Call<'_>) -> Reply {
         .collect();
     let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
     let page = match form {
-        Form::Gemini => gemini_page(&names, query)?,
+        Dialect::Google => gemini_page(&names, query)?,
         _ => anthropic_page(&names, query)?,
     };
     let shown = &all[page.clone()];
     let last = shown.last().map(|(name, _)| *name);
     let has_more = page.end < all.len();
     let rows = shown.iter();
-    if form == Form::Gemini {
+    if form == Dialect::Google {
         return Ok(respond(&GeminiModelList {
             models: rows
                 .map(|(name, found)| gemini(reader, name, *found))
@@ -174,61 +174,38 @@ fn one(call: &Call<'_>) -> Reply {
             &[Method::POST.as_str()],
         ));
     }
-    let form = Form::of(request);
+    let form = form(request);
     let name = percent_decode_str(call.id).decode_utf8_lossy();
-    let fits = |provider: &Provider| form.fits(provider);
-    // A listing must not take a request's turn among equals.
-    let apart = Traffic::default();
-    let evidence = Evidence {
-        holder: None,
-        traffic: &apart,
-        conversation: None,
-    };
-    let routes = &reader.rules.routes;
-    let choice = routes.select_where(&reader.permit, &name, &fits, evidence);
     // A model without a grant is told as one that does not exist.
-    let choice = choice.map_err(|_| {
+    let Some(first) = first(reader, form, &name) else {
         let shown: String = name.chars().take(200).collect();
-        Rejection::new(
+        let why = format!("model {shown:?} does not exist, or you have no access to it");
+        return Err(Rejection::new(
             StatusCode::NOT_FOUND,
             "model_not_found",
-            format!("model {shown:?} does not exist, or you have no access to it"),
-        )
-    })?;
+            why,
+        ));
+    };
     let found = ListedModel {
-        provider: &choice.first.provider,
-        model: &choice.first.model,
+        provider: &first.provider,
+        model: &first.model,
     };
     Ok(match form {
-        Form::OpenAi => respond(&rows::model(&reader.rules, &name, found)),
-        Form::Anthropic => respond(&anthropic(&name)),
-        Form::Gemini => respond(&gemini(reader, &name, found)),
+        Dialect::Anthropic => respond(&anthropic(&name)),
+        Dialect::Google => respond(&gemini(reader, &name, found)),
+        _ => respond(&rows::model(&reader.rules, &name, found)),
     })
 }
 
 /// The aliases that lead the caller to a model, with where they lead.
-fn aliases<'a>(reader: &'a Reader<'_>, form: Form) -> Vec<(&'a str, ListedModel<'a>)> {
+fn aliases<'a>(reader: &'a Reader<'_>, form: Dialect) -> Vec<(&'a str, ListedModel<'a>)> {
     let routes = &reader.rules.routes;
-    let fits = |provider: &Provider| form.fits(provider);
     let leads = |alias: &'a str| {
-        let apart = Traffic::default();
-        let evidence = Evidence {
-            holder: None,
-            traffic: &apart,
-            conversation: None,
-        };
-        let first = routes
-            .select_where(&reader.permit, alias, &fits, evidence)
-            .ok()?
-            .first;
-        let provider = routes.providers().iter();
-        let provider = provider
-            .into_iter()
-            .find(|one| one.id == first.provider.id)?;
-        let model = provider
-            .models
-            .iter()
-            .find(|model| **model == first.model)?;
+        let first = first(reader, form, alias)?;
+        let mut providers = routes.providers().iter();
+        let provider = providers.find(|one| one.id == first.provider.id)?;
+        let mut models = provider.models.iter();
+        let model = models.find(|model| **model == first.model)?;
         Some((alias, ListedModel { provider, model }))
     };
     routes.aliases().into_iter().filter_map(leads).collect()

@@ -6,6 +6,7 @@ use crate::policy::access::Permit;
 use crate::policy::pricing;
 use crate::web::api::endpoint::Reply;
 use crate::web::api::parameters::decoded;
+use crate::web::api::respond;
 use crate::wire::{Rejection, body};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
@@ -27,11 +28,8 @@ pub(in crate::web::api) fn pricing(
 ) -> Reply {
     // The document names every provider, so that being an admin is not asking for enough.
     if !permit.may_read_pricing() {
-        return Err(Rejection::new(
-            StatusCode::FORBIDDEN,
-            "no_pricing",
-            "access denied: no grant has read_pricing",
-        ));
+        let why = "access denied: no grant has read_pricing";
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "no_pricing", why));
     }
     let model = path
         .strip_prefix(PATH)
@@ -47,10 +45,7 @@ pub(in crate::web::api) fn pricing(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        let mut response = Response::new(body::full(text));
-        let kind = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response
+        respond("application/json", text)
     };
     let fields = response.headers_mut();
     if let Ok(tag) = HeaderValue::from_str(&tag) {

@@ -58,7 +58,7 @@ fn list(call: &Call<'_>) -> ProviderList {
             requires_client_auth: provider.auth_mode == AuthMode::Passthrough,
             health: reader
                 .is_admin()
-                .then(|| call.engines.gateway.traffic.health(provider)),
+                .then(|| call.reader.engines.gateway.traffic.health(provider)),
         })
     };
     let providers = reader.rules.routes.providers().iter();

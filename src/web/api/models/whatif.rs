@@ -11,39 +11,27 @@ use crate::policy::access::{Permit, Subject};
 use crate::policy::identity::Caller;
 use crate::policy::route::{Evidence, NoRoute, Traffic};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::parameters::{Parameters, bad, text};
-use crate::web::engines::Engines;
+use crate::web::api::parameters::{FromQuery, bad, parameter, undeclared};
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
-pub(in crate::web) const PARAMETERS: Parameters<Question> = Parameters(&[
-    text(
-        "login",
-        "A login, a tag or several joined by commas, or `(loopback)`.",
-        |to: &mut Question| &mut to.login,
-    )
-    .required(),
-    text("node", "The node that the request would come from.", |to| {
-        &mut to.node
-    }),
-    text(
-        "model",
-        "The model, as the caller would name it.",
-        |to: &mut Question| &mut to.model,
-    )
-    .required(),
-    text(
-        "api",
-        "The API format of the request; `openai_chat` unless given.",
-        |to| &mut to.api,
-    ),
-]);
-
-pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/explain",
     name: "WhatIf",
     about: "Whether a caller would get a model, from which provider, and why. The tailnet policy counts for those who have called.",
-    parameters: &PARAMETERS,
+    parameters: &[
+        parameter(
+            "login",
+            "A login, a tag or several joined by commas, or `(loopback)`.",
+        )
+        .required(),
+        parameter("node", "The node that the request would come from."),
+        parameter("model", "The model, as the caller would name it.").required(),
+        parameter(
+            "api",
+            "The API format of the request; `openai_chat` unless given.",
+        ),
+    ],
     answer: json_of::<Verdict>(),
     handler: Handler::Admin(|call| Box::pin(answer(call))),
     ..Endpoint::GET
@@ -56,6 +44,20 @@ pub(in crate::web) struct Question {
     node: Option<String>,
     model: Option<String>,
     api: Option<String>,
+}
+
+impl FromQuery for Question {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Rejection> {
+        let text = match name {
+            "api" => &mut self.api,
+            "login" => &mut self.login,
+            "model" => &mut self.model,
+            "node" => &mut self.node,
+            _ => return Err(undeclared(name)),
+        };
+        *text = Some(value.to_owned());
+        Ok(())
+    }
 }
 
 /// The answer, and what led to it.
@@ -106,7 +108,10 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
         conversation: None,
         holder: None,
     };
-    let none = match rules.routes.select(&permit, api, model, evidence) {
+    let none = match rules
+        .routes
+        .select(&permit, model, &|one| one.speaks(api), evidence)
+    {
         Ok(choice) => {
             let route = choice.first;
             reasons.extend(route.reasons.iter().cloned());
@@ -156,7 +161,6 @@ fn buckets(rules: &Rules, permit: &Permit, caller: &Caller, subject: Subject<'_>
 /// The verdict that was asked for. The tailnet tells what its policy grants only for a device's
 /// address, so that this counts for those who have called; the reasons say where it couldn't.
 pub(in crate::web) async fn asked_for(
-    engines: &Engines<'_>,
     reader: &Reader<'_>,
     question: &Question,
 ) -> Result<Verdict, Rejection> {
@@ -166,7 +170,7 @@ pub(in crate::web) async fn asked_for(
     let name = question.api.as_deref().unwrap_or(formats::DEFAULT.name);
     let api = formats::named(name).ok_or_else(|| bad(no_format(name)))?;
     let (node, rules) = (question.node.as_deref(), &reader.rules);
-    let known = match engines.resolver {
+    let known = match reader.engines.resolver {
         Some(resolver) => resolver.named(login, node).await,
         None => None,
     };
@@ -175,7 +179,7 @@ pub(in crate::web) async fn asked_for(
     }
     let caller = Caller::hypothetical(login, node);
     let mut verdict = verdict(rules, &caller, api, model);
-    if engines.resolver.is_some() && login != "(loopback)" {
+    if reader.engines.resolver.is_some() && login != "(loopback)" {
         let login = login.to_owned();
         verdict.reasons.push(Reason::PolicyUnknown { login });
     }
@@ -183,7 +187,7 @@ pub(in crate::web) async fn asked_for(
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let question = call.query(&PARAMETERS)?;
-    let verdict = asked_for(call.engines, call.reader, &question).await?;
+    let question = call.given.read()?;
+    let verdict = asked_for(call.reader, &question).await?;
     Ok(crate::web::api::json(&verdict))
 }

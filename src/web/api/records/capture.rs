@@ -9,8 +9,6 @@ use super::{no_such, readable};
 use crate::records;
 use crate::web::api::audit;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::ledger::unavailable;
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
@@ -44,25 +42,22 @@ struct Message {
 
 /// What was said in a request. An admin who reads another's leaves a trace.
 pub(in crate::web) async fn capture(
-    engines: &Engines<'_>,
     reader: &Reader<'_>,
     id: &str,
 ) -> Result<records::Capture, Rejection> {
-    let ledger = &engines.gateway.ledger;
-    let whose = ledger.request(reader.scope(), id).await;
-    let whose = whose.map_err(|error| unavailable(&error))?;
+    let ledger = reader.ledger();
+    let whose = ledger.request(reader.scope(), id).await?;
     if let Some(entry) = whose.filter(|entry| entry.captured && !reader.owns(&entry.caller)) {
         readable(reader)?;
         let detail = json!({ "login": entry.login, "session": entry.session });
-        audit::note(ledger, reader.caller, "capture_read", id, detail).await?;
+        audit::note(reader, "capture_read", id, detail).await?;
     }
-    let capture = ledger.capture(reader.scope(), id).await;
-    let capture = capture.map_err(|error| unavailable(&error))?;
+    let capture = ledger.capture(reader.scope(), id).await?;
     capture.ok_or_else(|| no_such(id))
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let capture = capture(call.engines, call.reader, call.id).await?;
+    let capture = capture(call.reader, call.id).await?;
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     let mut response = crate::web::api::json(&Capture {
         id: call.id.to_owned(),

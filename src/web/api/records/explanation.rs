@@ -51,7 +51,7 @@ struct Asked {
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let entry = entry(call.engines, call.reader, call.id).await?;
+    let entry = entry(call.reader, call.id).await?;
     Ok(crate::web::api::json(&Explanation {
         id: entry.id.to_string(),
         answer: summary(&entry),

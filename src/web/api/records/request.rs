@@ -7,8 +7,6 @@ use super::{entry, readable};
 use crate::formats::ToolCall;
 use crate::records::Entry;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::ledger::unavailable;
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
@@ -32,30 +30,25 @@ pub(in crate::web) struct Request {
 }
 
 /// A request that the reader may see.
-pub(in crate::web) async fn request(
-    engines: &Engines<'_>,
-    reader: &Reader<'_>,
-    id: &str,
-) -> Result<Request, Rejection> {
-    let ledger = &engines.gateway.ledger;
-    let entry = entry(engines, reader, id).await?;
-    let tools = ledger.tools(reader.scope(), id).await;
-    let mut tools = tools.map_err(|error| unavailable(&error))?;
+pub(in crate::web) async fn request(reader: &Reader<'_>, id: &str) -> Result<Request, Rejection> {
+    let ledger = reader.ledger();
+    let entry = entry(reader, id).await?;
+    let mut tools = ledger.tools(reader.scope(), id).await?;
     if !reader.owns(&entry.caller) && readable(reader).is_err() {
         // With what a tool was called is a part of what was said.
         for tool in &mut tools {
             "null".clone_into(&mut tool.params);
         }
     }
-    let headers = ledger.headers(reader.scope(), id).await;
+    let headers = ledger.headers(reader.scope(), id).await?;
     Ok(Request {
         entry,
         tools,
-        headers: headers.map_err(|error| unavailable(&error))?,
+        headers,
     })
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let request = request(call.engines, call.reader, call.id).await?;
+    let request = request(call.reader, call.id).await?;
     Ok(crate::web::api::json(&request))
 }

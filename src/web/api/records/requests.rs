@@ -6,67 +6,35 @@ use serde::Serialize;
 use crate::records::{Entry, EntryId};
 use crate::web::api::csv::{self, Column, Csv};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::ledger::{Page, unavailable};
+use crate::web::api::ledger::Page;
 use crate::web::api::parameters::{
-    self, LOGIN, Listing, Parameters, before, format, from, limit, read, text, to,
+    BEFORE, FORMAT, FROM, HEADER, LIMIT, LOGIN, Listing, TO, parameter,
 };
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
-pub(in crate::web) const PARAMETERS: Parameters<Listing> = Parameters(&[
-    LOGIN,
-    text("node", "Only from this node, by its stable id.", |to| {
-        &mut to.query.node
-    }),
-    text("session", "Only of this session.", |to| {
-        &mut to.query.session
-    }),
-    text(
-        "model",
-        "Only for this model, as the provider names it.",
-        |to| &mut to.query.model,
-    ),
-    text("provider", "Only to this provider.", |to| {
-        &mut to.query.provider
-    }),
-    text("agent", "Only from this client program.", |to| {
-        &mut to.query.agent
-    }),
-    text("api", "Only in this API format.", |to| &mut to.query.api),
-    read(
-        "status",
-        "Only with this HTTP status.",
-        parameters::one_status,
-    ),
-    read(
-        "outcome",
-        "Only with this outcome.",
-        parameters::one_outcome,
-    ),
-    text("tool", "Only those whose answer calls this tool.", |to| {
-        &mut to.query.tool
-    }),
-    read(
-        "header",
-        "Only with this header, as `name` or `name:value`; takes a grant with `filterable_headers`.",
-        |to, text| {
-            to.query.header = Some(parameters::header(text));
-            Ok(())
-        },
-    ),
-    from(),
-    to(),
-    limit(),
-    before(),
-    format(),
-]);
-
-pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/requests",
     name: "Requests",
     about: "Requests, newest first.",
-    parameters: &PARAMETERS,
+    parameters: &[
+        LOGIN,
+        parameter("node", "Only from this node, by its stable id."),
+        parameter("session", "Only of this session."),
+        parameter("model", "Only for this model, as the provider names it."),
+        parameter("provider", "Only to this provider."),
+        parameter("agent", "Only from this client program."),
+        parameter("api", "Only in this API format."),
+        parameter("status", "Only with this HTTP status."),
+        parameter("outcome", "Only with this outcome."),
+        parameter("tool", "Only those whose answer calls this tool."),
+        HEADER,
+        FROM,
+        TO,
+        LIMIT,
+        BEFORE,
+        FORMAT,
+    ],
     answer: json_of::<RequestPage>(),
     csv: true,
     handler: Handler::Role(|call| Box::pin(answer(call))),
@@ -82,20 +50,18 @@ struct RequestPage {
 
 /// The requests that the reader may see.
 pub(in crate::web) async fn page(
-    engines: &Engines<'_>,
     reader: &Reader<'_>,
     Listing { query, .. }: Listing,
 ) -> Result<Page<Entry>, Rejection> {
     let limit = query.limit;
-    let rows = engines.gateway.ledger.requests(reader.scope(), query).await;
-    let rows = rows.map_err(|error| unavailable(&error))?;
+    let rows = reader.ledger().requests(reader.scope(), query).await?;
     Ok(Page::new(rows, limit, |last| &last.id))
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let listing = call.query(&PARAMETERS)?;
+    let listing: Listing = call.given.read()?;
     let csv = listing.csv;
-    let Page { rows, next } = page(call.engines, call.reader, listing).await?;
+    let Page { rows, next } = page(call.reader, listing).await?;
     if csv {
         return Ok(Csv::of(&COLUMNS, &rows).respond("requests"));
     }

@@ -6,62 +6,34 @@ use serde::Serialize;
 use crate::records::{EntryId, Session};
 use crate::web::api::csv::{self, Column, Csv};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::ledger::{Page, unavailable};
-use crate::web::api::parameters::{
-    self, LOGIN, Listing, Parameters, before, format, from, limit, read, text, to,
-};
-use crate::web::engines::Engines;
+use crate::web::api::ledger::Page;
+use crate::web::api::parameters::{BEFORE, FORMAT, FROM, LIMIT, LOGIN, Listing, TO, parameter};
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
-pub(in crate::web) const PARAMETERS: Parameters<Listing> = Parameters(&[
-    LOGIN,
-    text("session", "Only this session.", |to| &mut to.query.session),
-    text("model", "Only those with a request for this model.", |to| {
-        &mut to.query.model
-    }),
-    text(
-        "provider",
-        "Only those with a request to this provider.",
-        |to| &mut to.query.provider,
-    ),
-    text(
-        "agent",
-        "Only those with a request from this client program.",
-        |to| &mut to.query.agent,
-    ),
-    text(
-        "api",
-        "Only those with a request in this API format.",
-        |to| &mut to.query.api,
-    ),
-    read(
-        "status",
-        "Only those with a request of this HTTP status.",
-        parameters::one_status,
-    ),
-    read(
-        "outcome",
-        "Only those with a request of this outcome.",
-        parameters::one_outcome,
-    ),
-    text(
-        "tool",
-        "Only those with a request that calls this tool.",
-        |to| &mut to.query.tool,
-    ),
-    from(),
-    to(),
-    limit(),
-    before(),
-    format(),
-]);
-
-pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/sessions",
     name: "Sessions",
     about: "Sessions, newest first.",
-    parameters: &PARAMETERS,
+    parameters: &[
+        LOGIN,
+        parameter("session", "Only this session."),
+        parameter("model", "Only those with a request for this model."),
+        parameter("provider", "Only those with a request to this provider."),
+        parameter(
+            "agent",
+            "Only those with a request from this client program.",
+        ),
+        parameter("api", "Only those with a request in this API format."),
+        parameter("status", "Only those with a request of this HTTP status."),
+        parameter("outcome", "Only those with a request of this outcome."),
+        parameter("tool", "Only those with a request that calls this tool."),
+        FROM,
+        TO,
+        LIMIT,
+        BEFORE,
+        FORMAT,
+    ],
     answer: json_of::<SessionPage>(),
     csv: true,
     handler: Handler::Role(|call| Box::pin(answer(call))),
@@ -77,20 +49,18 @@ struct SessionPage {
 
 /// The sessions that the reader may see.
 pub(in crate::web) async fn page(
-    engines: &Engines<'_>,
     reader: &Reader<'_>,
     Listing { query, .. }: Listing,
 ) -> Result<Page<Session>, Rejection> {
     let limit = query.limit;
-    let rows = engines.gateway.ledger.sessions(reader.scope(), query).await;
-    let rows = rows.map_err(|error| unavailable(&error))?;
+    let rows = reader.ledger().sessions(reader.scope(), query).await?;
     Ok(Page::new(rows, limit, |last| &last.last_request))
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let listing = call.query(&PARAMETERS)?;
+    let listing: Listing = call.given.read()?;
     let csv = listing.csv;
-    let Page { rows, next } = page(call.engines, call.reader, listing).await?;
+    let Page { rows, next } = page(call.reader, listing).await?;
     if csv {
         return Ok(Csv::of(&COLUMNS, &rows).respond("sessions"));
     }

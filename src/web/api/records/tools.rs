@@ -6,36 +6,24 @@ use serde::Serialize;
 use crate::records::{Query, ToolUse};
 use crate::web::api::csv;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::ledger::unavailable;
-use crate::web::api::parameters::{LOGIN, Listing, Parameters, days, from, text, to};
-use crate::web::engines::Engines;
+use crate::web::api::parameters::{FROM, LOGIN, Listing, TO, days, parameter};
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
-pub(in crate::web) const PARAMETERS: Parameters<Listing> = Parameters(&[
-    LOGIN,
-    text("session", "Only in answers of this session.", |to| {
-        &mut to.query.session
-    }),
-    text("model", "Only in answers of this model.", |to| {
-        &mut to.query.model
-    }),
-    text("provider", "Only in answers of this provider.", |to| {
-        &mut to.query.provider
-    }),
-    text("agent", "Only in answers to this client program.", |to| {
-        &mut to.query.agent
-    }),
-    text("tool", "Only this tool.", |to| &mut to.query.tool),
-    from(),
-    to(),
-]);
-
-pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/tools",
     name: "Tools",
     about: "The tools that answers called, by day; 31 days at most.",
-    parameters: &PARAMETERS,
+    parameters: &[
+        LOGIN,
+        parameter("session", "Only in answers of this session."),
+        parameter("model", "Only in answers of this model."),
+        parameter("provider", "Only in answers of this provider."),
+        parameter("agent", "Only in answers to this client program."),
+        parameter("tool", "Only this tool."),
+        FROM,
+        TO,
+    ],
     answer: json_of::<ToolReport>(),
     handler: Handler::Role(|call| Box::pin(answer(call))),
     ..Endpoint::GET
@@ -57,7 +45,6 @@ pub(in crate::web) struct Calls {
 
 /// Counts the calls that the reader may see.
 pub(in crate::web) async fn calls(
-    engines: &Engines<'_>,
     reader: &Reader<'_>,
     Listing { query, .. }: Listing,
 ) -> Result<Calls, Rejection> {
@@ -67,16 +54,12 @@ pub(in crate::web) async fn calls(
         to: Some(to),
         ..query
     };
-    let rows = engines.gateway.ledger.tool_use(reader.scope(), query).await;
-    Ok(Calls {
-        from,
-        to,
-        rows: rows.map_err(|error| unavailable(&error))?,
-    })
+    let rows = reader.ledger().tool_use(reader.scope(), query).await?;
+    Ok(Calls { from, to, rows })
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let calls = calls(call.engines, call.reader, call.query(&PARAMETERS)?).await?;
+    let calls = calls(call.reader, call.given.read()?).await?;
     Ok(crate::web::api::json(&ToolReport {
         from: csv::time(calls.from),
         to: csv::time(calls.to),

@@ -6,74 +6,37 @@ use serde::Serialize;
 use crate::records::{Group, Report, Totals, Usage, UsageGroup};
 use crate::web::api::csv::{self, Column, Csv};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
-use crate::web::api::ledger::unavailable;
 use crate::web::api::parameters::{
-    Listing, Parameters, bad, days, format, from, header, outcome, read, status, texts, to,
+    FORMAT, FROM, FromQuery, HEADER, Listing, TO, bad, days, header, outcome, parameter, status,
 };
-use crate::web::engines::Engines;
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
 
-pub(in crate::web) const PARAMETERS: Parameters<Question> = Parameters(&[
-    read(
-        "by",
-        "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header.",
-        |to, text| {
-            to.report.groups = groups(text)?;
-            Ok(())
-        },
-    ),
-    texts(
-        "login",
-        "Only these callers'. A user always gets their own.",
-        |to| &mut to.report.logins,
-    ),
-    texts("model", "Only these models.", |to| &mut to.report.models),
-    texts("provider", "Only these providers.", |to| {
-        &mut to.report.providers
-    }),
-    texts("agent", "Only these client programs.", |to| {
-        &mut to.report.agents
-    }),
-    texts("api", "Only these API formats.", |to| &mut to.report.apis),
-    read(
-        "status",
-        "Only these HTTP statuses.",
-        |to: &mut Question, text| {
-            to.report.statuses.push(status(text)?);
-            Ok(())
-        },
-    )
-    .many(),
-    read(
-        "outcome",
-        "Only these outcomes.",
-        |to: &mut Question, text| {
-            to.report.outcomes.push(outcome(text)?);
-            Ok(())
-        },
-    )
-    .many(),
-    read(
-        "header",
-        "Only with this header, as `name` or `name:value`; takes a grant with `filterable_headers`.",
-        |to, text| {
-            let (name, value) = header(text);
-            to.report.header = Some(name);
-            to.report.header_values.extend(value);
-            Ok(())
-        },
-    ),
-    from(),
-    to(),
-    format(),
-]);
-
-pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
+pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/usage",
     name: "Usage",
     about: "Requests, tokens, cost and latency, summed up by dimension and time.",
-    parameters: &PARAMETERS,
+    parameters: &[
+        parameter(
+            "by",
+            "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header.",
+        ),
+        parameter(
+            "login",
+            "Only these callers'. A user always gets their own.",
+        )
+        .many(),
+        parameter("model", "Only these models.").many(),
+        parameter("provider", "Only these providers.").many(),
+        parameter("agent", "Only these client programs.").many(),
+        parameter("api", "Only these API formats.").many(),
+        parameter("status", "Only these HTTP statuses.").many(),
+        parameter("outcome", "Only these outcomes.").many(),
+        HEADER,
+        FROM,
+        TO,
+        FORMAT,
+    ],
     answer: json_of::<UsageReport>(),
     csv: true,
     handler: Handler::Role(|call| Box::pin(answer(call))),
@@ -88,14 +51,35 @@ pub(in crate::web) struct Question {
     listing: Listing,
 }
 
-impl AsMut<Listing> for Question {
-    fn as_mut(&mut self) -> &mut Listing {
-        &mut self.listing
+impl FromQuery for Question {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Rejection> {
+        let report = &mut self.report;
+        match name {
+            "agent" => report.agents.push(value.to_owned()),
+            "api" => report.apis.push(value.to_owned()),
+            "by" => report.groups = groups(value)?,
+            "header" => {
+                let (name, value) = header(value);
+                report.header = Some(name);
+                report.header_values.extend(value);
+            }
+            "login" => report.logins.push(value.to_owned()),
+            "model" => report.models.push(value.to_owned()),
+            "outcome" => report.outcomes.push(outcome(value)?),
+            "provider" => report.providers.push(value.to_owned()),
+            "status" => report.statuses.push(status(value)?),
+            _ => return self.listing.set(name, value),
+        }
+        Ok(())
     }
 }
 
 impl Question {
-    fn report(mut self) -> Result<Report, Rejection> {
+    /// The report that answers it.
+    ///
+    /// # Errors
+    /// A 400 for a time that ends before it begins.
+    pub(in crate::web) fn report(mut self) -> Result<Report, Rejection> {
         (self.report.from, self.report.to) = days(&self.listing.query, None)?;
         Ok(self.report)
     }
@@ -111,45 +95,25 @@ struct UsageReport {
 }
 
 /// Sums over the requests that the reader may see.
-pub(in crate::web) struct Sums {
-    /// Start of their time in unix milliseconds.
-    from: i64,
-    /// Its end, which is not included.
-    to: i64,
-    groups: Vec<Group>,
-    pub usage: Usage,
-}
-
-/// Adds up what was asked for.
-pub(in crate::web) async fn sums(
-    engines: &Engines<'_>,
-    reader: &Reader<'_>,
-    question: Question,
-) -> Result<Sums, Rejection> {
-    let report = question.report()?;
-    let (groups, from, to) = (report.groups.clone(), report.from, report.to);
-    let usage = engines.gateway.ledger.usage(reader.scope(), report).await;
-    Ok(Sums {
-        from,
-        to,
-        groups,
-        usage: usage.map_err(|error| unavailable(&error))?,
-    })
+pub(in crate::web) async fn sums(reader: &Reader<'_>, report: Report) -> Result<Usage, Rejection> {
+    Ok(reader.ledger().usage(reader.scope(), report).await?)
 }
 
 async fn answer(call: Call<'_>) -> Reply {
-    let question = call.query(&PARAMETERS)?;
+    let question: Question = call.given.read()?;
     let csv = question.listing.csv;
-    let sums = sums(call.engines, call.reader, question).await?;
+    let report = question.report()?;
+    let (groups, from, to) = (report.groups.clone(), report.from, report.to);
+    let usage = sums(call.reader, report).await?;
     if csv {
-        return Ok(table(&sums.groups, &sums.usage).respond("usage"));
+        return Ok(table(&groups, &usage).respond("usage"));
     }
     Ok(crate::web::api::json(&UsageReport {
-        from: csv::time(sums.from),
-        to: csv::time(sums.to),
-        by: sums.groups.iter().map(|group| group.as_str()).collect(),
-        rows: sums.usage.groups,
-        totals: sums.usage.totals,
+        from: csv::time(from),
+        to: csv::time(to),
+        by: groups.iter().map(|group| group.as_str()).collect(),
+        rows: usage.groups,
+        totals: usage.totals,
     }))
 }
 
@@ -228,9 +192,8 @@ mod tests {
     use crate::web::api::parameters::Given;
 
     fn report(query: &str) -> Result<Report, Rejection> {
-        PARAMETERS
-            .read(&Given::in_query(&PARAMETERS, query)?)?
-            .report()
+        let given = Given::in_query(ENDPOINT.parameters, query)?;
+        given.read::<Question>()?.report()
     }
 
     #[test]

@@ -7,32 +7,55 @@ use crate::client::agents::{self, Agent, Speaks, Target, sh};
 /// What a step says, and the text to copy.
 type Steps = Vec<(String, String)>;
 
-/// An SDK, or another tool without settings of its own.
+/// A program, and what to do to point it at the gateway.
+#[derive(Clone, Copy)]
 pub(super) struct Guide {
     pub id: &'static str,
     pub name: &'static str,
     /// What records call it.
-    pub agent: &'static str,
+    pub record: &'static str,
     pub speaks: Speaks,
-    pub steps: fn(&Target<'_>) -> Steps,
+    how: How,
 }
 
-const fn guide(
-    (id, name, agent): (&'static str, &'static str, &'static str),
-    speaks: Speaks,
-    steps: fn(&Target<'_>) -> Steps,
-) -> Guide {
-    Guide {
-        id,
-        name,
-        agent,
-        speaks,
-        steps,
+#[derive(Clone, Copy)]
+enum How {
+    Settings(&'static Agent),
+    /// An SDK, or another tool without settings of its own.
+    Example(fn(&Target<'_>) -> Steps),
+}
+
+impl From<&'static Agent> for Guide {
+    fn from(agent: &'static Agent) -> Self {
+        Self {
+            id: agent.id,
+            name: agent.name,
+            record: agent.record,
+            speaks: agent.speaks,
+            how: How::Settings(agent),
+        }
+    }
+}
+
+impl Guide {
+    pub(super) fn steps(&self, target: &Target<'_>) -> Steps {
+        match self.how {
+            How::Settings(agent) => settings(agent, target),
+            How::Example(steps) => steps(target),
+        }
+    }
+
+    /// What may go wrong with it under the gateway's address.
+    pub(super) fn doubt(&self, base: &str) -> Option<&'static str> {
+        match self.how {
+            How::Settings(agent) => agent.doubt(base),
+            How::Example(_) => None,
+        }
     }
 }
 
 /// An agent: its files, and how it runs once without them.
-pub(super) fn agent(agent: &Agent, target: &Target<'_>) -> Steps {
+fn settings(agent: &Agent, target: &Target<'_>) -> Steps {
     let settings = agent.settings(target);
     let mut steps: Steps = settings
         .own
@@ -59,126 +82,84 @@ fn quoted(text: &str) -> String {
     json!(text).to_string()
 }
 
-fn base(target: &Target<'_>) -> String {
-    quoted(target.base)
+/// Code in a language, with the gateway's URL and the model in place of their names.
+fn example(language: &str, code: &str, target: &Target<'_>) -> Steps {
+    let v1 = format!("{}/v1", target.base);
+    let code = code
+        .replace("\"BASE_URL/v1\"", &quoted(&v1))
+        .replace("\"BASE_URL\"", &quoted(target.base))
+        .replace("\"MODEL\"", &quoted(target.model));
+    vec![(language.to_owned(), code.trim_end().to_owned())]
 }
 
-fn v1(target: &Target<'_>) -> String {
-    quoted(&format!("{}/v1", target.base))
-}
-
-fn one(label: &str, text: String) -> Steps {
-    vec![(label.to_owned(), text)]
+fn curl(to: &Target<'_>) -> Steps {
+    let models = sh(&format!("{}/v1/models", to.base));
+    let chat = sh(&format!("{}/v1/chat/completions", to.base));
+    let body = json!({ "model": to.model, "messages": [{ "role": "user", "content": "hello" }] });
+    let body = sh(&body.to_string());
+    vec![
+        (
+            "The models that you may use".to_owned(),
+            format!("curl {models}"),
+        ),
+        (
+            "A chat".to_owned(),
+            format!("curl {chat} \\\n  -H 'Content-Type: application/json' \\\n  -d {body}"),
+        ),
+    ]
 }
 
 /// The SDKs and tools, in the order of the page.
 pub(super) const ALL: &[Guide] = &[
-    guide(("curl", "curl", "curl"), Speaks::Chat, |to| {
-        let body =
-            json!({ "model": to.model, "messages": [{ "role": "user", "content": "hello" }] });
-        vec![
-            (
-                "The models that you may use".to_owned(),
-                format!("curl {}", sh(&format!("{}/v1/models", to.base))),
-            ),
-            (
-                "A chat".to_owned(),
-                format!(
-                    "curl {} \\\n  -H 'Content-Type: application/json' \\\n  -d {}",
-                    sh(&format!("{}/v1/chat/completions", to.base)),
-                    sh(&body.to_string())
-                ),
-            ),
-        ]
-    }),
-    guide(
-        ("openai-python", "OpenAI, Python", "openai-python"),
-        Speaks::Chat,
-        |to| {
-            one(
-                "Python",
-                format!(
-                    "from openai import OpenAI\n\nclient = OpenAI(base_url={}, api_key=\"-\")\nanswer = client.chat.completions.create(\n    model={},\n    messages=[{{\"role\": \"user\", \"content\": \"hello\"}}],\n)\nprint(answer.choices[0].message.content)",
-                    v1(to),
-                    quoted(to.model)
-                ),
-            )
-        },
-    ),
-    guide(
-        ("openai-js", "OpenAI, JavaScript", "openai-js"),
-        Speaks::Chat,
-        |to| {
-            one(
-                "JavaScript",
-                format!(
-                    "import OpenAI from \"openai\";\n\nconst client = new OpenAI({{ baseURL: {}, apiKey: \"-\" }});\nconst answer = await client.chat.completions.create({{\n  model: {},\n  messages: [{{ role: \"user\", content: \"hello\" }}],\n}});\nconsole.log(answer.choices[0].message.content);",
-                    v1(to),
-                    quoted(to.model)
-                ),
-            )
-        },
-    ),
-    guide(
-        ("anthropic-python", "Anthropic, Python", "anthropic-python"),
-        Speaks::Messages,
-        |to| {
-            one(
-                "Python",
-                format!(
-                    "from anthropic import Anthropic\n\nclient = Anthropic(base_url={}, api_key=\"-\")\nanswer = client.messages.create(\n    model={},\n    max_tokens=1000,\n    messages=[{{\"role\": \"user\", \"content\": \"hello\"}}],\n)\nprint(answer.content[0].text)",
-                    base(to),
-                    quoted(to.model)
-                ),
-            )
-        },
-    ),
-    guide(
-        ("anthropic-js", "Anthropic, JavaScript", "anthropic-js"),
-        Speaks::Messages,
-        |to| {
-            one(
-                "JavaScript",
-                format!(
-                    "import Anthropic from \"@anthropic-ai/sdk\";\n\nconst client = new Anthropic({{ baseURL: {}, apiKey: \"-\" }});\nconst answer = await client.messages.create({{\n  model: {},\n  max_tokens: 1000,\n  messages: [{{ role: \"user\", content: \"hello\" }}],\n}});\nconsole.log(answer.content[0].text);",
-                    base(to),
-                    quoted(to.model)
-                ),
-            )
-        },
-    ),
-    guide(
-        (
-            "google-python",
-            "Google Gen AI, Python",
-            "google-genai-python",
-        ),
-        Speaks::Gemini,
-        |to| {
-            one(
-                "Python",
-                format!(
-                    "from google import genai\n\nclient = genai.Client(api_key=\"-\", http_options={{\"base_url\": {}}})\nanswer = client.models.generate_content(model={}, contents=\"hello\")\nprint(answer.text)",
-                    base(to),
-                    quoted(to.model)
-                ),
-            )
-        },
-    ),
-    guide(
-        ("google-js", "Google Gen AI, JavaScript", "google-genai-js"),
-        Speaks::Gemini,
-        |to| {
-            one(
-                "JavaScript",
-                format!(
-                    "import {{ GoogleGenAI }} from \"@google/genai\";\n\nconst client = new GoogleGenAI({{ apiKey: \"-\", httpOptions: {{ baseUrl: {} }} }});\nconst answer = await client.models.generateContent({{ model: {}, contents: \"hello\" }});\nconsole.log(answer.text);",
-                    base(to),
-                    quoted(to.model)
-                ),
-            )
-        },
-    ),
+    Guide {
+        id: "curl",
+        name: "curl",
+        record: "curl",
+        speaks: Speaks::Chat,
+        how: How::Example(curl),
+    },
+    Guide {
+        id: "openai-python",
+        name: "OpenAI, Python",
+        record: "openai-python",
+        speaks: Speaks::Chat,
+        how: How::Example(|to| example("Python", include_str!("examples/openai.py"), to)),
+    },
+    Guide {
+        id: "openai-js",
+        name: "OpenAI, JavaScript",
+        record: "openai-js",
+        speaks: Speaks::Chat,
+        how: How::Example(|to| example("JavaScript", include_str!("examples/openai.js"), to)),
+    },
+    Guide {
+        id: "anthropic-python",
+        name: "Anthropic, Python",
+        record: "anthropic-python",
+        speaks: Speaks::Messages,
+        how: How::Example(|to| example("Python", include_str!("examples/anthropic.py"), to)),
+    },
+    Guide {
+        id: "anthropic-js",
+        name: "Anthropic, JavaScript",
+        record: "anthropic-js",
+        speaks: Speaks::Messages,
+        how: How::Example(|to| example("JavaScript", include_str!("examples/anthropic.js"), to)),
+    },
+    Guide {
+        id: "google-python",
+        name: "Google Gen AI, Python",
+        record: "google-genai-python",
+        speaks: Speaks::Gemini,
+        how: How::Example(|to| example("Python", include_str!("examples/google.py"), to)),
+    },
+    Guide {
+        id: "google-js",
+        name: "Google Gen AI, JavaScript",
+        record: "google-genai-js",
+        speaks: Speaks::Gemini,
+        how: How::Example(|to| example("JavaScript", include_str!("examples/google.js"), to)),
+    },
 ];
 
 #[cfg(test)]
@@ -191,8 +172,10 @@ mod tests {
             base: "http://ai.example.ts.net",
             model: "the-model",
         };
-        let sdks = ALL.iter().map(|guide| (guide.id, (guide.steps)(&target)));
-        let agents = agents::ALL.iter().map(|one| (one.id, agent(one, &target)));
+        let sdks = ALL.iter().map(|guide| (guide.id, guide.steps(&target)));
+        let agents = agents::ALL
+            .iter()
+            .map(|one| (one.id, settings(one, &target)));
         for (id, steps) in sdks.chain(agents) {
             let all: String = steps.into_iter().map(|(_, text)| text + "\n").collect();
             assert!(all.contains(target.base), "{id}");
@@ -210,7 +193,7 @@ mod tests {
             .iter()
             .find(|guide| guide.id == "openai-python")
             .unwrap();
-        let steps = (openai.steps)(&Target {
+        let steps = openai.steps(&Target {
             base: "http://ai",
             model: "x\")\nimport os",
         });

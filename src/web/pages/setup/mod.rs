@@ -9,88 +9,30 @@ use super::page::Page;
 use super::place::{Group, Place};
 use super::query::Query;
 use super::{Visit, activity, format, parts};
-use crate::client::agents::{self, Agent, Speaks, Target};
+use crate::client::agents::{self, Speaks, Target};
 use crate::formats;
 use crate::wire::Rejection;
 use guides::Guide;
-
-/// What is shown.
-enum Chosen {
-    Agent(&'static Agent),
-    Sdk(&'static Guide),
-}
-
-impl Chosen {
-    fn all() -> [(&'static str, Vec<Self>); 2] {
-        [
-            ("Agents", agents::ALL.iter().map(Self::Agent).collect()),
-            (
-                "SDKs and tools",
-                guides::ALL.iter().map(Self::Sdk).collect(),
-            ),
-        ]
-    }
-
-    fn id(&self) -> &'static str {
-        match self {
-            Self::Agent(agent) => agent.id,
-            Self::Sdk(guide) => guide.id,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Agent(agent) => agent.name,
-            Self::Sdk(guide) => guide.name,
-        }
-    }
-
-    /// What records call it.
-    fn record(&self) -> &'static str {
-        match self {
-            Self::Agent(agent) => agent.record,
-            Self::Sdk(guide) => guide.agent,
-        }
-    }
-
-    fn speaks(&self) -> Speaks {
-        match self {
-            Self::Agent(agent) => agent.speaks,
-            Self::Sdk(guide) => guide.speaks,
-        }
-    }
-
-    fn steps(&self, target: &Target<'_>) -> Vec<(String, String)> {
-        match self {
-            Self::Agent(agent) => guides::agent(agent, target),
-            Self::Sdk(guide) => (guide.steps)(target),
-        }
-    }
-
-    fn note(&self, base: &str) -> Option<&'static str> {
-        match self {
-            Self::Agent(agent) => agent.doubt(base),
-            Self::Sdk(_) => None,
-        }
-    }
-}
 
 pub(super) const PLACE: Place = Place::for_everyone("/ui/setup", |visit| Box::pin(page(visit)))
     .listed("Set up", "setup", Group::You);
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let wanted = visit.query.get("for").unwrap_or_default();
-    let groups = Chosen::all();
+    let groups: [(&str, Vec<Guide>); 2] = [
+        ("Agents", agents::ALL.iter().map(Guide::from).collect()),
+        ("SDKs and tools", guides::ALL.to_vec()),
+    ];
     let all = || groups.iter().flat_map(|(_, group)| group);
-    let works = |one: &&Chosen| model(visit, one.speaks()).is_some();
+    let works = |one: &&Guide| model(visit, one.speaks).is_some();
     let chosen = all()
-        .find(|one| one.id() == wanted)
+        .find(|one| one.id == wanted)
         .or_else(|| all().find(works))
         .unwrap_or(&groups[0].1[0]);
     let query = Query::default()
         .with("login", visit.reader.caller.name())
         .with("by", "agent");
-    let seen = visit.sums(&query).await?.usage.groups;
+    let seen = visit.sums(&query).await?.groups;
     let seen = activity::keys(&seen, "agent");
     let body = html! {
         p.lead {
@@ -104,10 +46,10 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
                     ul {
                         @for one in group {
                             li {
-                                a href=(Query::default().with("for", one.id()).at("/ui/setup"))
-                                    aria-current=[(one.id() == chosen.id()).then_some("true")] {
-                                    (one.name())
-                                    @if seen.iter().any(|agent| agent == one.record()) {
+                                a href=(Query::default().with("for", one.id).at("/ui/setup"))
+                                    aria-current=[(one.id == chosen.id).then_some("true")] {
+                                    (one.name)
+                                    @if seen.iter().any(|agent| agent == one.record) {
                                         span.seen title="requests of it were seen in the last 30 days" { "✓" span.hidden { " seen" } }
                                     }
                                 }
@@ -122,9 +64,9 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     Ok(Page::new("Set up", body).scripts(&["setup.js"]))
 }
 
-fn instructions(visit: &Visit<'_>, chosen: &Chosen) -> Markup {
+fn instructions(visit: &Visit<'_>, chosen: &Guide) -> Markup {
     let base = visit.origin.as_str();
-    let model = model(visit, chosen.speaks());
+    let model = model(visit, chosen.speaks);
     let models = visit
         .reader
         .rules
@@ -132,19 +74,19 @@ fn instructions(visit: &Visit<'_>, chosen: &Chosen) -> Markup {
         .models(&visit.reader.permit)
         .count();
     html! {
-        h2 { (chosen.name()) }
+        h2 { (chosen.name) }
         @match &model {
             None => {
                 (parts::notice(parts::Tone::Warn, &html! {
-                    (chosen.name()) " needs a model in the format " (chosen.speaks().name())
+                    (chosen.name) " needs a model in the format " (chosen.speaks.name())
                     ", and you don't have access to one. " a href="/ui/models" { "Models" }
                     " lists those that you have; ask an admin of this gateway for more."
                 }))
             }
             Some(model) => {
                 @for (label, text) in chosen.steps(&Target { base, model }) { (parts::code(&label, &text)) }
-                @if let Some(note) = chosen.note(base) { p.under { (note) } }
-                section.panel.tick data-agent=(chosen.record()) data-login=(visit.reader.caller.name()) aria-live="polite" {
+                @if let Some(note) = chosen.doubt(base) { p.under { (note) } }
+                section.panel.tick data-agent=(chosen.record) data-login=(visit.reader.caller.name()) aria-live="polite" {
                     h2 { "Has it worked?" }
                     p.waiting { "Run it once. Your request then appears on the page " a href="/ui/requests" { "Requests" } "." }
                 }

@@ -12,12 +12,12 @@ pub const ASK: &str = r#"{"model":"m","messages":[]}"#;
 #[derive(Clone, Debug)]
 pub struct Case {
     pub name: &'static str,
-    /// For each answer the statuses that will do; none at all if there may be none.
+    /// The statuses that each response may have; empty if no response may come.
     pub answers: Vec<Vec<u16>>,
     /// No answer will do as well.
     pub dropped: bool,
     pub closed: bool,
-    /// How many requests the provider sees, if that is told.
+    /// How many requests the provider sees, if the case says so.
     pub seen: Option<usize>,
     /// What the last of them asks for.
     pub path: Option<&'static str>,
@@ -95,12 +95,12 @@ fn piece(line: &str, to: SocketAddr, rest: usize) -> Vec<u8> {
     bytes
 }
 
-/// What a text of the corpus stands for.
+/// The bytes that a text of the corpus means.
 pub fn bytes(text: &str, to: SocketAddr) -> Vec<u8> {
     unescaped(&filled(text, to, 0))
 }
 
-/// Puts in what stands in angle brackets.
+/// Replaces the placeholders in angle brackets.
 fn filled(text: &str, to: SocketAddr, rest: usize) -> String {
     let mut out = String::new();
     let mut text = text;

@@ -49,7 +49,7 @@ impl Seen {
         named.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The gateway tells of itself in `Via`, and of nothing that the caller wrote there.
+    /// The gateway names itself in `Via`, without anything that the caller wrote there.
     fn has_own_via(&self) -> bool {
         let all = self.all("via");
         let token = all.concat();
@@ -108,7 +108,7 @@ impl Provider {
     }
 }
 
-/// Whatever stands behind a request is another one, so that nothing hides.
+/// Any bytes after a request are read as another one, so that nothing can hide.
 async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     loop {

@@ -1,36 +1,36 @@
-//! Who is measured: how each is started in front of the provider.
+//! The gateways that are measured, and how each is started in front of the provider.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{Running, free_port};
+use super::process::{Running, free_port};
 
 /// One peer.
-pub(crate) struct Peer {
-    pub(crate) name: &'static str,
+pub struct Peer {
+    pub name: &'static str,
     /// It is part of the quick form.
-    pub(crate) quick: bool,
-    pub(crate) is_there: fn() -> bool,
-    pub(crate) start: fn(u16, &Path) -> Result<Started, String>,
-    /// What is installed of it: one program, or a folder of them.
-    pub(crate) files: fn() -> Option<PathBuf>,
+    pub quick: bool,
+    pub is_there: fn() -> bool,
+    pub start: fn(u16, &Path) -> Result<Started, String>,
+    /// Its installed files: one program, or a folder.
+    pub files: fn() -> Option<PathBuf>,
 }
 
 /// Where a peer takes requests, and in which words.
 #[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) port: u16,
-    pub(crate) path: &'static str,
+pub struct Target {
+    pub port: u16,
+    pub path: &'static str,
     /// Before the name of each model.
-    pub(crate) model_prefix: &'static str,
+    pub model_prefix: &'static str,
     /// Headers besides those that every request has.
     extra: Vec<(&'static str, String)>,
 }
 
 impl Target {
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.extra
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
@@ -38,9 +38,9 @@ impl Target {
 }
 
 /// A peer that runs.
-pub(crate) struct Started {
-    pub(crate) running: Running,
-    pub(crate) target: Target,
+pub struct Started {
+    pub running: Running,
+    pub target: Target,
 }
 
 impl From<Running> for Started {
@@ -55,13 +55,13 @@ impl From<Running> for Started {
     }
 }
 
-pub(crate) const ALL: &[Peer] = &[
+pub const ALL: &[Peer] = &[
     Peer {
         name: "iris",
         quick: true,
         is_there: || true,
         start: |upstream, dir| iris(upstream, dir).map(Started::from),
-        files: || Some(PathBuf::from(env!("CARGO_BIN_EXE_iris"))),
+        files: || Some(crate::iris()),
     },
     Peer {
         name: "direct",
@@ -121,9 +121,9 @@ pub(crate) const ALL: &[Peer] = &[
     },
 ];
 
-/// What `benches/peers/install.sh` has put there.
+/// A file that `benches/peers/install.sh` has installed.
 fn installed(path: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers");
+    let target = crate::root().join("target/peers");
     target.join(path)
 }
 
@@ -176,7 +176,7 @@ fn iris(upstream: u16, dir: &Path) -> Result<Running, String> {
     let config = written(dir, "iris.hujson", &text)?;
     let state = dir.join(format!("state-{port}"));
     Running::start(
-        Command::new(env!("CARGO_BIN_EXE_iris"))
+        Command::new(crate::iris())
             .arg("serve")
             .arg("--config")
             .arg(config)
@@ -286,10 +286,7 @@ fn tensorzero(upstream: u16, dir: &Path) -> Result<Started, String> {
     let port = dir.join(format!("tensorzero-port-{}", free_port()));
     let running = Running::announced(
         Command::new(python("python"))
-            .arg(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/benches/peers/serve_tensorzero.py"
-            ))
+            .arg(crate::root().join("benches/peers/serve_tensorzero.py"))
             .arg(config)
             .arg(&port),
         &port,
@@ -311,7 +308,7 @@ fn portkey(upstream: u16, _: &Path) -> Result<Started, String> {
         Command::new("node")
             .arg(portkey_script())
             .args(["--headless", &format!("--port={port}")])
-            // It forwards to no address of this machine that it is not told to trust.
+            // It forwards to addresses of this machine only if it is configured to trust them.
             .env("TRUSTED_CUSTOM_HOSTS", "127.0.0.1,localhost"),
         port,
         Duration::from_mins(1),

@@ -1,36 +1,37 @@
-//! What is said in a request: the strings of an object and the parts of a form, text files that are
-//! sent along in base64 included.
+//! The content of a request: the strings of an object and the parts of a form, with the text of files
+//! in base64.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use aws_smithy_types::base64;
-use percent_encoding::percent_decode;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 
+use super::detector::{Detector, Hit, first_and_longest, hits};
 use super::encoded::{
     as_text, as_unmarked_text, data_url, decode, is_in_odd_charset, is_media, is_plain_type,
     is_text, of_base64, unmarked_of_base64,
 };
 use super::inside::Inside;
-use super::keys::{BETWEEN, keys_and_numbers};
+use super::keys::keys_and_numbers;
 use super::limits::{Limits, Stopped};
-use super::patterns::{Detector, Hit, hits};
 use super::text::Text;
-use super::{Request, opaque};
+use super::{BETWEEN, Edit, Request, opaque, spliced};
 use crate::wire::{json, multipart};
 
 /// Fields of forms that hold files which are not text.
 const FILES: [&str; 7] = ["audio", "file", "files", "image", "images", "mask", "video"];
-/// Lists of numbers in place of text.
+/// Fields whose text can be a list of numbers.
+const TEXTS: [&str; 6] = ["documents", "input", "inputs", "prompt", "query", "suffix"];
 const TOKENS: &str = "text as token numbers, which no guardrail can read: send it as text (LangChain: \
                       check_embedding_ctx_length=False)";
 const CHARSET: &str = "a file in a character set that no guardrail can read";
 
-/// Everything that a model may read of a request.
+/// Everything in a request that a model may read.
 #[derive(Default)]
-pub(super) struct Said<'a> {
+pub(super) struct Content<'a> {
     pub(super) texts: Vec<Piece<'a>>,
-    /// What there is besides that can't be read.
+    /// What else there is that can't be read.
     pub(super) unreadable: Option<&'static str>,
     /// What can be read but not replaced, one after the other.
     fixed: String,
@@ -38,7 +39,7 @@ pub(super) struct Said<'a> {
 
 /// A text of a request.
 pub(super) enum Piece<'a> {
-    /// As it stands there.
+    /// As it is written.
     Plain {
         text: Text<'a>,
         /// Strings inside it that are written with escapes.
@@ -48,20 +49,17 @@ pub(super) enum Piece<'a> {
     Encoded {
         /// The string, without its quotes.
         at: Range<usize>,
-        /// What of the string stands before what is encoded.
+        /// The part of the string that is not encoded.
         before: String,
-        /// The text.
         text: String,
-        /// How it is encoded.
-        way: Encoding,
-        /// It stands in JSON.
+        encoding: Encoding,
+        /// Whether the string is one of JSON.
         is_json: bool,
     },
     /// Something that can't be replaced.
     Fixed(String),
 }
 
-#[derive(Clone, Copy)]
 pub(super) enum Encoding {
     Base64,
     /// Base64 of base64.
@@ -70,7 +68,7 @@ pub(super) enum Encoding {
 }
 
 impl Piece<'_> {
-    /// What is found in it: where it stands in the body, for what is encoded where in the text.
+    /// What is found in it, with its place in the body, or for encoded text its place in the text.
     pub(super) fn find<'d>(
         &self,
         detectors: &'d [Detector],
@@ -82,53 +80,41 @@ impl Piece<'_> {
                 return hits(detectors, text, limits);
             }
         };
-        let found = hits(detectors, text.decoded(), limits)?;
+        let mut found = hits(detectors, text.decoded(), limits)?;
         let mut places = text.places();
-        let placed = found.into_iter();
-        let mut placed: Vec<Hit<'_>> = placed.map(|(at, what)| (places.of(at), what)).collect();
-        if let Some(inside) = inside {
-            let found = hits(detectors, inside.joined(), limits)?;
-            placed.extend(inside.places(text, found));
-            super::patterns::first_and_longest(&mut placed);
+        for (at, _) in &mut found {
+            *at = places.of(at.clone());
         }
-        Ok(placed)
+        if let Some(inside) = inside {
+            found.extend(inside.places(text, hits(detectors, &inside.joined, limits)?));
+            first_and_longest(&mut found);
+        }
+        Ok(found)
     }
 
-    /// The changes to the body that take out what was found, which is in order. `None` if it can't
+    /// The edits of the body that take out what was found, which is in order. `None` if it can't
     /// be taken out.
-    pub(super) fn redacted(&self, found: &[Hit<'_>]) -> Option<Vec<(Range<usize>, String)>> {
-        let note = |what: &str| format!("[redacted {what}]");
-        if found.is_empty() {
-            return Some(Vec::new());
-        }
-        let (at, before, text, way, is_json) = match self {
+    pub(super) fn redacted(&self, found: &[Hit<'_>]) -> Option<Vec<Edit>> {
+        let notes = found.iter();
+        let notes = notes.map(|(at, what)| (at.clone(), format!("[redacted {what}]")));
+        let notes: Vec<Edit> = notes.collect();
+        let (at, before, text, encoding, is_json) = match self {
+            Self::Plain { .. } => return Some(notes),
+            _ if notes.is_empty() => return Some(notes),
             Self::Fixed(_) => return None,
-            Self::Plain { .. } => {
-                let edits = found.iter().map(|(at, what)| (at.clone(), note(what)));
-                return Some(edits.collect());
-            }
             Self::Encoded {
                 at,
                 before,
                 text,
-                way,
+                encoding,
                 is_json,
-            } => (at, before, text, way, *is_json),
+            } => (at, before, text, encoding, *is_json),
         };
-        let (mut left, mut upto) = (String::with_capacity(text.len()), 0);
-        for (range, what) in found {
-            left.push_str(&text[upto..range.start]);
-            left.push_str(&note(what));
-            upto = range.end;
-        }
-        left.push_str(&text[upto..]);
-        let encoded = match way {
-            Encoding::Base64 => base64::encode(left),
-            Encoding::Twice => base64::encode(base64::encode(left)),
-            Encoding::Percent => {
-                let all = percent_encoding::NON_ALPHANUMERIC;
-                percent_encoding::utf8_percent_encode(&left, all).to_string()
-            }
+        let text = spliced(text.as_bytes(), &notes);
+        let encoded = match encoding {
+            Encoding::Base64 => base64::encode(text),
+            Encoding::Twice => base64::encode(base64::encode(text)),
+            Encoding::Percent => percent_encode(&text, NON_ALPHANUMERIC).to_string(),
         };
         let whole = format!("{before}{encoded}");
         if !is_json {
@@ -139,21 +125,21 @@ impl Piece<'_> {
     }
 }
 
-pub(super) fn said(request: Request<'_>) -> Said<'_> {
-    let mut said = Said::default();
-    if request.is_form() {
-        said.form(&request.call.body, request.kind);
-    } else {
-        said.object(request);
+impl<'a> Content<'a> {
+    pub(super) fn of(request: Request<'a>) -> Self {
+        let mut content = Self::default();
+        if request.is_form() {
+            content.form(&request.call.body, request.kind);
+        } else {
+            content.object(request);
+        }
+        if !content.fixed.is_empty() {
+            let fixed = std::mem::take(&mut content.fixed);
+            content.texts.push(Piece::Fixed(fixed));
+        }
+        content
     }
-    if !said.fixed.is_empty() {
-        said.texts
-            .push(Piece::Fixed(std::mem::take(&mut said.fixed)));
-    }
-    said
-}
 
-impl<'a> Said<'a> {
     fn object(&mut self, request: Request<'a>) {
         let body = &request.call.body[..];
         let model = request.call.splice.model.as_ref();
@@ -163,7 +149,7 @@ impl<'a> Said<'a> {
             self.unreadable = Some(TOKENS);
         }
         for found in json::strings(body) {
-            // By the model's name it is decided already where the request goes.
+            // The model's name has already decided where the request goes.
             if model == Some(&found.at) || opaque.binary_search(&found.at.start).is_ok() {
                 continue;
             }
@@ -174,8 +160,8 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// The parts of a form. One that is not UTF-8 is a file, or can't be judged: servers read it in
-    /// whatever character set they like.
+    /// The parts of a form. One that is not UTF-8 must be a file: servers read other fields in whatever
+    /// character set they like.
     fn form(&mut self, body: &'a [u8], kind: &str) {
         let Ok(parts) = multipart::parts(body, kind) else {
             self.unreadable = Some("a form that can't be read");
@@ -190,7 +176,7 @@ impl<'a> Said<'a> {
             let text = Text::plain(body, part.at.clone());
             match text.filter(|_| !part.is_recoded) {
                 Some(text) => self.string(part.at, text, false),
-                None if part.is_file => self.file(&body[part.at], name, &part.kind),
+                None if part.is_file => self.file(&body[part.at], name, part.kind.trim()),
                 None => self.unreadable = Some("a field of a form that is not in UTF-8"),
             }
         }
@@ -198,26 +184,21 @@ impl<'a> Said<'a> {
 
     /// A file of a form that is not plain text.
     fn file(&mut self, bytes: &[u8], name: &str, kind: &str) {
-        if is_in_odd_charset(kind) {
+        let holds_files = FILES.contains(&multipart::bare(name));
+        let is_in_odd_charset = is_in_odd_charset(kind);
+        if holds_files && is_media(bytes) && !is_in_odd_charset {
+            return;
+        }
+        if is_in_odd_charset {
             self.unreadable = Some(CHARSET);
-            return;
-        }
-        if FILES.contains(&multipart::bare(name)) && is_media(bytes) {
-            return;
-        }
-        let text = as_text(bytes).or_else(|| {
-            is_text(kind.trim())
-                .then(|| String::from_utf8_lossy(bytes).into_owned())
-                .filter(|_| !kind.trim().is_empty())
-        });
-        match text {
-            Some(text) => self.fix(&text),
-            None if FILES.contains(&multipart::bare(name)) => {
-                if let Some(text) = as_unmarked_text(bytes) {
-                    self.fix(&text);
-                }
-            }
-            None => self.unreadable = Some("a file in a field of a form that takes text"),
+        } else if let Some(text) = as_text(bytes) {
+            self.fix(&text);
+        } else if !kind.is_empty() && is_text(kind) {
+            self.fix(&String::from_utf8_lossy(bytes));
+        } else if !holds_files {
+            self.unreadable = Some("a file in a field of a form that takes text");
+        } else if let Some(text) = as_unmarked_text(bytes) {
+            self.fix(&text);
         }
     }
 
@@ -230,75 +211,64 @@ impl<'a> Said<'a> {
     /// A string, and the text that it has in another encoding.
     fn string(&mut self, at: Range<usize>, text: Text<'a>, is_json: bool) {
         let whole = text.decoded();
+        let encoded = |before: &str, text: String, encoding| Piece::Encoded {
+            at: at.clone(),
+            before: before.to_owned(),
+            text,
+            encoding,
+            is_json,
+        };
         let Some((kind, data)) = data_url(whole) else {
             let once = of_base64(whole);
-            let inner = once.as_deref().unwrap_or(whole);
-            if let Some(text) = unmarked_of_base64(inner) {
+            if let Some(text) = unmarked_of_base64(once.as_deref().unwrap_or(whole)) {
                 self.fix(&text);
             }
             let twice = once.as_deref().and_then(of_base64);
-            for (text, way) in [(once, Encoding::Base64), (twice, Encoding::Twice)] {
-                self.texts.extend(text.map(|text| Piece::Encoded {
-                    at: at.clone(),
-                    before: String::new(),
-                    text,
-                    way,
-                    is_json,
-                }));
+            for (text, encoding) in [(once, Encoding::Base64), (twice, Encoding::Twice)] {
+                self.texts
+                    .extend(text.map(|text| encoded("", text, encoding)));
             }
-            self.plain(text);
-            return;
+            return self.plain(text);
         };
-        let before = whole[..whole.len() - data.len()].to_owned();
-        let mut raw: Cow<'_, [u8]> = percent_decode(data.as_bytes()).into();
+        let before = &whole[..whole.len() - data.len()];
+        let mut bytes: Cow<'_, [u8]> = percent_decode(data.as_bytes()).into();
         let is_base64 = kind.to_ascii_lowercase().ends_with(";base64");
         if is_base64 {
-            let Some(bytes) = decode(&raw) else {
-                self.plain(text);
-                return;
+            let Some(decoded) = decode(&bytes) else {
+                return self.plain(text);
             };
-            raw = Cow::Owned(bytes);
+            bytes = Cow::Owned(decoded);
         }
         if is_in_odd_charset(&kind) {
             self.unreadable = Some(CHARSET);
         }
-        let mut decoded = as_text(&raw);
-        if decoded.is_none() && is_text(&kind) {
-            decoded = Some(String::from_utf8_lossy(&raw).into_owned());
-        }
-        if decoded.is_none()
-            && let Some(text) = as_unmarked_text(&raw)
-        {
-            self.fix(&text);
-        }
-        self.texts.extend(decoded.map(|text| Piece::Encoded {
-            at,
-            before,
-            text,
-            way: if is_base64 {
+        let lossy = || is_text(&kind).then(|| String::from_utf8_lossy(&bytes).into_owned());
+        if let Some(text) = as_text(&bytes).or_else(lossy) {
+            let encoding = if is_base64 {
                 Encoding::Base64
             } else {
                 Encoding::Percent
-            },
-            is_json,
-        }));
+            };
+            self.texts.push(encoded(before, text, encoding));
+        } else if let Some(text) = as_unmarked_text(&bytes) {
+            self.fix(&text);
+        }
         if !is_base64 || !is_plain_type(&kind) {
             self.plain(text);
         }
     }
 
-    /// A text as it stands there, with the strings inside it.
+    /// A text as it is written, with the strings inside it.
     fn plain(&mut self, text: Text<'a>) {
         // Text in UTF-16 can be UTF-8 with a zero behind each letter.
         if text.decoded().contains('\0') {
-            let kept = text.decoded().replace('\0', "");
-            self.fix(&kept);
+            self.fix(&text.decoded().replace('\0', ""));
         }
         let inside = Inside::of(text.decoded());
         if let Some(hidden) = inside.as_ref().and_then(|inside| inside.encoded.as_deref()) {
             self.fix(hidden);
         }
-        let inside = inside.filter(|inside| !inside.joined().is_empty());
+        let inside = inside.filter(|inside| !inside.joined.is_empty());
         self.texts.push(Piece::Plain { text, inside });
     }
 }
@@ -306,27 +276,22 @@ impl<'a> Said<'a> {
 /// Whether a request has numbers of tokens where others have text.
 fn has_tokens(body: &[u8]) -> bool {
     let is_number = |value: &[u8]| {
-        value
-            .first()
-            .is_some_and(|byte| b"-0123456789".contains(byte))
+        let first = value.first();
+        first.is_some_and(|byte| b"-0123456789".contains(byte))
+    };
+    let elements = |list: &[u8]| {
+        json::elements(list, usize::MAX)
+            .unwrap_or_default()
+            .into_iter()
+    };
+    let has_number = |list: &[u8]| elements(list).any(|at| is_number(&list[at]));
+    let has_tokens = |list: &[u8]| {
+        elements(list).any(|at| is_number(&list[at.clone()]) || has_number(&list[at]))
     };
     let mut members = json::members(body).unwrap_or_default().into_iter();
     members.any(|(key, value)| {
         let key = json::string(&body[key]).unwrap_or_default();
-        let value = &body[value];
-        let is_text = matches!(
-            &*key,
-            "prompt" | "input" | "inputs" | "suffix" | "query" | "documents"
-        );
-        is_text
-            && json::elements(value, usize::MAX)
-                .unwrap_or_default()
-                .into_iter()
-                .any(|at| {
-                    let element = &value[at];
-                    let inner = json::elements(element, usize::MAX).unwrap_or_default();
-                    is_number(element) || inner.into_iter().any(|at| is_number(&element[at]))
-                })
+        TEXTS.contains(&&*key) && has_tokens(&body[value])
     })
 }
 
@@ -337,17 +302,15 @@ mod tests {
     fn encoded(text: &str) -> Vec<String> {
         let body = serde_json::json!({ "a": text }).to_string();
         let at = json::strings(body.as_bytes())[0].at.clone();
-        let mut said = Said::default();
+        let mut content = Content::default();
         let read = Text::of_json(body.as_bytes(), at.clone()).unwrap();
-        said.string(at.start + 1..at.end - 1, read, true);
-        said.texts
-            .push(Piece::Fixed(std::mem::take(&mut said.fixed)));
-        said.texts
-            .retain(|piece| !matches!(piece, Piece::Fixed(text) if text.is_empty()));
-        let texts = said.texts.iter().flat_map(|piece| match piece {
+        content.string(at.start + 1..at.end - 1, read, true);
+        let fixed = Some(content.fixed).filter(|fixed| !fixed.is_empty());
+        content.texts.extend(fixed.map(Piece::Fixed));
+        let texts = content.texts.iter().flat_map(|piece| match piece {
             Piece::Plain { text, inside } => {
                 let mut texts = vec![text.decoded().to_owned()];
-                let inside = inside.as_ref().map(|inside| inside.joined().split(BETWEEN));
+                let inside = inside.as_ref().map(|inside| inside.joined.split(BETWEEN));
                 texts.extend(inside.into_iter().flatten().map(str::to_owned));
                 texts
             }
@@ -359,7 +322,7 @@ mod tests {
     #[test]
     fn files_that_are_text_are_read() {
         let secret = "the secret of ann\u{fffd}";
-        let base64 = base64::encode("the secret of ann\u{fffd}");
+        let base64 = base64::encode(secret);
         for url in [
             format!("data:text/plain;base64,{base64}"),
             format!("DATA:text/csv;charset=utf-8;BASE64,{base64}"),
@@ -386,21 +349,21 @@ mod tests {
                 format!("data:application/octet-stream;base64,{old}"),
                 format!("{{\"a\":\"{old}\"}}"),
             ] {
-                let said = encoded(&text).concat();
-                assert!(said.contains(" the secret of ann"), "{text}: {said}");
+                let read = encoded(&text).concat();
+                assert!(read.contains(" the secret of ann"), "{text}: {read}");
             }
         }
         let touching = [&b"\x83A".repeat(30)[..], b"AKIAIOSFODNN7EXAMPLE"].concat();
-        let said = encoded(&base64::encode(touching)).concat();
-        let mut parts = said.split(BETWEEN);
-        assert!(parts.any(|part| part == "AKIAIOSFODNN7EXAMPLE"), "{said}");
+        let read = encoded(&base64::encode(touching)).concat();
+        let mut parts = read.split(BETWEEN);
+        assert!(parts.any(|part| part == "AKIAIOSFODNN7EXAMPLE"), "{read}");
         let wide = |unit: fn(u16) -> [u8; 2]| {
             let text = "секретное слово, и затем the secret of ann";
             base64::encode(text.encode_utf16().flat_map(unit).collect::<Vec<u8>>())
         };
         for wide in [wide(u16::to_le_bytes), wide(u16::to_be_bytes)] {
-            let said = encoded(&wide).concat();
-            assert!(said.contains(" the secret of ann"), "{wide}: {said}");
+            let read = encoded(&wide).concat();
+            assert!(read.contains(" the secret of ann"), "{wide}: {read}");
         }
         for hidden in [
             format!(" data:text/plain;base64,{base64}"),
@@ -429,7 +392,7 @@ mod tests {
         let png = base64::encode([0x89, b'P', b'N', b'G', 0xff, 0xd8]);
         let url = format!("data:image/png;base64,{png}");
         assert!(encoded(&url).is_empty());
-        // A type that says more is read, and so is what is no base64.
+        // A type with more than that is read, and so is invalid base64.
         for url in [
             format!("data:image/png;name=a b@c;base64,{png}"),
             "data:image/png;base64,not base64!".to_owned(),

@@ -1,4 +1,5 @@
-//! The load: `wrk` for requests, a client of our own for streams, which it does not know.
+//! The load: `wrk` for requests, and a client of our own for streams, which `wrk` can't read.
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -9,23 +10,23 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::peers::Target;
-use crate::process::Running;
-use support::quick_provider::{EVENTS, micros};
+use super::peers::Target;
+use super::process::Running;
+use crate::quick_provider::{EVENTS, micros};
 
 const HEADERS: [(&str, &str); 2] = [
     ("content-type", "application/json"),
     ("authorization", "Bearer sk-bench"),
 ];
 
-/// What a run of requests has shown.
-pub(crate) struct Run {
-    pub(crate) requests: u64,
-    pub(crate) per_second: f64,
+/// The result of a run of requests.
+pub struct Run {
+    pub requests: u64,
+    pub per_second: f64,
     /// Milliseconds.
-    pub(crate) p50: f64,
+    pub p50: f64,
     /// Milliseconds.
-    pub(crate) p99: f64,
+    pub p99: f64,
 }
 
 fn body(to: &Target, model: &str, stream: bool) -> String {
@@ -36,12 +37,7 @@ fn body(to: &Target, model: &str, stream: bool) -> String {
 }
 
 /// Requests over so many connections, as fast as they are answered.
-pub(crate) fn wrk(
-    to: &Target,
-    model: &str,
-    connections: usize,
-    length: Duration,
-) -> Result<Run, String> {
+pub fn wrk(to: &Target, model: &str, connections: usize, length: Duration) -> Result<Run, String> {
     let script = tempfile::NamedTempFile::with_suffix(".lua").map_err(|error| error.to_string())?;
     let body = body(to, model, false);
     let mut text = format!("wrk.method = 'POST'\nwrk.body = '{body}'\n");
@@ -126,11 +122,7 @@ async fn send(stream: &mut TcpStream, to: &Target, model: &str) -> Result<(), St
 }
 
 /// Streams one after the other over so many connections: how many events came.
-pub(crate) async fn streams(
-    to: &Target,
-    connections: usize,
-    length: Duration,
-) -> Result<u64, String> {
+pub async fn streams(to: &Target, connections: usize, length: Duration) -> Result<u64, String> {
     let until = tokio::time::Instant::now() + length;
     let tasks: Vec<_> = (0..connections)
         .map(|_| {
@@ -174,26 +166,26 @@ pub(crate) async fn streams(
     Ok(all)
 }
 
-/// What became of streams that were held open, each with an event a second.
-pub(crate) struct Held {
+/// The result of streams that were held open, each with an event a second.
+pub struct Held {
     /// Resident KiB of the peer while all of them were open.
-    pub(crate) resident: u64,
+    pub resident: u64,
     /// CPU time of the peer for an event, in microseconds.
-    pub(crate) cpu: f64,
+    pub cpu: f64,
     /// Streams with fewer events than seconds.
-    pub(crate) behind: usize,
+    pub behind: usize,
     /// Milliseconds from the provider to the caller.
-    pub(crate) p99: f64,
+    pub p99: f64,
     /// Events that took longer than 50 ms.
-    pub(crate) late: usize,
+    pub late: usize,
 }
 
 const OPENING: u8 = 0;
 const WATCHING: u8 = 1;
 const DONE: u8 = 2;
 
-/// Opens so many streams, and looks at them for a time once all of them are open.
-pub(crate) async fn hold(
+/// Opens so many streams, and watches them for a time once all are open.
+pub async fn hold(
     to: &Target,
     count: usize,
     length: Duration,
@@ -256,7 +248,7 @@ pub(crate) async fn hold(
     })
 }
 
-/// When the events of a piece were sent.
+/// The times at which the events of a piece were sent.
 fn sent(piece: &[u8]) -> impl Iterator<Item = u64> + '_ {
     memchr::memmem::find_iter(piece, b"sent ").filter_map(|at| {
         let digits = piece[at + 5..].split(|byte| *byte == b' ').next()?;

@@ -1,13 +1,14 @@
-//! A database file that is deleted, moved or replaced while it is open. Writes then succeed, and reach
-//! a file that nobody will find again: requests are refused until the file is back.
+//! A database file that is deleted, moved or replaced while it is open. Writes then succeed, but go to a
+//! file that nobody will find again: requests are refused until the file is back.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::lock::lock;
 use crate::records::stores::Store;
 use crate::records::{Error, Shared};
 
-/// How often it is looked.
+/// How often to look.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// How long a ledger takes to be gone after its last connection.
@@ -37,10 +38,7 @@ pub(crate) fn watch(store: &Arc<dyn Store>, shared: &Arc<Shared>) -> Result<(), 
 
 /// Notes where the files are, and says so where that has changed.
 pub(crate) fn note(shared: &Shared, now: Option<String>) {
-    let mut misplaced = shared
-        .misplaced
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut misplaced = lock(&shared.misplaced);
     if *misplaced == now {
         return;
     }

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::base::memory::{LEAST, Memory};
 use crate::formats::{
     anthropic_messages, bedrock_converse, corpus, gemini_generate_content, openai_chat,
 };
@@ -23,19 +22,11 @@ fn meter(format: &str) -> Box<dyn Meter> {
         )),
         "gemini" => gemini_generate_content::meter(gemini_generate_content::read, &request),
         _ => Box::new(Assembling::new(
-            openai_chat::Chunks::new(false),
+            openai_chat::Chunks::new(&openai_chat::CHAT, false),
             openai_chat::read,
             &request,
         )),
     }
-}
-
-fn feed(meter: &mut Box<dyn Meter>, name: &str, event: &Value) {
-    let data = event.to_string();
-    meter.event(&sse::Event {
-        name: name.as_bytes(),
-        data: data.as_bytes(),
-    });
 }
 
 /// A format's first event with a count, forty bytes of text, the end without a count, and the
@@ -119,7 +110,7 @@ fn an_early_count_is_not_the_whole_and_the_final_one_is() {
                 if nth == 3 && !is_final {
                     break;
                 }
-                feed(&mut meter, name, event);
+                corpus::feed(&mut *meter, name, &event.to_string());
                 assert_eq!(meter.is_complete(), nth >= 2, "{format}: {nth}");
                 assert_eq!(meter.is_counted(), nth == 3, "{format}: {nth}");
             }
@@ -132,21 +123,4 @@ fn an_early_count_is_not_the_whole_and_the_final_one_is() {
             );
         }
     }
-}
-
-#[test]
-fn without_memory_there_is_no_room() {
-    let memory = Memory::new(LEAST);
-    let mut room = Room::new(LEAST * 2);
-    room.hold = memory.hold();
-    let mut taken = 0;
-    while room.take(100_000) {
-        taken += 100_000;
-    }
-    assert!(room.short && taken <= LEAST, "{taken}");
-    assert!(memory.usage().held >= taken);
-    // A little is always there.
-    let mut small = Room::new(LEAST);
-    small.hold = memory.hold();
-    assert!(small.take(UNCOUNTED));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::writer::Message;
+use super::Message;
 use crate::records::stores::{Connection, Failure};
 use crate::records::{Error, Shared};
 
@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn work_is_given_up_when_writing_fails_and_is_not_done_later() {
         let (queue, messages) = channel();
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::default());
         let asked = {
             let (queue, shared) = (queue.clone(), Arc::clone(&shared));
             tokio::spawn(async move {
@@ -120,14 +120,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn work_that_has_begun_is_waited_for_and_not_without_end() {
         let (queue, messages) = channel();
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::default());
         let asked = tokio::spawn(async move { run(&queue, &shared, |_| Ok(7)).await });
         tokio::time::sleep(TURN / 2).await;
         drop(messages);
         // The writer's end is known at once.
         assert!(asked.await.unwrap().is_err());
         let (queue, messages) = channel();
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::default());
         let asked = tokio::spawn(async move { run(&queue, &shared, |_| Ok(7)).await });
         let error = asked.await.unwrap().unwrap_err();
         assert!(error.to_string().contains("busy"), "{error}");

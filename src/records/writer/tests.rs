@@ -136,7 +136,7 @@ impl Driven {
     fn new() -> Driven {
         let faults = Arc::new(Faults::default());
         let store = faulty(&faults);
-        let (shared, (queue, messages)) = (Arc::new(Shared::new()), channel());
+        let (shared, (queue, messages)) = (Arc::new(Shared::default()), channel());
         let connection = store.open_writer().unwrap();
         Driven {
             writer: Writer::new(store, connection, shared.clone(), messages),
@@ -185,7 +185,7 @@ impl Driven {
     }
 
     fn is_writing(&self) -> bool {
-        self.shared.writing.load(Ordering::Relaxed)
+        !self.shared.has_failed.load(Ordering::Relaxed)
     }
 }
 

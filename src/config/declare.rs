@@ -6,10 +6,6 @@
 //! declaration is an ordinary error of the compiler in that line. A derive would be another crate
 //! to build, and `schemars` knows neither positions nor our pages.
 
-mod readers;
-
-pub(crate) use readers::{Count, Described, Named, Perhaps, Plain, Trimmed, Words};
-
 use serde_json::Value;
 
 use super::finding::{Finding, Severity};
@@ -27,6 +23,8 @@ pub(crate) struct Key {
     pub meaning: &'static str,
     /// What holds without it; `None` if that is nothing, or depends on other keys.
     pub default: Option<Value>,
+    /// What that says of secrets.
+    pub holds: Holds,
     /// The object does nothing without it.
     pub required: bool,
     /// A value that is not the default, as JSON.
@@ -43,6 +41,10 @@ impl Key {
             kind,
             meaning: meaning.trim_start(),
             default: None,
+            holds: match kind {
+                Kind::Secret => Holds::Secret,
+                _ => Holds::Nothing,
+            },
             required: false,
             #[cfg(test)]
             example: None,
@@ -52,6 +54,11 @@ impl Key {
 
     pub(crate) fn default(mut self, default: Option<Value>) -> Self {
         self.default = default;
+        self
+    }
+
+    pub(crate) fn holds(mut self, holds: Holds) -> Self {
+        self.holds = holds;
         self
     }
 
@@ -79,11 +86,32 @@ impl Key {
     }
 }
 
+/// What the value of a key means for secrets, its own and those beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holds {
+    /// The URL of a server. Its user and its parameters can hold a secret.
+    Url,
+    /// A URL whose path can be a secret too.
+    Webhook,
+    /// The URL of a proxy. References in it are replaced as they are.
+    Proxy,
+    /// Another way to say where the secrets beside it are sent, or who may answer there.
+    Destination,
+    /// Headers: a list of `"Name: value"`, or a map.
+    Headers,
+    /// A secret.
+    Secret,
+    /// None of these.
+    Nothing,
+}
+
 /// What a value may be. Texts may hold `${…}` wherever they stand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// Any text.
     Text,
+    /// A text that is never shown.
+    Secret,
     /// `true` or `false`.
     Flag,
     /// A whole number between two bounds.
@@ -136,6 +164,57 @@ pub(crate) trait Reader<T> {
     /// As [`Setting::json`].
     fn json(&self, _value: &T) -> Option<Value> {
         None
+    }
+}
+
+/// The way of the type itself.
+pub(crate) struct Plain;
+
+impl<T: Setting> Reader<T> for Plain {
+    fn kind(&self) -> Kind {
+        T::KIND
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<T> {
+        T::read(item)
+    }
+
+    fn json(&self, value: &T) -> Option<Value> {
+        value.json()
+    }
+}
+
+/// A way to write a value for which neither its type nor another reader has one.
+pub(crate) struct Way<T> {
+    kind: Kind,
+    read: fn(&Item<'_>) -> Option<T>,
+    json: fn(&T) -> Option<Value>,
+}
+
+impl<T> Way<T> {
+    pub(crate) const fn new(kind: Kind, read: fn(&Item<'_>) -> Option<T>) -> Self {
+        let json = |_: &T| None;
+        Self { kind, read, json }
+    }
+
+    /// The same, with how a value is written.
+    pub(crate) const fn json(mut self, json: fn(&T) -> Option<Value>) -> Self {
+        self.json = json;
+        self
+    }
+}
+
+impl<T> Reader<T> for Way<T> {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn read(&self, item: &Item<'_>) -> Option<T> {
+        (self.read)(item)
+    }
+
+    fn json(&self, value: &T) -> Option<Value> {
+        (self.json)(value)
     }
 }
 
@@ -205,7 +284,8 @@ pub(crate) fn not_yet(table: &Table<'_>, key: &'static str) {
 ///
 /// A default is that of the type where none is written, and so is the reader. `as "word"` behind
 /// the name is for keys that can't be the name of a field. Options of a key: `start` if it is read
-/// only when the process starts (`start = view` compares `view(value)`), `required`, `idle`, and
+/// only when the process starts (`start = view` compares `view(value)`), `required`, `idle`,
+/// `holds` if the value or what stands beside it can be secret, though its type doesn't say so, and
 /// `example` with another value than the default for the tests. `check` takes the struct as it was
 /// read, and the table, and gives it back, or nothing if it can't be used.
 macro_rules! section {
@@ -258,12 +338,15 @@ macro_rules! section {
             }
 
             fn of(table: $crate::config::table::Table<'_>) -> Option<Self> {
+                use $crate::config::declare::Reader;
                 let default = Self::default();
                 let read = Self {
                     $($name: {
                         let written = $crate::config::section!(@written $name $($written)?);
                         let reader = &$crate::config::section!(@reader $($reader)?);
-                        table.read(written, reader).unwrap_or(default.$name)
+                        let item = table.get(written);
+                        let read = item.and_then(|item| Reader::<$type>::read(reader, &item));
+                        read.unwrap_or(default.$name)
                     },)*
                     $($($beside: default.$beside,)*)?
                 };

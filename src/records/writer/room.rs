@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
-use super::{misplaced, writer};
+use super::{Message, misplaced};
 use crate::base::memory;
 use crate::records::{Inner, Ledger, Record, Unavailable};
 
@@ -45,7 +45,7 @@ impl Ledger {
     /// False after a failed write until one succeeds, and while the queue is full. Requests that
     /// must be recorded should then be refused.
     pub fn healthy(&self) -> bool {
-        self.inner.shared.writing.load(Ordering::Relaxed)
+        !self.inner.shared.has_failed.load(Ordering::Relaxed)
             && self.inner.shared.misplaced().is_none()
             && self.inner.room.available_permits() > 0
             && !self.is_heavy()
@@ -102,10 +102,8 @@ impl Slot {
     pub fn record(self, record: Record) {
         let shared = &self.inner.shared;
         shared.held.fetch_add(record.size(), Ordering::Relaxed);
-        let message = writer::Message::Record(Box::new(record), self.room);
-        if let Err(mpsc::SendError(writer::Message::Record(record, _))) =
-            self.inner.queue.send(message)
-        {
+        let message = Message::Record(Box::new(record), self.room);
+        if let Err(mpsc::SendError(Message::Record(record, _))) = self.inner.queue.send(message) {
             // Cannot happen while a handle exists; the log is then the record's last chance. What
             // was said stays out of it.
             shared.fails(Some("the writer has ended".to_owned()));

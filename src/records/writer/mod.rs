@@ -3,19 +3,28 @@
 //! A group is kept until its transaction has committed. A failed commit may have reached the
 //! database all the same, so a retry skips the ids that are already there, and adds nothing to
 //! the sums for them: nothing is lost or doubled.
+//!
+//! A request takes its room in the queue before it is accepted (`room`), other work gets its turn between
+//! groups (`turn`), and readers that wait for records are told once those are durable (`written`).
+
+pub(super) mod misplaced;
+pub(super) mod room;
+pub(super) mod turn;
+pub(super) mod written;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Journal, misplaced, retention};
 use crate::base::clock;
+use crate::base::lock::lock;
 use crate::base::panics;
+use crate::records::journal::{Journal, retention};
 use crate::records::stores::{Connection, Failure, Refusal, Store};
 use crate::records::{Error, Record, Shared};
 
@@ -313,7 +322,7 @@ impl Writer {
             && error.refusal() == Some(Refusal::Full)
         {
             // Records come first.
-            for pool in self.shared.pools().iter() {
+            for pool in lock(&self.shared.pools).iter() {
                 pool.close_idle();
             }
         }
@@ -419,8 +428,7 @@ impl Writer {
     }
 
     fn policy(&self) -> retention::Policy {
-        let policy = self.shared.policy.lock();
-        policy.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.policy).clone()
     }
 }
 

@@ -20,8 +20,6 @@ use serde_json::json;
 
 use records::{DAY_MS, DAYS, user, write};
 
-#[expect(dead_code, reason = "the bench of the ledger uses more")]
-#[path = "ledger/records.rs"]
 mod records;
 
 const GOAL: Duration = Duration::from_millis(200);

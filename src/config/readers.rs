@@ -6,27 +6,10 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::{Kind, Reader, Setting};
+use super::credential;
+use super::declare::{Kind, Reader, Setting};
+use super::table::Item;
 use crate::base::secret::Secret;
-use crate::config::credential;
-use crate::config::table::Item;
-
-/// The way of the type itself.
-pub(crate) struct Plain;
-
-impl<T: Setting> Reader<T> for Plain {
-    fn kind(&self) -> Kind {
-        T::KIND
-    }
-
-    fn read(&self, item: &Item<'_>) -> Option<T> {
-        T::read(item)
-    }
-
-    fn json(&self, value: &T) -> Option<Value> {
-        value.json()
-    }
-}
 
 impl Setting for bool {
     const KIND: Kind = Kind::Flag;
@@ -106,7 +89,7 @@ impl Setting for Duration {
 
 /// A credential, which is never written anywhere.
 impl Setting for Secret {
-    const KIND: Kind = Kind::Text;
+    const KIND: Kind = Kind::Secret;
 
     fn read(item: &Item<'_>) -> Option<Self> {
         credential::of(item)
@@ -169,8 +152,7 @@ impl<T: Copy + TryFrom<i64> + TryInto<i64>> Reader<T> for Count {
             .filter(|count| (self.0..=self.1).contains(count));
         let read = read.and_then(|count| T::try_from(count).ok());
         if read.is_none() {
-            let message = format!("this is a number from {} to {}", self.0, self.1);
-            item.error(message);
+            item.error(format!("this is a number from {} to {}", self.0, self.1));
         }
         read
     }

@@ -1,4 +1,4 @@
-//! Processes of a peer: started, watched, and ended with all that they have started.
+//! Processes of a peer: started, watched, and ended with their children.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -7,26 +7,22 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A peer that runs. It ends when this is dropped.
-pub(crate) struct Running {
+pub struct Running {
     child: Child,
-    pub(crate) port: u16,
-    /// It is no process of its own: the provider is asked directly.
+    pub port: u16,
+    /// There is no peer: requests go to the provider directly.
     none: bool,
 }
 
-/// A port that nobody listens on.
-pub(crate) fn free_port() -> u16 {
+/// A port on which nothing listens.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 impl Running {
     /// Starts a program and waits until it listens.
-    pub(crate) fn start(
-        command: &mut Command,
-        port: u16,
-        patience: Duration,
-    ) -> Result<Self, String> {
+    pub fn start(command: &mut Command, port: u16, patience: Duration) -> Result<Self, String> {
         let mut running = Self::spawn(command)?;
         running.port = port;
         running.wait(patience, || {
@@ -36,7 +32,7 @@ impl Running {
     }
 
     /// Starts a program that chooses its port itself and writes it to a file.
-    pub(crate) fn announced(
+    pub fn announced(
         command: &mut Command,
         file: &Path,
         patience: Duration,
@@ -83,8 +79,8 @@ impl Running {
         }
     }
 
-    /// Stands for no peer at all.
-    pub(crate) fn none(port: u16) -> Result<Self, String> {
+    /// No peer at all.
+    pub fn none(port: u16) -> Result<Self, String> {
         let child = Command::new("true").spawn();
         Ok(Self {
             child: child.map_err(|error| error.to_string())?,
@@ -94,11 +90,11 @@ impl Running {
     }
 
     /// Its process.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its process and all that it has started.
+    /// Its process and all descendants.
     fn family(&self) -> Vec<u32> {
         if self.none {
             return Vec::new();
@@ -122,19 +118,19 @@ impl Running {
     }
 
     /// CPU time so far, user and system.
-    pub(crate) fn cpu(&self) -> Duration {
+    pub fn cpu(&self) -> Duration {
         self.family().into_iter().map(cpu_of).sum()
     }
 
     /// Resident memory in KiB.
-    pub(crate) fn resident(&self) -> u64 {
+    pub fn resident(&self) -> u64 {
         self.family().into_iter().filter_map(resident).sum()
     }
 }
 
 /// CPU time of one process so far, user and system.
-pub(crate) fn cpu_of(pid: u32) -> Duration {
-    // 100 a second on every Linux that there is.
+pub fn cpu_of(pid: u32) -> Duration {
+    // There are 100 ticks a second on every Linux.
     Duration::from_millis(ticks(pid).unwrap_or_default() * 10)
 }
 
@@ -148,7 +144,7 @@ fn ticks(pid: u32) -> Option<u64> {
 }
 
 /// Resident memory of one process in KiB.
-pub(crate) fn resident(pid: u32) -> Option<u64> {
+pub fn resident(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
@@ -156,7 +152,7 @@ pub(crate) fn resident(pid: u32) -> Option<u64> {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Asked first: those who have children end them then.
+        // They are asked first, so that they can end their children.
         for pid in self.family() {
             let _ = Command::new("kill").arg(pid.to_string()).status();
         }

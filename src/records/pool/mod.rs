@@ -1,36 +1,38 @@
-//! Connections besides that of the writer, opened when first needed and kept: read-only ones for
-//! queries, and, where nodes share the database, others for what cannot wait for the writer.
+//! All connections but the writer's, opened when first needed and kept: read-only ones for queries, and, on
+//! a database that nodes share, others for writes that can't wait for the writer.
 //!
 //! When a server is at its limit of connections, the open ones do the work. If a pool has none open,
 //! its work runs on the writer's connection.
 
+mod reports;
+
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use crate::base::lock::lock;
 use crate::records::error::WRITE;
-use crate::records::journal::turn;
-use crate::records::journal::writer;
 use crate::records::stores::{Connection, Failure, Refusal, Store};
+use crate::records::writer::{self, turn};
 use crate::records::{Error, Shared};
 
 /// Queries running at once: a dashboard must not take every blocking thread.
 const AT_ONCE: usize = 4;
 
-/// How long a server that takes no more connections isn't asked for another.
+/// A server that takes no more connections isn't asked for another for this long.
 const FULL: Duration = Duration::from_secs(5);
 
-/// How long a connection that is in use is waited for.
+/// How long to wait for a connection that is in use.
 const RETURN: Duration = Duration::from_secs(5);
 
-/// What becomes of work whose connection broke while it was being committed.
+/// What to do with work whose connection broke during its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// It is done again: done twice, it does the same.
+    /// Run it again: run twice, it does the same.
     Always,
-    /// It fails, because done twice, it would do something else.
+    /// Fail, because run twice, it would do something else.
     Uncommitted,
 }
 
@@ -52,7 +54,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Kept {
     idle: Vec<Box<dyn Connection>>,
-    /// Those that work runs on.
+    /// How many are in use.
     in_use: usize,
     /// Until then the server isn't asked for another.
     full_until: Option<Instant>,
@@ -66,7 +68,7 @@ impl Connections {
         shared: Arc<Shared>,
     ) -> Connections {
         let pool = Arc::new(Pool::new(store, writes));
-        shared.pools().push(Arc::clone(&pool));
+        lock(&shared.pools).push(Arc::clone(&pool));
         Connections {
             pool,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
@@ -75,27 +77,15 @@ impl Connections {
         }
     }
 
-    /// Runs `work` on a thread that may wait. It may be run twice.
+    /// Runs `work` on a thread that may wait, and again as `repeat` says.
     pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Error> {
-        self.run_again(Repeat::Always, work).await
-    }
-
-    /// Runs `work`, and again as `repeat` says.
-    pub(crate) async fn run_again<T: Send + 'static>(
         &self,
         repeat: Repeat,
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
         // The turn travels with the work: a caller that goes away does not end the query.
-        let turn = self
-            .turns
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("never closed");
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.expect("never closed");
         let pool = self.pool.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -140,8 +130,8 @@ impl Pool {
         };
         if let Some(mut idle) = self.idle() {
             match work(&mut *idle) {
-                // It can have been closed just now, or be of a server that is gone. One that was
-                // silent for long was waited for long enough.
+                // It can have been closed just now, or belong to a server that is gone. After a
+                // timeout nothing is tried again: that was wait enough.
                 Err(failure)
                     if idle.is_broken()
                         && !matches!(failure, Failure::Timeout(_) | Failure::Undecided(_)) =>
@@ -171,12 +161,11 @@ impl Pool {
 
     /// A new connection; or, where the server takes no more, the next that is returned.
     fn open(&self) -> Result<Box<dyn Connection>, Error> {
-        let is_full = self
-            .lock()
-            .full_until
-            .is_some_and(|end| Instant::now() < end);
+        let mut kept = self.lock();
+        let is_full = kept.full_until.is_some_and(|end| Instant::now() < end);
         // Others may wait for this one.
-        self.lock().in_use += 1;
+        kept.in_use += 1;
+        drop(kept);
         let opened = if is_full {
             Err(self.full())
         } else if self.writes {
@@ -252,13 +241,12 @@ impl Pool {
     /// Closes those that nothing runs on: they are of a server that is gone, or another connection
     /// needs their room on it more.
     pub(crate) fn close_idle(&self) {
-        let idle = std::mem::take(&mut self.lock().idle);
-        drop(idle);
+        drop(std::mem::take(&mut self.lock().idle));
         self.returned.notify_all();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        lock(&self.kept)
     }
 }
 

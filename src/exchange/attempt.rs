@@ -1,0 +1,159 @@
+//! One attempt at a provider: what it costs, what is held for it, and how far it has come.
+
+use std::sync::Arc;
+
+use super::context::Asked;
+use super::ending::Ending;
+use super::failure::Failure;
+use crate::config::{AuthMode, Routing};
+use crate::exchange::hooks::After;
+use crate::formats::{Density, Tokens};
+use crate::policy::pricing::{Prices, Quote};
+use crate::policy::route::{InFlight, Route, Scope};
+use crate::records::balances::Reservation;
+
+/// An attempt at one provider.
+pub(super) struct Attempt {
+    pub(super) route: Route,
+    /// What it costs; `None` for what is not billed.
+    pub(super) price: Option<Price>,
+    /// What is held of budgets; `None` where none has to pay.
+    pub(super) hold: Option<Reservation>,
+    /// The hooks that are called after the request.
+    pub(super) after: Option<After>,
+    pub(super) reached: Reached,
+    /// Milliseconds from the request to this attempt.
+    pub(super) before_ms: f64,
+    /// Headers of its response by which the record can be found.
+    pub(super) headers: Vec<(String, String)>,
+    /// What the head of its response counts, for what its body doesn't.
+    pub(super) in_head: Tokens,
+}
+
+/// What a provider's response costs, and what bytes stand for if the provider doesn't count.
+pub(super) struct Price {
+    pub(super) quote: Quote,
+    /// The prices of other models, one of which the provider may have used.
+    pub(super) prices: Arc<Prices>,
+    pub(super) density: Density,
+    /// Bytes of the request that count as text.
+    pub(super) asked_bytes: u64,
+}
+
+/// How far an attempt has come.
+pub(super) enum Reached {
+    /// A provider is chosen.
+    Chosen,
+    /// It is being reached, with what the request may cost held.
+    Funded(InFlight),
+    /// It has the request, so it may be at work.
+    Asked(InFlight),
+    /// Nothing more comes of it. It may have worked all the same.
+    Over { worked: bool },
+}
+
+impl Attempt {
+    /// An attempt at a provider of which nothing is held yet.
+    pub(super) fn new(asked: &Asked, route: Route, before_ms: f64) -> Self {
+        let (rules, call) = (&asked.rules, &asked.call);
+        let price = call.billed.then(|| Price {
+            quote: rules.prices.quote(&route.provider.id, &route.model),
+            prices: Arc::clone(&rules.prices),
+            density: (asked.formats.served.density)(&call.path),
+            asked_bytes: call.text_bytes(),
+        });
+        Self {
+            route,
+            price,
+            hold: None,
+            after: None,
+            reached: Reached::Chosen,
+            before_ms,
+            headers: Vec::new(),
+            in_head: Tokens::default(),
+        }
+    }
+
+    /// Whether a provider has the request, so that it may have worked.
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(
+            self.reached,
+            Reached::Asked(_) | Reached::Over { worked: true }
+        )
+    }
+
+    /// The request in flight, if it is funded and not over.
+    pub(super) fn in_flight(&mut self) -> Option<&mut InFlight> {
+        match &mut self.reached {
+            Reached::Funded(request) | Reached::Asked(request) => Some(request),
+            Reached::Chosen | Reached::Over { .. } => None,
+        }
+    }
+
+    /// The provider gets the request.
+    pub(super) fn ask(&mut self) {
+        let before = std::mem::replace(&mut self.reached, Reached::Chosen);
+        self.reached = match before {
+            Reached::Funded(request) => Reached::Asked(request),
+            other => other,
+        };
+    }
+
+    /// No response has come; to a WebSocket that didn't open, nothing was sent either.
+    pub(super) fn fail(&mut self, failure: &Failure, routing: &Routing) {
+        let why = failure.of(&self.route.provider.id);
+        let (is_shared, is_limit) = (self.is_shared(), failure.is_limit());
+        let worked = self.is_asked() && matches!(failure, Failure::TimedOut(_));
+        if let Some(request) = self.in_flight() {
+            match failure {
+                Failure::Declined { wait, .. } if is_limit && is_shared => {
+                    request.limited(&why, *wait);
+                }
+                _ if failure.is_the_providers() && !is_limit => {
+                    request.failed(&why, failure.scope(), routing);
+                }
+                Failure::Declined { .. } => request.succeeded(),
+                _ => {}
+            }
+        }
+        self.reached = Reached::Over { worked };
+    }
+
+    /// The provider has broken off before anything of its response could be used.
+    pub(super) fn break_off(&mut self, why: &str, routing: &Routing) {
+        if let Some(request) = self.in_flight() {
+            request.failed(why, Scope::Model, routing);
+        }
+    }
+
+    /// Whether the provider's limits are those of everybody: a caller's own credential has limits of
+    /// its own.
+    pub(super) fn is_shared(&self) -> bool {
+        self.route.provider.auth_mode != AuthMode::Passthrough
+    }
+
+    /// Nothing more comes of it: what it holds is given back.
+    pub(super) fn leave(&mut self) {
+        self.hold = None;
+        self.reached = Reached::Over {
+            worked: self.is_asked(),
+        };
+    }
+
+    /// Notes how the provider has done, now that the exchange has ended.
+    pub(super) fn judge(&mut self, ending: &Ending, routing: &Routing) {
+        let Reached::Asked(request) = &mut self.reached else {
+            return;
+        };
+        match ending {
+            // An error that the provider reports may be the caller's fault, and a status was judged
+            // when it arrived.
+            Ending::ProviderCut(why) | Ending::TimedOut(why) => {
+                request.failed(why, Scope::Model, routing);
+            }
+            Ending::Complete => request.succeeded(),
+            // A caller who leaves says nothing about the provider.
+            _ => {}
+        }
+    }
+}
