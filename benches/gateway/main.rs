@@ -13,6 +13,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
+mod bare;
 mod report;
 
 use std::time::Duration;
@@ -51,6 +52,10 @@ fn main() {
     if let Some(port) = words.iter().position(|word| word == "provider") {
         let port = words[port + 1].parse().unwrap();
         return support::quick_provider::run(port);
+    }
+    if let Some(at) = words.iter().position(|word| word == "bare") {
+        let port = |nth: usize| words[at + nth].parse().unwrap();
+        return bare::serve(port(1), port(2));
     }
     let quick = words.iter().any(|word| word == "--quick");
     let plan = if quick { QUICK } else { FULL };

@@ -180,17 +180,18 @@ fn asked_url<B>(request: &Request<B>, door: &Door) -> Arc<str> {
 fn serve_as_meant<B>(request: &mut Request<B>) {
     let (method, uri) = (request.method(), request.uri());
     let is_of_web =
-        api::has_route(method, uri.path()) || pages::owns(method, uri, request.headers());
+        || api::has_route(method, uri.path()) || pages::owns(method, uri, request.headers());
     // A WebSocket asks with GET for what is otherwise a POST.
-    let method = match method {
+    let asked = match method {
         _ if asks_for_socket(request) => &http::Method::POST,
         method => method,
     };
-    let is_known = |api: &Format| api.recognises(method, uri.path());
-    if is_of_web || formats::ALL.into_iter().any(is_known) {
+    let is_known = |format: &Format| format.recognises(asked, uri.path());
+    // Models first: that is what most requests are for.
+    if formats::ALL.into_iter().any(is_known) || is_of_web() {
         return;
     }
-    let meant = formats::lenient_path::meant(method, uri.path());
+    let meant = formats::lenient_path::meant(asked, uri.path());
     let meant = meant.and_then(|path| formats::lenient_path::replaced(uri, &path));
     if let Some(meant) = meant {
         *request.uri_mut() = meant;

@@ -71,6 +71,13 @@ pub const ALL: &[Peer] = &[
         files: || None,
     },
     Peer {
+        name: "hyper",
+        quick: true,
+        is_there: || true,
+        start: |upstream, _| bare(upstream).map(Started::from),
+        files: || None,
+    },
+    Peer {
         name: "nginx",
         quick: true,
         is_there: || has("nginx"),
@@ -174,8 +181,18 @@ fn iris(upstream: u16, dir: &Path) -> Result<Running, String> {
             .arg("--config")
             .arg(config)
             .arg("--state-dir")
-            .arg(state)
-            .env("IRIS_LOG", "warn"),
+            .arg(state),
+        port,
+        Duration::from_secs(10),
+    )
+}
+
+/// The least that a proxy over hyper costs.
+fn bare(upstream: u16) -> Result<Running, String> {
+    let port = free_port();
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    Running::start(
+        Command::new(program).args(["bare", &port.to_string(), &upstream.to_string()]),
         port,
         Duration::from_secs(10),
     )
