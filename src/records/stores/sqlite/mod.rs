@@ -1,5 +1,6 @@
 //! `SQLite`: one file, or memory.
 
+mod failure;
 mod files;
 
 use std::fs::{File, OpenOptions};
@@ -9,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{
-    CachedStatement, ErrorCode, OpenFlags, ToSql, TransactionBehavior, params_from_iter,
-};
+use rusqlite::{CachedStatement, OpenFlags, ToSql, TransactionBehavior, params_from_iter};
 
 use crate::records::stores::{Connection, Row, Schema, Store, VERSION, Value};
 use crate::records::{Error, Failure};
@@ -383,29 +382,6 @@ fn value(read: ValueRef<'_>) -> Value<'static> {
         ValueRef::Real(value) => Value::Real(value),
         ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned().into()),
         ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec().into()),
-    }
-}
-
-/// `SQLite`'s words on one line: of a damaged file they quote whole statements, and bytes that a
-/// terminal obeys.
-fn in_a_line(error: &rusqlite::Error) -> String {
-    const SHOWN: usize = 200;
-    let mut words = crate::wire::text::harmless(&error.to_string());
-    if words.len() > SHOWN {
-        words.truncate(words.floor_char_boundary(SHOWN));
-        words.push('…');
-    }
-    words
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Failure {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Failure::Damaged(in_a_line(&error))
-            }
-            _ => Failure::Driver(in_a_line(&error).into()),
-        }
     }
 }
 
