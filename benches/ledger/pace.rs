@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use iris::records::Ledger;
 
-use super::records::Records;
+use super::records::{Dice, record};
 
 const LENGTH: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(1);
@@ -18,14 +18,16 @@ pub(super) async fn hold(url: &str, dir: &Path, start_ms: i64) {
     let ledger = Ledger::open(url, dir).expect("a ledger");
     let flushes = tokio::spawn(durable(ledger.clone()));
     let (mut waits, mut most, mut refused) = (Vec::new(), 0, 0);
-    let mut records = Records::from(start_ms);
+    let (mut dice, mut nth) = (Dice(7), 0);
     let began = Instant::now();
     let mut ticks = tokio::time::interval(TICK);
     while began.elapsed() < LENGTH {
         // What a tick missed is made up for at once.
         ticks.tick().await;
         for _ in 0..IN_TICK {
-            let record = records.next();
+            nth += 1;
+            // A tenth of a millisecond apart.
+            let record = record(nth, start_ms + i64::from(nth / 10), &mut dice);
             let asked = Instant::now();
             match ledger.admit() {
                 Ok(slot) => slot.record(record),

@@ -14,7 +14,7 @@ pub(crate) fn user(nth: u64) -> String {
 }
 
 /// Numbers that look random and are the same each time.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
@@ -42,30 +42,7 @@ pub(crate) async fn write(ledger: &Ledger, start_ms: i64, records: u32) {
     ledger.flush().await.expect("a working disk");
 }
 
-/// One after the other, a tenth of a millisecond apart.
-pub(crate) struct Records {
-    dice: Dice,
-    start_ms: i64,
-    nth: u32,
-}
-
-impl Records {
-    pub(crate) fn from(start_ms: i64) -> Self {
-        Self {
-            dice: Dice(7),
-            start_ms,
-            nth: 0,
-        }
-    }
-
-    pub(crate) fn next(&mut self) -> Record {
-        self.nth += 1;
-        let at = self.start_ms + i64::from(self.nth / 10);
-        record(self.nth, at, &mut self.dice)
-    }
-}
-
-fn record(nth: u32, started_at: i64, dice: &mut Dice) -> Record {
+pub(crate) fn record(nth: u32, started_at: i64, dice: &mut Dice) -> Record {
     let person = dice.below(100);
     let tool = match dice.below(10_000) {
         0 => Some("rare".to_owned()),

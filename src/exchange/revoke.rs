@@ -67,7 +67,7 @@ async fn changed<T>(receiver: Option<&mut watch::Receiver<T>>) {
         None => false,
     };
     if !is_open {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

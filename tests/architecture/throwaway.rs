@@ -5,6 +5,7 @@
 //! It builds the program once more, so `just formats` runs it. The copy and what is built of it stay in
 //! `target/tmp/formats`, where the next run goes on from them.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -86,7 +87,7 @@ fn built(copy: &Path) -> PathBuf {
 }
 
 /// The record of the only request, once it is written.
-async fn record(gateway: std::net::SocketAddr) -> Value {
+async fn record(gateway: SocketAddr) -> Value {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         let request = Request::get("/api/requests?limit=1").body(http_body_util::Full::default());
@@ -97,6 +98,25 @@ async fn record(gateway: std::net::SocketAddr) -> Value {
         assert!(Instant::now() < until, "no record: {reply}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A provider with the new flag, at `upstream`.
+fn document(upstream: SocketAddr, address: SocketAddr) -> Value {
+    json!({
+        "tailnet": { "mode": "off" },
+        "listen": { "loopback": address.to_string() },
+        "providers": {
+            "lines": {
+                "baseurl": format!("http://{upstream}"),
+                "models": ["m"],
+                "compatibility": { "openai_chat": false, "throwaway_lines": true },
+            },
+        },
+        "grants": [{
+            "src": ["(loopback)"],
+            "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
+        }],
+    })
 }
 
 #[tokio::test]
@@ -145,22 +165,7 @@ async fn a_format_is_a_folder_and_a_line() {
     let address = free_address();
     let state = tempfile::tempdir().unwrap();
     let config = state.path().join("iris.hujson");
-    let document = json!({
-        "tailnet": { "mode": "off" },
-        "listen": { "loopback": address.to_string() },
-        "providers": {
-            "lines": {
-                "baseurl": format!("http://{upstream}"),
-                "models": ["m"],
-                "compatibility": { "openai_chat": false, "throwaway_lines": true },
-            },
-        },
-        "grants": [{
-            "src": ["(loopback)"],
-            "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
-        }],
-    });
-    std::fs::write(&config, document.to_string()).unwrap();
+    std::fs::write(&config, document(upstream, address).to_string()).unwrap();
     let mut command = Command::new(&iris);
     command.args(["serve", "--config"]).arg(&config);
     command.arg("--state-dir").arg(state.path());

@@ -214,7 +214,10 @@ async fn records(gateway: &Gateway, expected: usize) -> HashMap<String, Vec<Valu
             break;
         }
         let late = std::time::Instant::now() > until;
-        assert!(!late, "{requests:?} of {expected} records after two minutes");
+        assert!(
+            !late,
+            "{requests:?} of {expected} records after two minutes"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     let mut records: HashMap<String, Vec<Value>> = HashMap::new();

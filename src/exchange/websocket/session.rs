@@ -43,8 +43,10 @@ enum End {
     Close(CloseCode, String),
 }
 
-fn close(code: CloseCode, why: impl Display) -> Option<End> {
-    Some(End::Close(code, why.to_string()))
+impl End {
+    fn close(code: CloseCode, why: impl Display) -> Self {
+        Self::Close(code, why.to_string())
+    }
 }
 
 /// What a WebSocket waits for.
@@ -134,9 +136,9 @@ impl Session<'_> {
                 Heard::Provider(frame) => self.hear_provider(frame).await,
                 Heard::Withdrawn(rejection) => {
                     self.fail(Ending::Revoked, &rejection).await;
-                    close(CloseCode::Policy, rejection.message)
+                    Some(End::close(CloseCode::Policy, rejection.message))
                 }
-                Heard::Stop => close(CloseCode::Restart, "the gateway stops"),
+                Heard::Stop => Some(End::close(CloseCode::Restart, "the gateway stops")),
             };
             if let Some(end) = ended {
                 return end;
@@ -177,21 +179,20 @@ impl Session<'_> {
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Binary(_))) => {
-                return close(CloseCode::Unsupported, "frames are text here");
+                return Some(End::close(CloseCode::Unsupported, "frames are text here"));
             }
             Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::TimedOut => {
-                return close(
-                    CloseCode::Policy,
-                    "the rest of a message did not come in time",
-                );
+                let why = "the rest of a message did not come in time";
+                return Some(End::close(CloseCode::Policy, why));
             }
             Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::OutOfMemory => {
-                return close(CloseCode::Again, Full);
+                return Some(End::close(CloseCode::Again, Full));
             }
             // Answered by the library.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
             Some(Err(Error::Capacity(_))) => {
-                return close(CloseCode::Size, "the frame is longer than a request may be");
+                let why = "the frame is longer than a request may be";
+                return Some(End::close(CloseCode::Size, why));
             }
             Some(Ok(Message::Close(_)) | Err(_)) | None => return Some(End::Gone),
         };

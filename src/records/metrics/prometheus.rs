@@ -79,7 +79,9 @@ const COUNTERS: [(&str, &str, Counted); 3] = [
     ),
 ];
 
-const HISTOGRAMS: [(&str, &str, fn(&Series) -> &Histogram); 3] = [
+type Pick = fn(&Series) -> &Histogram;
+
+const HISTOGRAMS: [(&str, &str, Pick); 3] = [
     (
         "iris_request_duration_seconds",
         "Seconds from a request to the end of its answer.",
