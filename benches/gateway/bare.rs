@@ -2,7 +2,7 @@
 //! belongs to one connection, and the response comes back as it is. No identity, no limits, no records.
 
 use http::uri::{Authority, Scheme, Uri};
-use http::{HeaderName, Request, header};
+use http::{HeaderMap, HeaderName, Request, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
@@ -42,9 +42,7 @@ pub(crate) fn serve(port: u16, upstream: u16) {
                 let sent = client.request(outbound(request, &to));
                 async move {
                     sent.await.map(|mut response| {
-                        HOPS.iter().for_each(|hop| {
-                            response.headers_mut().remove(hop);
-                        });
+                        remove_hops(response.headers_mut());
                         response
                     })
                 }
@@ -64,8 +62,12 @@ fn outbound(mut request: Request<Incoming>, to: &Authority) -> Request<Incoming>
     *request.uri_mut() = Uri::from_parts(parts).unwrap();
     let headers = request.headers_mut();
     headers.remove(header::HOST);
-    HOPS.iter().for_each(|hop| {
-        headers.remove(hop);
-    });
+    remove_hops(headers);
     request
+}
+
+fn remove_hops(headers: &mut HeaderMap) {
+    for hop in HOPS {
+        headers.remove(hop);
+    }
 }
