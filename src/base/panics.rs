@@ -17,10 +17,10 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Waits for `work`; `None` if it panics. No `async fn`, which would have room for it twice.
 pub fn caught<T>(what: &str, work: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
-    let told = move |panic: Box<dyn Any + Send>| tell(what, panic.as_ref());
+    let report = move |panic: Box<dyn Any + Send>| tell(what, panic.as_ref());
     AssertUnwindSafe(work)
         .catch_unwind()
-        .map(move |done| done.map_err(told).ok())
+        .map(move |done| done.map_err(report).ok())
 }
 
 /// The same for what waits for nothing.

@@ -11,7 +11,7 @@ use super::table::Item;
 section! {
     /// A capability object, as it is described.
     pub(super) struct Capability {
-        /// `user`: one's own data. `admin`: everybody's, and the configuration. Without a role there is no access.
+        /// `user`: your own data. `admin`: everyone's data, and the configuration. Without a role, access is denied.
         role: () => Way::described(Kind::Word(&["user", "admin"])),
         /// Glob on `provider/model`: which models may be used. `*` is a part without slashes, `**` is anything. What stands beside it holds for these models only.
         models: Option<String>,

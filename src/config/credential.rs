@@ -75,7 +75,7 @@ fn unfit(text: &str) -> Option<Cow<'static, str>> {
     } else if text.chars().any(char::is_control) {
         "holds a control character"
     } else if let Some(char) = text.chars().find(|char| is_invisible(*char)) {
-        // Which one it is tells where it came from; it is no part of a key.
+        // The prefix says where the key came from; it isn't part of the key.
         let code = u32::from(char);
         let what = format!(
             "holds the invisible character U+{code:04X}, which no key in an HTTP header has"

@@ -38,7 +38,7 @@ const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b
 /// Where in a string a reference stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In a text that is no URL, or as the URL or its beginning.
+    /// In a text that isn't a URL, or as the URL or its beginning.
     Text,
     /// In the user name or password of a URL.
     User,

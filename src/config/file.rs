@@ -133,7 +133,7 @@ fn check(mut file: File, table: &Table<'_>) -> File {
     if file.providers.is_empty() && !servers && file.connectors.servers.is_empty() {
         warn("no providers or mcp servers defined; users will not be able to access any models");
     }
-    // The tailnet policy can grant as well; a capability name of one's own says that it does.
+    // The tailnet policy can grant as well; a custom capability name says that it does.
     let by_policy = file.tailnet.capabilities != Tailnet::default().capabilities;
     if file.grants.is_empty() && !file.providers.is_empty() && !by_policy {
         warn(

@@ -305,8 +305,8 @@ fn check_signature(id: &str, provider: &Provider, table: &Table<'_>) {
         warn_of_key(table, message);
     }
     let host = provider.base.as_ref().ok().map(BaseUrl::host);
-    let told = host.as_deref().and_then(aws_region);
-    if told.is_none() && provider.region.is_none() {
+    let of_host = host.as_deref().and_then(aws_region);
+    if of_host.is_none() && provider.region.is_none() {
         let message =
             format!("provider {id} needs a region for aws-sigv4: its baseurl does not tell one");
         table.warn_at("authorization", message);

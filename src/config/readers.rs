@@ -66,7 +66,7 @@ impl Setting for Option<PathBuf> {
     }
 }
 
-/// What can't be read is an error, because there is no safe value to put in its place.
+/// An invalid value is an error, because no default would be safe.
 impl Setting for Duration {
     const KIND: Kind = Kind::Duration;
 

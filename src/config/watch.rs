@@ -11,7 +11,7 @@ const LOOK: Duration = Duration::from_millis(150);
 /// Looks at the file for one at those that it takes values from.
 const LOOKS: u32 = 4;
 
-/// Tells of changes to a file, also when it is replaced by another one.
+/// Reports changes to a file, also when another one replaces it.
 ///
 /// It is looked at a few times a second. Events of the system would come for its folder, because
 /// editors replace files: in a folder where records are kept as well, that is one for each of

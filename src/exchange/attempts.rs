@@ -167,7 +167,7 @@ impl<A> Tries<A> {
 
 impl Gateway {
     /// Asks the providers of a request, until one has answered or there is no other. With it comes the
-    /// wait that the caller is told of, if it is shorter than that of the provider.
+    /// wait that the caller is told, if it is shorter than the provider's.
     pub(super) async fn ask<A: Ask>(
         &self,
         provider: &mut A,

@@ -313,7 +313,7 @@ fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
     Ok(call)
 }
 
-/// What hooks are told of a request besides its entry.
+/// What hooks get of a request besides its entry.
 pub(super) fn context(asked: &Asked, quotas: Vec<State>) -> HookContext {
     let status = asked.who.changes.as_ref().map(|status| status.borrow());
     let tailnet = status.and_then(|status| status.tailnet.clone());

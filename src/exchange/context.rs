@@ -14,7 +14,7 @@ use crate::policy::route::Provider;
 /// The formats of an exchange. They are the same until Iris translates.
 #[derive(Clone, Copy)]
 pub struct Formats {
-    /// The caller's: it makes refusals, and what tells of the failure of a stream.
+    /// The caller's: it shapes refusals, and the error event of a stream.
     pub caller: &'static Format,
     /// The provider's: it makes requests, and reads responses.
     pub served: &'static Format,

@@ -1,4 +1,4 @@
-//! How an exchange ended. Whoever sees the end decides it, and says so with one of these values: the
+//! How an exchange ended. The part that sees the end reports it with one of these values: the
 //! record, the charge and the provider's health follow from it, and none of them guesses.
 
 use bytes::Bytes;

@@ -98,8 +98,8 @@ pub(super) fn describe(
     if named_session(headers).is_some() {
         return;
     }
-    let told = call.session.as_ref();
-    if let Some(session) = told.filter(|session| is_session(session)) {
+    let named = call.session.as_ref();
+    if let Some(session) = named.filter(|session| is_session(session)) {
         entry.session = kept(session);
     } else if let Some(earlier) = earlier {
         entry.session = earlier;

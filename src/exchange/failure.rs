@@ -35,7 +35,7 @@ pub enum Failure {
         /// For how long it takes no requests, if it says so.
         wait: Option<Duration>,
     },
-    /// There is no token for the provider's account.
+    /// No token could be had for the provider's account.
     #[error("cannot be asked: {0}")]
     Credential(String),
     /// The configuration makes no valid request.

@@ -1,5 +1,5 @@
 //! The fourth stage: what an attempt may cost is held of every bucket that pays for it (429). The only
-//! place that holds money, anew for each attempt.
+//! place that holds money, again for each attempt.
 
 use std::borrow::Cow;
 use std::ops::Deref;

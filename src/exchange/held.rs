@@ -319,7 +319,7 @@ impl Scan {
         }
     }
 
-    /// What came so far is no JSON, or has ended.
+    /// What came so far isn't JSON, or has ended.
     fn reset(&mut self) {
         *self = Self::default();
     }

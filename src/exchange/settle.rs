@@ -270,7 +270,7 @@ fn of_used(entry: &Entry, price: &Price, reading: &Reading) -> Option<(Quote, Re
     Some((dearer, why))
 }
 
-/// A longer name is no model's.
+/// A longer name isn't that of a model.
 const MAX_MODEL: usize = 512;
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ pub struct Format {
     pub state: ProviderState,
     /// A meter for the response to a request.
     pub meter: fn(&MeteredRequest<'_>) -> Box<dyn Meter>,
-    /// How its clients are told of failures.
+    /// How errors look to its clients.
     pub refusals: Refusals,
     /// The turns of a request and its response.
     pub conversation: Conversation,

@@ -1,4 +1,4 @@
-//! How much is admitted while the database cannot be written, and how a backlog is told of.
+//! How much is admitted while the database cannot be written, and how a backlog is reported.
 
 use super::entry::tests::entry;
 use super::writer::room::HELD_MAX;

@@ -205,7 +205,7 @@ pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a browser shows the answer in a window of its own, in place of the page that asks and
-/// out of its reach: not in a frame, and not for a script. A form that is sent is no GET.
+/// out of its reach: not in a frame, and not for a script. A submitted form isn't a GET.
 fn is_followed_link<B>(request: &Request<B>) -> bool {
     let is = |name: &str, value: &[u8]| {
         let mut values = request.headers().get_all(name).iter();

@@ -115,7 +115,7 @@ const OF_AN_ACCOUNT: [&str; 4] = [
 
 /// Whether a list names a header; what ends in `*` is a prefix.
 fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
-    /// What tells of the account behind a key, whatever it begins with.
+    /// What reveals the account behind a key, whatever it begins with.
     const OF_THE_ACCOUNT: [&str; 6] = [
         "account",
         "balance",

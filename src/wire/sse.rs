@@ -409,7 +409,7 @@ mod tests {
                 "",
                 "a",
             ),
-            // An event without data is none, and leaves nothing behind.
+            // An event without data doesn't count, and leaves nothing behind.
             (b"event: x\n\ndata: a\n\n", "", "a"),
             (b"\n\n\r\n\rdata: a\r\r", "", "a"),
             // The mark is one at the very beginning alone.

@@ -399,7 +399,7 @@ mod tests {
             let refused = opened(coding, &bomb, usize::MAX).unwrap_err();
             assert_eq!(refused.status, 413, "{coding:?}");
         }
-        // What shrinks well and stays short is none.
+        // A body that shrinks well and stays short isn't a bomb.
         let short = opened(Coding::Gzip, &gzip(&zeros[..FREE]), usize::MAX).unwrap();
         assert_eq!(short.len(), FREE);
         let mut coder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();

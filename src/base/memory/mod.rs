@@ -112,7 +112,7 @@ struct Counted {
     bytes: usize,
     /// What it waits to have.
     wanted: usize,
-    told: Option<oneshot::Sender<bool>>,
+    waiter: Option<oneshot::Sender<bool>>,
 }
 
 /// Bytes that are counted for one body, for as long as this is there.
@@ -256,12 +256,12 @@ impl State {
         self.waiting.remove(&id);
         if let Some(counted) = self.holds.get_mut(&id) {
             let wanted = std::mem::take(&mut counted.wanted);
-            let told = counted.told.take();
+            let waiter = counted.waiter.take();
             if granted {
                 self.set(id, wanted);
             }
             // One that has gone meanwhile gives everything back as it goes.
-            let _gone = told.map(|told| told.send(granted));
+            let _gone = waiter.map(|waiter| waiter.send(granted));
         }
     }
 
@@ -350,10 +350,10 @@ impl Hold {
                 self.bytes = bytes;
                 return Ok(());
             }
-            let (told, waits) = oneshot::channel();
+            let (waiter, waits) = oneshot::channel();
             let counted = state.holds.entry(id).or_default();
             counted.wanted = bytes;
-            counted.told = Some(told);
+            counted.waiter = Some(waiter);
             state.waiting.insert(id);
             state.unstick();
             waits
@@ -431,7 +431,7 @@ impl Drop for Hold {
     }
 }
 
-/// A hold that waits, until it is told or gives up.
+/// A hold that waits, until it is granted, refused or gives up.
 struct Waiting<'h>(&'h mut Hold);
 
 impl Drop for Waiting<'_> {
@@ -441,7 +441,7 @@ impl Drop for Waiting<'_> {
         state.waiting.remove(&id);
         if let Some(counted) = state.holds.get_mut(&id) {
             counted.wanted = 0;
-            counted.told = None;
+            counted.waiter = None;
             self.0.bytes = counted.bytes;
         }
         // One that stood in front may have held up others.

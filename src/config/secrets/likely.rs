@@ -23,7 +23,7 @@ const KNOWN: [&str; 19] = [
     "xoxp-",
 ];
 
-/// Shorter strings are none of these.
+/// Shorter strings aren't credentials.
 const KNOWN_LENGTH: usize = 16;
 
 /// Whether a text is a credential of a well-known kind.

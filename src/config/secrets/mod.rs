@@ -29,7 +29,7 @@ pub const PLACEHOLDER: &str = "[redacted]";
 /// Shorter values are not looked for in messages: they are in many words.
 const SHORTEST: usize = 4;
 
-/// The text without its secrets. References to the environment and to files are none.
+/// The text without its secrets. References to the environment and to files aren't secrets.
 ///
 /// # Errors
 /// A finding when the text can't be read: nobody knows then what in it is secret.

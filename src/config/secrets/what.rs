@@ -11,7 +11,7 @@ use crate::config::expand::{references, replaced};
 use crate::config::hujson::{Node, Value};
 use crate::config::within::{Within, is_credential};
 
-/// The text of a value that is no object and no list.
+/// The text of a value that is neither an object nor a list.
 pub(super) fn text(node: &Node) -> Option<Cow<'_, str>> {
     match &node.value {
         Value::String(text) => Some(Cow::Borrowed(text)),

@@ -171,7 +171,7 @@ impl Guards {
     /// Room to inspect a long request: as many are inspected at once as there are processors.
     ///
     /// # Errors
-    /// A 503 if there is none for as long as an inspection may take.
+    /// A 503 if none becomes free within the time of an inspection.
     pub async fn room(&self, name: &str) -> Result<tokio::sync::OwnedSemaphorePermit, Rejection> {
         let room = Arc::clone(&self.room).acquire_owned();
         match crate::base::clock::within(limits::LONGEST, room).await {

@@ -183,7 +183,7 @@ fn read(body: &[u8]) -> Result<Verdict, String> {
                 .unwrap_or_else(|| "request blocked by guardrail".to_owned());
             Verdict::Block(Rejection::new(status, "guardrail_blocked", message))
         }
-        // What is no object replaces nothing.
+        // Anything but an object replaces nothing.
         Action::Modify => match response.request_body.map(RawValue::get) {
             Some(body) if body.starts_with('{') => {
                 Verdict::Modify(Bytes::copy_from_slice(body.as_bytes()))

@@ -17,7 +17,7 @@ use crate::records::{Entry, Tokens, ToolCall};
 /// Nanodollars in a dollar.
 const DOLLAR: f64 = 1e9;
 
-/// What hooks are told of a request besides its entry.
+/// What hooks get of a request besides its entry.
 pub(crate) struct HookContext {
     /// The whole URL of the request, without its query.
     pub(crate) url: String,
@@ -31,7 +31,7 @@ pub(crate) struct HookContext {
     pub(crate) grants: Vec<(String, Arc<RawValue>)>,
 }
 
-/// A request that a hook is told of.
+/// A request that a hook gets.
 pub(crate) struct Request<'a> {
     pub(crate) context: &'a HookContext,
     pub(crate) entry: &'a Entry,

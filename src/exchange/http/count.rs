@@ -23,7 +23,7 @@ use crate::exchange::relay::Begun;
 const ESTIMATED: &str = "x-iris-estimated";
 /// For so long a provider without counts is not asked for one.
 const REMEMBERED: Duration = Duration::from_hours(1);
-/// A longer answer is no count.
+/// A longer response isn't a count.
 const LONGEST: usize = 64 << 10;
 /// For the rest of an answer whose head has come.
 const PATIENCE: Duration = Duration::from_secs(10);

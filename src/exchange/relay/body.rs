@@ -58,7 +58,7 @@ pub(in crate::exchange) struct RelayBody {
 enum State {
     /// It passes.
     Running(Live),
-    /// The event that tells of a failure is given; then the connection breaks.
+    /// The error event is sent; then the connection breaks.
     Breaking(Pin<Box<Sleep>>),
     /// Its record is made.
     Ended,
@@ -173,7 +173,7 @@ impl RelayBody {
             return Poll::Ready(None);
         }
         panics::point("relay");
-        // An answer that is no stream was made whole while the grant still held.
+        // An unstreamed response was complete while the grant was still valid.
         if self.is_stream
             && let Poll::Ready(rejection) = self.revoked.as_mut().poll(cx)
         {

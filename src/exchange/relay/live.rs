@@ -47,7 +47,7 @@ pub(super) struct Live {
     pub(super) is_success: bool,
     /// Hides credentials in an error that a successful response reports.
     pub(super) mask: Option<Box<Mask>>,
-    /// Something in a response that is no stream may be an error.
+    /// Something in an unstreamed response may be an error.
     pub(super) may_fail: bool,
     /// All of it has come.
     pub(super) is_whole: bool,
@@ -150,7 +150,7 @@ impl Live {
     /// read to its end, because the count stands there. Where an item of the output has just ended,
     /// nobody knows which of the two it is: reasoning that nobody sees counts at the end too.
     pub(super) fn abandon(self) {
-        // A status that tells of an error says all.
+        // An error status says enough.
         if !self.is_success {
             return self.finish();
         }

@@ -9,7 +9,7 @@ use crate::formats::Meter;
 use crate::wire::json::Sieve;
 use crate::wire::sse;
 
-/// A response that is no stream is held for its meter up to here, by reference to the bytes that
+/// An unstreamed response is held for its meter up to here, by reference to the bytes that
 /// pass, or as far as a capture keeps it. Of a longer one, the meter gets a reduced copy.
 const MAX_WHOLE: usize = 1024 * 1024;
 /// However much a capture keeps.
@@ -62,7 +62,7 @@ impl Pieces {
     }
 }
 
-/// A body that is no stream.
+/// An unstreamed body.
 #[derive(Default)]
 pub(super) struct Whole {
     pieces: Pieces,
@@ -122,7 +122,7 @@ impl Whole {
 }
 
 /// Lines of JSON objects, as some servers stream without events. As long as only one has come, it
-/// may be a response that is no stream.
+/// may be an unstreamed response.
 #[derive(Default)]
 pub(super) struct Lines {
     /// The first line, until it is known what it is.
@@ -131,7 +131,7 @@ pub(super) struct Lines {
     line: Vec<u8>,
     /// Lines that are objects.
     pub(super) count: u64,
-    /// The first line is no object: the body is what `first` makes of it.
+    /// The first line isn't an object: the body is what `first` makes of it.
     is_whole: bool,
 }
 
@@ -184,7 +184,7 @@ impl Lines {
         }
     }
 
-    /// Meters what has not been, and returns the body if it is no stream.
+    /// Meters what has not been, and returns the body if it isn't a stream.
     pub(super) fn end(mut self, meter: &mut dyn Meter) -> (Bytes, bool) {
         if !self.is_whole {
             self.end_line(meter);

@@ -208,7 +208,7 @@ fn what_a_provider_did_is_paid() {
     let counts = ended(done.clone(), counted(Some(1_000), Some(500)), 80);
     let expected = (Outcome::Complete, 2_000_000, 1_500);
     assert_eq!(comes_to(Some(asked()), 200, counts), expected);
-    // A response with an empty body is no caller who left, and costs nothing.
+    // A response with an empty body doesn't mean that the caller left, and costs nothing.
     let empty = ended(done, none(), 0);
     let expected = (Outcome::Complete, 0, 0);
     assert_eq!(comes_to(Some(asked()), 204, empty), expected);

@@ -115,7 +115,7 @@ impl Upstream {
     }
 }
 
-/// What the configuration makes is no valid request.
+/// The configuration leads to an invalid request.
 pub(super) fn misconfigured(error: impl Display) -> Failure {
     Failure::Misconfigured(error.to_string())
 }

@@ -51,7 +51,7 @@ impl<S> Paced<S> {
         }
     }
 
-    /// Counts what has come of a message; false where there is no room for it.
+    /// Counts the bytes of a message so far; false if there is no room for them.
     fn is_counted(&mut self) -> bool {
         if !self.message.is_partial() {
             self.hold.shrink(0);

@@ -100,7 +100,7 @@ fn a_stated_version_is_used_whatever_the_base_looks_like() {
             "http://p/v1/openai/v1/responses",
         ),
         ("http://p", "2024-10", "http://p/2024-10/responses"),
-        // The path is meant as it stands.
+        // The path is meant literally.
         ("http://p/api/chat", "", "http://p/api/chat/responses"),
         (
             "http://p/openai/responses",

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::formats::Refusals;
 use crate::wire::{Rejection, event_stream};
 
-/// How clients are told of failures.
+/// How errors look to clients.
 pub(in crate::formats) const REFUSALS: Refusals = Refusals {
     body,
     head: |rejection, head| {

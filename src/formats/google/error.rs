@@ -8,7 +8,7 @@ use crate::formats::Refusals;
 use crate::formats::refusal::{PLAIN, event};
 use crate::wire::Rejection;
 
-/// How clients are told of failures.
+/// How errors look to clients.
 pub(in crate::formats) const REFUSALS: Refusals = Refusals {
     body,
     event: |rejection| event("", &body(rejection)),

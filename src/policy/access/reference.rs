@@ -80,11 +80,11 @@ fn is_meant(src: &str, who: &Who, written: &Written) -> Option<bool> {
         "*" => (!who.shared_in && !who.names.is_empty()).then_some(true),
         "(loopback)" => who.names.is_empty().then_some(true),
         group if group.contains("group:") => {
-            let told = who.groups.contains(&group).then_some(!who.shared_in);
+            let in_group = who.groups.contains(&group).then_some(!who.shared_in);
             let listed = written.groups.get(group).into_iter().flatten();
             listed
                 .filter_map(|member| by_name(member))
-                .chain(told)
+                .chain(in_group)
                 .max()
         }
         name => by_name(name),

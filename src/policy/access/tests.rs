@@ -193,7 +193,7 @@ fn a_login_of_another_tailnet_gets_models_and_no_power() {
     assert!(!namesake.may_read_captures() && !namesake.may_filter_by("x-team"));
     assert_eq!(ask("sam@y.org", true).unwrap().role(), Role::Admin);
     assert_eq!(ask("sam@y.org", false).unwrap_err(), NoRole);
-    // A name that only reads like a word of grants is no caller's.
+    // A name that only looks like a word of grants belongs to no caller.
     for name in ["autogroup:admin", "user:7", "group:ops"] {
         let asked = access.permit(&named(name));
         assert_eq!(asked.unwrap_err(), NoRole, "{name}");

@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    /// What is told of chains with these waits; each bucket has -1 and the second of them 2 held.
+    /// The message for chains with these waits; each bucket has -1 and the second of them 2 held.
     fn told(chains: Vec<Vec<Link>>, waits: &[Option<i64>]) -> Denied {
         let chains: Vec<Chain> = chains
             .into_iter()

@@ -1,4 +1,4 @@
-//! Which buckets run low, so that somebody is told once and not with every request.
+//! Which buckets run low, so that each is reported once and not with every request.
 
 use std::collections::HashSet;
 

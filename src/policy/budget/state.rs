@@ -36,7 +36,7 @@ pub struct State {
 }
 
 impl State {
-    /// A bucket as it stands.
+    /// The current state of a bucket.
     #[must_use]
     pub fn new(link: &Link, account: Account) -> Self {
         let terms = &link.terms;

@@ -96,7 +96,7 @@ impl Ledger {
         self.read(move |connection| connection.chats(&caller)).await
     }
 
-    /// What was said in a conversation, as JSON; `None` also where it is somebody else's.
+    /// What was said in a conversation, as JSON; `None` also if it belongs to another user.
     pub async fn chat(&self, caller: &str, id: &str) -> Result<Option<Vec<u8>>, Error> {
         let [caller, id] = [caller, id].map(str::to_owned);
         self.read(move |connection| connection.chat(&caller, &id))

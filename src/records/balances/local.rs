@@ -126,7 +126,7 @@ impl Local {
     }
 
     /// Forgets buckets by their template. What is held of them is forgotten as well: a bucket
-    /// that comes back begins anew.
+    /// that comes back starts again.
     pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.books.retain(|_, book| keep(&book.template));
     }

@@ -1,4 +1,4 @@
-//! What a reservation tells of, and what it takes of each kind of bucket.
+//! What a reservation reports, and what it takes from each kind of bucket.
 
 use super::*;
 use crate::base::money::Money;

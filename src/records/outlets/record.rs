@@ -29,7 +29,7 @@ pub(super) struct Exported<'a> {
     path: &'a str,
     status_code: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    capture: Option<Said<'a>>,
+    capture: Option<CapturedText<'a>>,
     request_id: &'a str,
     provider: &'a str,
     model_requested: &'a str,
@@ -58,7 +58,7 @@ struct Cost<'a> {
 }
 
 #[derive(Serialize)]
-struct Said<'a> {
+struct CapturedText<'a> {
     request_headers: &'a [(String, String)],
     request_body: Value,
     response_headers: &'a [(String, String)],
@@ -112,7 +112,7 @@ impl<'a> Exported<'a> {
             session_id: &entry.session,
             path: &entry.path,
             status_code: entry.status,
-            capture: capture.map(|capture| Said {
+            capture: capture.map(|capture| CapturedText {
                 request_headers: &capture.request_headers,
                 request_body: body(&capture.request_body),
                 response_headers: &capture.response_headers,

@@ -219,7 +219,7 @@ const UNRESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUME
     .remove(b'_')
     .remove(b'~');
 
-/// A number from 1 on. One that is larger than the bound counts as that; what is none, as absent.
+/// A number from 1 on. A larger one counts as the bound; anything else as absent.
 fn positive(item: &Item<'_>, most: u32) -> Option<u32> {
     let count = u32::try_from(item.integer()?).ok();
     let count = count.filter(|count| *count > 0)?;

@@ -40,7 +40,7 @@ const GATHER: Duration = Duration::from_millis(5);
 const GROUP_BYTES: usize = 16 << 20;
 
 /// How often a start that waits for its server says so.
-const TOLD: Duration = Duration::from_secs(30);
+const LOG_EVERY: Duration = Duration::from_secs(30);
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(2);
@@ -53,7 +53,7 @@ pub(crate) enum Message {
     Purge(oneshot::Sender<u64>),
     /// Something has changed that decides what is due.
     Retention,
-    /// To be done once what was sent before is durable; it is told why there is no connection, if there is none.
+    /// Runs once everything sent before is durable, with the connection or the reason why there is none.
     Work(Work),
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn spawn(
 /// Opens the database, however long a server takes that will be of use by itself: one that starts,
 /// a standby that waits to be promoted, one that has no connection left.
 fn open_first(store: &dyn Store) -> Result<Box<dyn Connection>, Error> {
-    let mut told: Option<Instant> = None;
+    let mut logged_at: Option<Instant> = None;
     loop {
         let error = match store.open_writer() {
             Err(error) => error,
@@ -104,9 +104,9 @@ fn open_first(store: &dyn Store) -> Result<Box<dyn Connection>, Error> {
             Some(Refusal::Full) => "waiting until it has a connection left",
             Some(Refusal::Other) | None => return Err(error),
         };
-        if told.is_none_or(|told| told.elapsed() >= TOLD) {
+        if logged_at.is_none_or(|logged_at| logged_at.elapsed() >= LOG_EVERY) {
             tracing::warn!("{error}; {doing}");
-            told = Some(Instant::now());
+            logged_at = Some(Instant::now());
         }
         std::thread::park_timeout(BACKOFF_LAST);
     }
@@ -173,14 +173,14 @@ impl Writer {
     }
 
     /// Nothing of an open transaction may become part of the next. Where no record waits, none is
-    /// in doubt, and nobody has to be refused: whoever asked for what panicked is told.
+    /// in doubt, and no request has to be refused: the caller of what panicked gets the error.
     fn panicked(&mut self, what: &str) {
         self.connection.rollback();
         tracing::error!(panic = what, "ledger: the writer has panicked");
         if self.group.is_empty() || !std::mem::replace(&mut self.has_panicked, true) {
             std::thread::park_timeout(BACKOFF_FIRST);
         } else if self.sift() {
-            // The rest is found to be there already, which is no fault.
+            // The others may be there already, which is expected.
             self.failures = self.failures.max(1);
         } else {
             self.failed("the writer goes on panicking");
@@ -374,14 +374,14 @@ impl Writer {
             drop(room);
         }
         self.group_bytes = 0;
-        // Whoever waited may have given up.
+        // The waiting side may have given up.
         for flush in self.flushes.drain(..) {
             let _ = flush.send(());
         }
     }
 
     /// Purges a batch; the next comes after the records that have arrived meanwhile, unless
-    /// somebody waits for all.
+    /// a flush waits for all.
     fn purge(&mut self) {
         let due = std::mem::replace(&mut self.purge_at, Instant::now() + retention::EVERY);
         panics::point("purge");

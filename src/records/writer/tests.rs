@@ -242,7 +242,7 @@ fn a_writer_that_panics_tries_again_before_it_gives_anything_up() {
     driven.writer.panicked("and it is no record's fault");
     assert_eq!((driven.logins(), driven.writer.failures), (vec![ANN], 2));
     assert!(!driven.is_writing());
-    // What was tried alone is there already, which is no fault after a failure.
+    // A record that was written alone is there already, which is expected after a failure.
     let log = said(|| driven.write([]));
     assert!(
         log.contains("writing again") && !log.contains("there already"),

@@ -25,7 +25,7 @@ impl Default for Announcer {
 }
 
 impl Announcer {
-    /// Tells of records that are durable.
+    /// Announces records that are durable.
     pub(crate) fn tell<'r>(&self, records: impl Iterator<Item = &'r Record>) {
         if self.0.receiver_count() > 0 {
             let callers = records.map(|record| record.entry.caller.clone()).collect();

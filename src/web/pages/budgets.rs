@@ -13,7 +13,7 @@ use crate::wire::Rejection;
 pub(super) const PLACE: Place = Place::for_everyone("/ui/budgets", |visit| Box::pin(page(visit)))
     .listed("Budgets", "budgets", Group::Gateway);
 
-/// The reader's own, for the page of their usage; nothing where there are none.
+/// The reader's own, for the page of their usage; nothing if there are none.
 pub(super) async fn own(visit: &Visit<'_>) -> Result<Markup, Rejection> {
     let all = list::seen(&visit.reader).await?;
     let own = all.iter().filter(|quota| quota.yours);

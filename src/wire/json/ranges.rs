@@ -106,7 +106,7 @@ mod tests {
             assert_eq!(rest, left);
             assert!(scan(rest.as_bytes(), &[]).is_ok(), "{rest}");
         }
-        // A value that is no member's has nothing before it.
+        // A value that isn't a member's has nothing before it.
         assert_eq!(member(b" 1", &(1..2)), 0..2);
     }
 

@@ -457,7 +457,7 @@ impl Sieve {
     }
 }
 
-/// How many bytes of the inside of a text can be kept: up to the first that is no UTF-8, or an
+/// How many bytes of the inside of a text can be kept: up to the first that isn't UTF-8, or an
 /// escape that is unknown, cut or half of a pair.
 fn sound(text: &[u8]) -> usize {
     let valid = std::str::from_utf8(text).map_or_else(|error| error.valid_up_to(), str::len);

@@ -19,7 +19,7 @@ pub(crate) enum RequestError {
     /// There is no connection.
     #[error("no connection")]
     Connect(#[source] Arc<ConnectError>),
-    /// The connection broke, or what came is no response.
+    /// The connection broke, or the bytes received weren't a response.
     #[error("no response")]
     Exchange(#[source] hyper::Error),
     /// The head of the response is too large.
@@ -128,7 +128,7 @@ pub(super) fn is_an_answer(error: &hyper::Error) -> bool {
         .is_some_and(|error| error.is_reset() && error.reason() != Some(h2::Reason::REFUSED_STREAM))
 }
 
-/// Whether the connection is dead: nothing was acknowledged any more, or there is no way to the
+/// Whether the connection is dead: nothing was acknowledged any more, or no route leads to the
 /// server's address.
 pub(super) fn is_dead(error: &hyper::Error) -> bool {
     use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};

@@ -30,7 +30,7 @@ const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 /// How often it is looked whether a server has said how many requests it allows at once.
 const LOOK: Duration = Duration::from_millis(2);
 /// Stands for a limit of requests that the server has not sent yet; no server can send this one.
-const UNTOLD: usize = usize::MAX - 1;
+const UNANNOUNCED: usize = usize::MAX - 1;
 
 /// A connection of HTTP/1.1, which one request at a time uses.
 pub(super) struct Http1 {
@@ -113,10 +113,10 @@ impl Driven {
     /// Requests that the server allows at once, once it has said so.
     fn allowed(&self) -> Option<usize> {
         let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = connection
+        let limit = connection
             .as_ref()
             .map(Connection::current_max_send_streams);
-        told.filter(|most| *most != UNTOLD)
+        limit.filter(|most| *most != UNANNOUNCED)
     }
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn open(connector: &Connector, origin: &Origin) -> Result<Opene
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .initial_max_send_streams(UNTOLD)
+            .initial_max_send_streams(UNANNOUNCED)
             .max_header_list_size(HEAD_BYTES)
             .keep_alive_interval(half)
             .keep_alive_timeout(half)

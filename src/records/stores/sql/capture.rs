@@ -60,7 +60,7 @@ fn size(body: &Bytes) -> Value<'static> {
     (body.len() as u64).into()
 }
 
-/// A body as it is stored: compressed, or as it is where that is no longer. The size tells which.
+/// A body as it is stored: compressed, or as it is if that is shorter or equal. The size tells which.
 fn stored(body: &Bytes) -> Result<Value<'_>, Failure> {
     let as_it_is = Value::Bytes(body.as_ref().into());
     if body.len() < SHORT {

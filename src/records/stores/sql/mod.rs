@@ -143,7 +143,7 @@ pub(crate) trait Connection: Send {
     fn unindexed(&self) -> &'static str {
         ""
     }
-    /// Makes what was deleted unreadable; false when somebody reads, and it has to be tried again.
+    /// Makes what was deleted unreadable; false while a reader is active; try again then.
     fn scrub(&mut self) -> Result<bool, Failure>;
     /// Whether another has to be opened in its place.
     fn is_broken(&self) -> bool;

@@ -27,7 +27,7 @@ impl<'a> Value<'a> {
         Value::Text(text)
     }
 
-    /// The same, for somebody who outlives what it was borrowed from.
+    /// The same, owned.
     pub(crate) fn into_owned(self) -> Value<'static> {
         match self {
             Value::Null => Value::Null,

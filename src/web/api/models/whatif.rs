@@ -73,7 +73,7 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
 }
 
-/// Says that there is no such format, and which there are.
+/// Says that the format is unknown, and lists the known ones.
 #[must_use]
 pub fn no_format(name: &str) -> String {
     let known: Vec<_> = formats::ALL.iter().map(|api| api.name).collect();
