@@ -340,6 +340,11 @@ impl Gateway {
         let uri: Uri = format!("{base}{path}")
             .parse()
             .with_context(|| format!("invalid URL {base:?}"))?;
+        let has_scheme = uri.scheme().is_some();
+        anyhow::ensure!(
+            has_scheme,
+            "invalid URL {base:?}: it must start with http:// or https://"
+        );
         let (status, body) = runtime()?
             .block_on(async { tokio::time::timeout(PATIENCE, fetch(uri)).await })
             .with_context(|| format!("{base} gave no answer within {PATIENCE:?}"))?

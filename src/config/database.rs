@@ -28,6 +28,8 @@ section! {
         /// Whether a capture keeps what a provider has encrypted for itself.
         keep_encrypted_blobs: bool,
         /// Headers by which records can be found.
+        // Something misplaced here may be a header with its value.
+        #[key(holds = Holds::Headers)]
         headers: Headers,
     }
 }

@@ -1,5 +1,5 @@
-//! Changes to the text of a configuration that leave all the rest of it as it is, comments and
-//! layout included.
+//! Changes to the text of a configuration. Comments and the layout of the rest stay, except that an object
+//! on one line that gets a member is broken into lines, and loses blank lines at its ends.
 
 use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};

@@ -119,9 +119,14 @@ pub fn refusal(path: &Path, findings: &[Finding]) -> String {
 /// The known word that a word was probably meant to be.
 pub(super) fn meant<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let word = word.to_lowercase();
+    let length = word.chars().count();
     // In short words, two mistakes leave nothing of what was meant.
-    let most = if word.chars().count() < 5 { 1 } else { 2 };
+    let most = if length < 5 { 1 } else { 2 };
     let near = known.into_iter().filter_map(|known| {
+        // Each further character is one more mistake; long words would take long.
+        if known.chars().count().abs_diff(length) > most {
+            return None;
+        }
         let far = strsim::osa_distance(&word, &known.to_lowercase());
         (far <= most && far < known.chars().count()).then_some((far, known))
     });

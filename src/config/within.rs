@@ -115,9 +115,16 @@ impl<'a> Within<'a> {
     pub(super) fn member(self, key: &'a str) -> Self {
         let own = self.declared.and_then(|declared| declared.keys.get(key));
         let named = self.declared.and_then(|declared| declared.named.as_deref());
+        // People choose the names of providers and hooks, which say nothing.
+        let is_chosen = named.is_some_and(|below| !below.keys.is_empty());
+        let holds = match own {
+            Some((holds, _)) => *holds,
+            None if is_chosen => Holds::Nothing,
+            None => by_name(self.key, key),
+        };
         Self {
             key,
-            holds: own.map_or_else(|| by_name(self.key, key), |(holds, _)| *holds),
+            holds,
             is_header: self.holds == Holds::Headers,
             declared: own.map(|(_, below)| below).or(named),
         }
@@ -196,8 +203,8 @@ mod tests {
             "",
             &Declared::below(File::KIND),
             &mut |parent, key, holds| {
-                // Sections, whose own keys say more.
-                if matches!((parent, key), ("", "tailnet") | ("database", "headers")) {
+                // A section, whose own keys say more.
+                if (parent, key) == ("", "tailnet") {
                     return;
                 }
                 let name_says = by_name(parent, key);
@@ -233,5 +240,7 @@ mod tests {
         ] {
             assert_eq!(within.member(key).holds, holds, "{key}");
         }
+        let chosen = Within::of(&DECLARED).member("log-headers");
+        assert_eq!(chosen.holds, Holds::Nothing);
     }
 }

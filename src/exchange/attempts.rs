@@ -49,18 +49,16 @@ pub(super) enum Outcome<A> {
     Refused(Rejection),
 }
 
-impl<A> From<Rejection> for Outcome<A> {
-    /// What can't be paid for at one provider may be at another; nothing else is better there.
-    fn from(rejection: Rejection) -> Self {
+impl<A> Outcome<A> {
+    /// An attempt wasn't funded. Another provider may be paid for; any other refusal would be the same there.
+    fn unfunded(rejection: Rejection) -> Self {
         if rejection.status == StatusCode::TOO_MANY_REQUESTS {
             Self::Unpaid(rejection)
         } else {
             Self::Refused(rejection)
         }
     }
-}
 
-impl<A> Outcome<A> {
     /// No response has come from a provider.
     pub(super) fn failed(failure: &Failure, provider: &str) -> Self {
         let rejection = failure.rejection(provider);
@@ -166,8 +164,8 @@ impl<A> Tries<A> {
 }
 
 impl Gateway {
-    /// Asks the providers of a request, until one has answered or there is no other. With it comes the
-    /// wait that the caller is told, if it is shorter than the provider's.
+    /// Asks the providers of a request, until one has answered or there is no other. Also returns the wait to
+    /// tell the caller, if it is shorter than the provider's own.
     pub(super) async fn ask<A: Ask>(
         &self,
         provider: &mut A,
@@ -178,7 +176,7 @@ impl Gateway {
             let may_go_on = tries.begin(cleared);
             let outcome = match self.fund(cleared).await {
                 Ok(funded) => provider.attempt(funded, may_go_on).await,
-                Err(rejection) => rejection.into(),
+                Err(rejection) => Outcome::unfunded(rejection),
             };
             match self.judge(tries, cleared, outcome) {
                 Then::Next(None) => {}

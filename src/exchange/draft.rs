@@ -33,10 +33,12 @@ impl Draft {
         self.0.outlets.is_none()
     }
 
-    /// Makes the record; once.
+    /// Makes the record; once. The entry is empty afterwards.
     pub(super) fn end(&mut self, ended: Ended) {
         if let Some(outlets) = self.0.outlets.take() {
             conclude(&mut self.0.facts, outlets, ended);
+            // They count as open requests of their providers for as long as they are there.
+            self.0.facts.attempts.clear();
         }
     }
 

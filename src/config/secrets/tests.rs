@@ -54,6 +54,19 @@ fn secrets_go_and_everything_else_stays() {
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_goes_too() {
+    for misplaced in [
+        r#"{"database":{"headers":{"authorization":"Bearer CANARY"}}}"#,
+        r#"{"database":{"headers":["Authorization: Bearer CANARY"]}}"#,
+        r#"{"exporters":{"authorization_token":"CANARY"}}"#,
+        r#"{"headers":{"x-api-key":"CANARY"}}"#,
+    ] {
+        let shown = redacted(misplaced).unwrap();
+        assert!(!shown.contains("CANARY"), "{shown}");
+    }
+}
+
+#[test]
 fn what_comes_back_is_what_was_there_byte_for_byte() {
     let shown = redacted(DOCUMENT).unwrap();
     assert_eq!(back(&shown).unwrap(), DOCUMENT);

@@ -23,7 +23,7 @@ pub(crate) struct After {
     body: Bytes,
     /// How the response is cut into events, if it is.
     framing: Option<Framing>,
-    /// Opens the response as it came, if it is compressed.
+    /// Decompresses the response, if it is compressed.
     decoding: Option<Decoding>,
 }
 

@@ -140,7 +140,8 @@ impl Live {
             return None;
         }
         if metered.length == 0 {
-            return is_complete.then(|| "the provider's response is empty".to_owned());
+            let is_empty = is_complete && self.is_whole;
+            return is_empty.then(|| "the provider's response is empty".to_owned());
         }
         let is_foreign = self.is_whole && metered.reading.is_foreign;
         is_foreign.then(|| format!("the response is not of the format {}", entry.api))

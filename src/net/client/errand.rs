@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, h
 use http_body_util::{BodyExt, Full, Limited};
 
 use super::pool::Pool;
-use super::{Client, auth, innermost};
+use super::{Client, RequestError, auth, innermost};
 use crate::base::clock::within;
 use crate::base::secret::Secret;
 use crate::config::{Authorization, Certificates, Network};
@@ -36,6 +36,9 @@ pub struct Errand<'p> {
     /// The certificates that the server is trusted by, where it isn't those of this machine's
     /// store. A provider has its own.
     ca: Option<Certificates>,
+    /// It asks for a token, so that callers may read why there is none: the reason names no address, and
+    /// what a response repeats of the address isn't hidden, since a token may contain it.
+    is_for_token: bool,
 }
 
 impl<'p> Errand<'p> {
@@ -52,6 +55,7 @@ impl<'p> Errand<'p> {
             timeout,
             longest,
             ca: None,
+            is_for_token: false,
         }
     }
 
@@ -67,6 +71,7 @@ impl<'p> Errand<'p> {
     pub(super) fn token(uri: Uri, form: String, timeout: Duration, longest: usize) -> Self {
         let errand = Self {
             network: Network::Host,
+            is_for_token: true,
             ..Self::get(uri, timeout, longest).with_body(Method::POST, form.into_bytes())
         };
         errand
@@ -189,17 +194,26 @@ impl Client {
         let mut request = errand.request;
         let Some(provider) = errand.provider else {
             let pool = self.pools.own(errand.network, errand.ca.as_ref());
-            // The path of a webhook can be its key.
-            let mask = pool.mask(&request).and_parts_of(request.uri());
+            let mut mask = pool.mask(&request);
+            let mut why: fn(&RequestError) -> String = |error| innermost(error);
+            if errand.is_for_token {
+                why = ToString::to_string;
+            } else {
+                // The path of a webhook can be its key.
+                mask = mask.and_parts_of(request.uri());
+            }
             let request = request.map(|()| Full::new(errand.body));
-            return exchange(&pool, request, mask, errand.longest).await;
+            return exchange(&pool, request, mask, errand.longest, why).await;
         };
         self.introduce(provider, request.headers_mut()).await?;
         let request = auth::sign(request, errand.body, provider);
         let request = request.map_err(|error| error.to_string())?;
         let pool = self.pool(provider);
         let mask = pool.mask(&request);
-        exchange(&pool, request, mask, errand.longest).await
+        exchange(&pool, request, mask, errand.longest, |error| {
+            innermost(error)
+        })
+        .await
     }
 
     /// Sets the provider's credential, but for a signature, and its own headers.
@@ -224,12 +238,13 @@ async fn exchange(
     mut request: Request<Full<Bytes>>,
     mut mask: Mask,
     longest: usize,
+    why: fn(&RequestError) -> String,
 ) -> Result<Response<Bytes>, String> {
     let agent = HeaderValue::from_static(concat!("iris/", env!("CARGO_PKG_VERSION")));
     let headers = request.headers_mut();
     headers.entry(header::USER_AGENT).or_insert(agent);
     let response = pool.request_again(request).await;
-    let response = response.map_err(|error| innermost(&error))?;
+    let response = response.map_err(|error| why(&error))?;
     let (mut head, body) = response.into_parts();
     mask.headers(&mut head.headers);
     let body = Limited::new(body, longest);

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest response of a token endpoint.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// Why no token could be had.
+/// Why there is no token.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The key signs nothing.

@@ -52,7 +52,7 @@ pub(super) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// Something is sent. Also where that fails: what was read before belongs to an earlier
+    /// Writes, and notes that something was sent, even if that fails: what was read before belongs to an earlier
     /// exchange.
     fn write(
         &mut self,

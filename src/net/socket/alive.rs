@@ -109,7 +109,7 @@ impl<S> Alive<S> {
         Poll::Pending
     }
 
-    /// Something is sent: looks begin where none were due. The task has often asked for what there
+    /// Writes, and starts the checks if none were due. The task has often asked for what there
     /// is to read just before, and would not ask again of its own accord.
     fn write(
         &mut self,

@@ -142,6 +142,19 @@ mod tests {
     }
 
     #[test]
+    fn pieces_of_a_segment_do_not_overlap() {
+        for (segment, name, expected) in [
+            ("*", "", true),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "axc", false),
+            ("ab*bc", "abc", false),
+            ("ab*bc", "abbc", true),
+        ] {
+            assert_eq!(is_named(name, segment), expected, "{segment} {name}");
+        }
+    }
+
+    #[test]
     fn agrees_with_the_rule_on_every_small_case() {
         let patterns = [
             "a", "*", "**", "a*", "*a", "a*a", "*a*", "", "b*b", "a*b*b", "*a*a*",

@@ -121,8 +121,8 @@ impl Pool {
         };
         if let Some(mut idle) = self.idle() {
             match work(&mut *idle) {
-                // It can have been closed just now, or belong to a server that is gone. After a
-                // timeout nothing is tried again: that was wait enough.
+                // It can have been closed just now, or belong to a server that is gone. It isn't
+                // run again after a timeout, which was long enough, or if it may have been done.
                 Err(failure)
                     if idle.is_broken()
                         && !matches!(failure, Failure::Timeout(_) | Failure::Undecided(_)) =>

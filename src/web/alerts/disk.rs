@@ -13,7 +13,7 @@ struct Room {
     bytes: u64,
 }
 
-/// Below either of these, there is little.
+/// Below both of these, there is little.
 const LITTLE: Room = Room {
     share: 10,
     bytes: 2_048 * MIB,

@@ -191,7 +191,7 @@ impl Warnings {
     }
 }
 
-/// A warning about the gateway itself, of which there is time to see to.
+/// A warning about the gateway itself that isn't urgent; `of` and `critical` change that.
 fn warning(kind: &'static str, message: String, hint: &'static str) -> Warning {
     Warning {
         severity: Severity::Warning,

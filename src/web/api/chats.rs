@@ -1,5 +1,5 @@
-//! `/api/chats`: conversations of the chat that the configuration has kept here. Only their
-//! owner sees them, not even an admin: what was asked and answered is in the records anyway.
+//! `/api/chats`: conversations of the chat that the configuration has kept here. Nobody
+//! but their owner sees them, not even an admin: what was asked and answered is in the records anyway.
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use schemars::JsonSchema;

@@ -51,8 +51,8 @@ use keeper::{Keeper, Rejoin};
 pub use control::{Control, Member, Network, Owner};
 
 /// Waits until Go's runtime has started, which it does on a thread of its own when the program starts.
-/// It reads the size of a page from behind the environment, where the kernel put both: until then
-/// nobody may remove a variable.
+/// It reads the size of a page from behind the environment, where the kernel put both: no
+/// variable may be removed before that.
 pub fn wait_for_runtime() {
     // Every call waits for it. No node has the handle 0.
     let _ = ffi::ask(Call::Close, 0, &[]);
