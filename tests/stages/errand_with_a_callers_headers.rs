@@ -1,7 +1,7 @@
-// error[E0616]: field `headers` of struct `Errand` is private
+// error[E0616]: field `request` of struct `Errand` is private
 use iris::exchange::Asked;
 use iris::net::client::Errand;
 
 pub fn smuggle(errand: &mut Errand<'_>, asked: &Asked) {
-    errand.headers = asked.head.headers.clone();
+    *errand.request.headers_mut() = asked.head.headers.clone();
 }
