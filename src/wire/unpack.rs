@@ -4,15 +4,19 @@
 //! As many are opened at the same time as there are processors, since each takes a window too.
 
 use std::io::{self, Read};
-use std::sync::LazyLock;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread;
 
 use brotli_decompressor::Decompressor;
 use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, StatusCode, header};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::Rejection;
+use crate::base::lock::lock;
 use crate::base::memory::{Hold, weighed};
 
 /// The codings that are opened, the best first.
@@ -31,11 +35,35 @@ const RATIO: usize = 100;
 /// Bytes that are opened at a time.
 const STEP: usize = 64 << 10;
 
-/// The turns of those that are opened at the same time.
-static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
-    let processors = std::thread::available_parallelism();
-    Semaphore::new(processors.map_or(2, usize::from))
+/// Opens bodies, as many at the same time as there are processors, on threads of its own: each keeps the
+/// memory of a decoder, and the runtime starts another thread while one is still about to be idle.
+static OPENERS: LazyLock<Openers> = LazyLock::new(|| {
+    let processors = thread::available_parallelism().map_or(2, usize::from);
+    let (jobs, queue) = std::sync::mpsc::channel::<Job>();
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..processors {
+        let queue = Arc::clone(&queue);
+        let next = move || lock(&queue).recv();
+        let work = move || {
+            while let Ok(job) = next() {
+                // The request that waits for the result learns of a panic: its channel closes.
+                let _panicked = catch_unwind(AssertUnwindSafe(job));
+            }
+        };
+        let _started = thread::Builder::new().name("opener".into()).spawn(work);
+    }
+    Openers {
+        turns: Semaphore::new(processors),
+        jobs,
+    }
 });
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Openers {
+    turns: Semaphore,
+    jobs: Sender<Job>,
+}
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,10 +177,12 @@ pub async fn open(
 async fn beside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Rejection> {
-    let turn = TURNS.acquire().await;
-    // The turn comes back with the result, so that its thread is free for the next one.
-    let done = tokio::task::spawn_blocking(move || (work(), turn)).await;
-    let (result, _turn) = done.map_err(|_| Rejection::panicked())?;
+    let turn = OPENERS.turns.acquire().await;
+    let (done, result) = oneshot::channel();
+    let job = move || drop(done.send((work(), turn)));
+    let is_queued = OPENERS.jobs.send(Box::new(job));
+    is_queued.map_err(|_| Rejection::panicked())?;
+    let (result, _turn) = result.await.map_err(|_| Rejection::panicked())?;
     Ok(result)
 }
 
