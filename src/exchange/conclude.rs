@@ -15,7 +15,7 @@ use crate::records::metrics::{self, Key, Metrics};
 use crate::records::{Capture, Delivery, Entry, Ledger, Outcome, Record, Slot, Unavailable};
 use crate::wire::Rejection;
 
-/// The room that the ledger has reserved for the record of an exchange. Only [`conclude`] can use it, so
+/// The room that the ledger has reserved for the record of an exchange. Only `conclude` can use it, so
 /// nothing is recorded without being settled.
 pub struct Room(Slot);
 
