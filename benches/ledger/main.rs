@@ -131,7 +131,7 @@ fn middle() -> String {
     EntryId::new(START_MS + 15 * DAY_MS).to_string()
 }
 
-/// A name, whether it is about one's own, and what is asked.
+/// A name, whether it is about the caller's own data, and what is asked.
 type Page = (&'static str, bool, fn(&mut Query));
 
 const REQUESTS: &[Page] = &[
@@ -198,7 +198,7 @@ const SESSIONS: &[Page] = &[
     }),
 ];
 
-/// A name, whether it is about one's own, the groups, and what else is asked of thirty days.
+/// A name, whether it is about the caller's own data, the groups, and what else is asked of thirty days.
 type Asked = (&'static str, bool, &'static [Group], fn(&mut Report));
 
 const REPORTS: &[Asked] = &[

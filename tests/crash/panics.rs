@@ -283,7 +283,7 @@ async fn a_record_that_can_not_be_written_holds_up_no_other() -> anyhow::Result<
     Ok(())
 }
 
-/// Each panics twice, so it has begun anew in between; then what it does is done.
+/// Each panics twice, so it was restarted in between; then its work is done.
 async fn what_runs_beside_the_requests_begins_anew() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let provider = Provider::start(&dir.path().join("account"), decide).await?;

@@ -108,7 +108,7 @@ fn a_door_leads_to_the_nodes_of_the_demo_alone() {
     }
     // It isn't sent in the clear.
     assert_eq!(proxied("https://ai/", "ai"), "400");
-    // Whoever reached the model server directly would pass the gateway's grants.
+    // Reaching the model server directly would bypass the gateway's grants.
     let direct = run(&format!(
         "curl -s -m 3 -x http://{alice} http://gpu:8080/v1/models; echo $?"
     ));

@@ -146,7 +146,7 @@ async fn objects(format: &str) {
     compare(&gateway, dir.path()).await;
 }
 
-/// What lies in the bucket, read by somebody else, against the records.
+/// What is in the bucket, read by another client, against the records.
 async fn compare(gateway: &Gateway, dir: &Path) {
     let script = support::root().join("tests/exports/read.py");
     let output = Command::new(part("PYTHON"))

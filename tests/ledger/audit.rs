@@ -114,7 +114,7 @@ async fn what_was_done_is_found_and_paged(place: &Place) {
         .await,
         [1_000]
     );
-    // The same row twice is one: whoever is not sure that it arrived may send it again.
+    // The same row twice is one: a sender that isn't sure that it arrived may send it again.
     ledger.audit(rows[0].clone()).await.unwrap();
     assert_eq!(by(AuditQuery::default()).await.len(), 3);
     // Longer than any index takes, and with what PostgreSQL cannot hold.
@@ -159,7 +159,7 @@ async fn versions_have_parents_and_a_bound(place: &Place) {
     let found = ledger.version(newest.id.as_str()).await.unwrap().unwrap();
     assert_eq!(found.text, format!("{{ /* hash {} */ }}", KEPT + 2));
     assert_eq!(ledger.version("none").await.unwrap(), None);
-    // The same text again is no version; one that was there before the newest is.
+    // The same text again makes no new version; one from before the newest does.
     assert!(
         !ledger
             .add_version(version(9_000_000, &newest.hash))

@@ -127,7 +127,7 @@ async fn a_write_follows_the_version_that_it_names(place: &Place) {
     assert_eq!(delete(at("{\"a\":1}")).await, ChatWrite::Changed);
     assert_eq!(delete(at("{\"a\":2}")).await, ChatWrite::Done);
     assert_eq!(delete(Expected::Anything).await, ChatWrite::Missing);
-    // Of two that write at once with the same version in hand, one is told of the other.
+    // Of two writers that start from the same version, one is refused.
     keep("{}", Expected::Absent).await;
     let both = tokio::join!(keep("{\"b\":1}", at("{}")), keep("{\"b\":2}", at("{}")));
     assert!(

@@ -296,7 +296,7 @@ async fn records_from_before_go_to_who_made_them(place: &Place) {
     let take = async |key: &str, login: &str, node: &str| {
         ledger.take_earlier(key, login, node).await.unwrap();
     };
-    // The login alone is no proof: the devices of whoever has it now are not in the records.
+    // The login alone proves nothing: the devices of its present owner are not in the records.
     take("user:4242", "amelie@passkey", "n9").await;
     assert_eq!(seen(&ledger, "user:4242").await, (0, 0, 0, 0));
     take("user:10", "amelie@passkey", "n2").await;

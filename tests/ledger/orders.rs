@@ -163,7 +163,7 @@ async fn every_order_of_two_nodes_keeps_the_books(place: &Place) {
     }
     let sum = "SELECT CAST(SUM(input_tokens) AS BIGINT) FROM entries";
     assert_eq!(place.integers(sum).await, [world.spent]);
-    // Whoever renews forgets those whose nodes are gone.
+    // Renewing drops the holds of nodes that are gone.
     let ledger = &world.nodes[0].1;
     let lease = std::time::Duration::from_mins(1);
     ledger.renew(Vec::new(), lease).await.unwrap();

@@ -279,7 +279,7 @@ fn capture(api: &str, model: &str, tools: &[ToolCall]) -> Capture {
     }
 }
 
-/// A record of which everything that somebody outside wrote is markup.
+/// A record in which everything that callers and providers wrote is markup.
 fn hostile(at: i64) -> Record {
     let evil = PLANTED.to_owned();
     let mut chance = Chance(1);

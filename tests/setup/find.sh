@@ -35,7 +35,7 @@ at_least() {
     done
 }
 
-# Without a tool there is no version, which is no failure, also under `pipefail`.
+# A missing tool has no version; that isn't a failure, also under `pipefail`.
 rust_version() { { rustc -V 2>/dev/null || :; } | sed -n 's/^rustc \([0-9.]*\).*/\1/p'; }
 
 rust_suits() {

@@ -27,7 +27,7 @@ fn a_go_that_fetches_the_newer_one_suits() {
         log.iter().any(|line| line.ends_with("and Go auto")),
         "{log:?}"
     );
-    // Somebody who forbids that is not overruled.
+    // An environment that forbids it is respected.
     let output = with_go("go1.21.5").run_with("try", &[], &[("GOTOOLCHAIN", "local")]);
     output
         .ends_with(1)

@@ -74,7 +74,7 @@ async fn serve(mut browser: TcpStream, node: &Node) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes bob an admin, until the configuration is written anew.
+/// Makes bob an admin, until the configuration is written again.
 async fn admin(world: &World) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(&world.gateway.config)?;
     let user =

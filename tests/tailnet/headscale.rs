@@ -130,7 +130,7 @@ impl Headscale {
             .to_owned())
     }
 
-    /// Lets a node in that somebody has asked to sign in.
+    /// Approves a node that waits for its sign-in.
     pub fn approve(&self, id: &str, user: &str) -> anyhow::Result<()> {
         self.ask(&["auth", "register", "--auth-id", id, "--user", user])
             .map(drop)

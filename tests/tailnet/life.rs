@@ -161,7 +161,7 @@ async fn a_refused_key_is_said_with_the_control_servers_words(world: &World) -> 
     Ok(())
 }
 
-/// What is no control server, and one that is away while the gateway restarts.
+/// Something that isn't a control server, and one that is away while the gateway restarts.
 async fn a_control_server_that_can_not_be_talked_to_is_named(world: &World) -> anyhow::Result<()> {
     let parts = &world.parts;
     let mut something = Another::new(world, "something-else")?;

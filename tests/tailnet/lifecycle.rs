@@ -117,7 +117,7 @@ async fn a_restart_is_short_and_keeps_the_node(world: &World) -> anyhow::Result<
     Ok(())
 }
 
-/// Without a key the gateway says where to sign in, and joins once somebody has.
+/// Without a key the gateway says where to sign in, and joins once that is done.
 async fn a_gateway_without_a_key_asks_to_be_signed_in(world: &World) -> anyhow::Result<()> {
     let (dir, text, local) = another(world, "ai-three")?;
     let mut gateway = Gateway::start(&dir, &text, local.clone(), "").await?;

@@ -87,7 +87,7 @@ async fn half_closes_resets_and_backpressure_pass(world: &World) -> anyhow::Resu
         );
     }
 
-    // Whoever drops an end is gone for the other one.
+    // Dropping one end ends the other.
     let (near, far) = pair(&mut listener, &world.alice, "ci-runner").await?;
     let mut far = far.stream;
     drop(near);

@@ -154,7 +154,7 @@ async fn unknown_callers_cost_known_ones_nothing() {
     let known = tokio::spawn(asks(Arc::clone(&gone)));
     let begun = Instant::now();
     let knocking = tokio::spawn(knocks(crowd.all(), daemon.clone()));
-    // Somebody who comes meanwhile has to be asked for behind them.
+    // WhoIs for a caller who comes meanwhile waits behind them.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let new = Instant::now();
     assert_eq!(BOB.get("/api/whoami").await.status, 200);

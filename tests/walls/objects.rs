@@ -373,7 +373,7 @@ fn none(id: &str) -> String {
     format!("{}{last}", &id[..id.len() - 1])
 }
 
-/// Another's thing is answered as one that is none is, and as fast. Gives the ratio of the medians
+/// Another user's thing gets the same response as a missing one, and as fast. Gives the ratio of the medians
 /// that is farthest from one.
 async fn nothing_told(ids: &Ids) -> f64 {
     const TIMES: usize = 150;

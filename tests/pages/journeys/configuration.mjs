@@ -38,7 +38,7 @@ await journey(async (context) => {
   const shown = await page.getByLabel("Configuration", { exact: true }).inputValue();
   check(shown.includes("demo/**") && !shown.includes("a-key-that-no-page-may-show"), "the text after saving");
 
-  // Somebody else has saved meanwhile.
+  // Another admin has saved meanwhile.
   const other = await open(context, [/status of 412/]);
   await other.goto(`${ADMIN}/ui/config`);
   const theirs = other.getByLabel("Configuration", { exact: true });

@@ -25,7 +25,7 @@ await journey(async (context) => {
   equal(await page.evaluate(() => window.mark), "this page", "it was not loaded anew");
   check(await page.locator("main svg").count(), "charts are there");
 
-  // Somebody is choosing a filter.
+  // The visitor is choosing a filter.
   await page.goto(`${USER}/ui/requests`);
   const newest = () => document.querySelector("main tbody a").href;
   const rows = await page.evaluate(newest);
@@ -37,7 +37,7 @@ await journey(async (context) => {
   await page.getByRole("button", { name: "Show what is new" }).click();
   await page.waitForFunction((rows) => document.querySelector("main tbody a").href !== rows, rows);
 
-  // What happens at another gateway, to somebody else, is nothing to hear of.
+  // Requests of other users are not announced.
   await page.goto(`${USER}/ui/`);
   let asked = 0;
   page.on("request", (request) => { if (request.url() === `${USER}/ui/`) asked += 1; });

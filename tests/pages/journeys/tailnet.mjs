@@ -6,7 +6,7 @@ const GATEWAY = process.env.GATEWAY;
 const { USER, ADMIN, MODEL } = process.env;
 
 await journey(async (users, admins) => {
-  // Somebody who has never been here.
+  // A first visit.
   const page = await open(users, [/status of 403/]);
   await page.goto(`${GATEWAY}/`);
   equal(page.url(), `${GATEWAY}/ui/`, "a browser at the bare name");
@@ -27,7 +27,7 @@ await journey(async (users, admins) => {
   await page.locator(".usage", { hasText: " in, " }).waitFor();
   await picture(page, "tailnet-chat");
 
-  // One's own usage, down to what was said; and nothing of anybody else's.
+  // Their own usage, down to each message, and nothing of other users.
   await page.goto(`${GATEWAY}/ui/`);
   check(await figure(page, "Requests") >= 1, "one's own requests");
   await page.goto(`${GATEWAY}/ui/sessions`);

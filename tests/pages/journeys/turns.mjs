@@ -48,7 +48,7 @@ async function blocked(context) {
   await settled(page, "You said: this is allowed");
   equal(await page.getByText("Left out of later messages", { exact: true }).count(), 0, "nothing is left out any more");
 
-  // A turn that failed at the provider is no burden either.
+  // A turn that failed at the provider doesn't get in the way either.
   await page.getByLabel("Model", { exact: true }).selectOption("lab/failing");
   await asked(page, "this fails");
   await page.locator(".notice.bad").waitFor();
