@@ -164,8 +164,8 @@ impl<A> Tries<A> {
 }
 
 impl Gateway {
-    /// Asks the providers of a request, until one has answered or there is no other. Also returns the wait to
-    /// tell the caller, if it is shorter than the provider's own.
+    /// Tries the providers of a request until one responds or none is left. Also returns the retry delay for the
+    /// caller, if it is shorter than the provider's own.
     pub(super) async fn ask<A: Ask>(
         &self,
         provider: &mut A,

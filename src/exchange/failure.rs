@@ -49,7 +49,7 @@ impl Failure {
         format!("provider {provider:?} {self}")
     }
 
-    /// Whether it speaks against the provider, and not against the configuration.
+    /// Whether the provider is at fault, not the configuration.
     pub(super) fn is_the_providers(&self) -> bool {
         match self {
             Self::Declined { status, .. } => status.is_server_error(),
@@ -79,7 +79,7 @@ impl Failure {
         matches!(status.as_u16(), 404 | 405 | 426 | 429 | 500..)
     }
 
-    /// What it speaks against.
+    /// What the failure counts against.
     pub(super) fn scope(&self) -> Scope {
         match self {
             Self::Unreachable { sent: false, .. } => Scope::Provider,

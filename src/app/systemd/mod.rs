@@ -33,9 +33,9 @@ impl Service {
         })
     }
 
-    /// The socket for the loopback door at `wanted`, if one was handed over; it can be had once. One
-    /// that listens elsewhere, or for which there is no door, is an error: it would serve no caller,
-    /// or the wrong ones.
+    /// The socket for the loopback door at `wanted`, if one was handed over; only the first call
+    /// returns it. A socket at another address, or without a loopback door, is an error: it would serve
+    /// no callers, or the wrong ones.
     pub fn listener(&mut self, wanted: Option<SocketAddr>) -> Result<Option<TcpListener>, Refused> {
         match self.listener.take() {
             Some(listener) => sockets::fits(&listener, wanted).map(|()| Some(listener)),

@@ -68,7 +68,7 @@ pub(crate) async fn models(upstream: &Client, provider: &Provider, timeout: Dura
     Listed::Models(fit(list.data.into_iter().map(|row| row.id)), kind)
 }
 
-/// Gets a document of a provider, below its base URL. The error says why there is no response.
+/// Gets a document from a provider, below its base URL. The error says why no response arrived.
 pub(crate) async fn get(
     upstream: &Client,
     provider: &Provider,

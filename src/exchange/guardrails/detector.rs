@@ -53,7 +53,7 @@ impl Detector {
         let compiled = regex::RegexBuilder::new(pattern)
             .size_limit(1 << 20)
             .build()
-            .map_err(|error| format!("{pattern:?} is no pattern: {error}"))?;
+            .map_err(|error| format!("invalid pattern {pattern:?}: {error}"))?;
         Ok(Self {
             name,
             pattern: compiled,

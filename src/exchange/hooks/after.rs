@@ -28,9 +28,8 @@ pub(crate) struct After {
 }
 
 impl After {
-    /// Those of `wired` that are to be told; `None` if none is. `keeps_tools` says whether calls
-    /// of tools may be kept at all: if they may not, no hook gets them. Hooks are told of budgets that
-    /// run low if the context has any.
+    /// The hooks of `wired` to call afterwards; `None` if there are none. Without `keeps_tools`, no hook
+    /// gets tool calls. Hooks for low budgets are called only if the context has warnings.
     pub(crate) fn new(
         wired: &[Wired<'_>],
         context: HookContext,

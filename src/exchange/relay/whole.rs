@@ -131,7 +131,7 @@ pub(super) struct Lines {
     line: Vec<u8>,
     /// Lines that are objects.
     pub(super) count: u64,
-    /// The first line isn't an object: the body is what `first` makes of it.
+    /// The first line isn't an object, so `first` reads the body as a whole.
     is_whole: bool,
 }
 

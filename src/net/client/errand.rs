@@ -36,8 +36,8 @@ pub struct Errand<'p> {
     /// The certificates that the server is trusted by, where it isn't those of this machine's
     /// store. A provider has its own.
     ca: Option<Certificates>,
-    /// It asks for a token, so that callers may read why there is none: the reason names no address, and
-    /// what a response repeats of the address isn't hidden, since a token may contain it.
+    /// It asks for a token. Callers see why that failed, so the reason names no address. Parts of the address
+    /// aren't masked in the response, since a token may contain them.
     is_for_token: bool,
 }
 

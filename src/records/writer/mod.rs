@@ -53,7 +53,7 @@ pub(crate) enum Message {
     Purge(oneshot::Sender<u64>),
     /// Something has changed that decides what is due.
     Retention,
-    /// Runs once everything sent before is durable, with the connection or the reason why there is none.
+    /// Runs once everything sent before is durable, with the connection or the error that prevents one.
     Work(Work),
 }
 

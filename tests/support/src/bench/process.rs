@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub struct Running {
     child: Child,
     pub port: u16,
-    /// There is no peer: requests go to the provider directly.
+    /// Requests go to the provider directly, without a peer.
     none: bool,
 }
 
