@@ -3,7 +3,6 @@
 mod attempt;
 mod count;
 
-use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 
 use self::attempt::OverHttp;
 use super::admit::Admitted;
@@ -31,16 +31,12 @@ pub use count::Uncounted;
 
 impl Gateway {
     /// Handles one request of a format. Refusals are responses in the format's own shape.
-    pub async fn handle<B>(
+    pub async fn handle(
         &self,
         format: &'static Format,
         who: Verified,
-        request: Request<B>,
-    ) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Unpin,
-        B::Error: Display,
-    {
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let ticket = Ticket::new();
         let named = HeaderValue::from_str(ticket.id.as_str());
         let formats = Formats::both(format);
@@ -56,17 +52,13 @@ impl Gateway {
         response
     }
 
-    async fn serve<B>(
+    async fn serve(
         &self,
         ticket: Ticket,
         formats: Formats,
         who: Verified,
-        request: Request<B>,
-    ) -> Result<Response<Body>, Rejection>
-    where
-        B: http_body::Body<Data = Bytes> + Unpin,
-        B::Error: Display,
-    {
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Rejection> {
         let (mut head, incoming) = request.into_parts();
         let admitted = self.admit(ticket, who, &head, Surface::Http, formats)?;
         let answered = match route::body(admitted.context(), &mut head, incoming).await {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
@@ -37,11 +38,11 @@ impl Gateway {
     /// Answers the request for a WebSocket: with 101, and what [`Gateway::serve_socket`] then
     /// has to serve, or with a refusal. If no provider takes WebSockets, the caller is told to use
     /// requests instead (426).
-    pub fn open_socket<B>(
+    pub fn open_socket(
         &self,
         format: &'static Format,
         who: Verified,
-        mut request: Request<B>,
+        mut request: Request<Incoming>,
     ) -> (Response<Body>, Option<Pending>) {
         match self.accept_socket(format, &who, &request) {
             Ok((response, surface)) => {
@@ -66,11 +67,11 @@ impl Gateway {
         }
     }
 
-    fn accept_socket<B>(
+    fn accept_socket(
         &self,
         format: &Format,
         who: &Verified,
-        request: &Request<B>,
+        request: &Request<Incoming>,
     ) -> Result<(Response<Body>, Surface), Rejection> {
         let no_socket = || {
             Rejection::new(

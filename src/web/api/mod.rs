@@ -21,6 +21,7 @@ pub(in crate::web) mod table;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::engines::Engines;
@@ -45,16 +46,12 @@ const LONGEST_BODY: usize = 16 << 20;
 
 /// Answers a request that is for no model. `origin` is the scheme and host under which the caller
 /// reached the gateway.
-pub async fn handle<B>(
+pub async fn handle(
     engines: &Engines<'_>,
     caller: &Caller,
     origin: &str,
-    request: Request<B>,
-) -> Response<Body>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+    request: Request<Incoming>,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
     let answered = answer(engines, caller, origin, &head, body).await;
     let mut response = answered.unwrap_or_else(|rejection| {
@@ -111,17 +108,13 @@ pub fn has_route(method: &Method, path: &str) -> bool {
     table::find(method, path).is_some() || pricing::owns(path)
 }
 
-async fn answer<B>(
+async fn answer(
     engines: &Engines<'_>,
     caller: &Caller,
     origin: &str,
     head: &Parts,
-    body: B,
-) -> Reply
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+    body: Incoming,
+) -> Reply {
     let path = head.uri.path();
     let readable = matches!(head.method, Method::GET | Method::HEAD);
     if readable && pricing::owns(path) {
@@ -166,11 +159,7 @@ where
 
 /// The body of a request that changes something. A browser sends none of another site's without
 /// asking first: it has to be JSON, and must not come from elsewhere.
-async fn read<B>(rules: &Rules, request: &Parts, body: B) -> Result<Bytes, Rejection>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+async fn read(rules: &Rules, request: &Parts, body: Incoming) -> Result<Bytes, Rejection> {
     if is_from_elsewhere(&request.headers) {
         let why = "this can't be asked for from another site";
         return Err(Rejection::new(StatusCode::FORBIDDEN, "cross_site", why));
