@@ -422,6 +422,8 @@ mod tests {
         for _ in 0..2 {
             world.step(Ok(9));
         }
+        // Else it could be written together with the next one.
+        world.wrote("fi\nthird\n");
         // That some were lost may be impossible to say just then.
         world.step(broken());
         world.output.put(b"fourth\n".to_vec());
