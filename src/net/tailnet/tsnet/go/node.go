@@ -13,9 +13,11 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -66,9 +68,19 @@ type opened struct {
 	Dropped []string `json:"dropped"`
 }
 
+// boundProcessors leaves Go one processor, and a second on a machine with four
+// or more. A packet passes half a dozen goroutines that each have next to
+// nothing to do: with a processor idle, Go wakes a thread for each step.
+var boundProcessors = sync.OnceFunc(func() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(1, min(2, runtime.GOMAXPROCS(0)/2)))
+	}
+})
+
 // openNode starts a node; it does not wait until the node is on its tailnet.
 func openNode(o options) (*node, opened, error) {
 	var about opened
+	boundProcessors()
 	if o.MemoryLimit > 0 {
 		debug.SetMemoryLimit(o.MemoryLimit)
 	}
