@@ -129,6 +129,10 @@ bench-peers *peers:
 bench-tailnet:
     cargo test --release --test tailnet -- --ignored measure
 
+# Iris beside Go's reverse proxy over a real tailnet, in two minutes. `IRIS_BESIDE=FILE` measures another build as well.
+bench-tailnet-quick:
+    cargo test --release --test tailnet -- --ignored quick
+
 # The quick form: Iris against nginx, in less than three minutes.
 bench-quick:
     cargo bench --no-default-features --features postgres --bench gateway -- --quick
