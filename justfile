@@ -113,7 +113,7 @@ fuzz-runs runs="1000000" *targets:
 mutants *modules:
     tests/mutants.py {{ modules }}
 
-# Licences, a bill of materials, and two builds without a network that must be the same; or parts of it.
+# The number of crates, licences, a bill of materials, and two builds without a network that must be the same; or parts of it.
 supply *parts:
     tests/supply.sh {{ parts }}
 

@@ -13,7 +13,7 @@ root=$PWD
 out=$root/target/supply
 mkdir -p "$out"
 
-# At most so many crates, Iris and those that only run in a build included. Each is code that somebody else
+# At most so many crates, Iris and those that only run in a build included. Each is code that others
 # may change, and time in every clean build.
 MOST_CRATES=218
 MOST_CRATES_OF_CLIENT=157

@@ -39,7 +39,7 @@ REPETITIONS = 400
 WARMUP = 100
 # Seconds from one request to the next where the ledger is counted: longer than it takes under callgrind.
 PERIOD = 0.08
-# A count this far below its bound is said, so that somebody lowers the bound.
+# A count this far below its bound is printed, so that you can lower the bound.
 SLACK = 0.15
 # How far above a count its bound is: counts of one program differ by less, and other compilers count otherwise.
 MARGIN = 1.05
