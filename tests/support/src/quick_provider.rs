@@ -16,6 +16,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 /// Events of a stream, before its end.
 pub const EVENTS: usize = 200;
 
+const MODELS: &str = r#"{"object":"list","data":[{"id":"small","object":"model"},{"id":"large","object":"model"},{"id":"slow","object":"model"}]}"#;
+
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Serves until the process ends.
@@ -44,6 +46,10 @@ pub fn run(port: u16) {
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+    // Some gateways ask for the models before they serve.
+    if request.uri().path() == "/v1/models" {
+        return Ok(json(MODELS.to_owned()));
+    }
     let body = request.into_body().collect().await?.to_bytes();
     let has = |word: &[u8]| memchr::memmem::find(&body, word).is_some();
     Ok(if has(b"\"slow\"") {
@@ -64,6 +70,10 @@ fn whole(length: usize) -> Response<Body> {
     let body = format!(
         r#"{{"id":"c","object":"chat.completion","created":1,"model":"small","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":40,"total_tokens":49}}}}"#
     );
+    json(body)
+}
+
+fn json(body: String) -> Response<Body> {
     let mut response = Response::new(Full::from(body).boxed_unsync());
     let json = header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
