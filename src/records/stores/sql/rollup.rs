@@ -5,7 +5,7 @@
 //! them as well; the number 0 stands for no header.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::names::{self, Name, Names};
 use super::row::{Numbers, limit};
@@ -23,7 +23,7 @@ pub(super) const NO_HEADER: i64 = 0;
 const ASKED: usize = 100;
 
 /// A header as it is stored.
-fn header<'r>((name, value): &'r (String, String)) -> Name<'r> {
+fn header((name, value): &(String, String)) -> Name<'_> {
     vec![
         Value::text(key(name, limit::HEADER_NAME)),
         Value::text(key(value, limit::HEADER_VALUE)),
@@ -125,7 +125,7 @@ type There = (Key, Row);
 /// The rows that are there for what is added to each table, asked for together.
 fn there<const N: usize>(
     connection: &mut dyn Connection,
-    wanted: [(&Table, Vec<Key>); N],
+    wanted: &[(&Table, Vec<Key>); N],
 ) -> Result<[Vec<There>; N], Failure> {
     let mut questions = Vec::new();
     let mut places = Vec::new();
@@ -165,7 +165,7 @@ struct Added {
     /// By kind, in their order.
     kinds: BTreeMap<Key, BTreeMap<i64, Sums>>,
     /// The nodes of callers, by day.
-    nodes: BTreeMap<Key, ()>,
+    nodes: BTreeSet<Key>,
 }
 
 /// Adds the records that are `new` to the sums. To be called in the transaction that writes them.
@@ -199,12 +199,12 @@ pub(super) fn add(
             let hours = added.hours.entry((header, hour, kind)).or_default();
             hours.add_one(&measured);
         }
-        added.nodes.insert((numbers.nodes[nth], day, caller), ());
+        added.nodes.insert((numbers.nodes[nth], day, caller));
     }
     let keys = |added: &BTreeMap<Key, Sums>| added.keys().copied().collect::<Vec<_>>();
     let [days, hours, callers, kinds] = there(
         connection,
-        [
+        &[
             (&BY_DAY, keys(&added.days)),
             (&BY_HOUR, keys(&added.hours)),
             (&BY_CALLER, keys(&added.callers)),
@@ -217,7 +217,7 @@ pub(super) fn add(
     write_kinds(connection, &added.kinds, kinds)?;
     let sql = "INSERT INTO node_days (node, day, caller) VALUES ($1, $2, $3) \
         ON CONFLICT (node, day, caller) DO NOTHING";
-    let seen = added.nodes.into_keys().map(|key| key_values(key).to_vec());
+    let seen = added.nodes.into_iter().map(|key| key_values(key).to_vec());
     connection.execute(sql, seen.collect())?;
     Ok(())
 }
