@@ -21,7 +21,7 @@ mod purge;
 mod query;
 pub(crate) mod report;
 mod rollup;
-mod row;
+pub(crate) mod row;
 pub(crate) mod session;
 mod sums;
 pub(crate) mod tools;

@@ -31,7 +31,7 @@ pub(super) mod limit {
 
 /// Only a place that is taken is skipped. `INSERT OR IGNORE` would also drop, in silence, a
 /// record that breaks another constraint.
-const INSERT: &str = "INSERT INTO requests (place, id, session, caller, node, kind, rest) \
+pub(crate) const INSERT: &str = "INSERT INTO requests (place, id, session, caller, node, kind, rest) \
     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (place) DO NOTHING";
 
 /// The columns for [`read`], of a query from [`TABLES`].
