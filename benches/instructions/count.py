@@ -186,7 +186,9 @@ class Gateway:
         due = time.monotonic()
         for _ in range(times):
             time.sleep(max(0.0, due - time.monotonic()))
-            due += PERIOD
+            while is_running(self.process.pid):
+                time.sleep(0.005)
+            due = max(due, time.monotonic()) + PERIOD
             self.small(1)
 
     def refused(self, times):
@@ -269,6 +271,15 @@ def cpu(pid):
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def is_running(pid):
+    """Whether one of a process's threads does something, or would if it had a processor."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] in "RD":
+                return True
+    return False
 
 
 def threads(pid):
