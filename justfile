@@ -129,6 +129,10 @@ bench-peers *peers:
 bench-tailnet:
     cargo test --release --test tailnet -- --ignored measure
 
+# Iris beside Go's reverse proxy over a real tailnet, in two minutes. `IRIS_BESIDE=FILE` measures another build as well.
+bench-tailnet-quick:
+    cargo test --release --test tailnet -- --ignored quick
+
 # Iris, a bare proxy over hyper, and nginx, in three minutes. IRIS_PROGRAM names another build of Iris.
 bench-quick:
     cargo bench --profile measure --no-default-features --features postgres --bench gateway -- --quick

@@ -1,6 +1,9 @@
 //! The client program behind a request, as its `User-Agent` names it: for reports, never for a
 //! decision.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 /// Longest name in a report.
 const MAX: usize = 48;
 
@@ -32,9 +35,30 @@ const KNOWN: [(&str, &str); 22] = [
     ("curl/", "curl"),
 ];
 
+/// User agents whose names are kept by each thread; beyond it all are forgotten.
+const KEPT: usize = 256;
+
 /// The program's short name: one of the known, else the first product of the user agent without
 /// its version; `unknown` without one.
 pub(super) fn name(user_agent: &str) -> String {
+    thread_local! {
+        static NAMES: RefCell<HashMap<Box<str>, Box<str>>> = RefCell::default();
+    }
+    // The search takes longer than all else of a record, and few programs send most requests.
+    NAMES.with_borrow_mut(|names| {
+        if let Some(name) = names.get(user_agent) {
+            return name.to_string();
+        }
+        if names.len() >= KEPT {
+            names.clear();
+        }
+        let name = found(user_agent);
+        names.insert(user_agent.into(), name.as_str().into());
+        name
+    })
+}
+
+fn found(user_agent: &str) -> String {
     let folded = user_agent.to_ascii_lowercase();
     if let Some((_, name)) = KNOWN.iter().find(|(part, _)| folded.contains(part)) {
         return (*name).to_owned();

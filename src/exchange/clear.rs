@@ -318,7 +318,7 @@ pub(super) fn context(asked: &Asked, quotas: Vec<State>) -> HookContext {
     let status = asked.who.changes.as_ref().map(|status| status.borrow());
     let tailnet = status.and_then(|status| status.tailnet.clone());
     HookContext {
-        url: asked.who.url.to_string(),
+        url: asked.who.url.whole(&asked.head),
         tailnet: tailnet.unwrap_or_default(),
         quotas,
         warnings: Vec::new(),

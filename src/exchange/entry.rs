@@ -1,6 +1,6 @@
 //! What a record says of a request: its head, its caller, and which conversation it is part of.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header};
 use sha2::{Digest, Sha256};
 
 use super::agent;
@@ -15,12 +15,16 @@ use crate::records::{Entry, EntryId, Outcome};
 const MAX_SESSION: usize = 256;
 /// Headers that name a session, the first that is there: anyone's own, those of Codex by its
 /// age, and the one that Claude Code sends beside its body's.
-const SESSION_HEADERS: [&str; 4] = [
-    "x-session-id",
-    "session-id",
-    "session_id",
-    "x-claude-code-session-id",
+static SESSION_HEADERS: [HeaderName; 4] = [
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("x-claude-code-session-id"),
 ];
+/// Letters of a user agent in a record.
+const MAX_USER_AGENT: usize = 512;
+/// Letters of a path in a record.
+const MAX_PATH: usize = 1024;
 
 /// The name of an exchange, and when it began: the ledger looks for times by ranges of names.
 pub(super) struct Ticket {
@@ -45,10 +49,9 @@ pub(super) fn new(
     permit: &Permit,
 ) -> Entry {
     let Ticket { id, now } = ticket;
-    let user_agent: String = text(&head.headers, "user-agent")
-        .chars()
-        .take(512)
-        .collect();
+    let user_agent = head.headers.get(header::USER_AGENT);
+    let user_agent = user_agent.and_then(|value| value.to_str().ok());
+    let user_agent = start(user_agent.unwrap_or_default(), MAX_USER_AGENT);
     Entry {
         session: named_session(&head.headers).unwrap_or_else(|| id.as_str().to_owned()),
         id,
@@ -60,10 +63,10 @@ pub(super) fn new(
         tags: caller.tags().to_vec(),
         api: format.name.to_owned(),
         method: head.method.to_string(),
-        path: head.uri.path().chars().take(1024).collect(),
+        path: start(head.uri.path(), MAX_PATH).to_owned(),
         outcome: Outcome::ClientClosed,
-        agent: agent::name(&user_agent),
-        user_agent,
+        agent: agent::name(user_agent),
+        user_agent: user_agent.to_owned(),
         reasons: vec![
             Reason::Caller {
                 caller: caller.name().to_owned(),
@@ -86,16 +89,12 @@ pub(super) fn conversation(entry: &Entry) -> Option<&str> {
 }
 
 /// Adds what the body tells; `earlier` is what is known of the response that it goes on with.
-pub(super) fn describe(
-    entry: &mut Entry,
-    call: &Call,
-    headers: &HeaderMap,
-    earlier: Option<String>,
-) {
+pub(super) fn describe(entry: &mut Entry, call: &Call, earlier: Option<String>) {
     entry.model_requested.clone_from(&call.model);
     entry.stream = call.stream;
     entry.request_bytes = call.body.len() as u64;
-    if named_session(headers).is_some() {
+    // A header has named it.
+    if conversation(entry).is_some() {
         return;
     }
     let named = call.session.as_ref();
@@ -110,7 +109,7 @@ pub(super) fn describe(
 
 fn named_session(headers: &HeaderMap) -> Option<String> {
     SESSION_HEADERS
-        .into_iter()
+        .iter()
         .filter_map(|name| headers.get(name))
         .map(|value| words(value.as_bytes()))
         .find(|given| is_session(given))
@@ -141,11 +140,13 @@ fn is_session(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(char::is_control)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+/// The first letters of a text.
+fn start(text: &str, letters: usize) -> &str {
+    if text.len() <= letters {
+        return text;
+    }
+    let end = text.char_indices().nth(letters);
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Gateway {
         };
         let earlier = call.previous_response.as_deref();
         let earlier = earlier.and_then(|id| self.responses.session(context.who.caller.key(), id));
-        entry::describe(&mut draft.entry, &call, &head.headers, earlier);
+        entry::describe(&mut draft.entry, &call, earlier);
         panics::point("route");
         let asked = Asked {
             context,

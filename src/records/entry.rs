@@ -35,6 +35,52 @@ impl EntryId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Where the entry stands among all others: 43 bits of its time, then 20 random ones. Entries are
+    /// stored in this order, which is that of their ids. An entry whose place is taken has one of the next.
+    pub(super) fn place(&self) -> i64 {
+        Self::place_of(&self.0)
+    }
+
+    /// The same for any text: what sorts before it as an id has no higher place.
+    pub(super) fn place_of(id: &str) -> i64 {
+        let digits = match id.strip_prefix("req_") {
+            Some(digits) => digits.bytes(),
+            None if id < "req_" => return 0,
+            None => return i64::MAX,
+        };
+        let mut digits = digits.map(|digit| ALPHABET.partition_point(|one| *one < digit));
+        let mut number = |count: u32| {
+            (0..count).fold(0_i64, |number, _| {
+                number << 5 | i64::from(digits.next().unwrap_or(0).min(31).to_le_bytes()[0])
+            })
+        };
+        let time = number(10).min(Self::LAST);
+        time << Self::RANDOM_BITS | number(4)
+    }
+
+    /// The first place of a time.
+    pub(super) fn place_at(unix_ms: i64) -> i64 {
+        unix_ms.clamp(0, Self::LAST) << Self::RANDOM_BITS
+    }
+
+    /// The last time that has places of its own: 2248.
+    const LAST: i64 = (1 << 43) - 1;
+
+    /// Bits of a place that are not its time.
+    pub(super) const RANDOM_BITS: u32 = 20;
+
+    /// How far behind its place an entry may stand.
+    pub(super) const PROBED: i64 = 256;
+
+    /// The time in it, in Unix milliseconds.
+    pub(super) fn started_at(&self) -> i64 {
+        let digits = self.0.bytes().skip(4).take(10);
+        digits.fold(0, |time, digit| {
+            let digit = ALPHABET.partition_point(|one| *one < digit).min(31);
+            time << 5 | i64::from(digit.to_le_bytes()[0])
+        })
+    }
 }
 
 /// The random part of an id. The operating system is asked for those of many ids at once.
@@ -54,9 +100,11 @@ fn random_bytes() -> [u8; 10] {
     })
 }
 
+/// The digits of an id.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
 /// The first `length` characters of an id.
 fn spell(unix_ms: i64, random: u128, length: u32) -> String {
-    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let time = unix_ms.max(0).cast_unsigned().min((1 << 48) - 1);
     let bits = u128::from(time) << 80 | random;
     let mut id = String::with_capacity(30);
@@ -279,6 +327,30 @@ pub(super) mod tests {
         assert_eq!(EntryId::floor(-5), "req_0000000000");
         let many: std::collections::HashSet<_> = (0..1_000).map(|_| EntryId::new(7)).collect();
         assert_eq!(many.len(), 1_000);
+    }
+
+    #[test]
+    fn places_are_in_the_order_of_ids() {
+        let mut ids: Vec<_> = (0..500).map(|nth| EntryId::new(nth % 50)).collect();
+        ids.sort_unstable();
+        assert!(ids.is_sorted_by_key(EntryId::place));
+        for time in [0, 1, 1_700_000_000_123, (1 << 43) - 1] {
+            let id = EntryId::new(time);
+            assert_eq!(id.started_at(), time);
+            assert_eq!(id.place() >> EntryId::RANDOM_BITS, time);
+            assert_eq!(
+                EntryId::place_of(&EntryId::floor(time)),
+                EntryId::place_at(time)
+            );
+        }
+        let last = EntryId::place_at(i64::MAX);
+        assert!(EntryId::new(i64::MAX).place() >= last);
+        assert!(EntryId::new((1 << 43) - 2).place() < last);
+        assert_eq!(EntryId::place_at(-1), 0);
+        assert_eq!(EntryId::place_of("a"), 0);
+        assert_eq!(EntryId::place_of("req_"), 0);
+        assert_eq!(EntryId::place_of("req_z"), last);
+        assert_eq!(EntryId::place_of("s"), i64::MAX);
     }
 
     #[test]

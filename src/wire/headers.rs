@@ -125,11 +125,12 @@ fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
         "tenant",
     ];
     let mut all = lists.iter().flat_map(|list| list.iter());
-    all.any(|known| match known.strip_suffix('*') {
-        Some(prefix) => {
-            name.starts_with(prefix) && !OF_THE_ACCOUNT.iter().any(|word| name.contains(word))
+    let name_bytes = name.as_bytes();
+    all.any(|known| match known.as_bytes() {
+        [prefix @ .., b'*'] => {
+            name_bytes.starts_with(prefix) && !OF_THE_ACCOUNT.iter().any(|word| name.contains(word))
         }
-        None => name == *known,
+        exact => name_bytes == exact,
     })
 }
 

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use super::Connections;
 use crate::records::reports::{Answered, Reports};
-use crate::records::stores::sql::{query, report, session, tools};
+use crate::records::stores::sql::{page, report, session, tools};
 use crate::records::{Entry, Query, Repeat, Report, Scope, ToolUse, Usage};
 
 impl Reports for Connections {
     fn requests(&self, scope: Scope, query: Query) -> Answered<'_, Vec<Entry>> {
         Box::pin(self.run(Repeat::Always, move |connection| {
-            query::requests(connection, &scope, &query)
+            page::requests(connection, &scope, &query)
         }))
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::config::{Database, Retention};
 use crate::records::entry::tests::entry;
-use crate::records::stores::sql::{Row, Value, row};
+use crate::records::stores::sql::{Names, Row, Value, row};
 use crate::records::stores::sqlite;
 use crate::records::tests::said;
 use crate::records::{Capture, Delivery, Ledger, Query, Scope};
@@ -80,6 +80,10 @@ impl Connection for FaultyConnection {
         self.connection.begin()
     }
 
+    fn names(&mut self) -> &mut Names {
+        self.connection.names()
+    }
+
     fn commit(&mut self) -> Result<(), Failure> {
         self.connection.commit()
     }
@@ -94,11 +98,11 @@ impl Connection for FaultyConnection {
     }
 
     fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
-        if sql == row::INSERT.as_str() {
+        if sql == row::INSERT {
             self.faults.groups.lock().unwrap().push(rows.len());
-            let is_bad = |value: &Value<'_>| *value == Value::text(BAD);
-            assert!(!rows.iter().flatten().any(is_bad), "as it was told");
         }
+        let is_bad = |value: &Value<'_>| *value == Value::text(BAD);
+        assert!(!rows.iter().flatten().any(is_bad), "as it was told");
         self.connection.execute(sql, rows)
     }
 

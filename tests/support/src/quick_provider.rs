@@ -53,9 +53,11 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Err
     let body = request.into_body().collect().await?.to_bytes();
     let has = |word: &[u8]| memchr::memmem::find(&body, word).is_some();
     Ok(if has(b"\"slow\"") {
-        events(Some(Duration::from_secs(1)))
+        events(Pace::Each(Duration::from_secs(1)))
+    } else if has(b"\"paced\"") {
+        events(Pace::Eights(Duration::from_millis(20)))
     } else if has(b"\"stream\":true") {
-        events(None)
+        events(Pace::AtOnce)
     } else if has(b"\"large\"") {
         whole(64 << 10)
     } else {
@@ -78,7 +80,30 @@ fn json(body: String) -> Response<Body> {
     response
 }
 
-fn events(pause: Option<Duration>) -> Response<Body> {
+/// When the next event is sent.
+#[derive(Clone, Copy)]
+enum Pace {
+    AtOnce,
+    /// After so long.
+    Each(Duration),
+    /// Eight at a time, so long after the last eight.
+    Eights(Duration),
+}
+
+impl Pace {
+    async fn wait(self, nth: usize) {
+        match self {
+            Self::Each(pause) if nth > 0 => tokio::time::sleep(pause).await,
+            Self::Eights(pause) if nth > 0 && nth.is_multiple_of(8) => {
+                tokio::time::sleep(pause).await
+            }
+            // Each event is written on its own, as model servers do.
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+fn events(pace: Pace) -> Response<Body> {
     let chunk = |content: &str, rest: &str| {
         Bytes::from(format!(
             "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]{rest}}}\n\n"
@@ -94,14 +119,10 @@ fn events(pause: Option<Duration>) -> Response<Body> {
             _ => None,
         };
         async move {
-            match pause {
-                Some(pause) if nth > 0 => tokio::time::sleep(pause).await,
-                // Each event is written on its own, as model servers do.
-                _ => tokio::task::yield_now().await,
-            }
+            pace.wait(nth).await;
             // The receiver sees how long it took.
-            let piece = match pause {
-                Some(_) if nth < EVENTS => Some(chunk(&format!("sent {} ", micros()), "")),
+            let piece = match pace {
+                Pace::Each(_) if nth < EVENTS => Some(chunk(&format!("sent {} ", micros()), "")),
                 _ => piece,
             };
             piece.map(|piece| (Ok(Frame::data(piece)), nth + 1))

@@ -11,10 +11,10 @@ use crate::records::Record;
 use crate::records::journal::Journal;
 use crate::records::journal::retention::Policy;
 
-const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
-    VALUES ($1, $2, $3, $4) ON CONFLICT (name, value, entry_id) DO NOTHING";
+const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry, nth) \
+    VALUES ($1, $2, $3, $4) ON CONFLICT (name, value, entry) DO NOTHING";
 
-const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry_id, position, name, nth, params) \
+const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry, position, name, nth, params) \
     VALUES ($1, $2, $3, $4, $5)";
 
 impl Journal for dyn Connection + '_ {
@@ -34,20 +34,29 @@ fn fill(
     policy: &Policy,
 ) -> Result<usize, Failure> {
     let keep = policy.keep();
-    let entries = records.iter().map(|record| row::write(&record.entry));
-    let inserted = connection.execute(&row::INSERT, entries.collect())?;
+    // They are of use again once what they stand for is committed.
+    let mut names = std::mem::take(connection.names());
+    let (is_new, numbers) = row::insert(connection, &mut names, records)?;
     panics::point("ledger");
-    let new: Vec<&Record> = records
+    let places = numbers.places.iter().copied();
+    let new: Vec<(&Record, i64)> = records
         .iter()
-        .zip(inserted)
-        .filter_map(|(record, count)| (count > 0).then_some(*record))
+        .copied()
+        .zip(places)
+        .zip(&is_new)
+        .filter_map(|(new, is_new)| is_new.then_some(new))
         .collect();
-    let headers = new.iter().flat_map(|record| header_rows(record));
+    let headers = new
+        .iter()
+        .flat_map(|(record, place)| header_rows(record, *place));
     execute(connection, INSERT_HEADER, headers.collect())?;
     if keep.tools {
-        let tools = new.iter().flat_map(|record| tool_rows(record));
+        let tools = new
+            .iter()
+            .flat_map(|(record, place)| tool_rows(record, *place));
         execute(connection, INSERT_TOOL, tools.collect())?;
     }
+    let new: Vec<&Record> = new.into_iter().map(|(record, _)| record).collect();
     if keep.captures {
         let captures = new.iter().filter_map(|record| {
             let capture = record.capture.as_ref()?;
@@ -57,8 +66,8 @@ fn fill(
         execute(connection, capture::INSERT, captures)?;
     }
     if !new.is_empty() {
-        rollup::add(connection, &new)?;
-        session::add(connection, &new)?;
+        rollup::add(connection, &mut names, records, &is_new, &numbers)?;
+        session::add(connection, &mut names, &new)?;
         exports::queue(connection, &new, &policy.exporters)?;
         outbox::add(connection, &new)?;
     }
@@ -70,25 +79,26 @@ fn fill(
     } else {
         balances::settle(connection, &settlements)?;
     }
+    *connection.names() = names;
     Ok(records.len() - new.len())
 }
 
-fn header_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
+fn header_rows(record: &Record, place: i64) -> Vec<Vec<Value<'_>>> {
     let headers = rollup::distinct(&record.headers);
-    let nth = |place: usize| nth(headers.iter().map(|(name, _)| &**name), place);
-    let rows = headers.iter().enumerate().map(|(place, (name, value))| {
+    let nth = |index: usize| nth(headers.iter().map(|(name, _)| &**name), index);
+    let rows = headers.iter().enumerate().map(|(index, (name, value))| {
         let [name, value] = [name, value].map(|text| Value::text(text.clone()));
-        vec![name, value, record.entry.id.as_str().into(), nth(place)]
+        vec![name, value, place.into(), nth(index)]
     });
     rows.collect()
 }
 
-fn tool_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
+fn tool_rows(record: &Record, entry: i64) -> Vec<Vec<Value<'_>>> {
     let tools = &record.tools;
     let nth = |place: usize| nth(tools.iter().map(|tool| tool.name.as_str()), place);
     let rows = tools.iter().enumerate().map(|(place, tool)| {
         vec![
-            record.entry.id.as_str().into(),
+            entry.into(),
             (place as u64).into(),
             Value::key(&tool.name, limit::TOOL),
             nth(place),
