@@ -16,6 +16,7 @@ Kernel time isn't counted, nor how long memory takes. `just bench-quick` measure
 """
 
 import argparse
+import contextlib
 import glob
 import json
 import os
@@ -276,7 +277,7 @@ def cpu(pid):
 def is_running(pid):
     """Whether one of a process's threads does something, or would if it had a processor."""
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/stat") as file:
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/task/{task}/stat") as file:
             if file.read().rpartition(")")[2].split()[0] in "RD":
                 return True
     return False
@@ -287,10 +288,8 @@ def threads(pid):
     asked = subprocess.run(["vgdb", f"--pid={pid}", "v.info", "scheduler"], capture_output=True, text=True)
     names = {}
     for number, task in re.findall(r"^Thread (\d+): .*\(lwpid (\d+)\)", asked.stdout, re.M):
-        # One that has ended has the number 0.
-        if task == "0":
-            continue
-        with open(f"/proc/{pid}/task/{task}/comm") as file:
+        # One that has ended has the number 0, and one may end just now.
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/task/{task}/comm") as file:
             names[int(number)] = file.read().strip()
     if not names:
         sys.exit(f"valgrind names no threads: {asked.stdout}{asked.stderr}")
