@@ -16,6 +16,7 @@ Kernel time isn't counted, nor how long memory takes. `just bench-quick` measure
 """
 
 import argparse
+import contextlib
 import glob
 import json
 import os
@@ -186,7 +187,9 @@ class Gateway:
         due = time.monotonic()
         for _ in range(times):
             time.sleep(max(0.0, due - time.monotonic()))
-            due += PERIOD
+            while is_running(self.process.pid):
+                time.sleep(0.005)
+            due = max(due, time.monotonic()) + PERIOD
             self.small(1)
 
     def refused(self, times):
@@ -271,15 +274,22 @@ def cpu(pid):
     return int(fields[11]) + int(fields[12])
 
 
+def is_running(pid):
+    """Whether one of a process's threads does something, or would if it had a processor."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/task/{task}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] in "RD":
+                return True
+    return False
+
+
 def threads(pid):
     """Names of threads by their number in callgrind."""
     asked = subprocess.run(["vgdb", f"--pid={pid}", "v.info", "scheduler"], capture_output=True, text=True)
     names = {}
     for number, task in re.findall(r"^Thread (\d+): .*\(lwpid (\d+)\)", asked.stdout, re.M):
-        # One that has ended has the number 0.
-        if task == "0":
-            continue
-        with open(f"/proc/{pid}/task/{task}/comm") as file:
+        # One that has ended has the number 0, and one may end just now.
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/task/{task}/comm") as file:
             names[int(number)] = file.read().strip()
     if not names:
         sys.exit(f"valgrind names no threads: {asked.stdout}{asked.stderr}")
