@@ -60,7 +60,7 @@ pub async fn run(parts: &Parts) -> anyhow::Result<()> {
     programs.extend(std::env::var_os("IRIS_BESIDE").map(PathBuf::from));
     let mut gateways = Vec::new();
     for (nth, program) in programs.iter().enumerate() {
-        gateways.push(gateway(&headscale, dir.path(), (nth, program), &near).await?);
+        gateways.push(gateway(&headscale, dir.path(), nth, program, &near).await?);
     }
     let mut ways = vec![Way {
         name: "Go proxy",
@@ -109,7 +109,8 @@ fn hostname(nth: usize) -> String {
 async fn gateway(
     headscale: &Headscale,
     dir: &Path,
-    (nth, program): (usize, &Path),
+    nth: usize,
+    program: &Path,
     provider: &str,
 ) -> anyhow::Result<Gateway> {
     let dir = dir.join(format!("gateway-{nth}"));

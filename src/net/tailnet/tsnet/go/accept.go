@@ -20,6 +20,10 @@ const pendingConnections = 1024
 // it slowly, as on the host's network (src/net/socket.rs).
 const sendBytes = 128 << 10
 
+// receiveBytes is as much as a server may have sent ahead of a caller who reads
+// it slowly, as on the host's network; netstack would let it grow to 8 MiB.
+const receiveBytes = 512 << 10
+
 // pairBytes is as much as may wait in either direction of a socket pair.
 const pairBytes = 64 << 10
 
@@ -120,6 +124,13 @@ func announce(to *net.UnixConn, conn net.Conn) error {
 func boundSend(conn net.Conn) {
 	if ep, _, ok := endpoint(conn); ok {
 		ep.SocketOptions().SetSendBufferSize(sendBytes, true)
+	}
+}
+
+// boundReceive limits what waits in the node of what a server sends.
+func boundReceive(conn net.Conn) {
+	if ep, _, ok := endpoint(conn); ok {
+		ep.SocketOptions().SetReceiveBufferSize(receiveBytes, true)
 	}
 }
 

@@ -233,6 +233,7 @@ func (n *node) dial(host string, port uint16, inside bool, silence time.Duration
 		conn.Close()
 		return -1, err
 	}
+	boundReceive(conn)
 	if silence > 0 {
 		conn = n.watchSilence(conn, silence)
 	}
