@@ -156,8 +156,7 @@ impl Pool {
     ) -> Result<Response<Received>, Unanswered> {
         let began = Instant::now();
         let forward = lent.forward;
-        let credential = forward.as_ref().map(|forward| forward.credential.as_ref());
-        let sent = lent.connection.exchange(request, credential).await;
+        let sent = lent.connection.exchange(request, forward.as_ref()).await;
         let broken = match sent {
             Ok(response) => {
                 if let Some(forward) = &forward

@@ -128,7 +128,7 @@ impl Chunks {
                 self.extra()?;
                 At::Extension(size)
             }
-            (At::SizeLf(0), b'\n') => At::Field,
+            (At::SizeLf(0) | At::FieldLf, b'\n') => At::Field,
             (At::SizeLf(size), b'\n') => At::Data(size),
             (At::DataCr, b'\r') => At::DataLf,
             (At::DataLf, b'\n') => At::Size {
@@ -144,7 +144,6 @@ impl Chunks {
                     At::InField
                 }
             }
-            (At::FieldLf, b'\n') => At::Field,
             (At::EndLf, b'\n') => At::End,
             _ => return Err("invalid chunk: a line or its data doesn't end where it must"),
         })

@@ -11,6 +11,7 @@ use http::{
 use super::body::Body;
 use super::framing::Framing;
 use super::{Connection, Error, SHORT_BODY};
+use crate::net::client::connect::Forward;
 
 /// Bytes of the head of a response that are accepted.
 pub(in crate::net::client) const HEAD_BYTES: usize = 256 << 10;
@@ -20,10 +21,7 @@ pub(in crate::net::client) const HEAD_FIELDS: usize = 256;
 const FIELD: usize = 48;
 
 /// A request as it goes out: its head, with a short body behind it, and the rest.
-pub(super) fn written(
-    request: &Request<Bytes>,
-    forwarded: Option<Option<&HeaderValue>>,
-) -> (Bytes, Bytes) {
+pub(super) fn written(request: &Request<Bytes>, forward: Option<&Forward>) -> (Bytes, Bytes) {
     let (uri, headers, body) = (request.uri(), request.headers(), request.body());
     let is_short = body.len() < SHORT_BODY;
     let room = 128 + headers.len() * FIELD + if is_short { body.len() } else { 0 };
@@ -31,7 +29,7 @@ pub(super) fn written(
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
     // A vector takes all that is written.
-    let _ = match (forwarded, uri.path_and_query()) {
+    let _ = match (forward, uri.path_and_query()) {
         (Some(_), _) => write!(out, "{uri}"),
         (None, Some(path)) => write!(out, "{path}"),
         (None, None) => write!(out, "/"),
@@ -40,7 +38,8 @@ pub(super) fn written(
     if !headers.contains_key(header::HOST) {
         host(&mut out, uri);
     }
-    if let Some(Some(credential)) = forwarded {
+    let credential = forward.and_then(|forward| forward.credential.as_ref());
+    if let Some(credential) = credential {
         field(
             &mut out,
             header::PROXY_AUTHORIZATION.as_str(),
@@ -50,7 +49,7 @@ pub(super) fn written(
     for (name, value) in headers {
         let is_ours = (name == header::CONTENT_LENGTH && !body.is_empty())
             || name == header::TRANSFER_ENCODING
-            || (name == header::PROXY_AUTHORIZATION && matches!(forwarded, Some(Some(_))));
+            || (name == header::PROXY_AUTHORIZATION && credential.is_some());
         if !is_ours {
             field(&mut out, name.as_str(), value.as_bytes());
         }

@@ -12,10 +12,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::connect::Io;
+use super::connect::{Forward, Io};
 use crate::net::http1::Rewind;
 
 pub(super) use body::Body;
@@ -99,11 +99,11 @@ impl Connection {
     }
 
     /// Sends a request, and waits for the head of its response. A proxy that forwards it gets the whole
-    /// URL, and `credential`.
+    /// URL.
     pub(super) async fn exchange(
         mut self,
         request: &Request<Bytes>,
-        forwarded: Option<Option<&HeaderValue>>,
+        forward: Option<&Forward>,
     ) -> Result<Response<Body>, Broken> {
         let is_reused = self.has_responded;
         let mut broken = Broken {
@@ -115,7 +115,7 @@ impl Connection {
         if self.is_dead() {
             return Err(broken);
         }
-        self.unsent = head::written(request, forwarded);
+        self.unsent = head::written(request, forward);
         self.has_read = false;
         let has_no_body = request.method() == http::Method::HEAD;
         match poll_fn(|cx| self.poll_head(cx)).await {
@@ -214,7 +214,7 @@ impl Connection {
                 }
                 Poll::Pending
             }
-            failed => failed,
+            failed @ Poll::Ready(Err(_)) => failed,
         }
     }
 }

@@ -13,9 +13,13 @@ fn post(body: &'static str) -> Request<Bytes> {
 
 /// What becomes of a request whose server sends `response` in pieces of `size` bytes, and closes: the body in
 /// pieces, and whether the connection is free afterwards.
-async fn exchanged(response: &str, size: usize, closes: bool) -> Result<(Vec<Bytes>, bool), Error> {
+async fn exchanged(
+    response: impl AsRef<[u8]>,
+    size: usize,
+    closes: bool,
+) -> Result<(Vec<Bytes>, bool), Error> {
     let (mut server, client) = tokio::io::duplex(1 << 20);
-    let response = response.as_bytes().to_vec();
+    let response = response.as_ref().to_vec();
     let serves = tokio::spawn(async move {
         let mut request = [0; 1 << 10];
         let _ = server.read(&mut request).await.unwrap();
@@ -166,20 +170,24 @@ async fn what_is_no_response_is_an_error() {
             "a: b\r\n".repeat(HEAD_FIELDS + 1)
         ),
     ] {
-        let error = exchanged(&long, 100_000, false).await.unwrap_err();
+        let error = exchanged(long, 100_000, false).await.unwrap_err();
         assert!(matches!(error, Error::HeadTooLarge), "{error}");
     }
 }
 
 #[tokio::test]
 async fn a_request_is_written_with_its_server_and_its_length() {
+    let through = Forward {
+        proxy: "http://proxy".to_owned(),
+        credential: Some(http::HeaderValue::from_static("Basic x")),
+    };
     for (forwarded, start) in [
         (
             None,
             "POST /v1/chat?x=1 HTTP/1.1\r\nhost: ai:8080\r\naccept: */*\r\n",
         ),
         (
-            Some(Some(&HeaderValue::from_static("Basic x"))),
+            Some(&through),
             "POST http://ai:8080/v1/chat?x=1 HTTP/1.1\r\nhost: ai:8080\r\nproxy-authorization: Basic x\r\naccept: */*\r\n",
         ),
     ] {
@@ -233,4 +241,22 @@ async fn a_connection_that_has_ended_gets_no_request() {
         .exchange(&post("{}"), None)
         .await;
     assert!(broken.is_err_and(|broken| !broken.was_sent && !broken.has_read));
+}
+
+#[tokio::test]
+async fn a_damaged_response_ends_too() {
+    for response in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+        "HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;a\r\nhello\r\n0\r\nb: c\r\n\r\n",
+    ] {
+        for at in 0..response.len() {
+            for byte in *b"\0\r\n :;0f\xff" {
+                let mut damaged = response.as_bytes().to_vec();
+                damaged[at] = byte;
+                let ended = exchanged(&damaged, 7, true).await;
+                let most = ended.map_or(0, |(pieces, _)| pieces.concat().len());
+                assert!(most <= damaged.len(), "byte {at} is {byte}");
+            }
+        }
+    }
 }

@@ -17,6 +17,10 @@ use crate::net::client::http1;
 /// The body of a provider's response.
 pub struct Received(Kind);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is boxed with all of a response, and mostly comes over HTTP/1.1"
+)]
 enum Kind {
     Http1 {
         body: http1::Body,
