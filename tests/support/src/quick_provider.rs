@@ -95,7 +95,7 @@ impl Pace {
         match self {
             Self::Each(pause) if nth > 0 => tokio::time::sleep(pause).await,
             Self::Eights(pause) if nth > 0 && nth.is_multiple_of(8) => {
-                tokio::time::sleep(pause).await
+                tokio::time::sleep(pause).await;
             }
             // Each event is written on its own, as model servers do.
             _ => tokio::task::yield_now().await,
