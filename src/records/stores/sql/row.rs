@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::value::{Row, Value};
 use super::{Failure, places};
+use crate::base::text::Text;
 use crate::records::reports::sums::{COUNTS, cost, counts};
 use crate::records::{Entry, EntryId, Outcome, Tokens};
 
@@ -116,27 +117,27 @@ pub(super) fn write(entry: &Entry) -> Vec<Value<'_>> {
 
 pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
     let mut entry = Entry {
-        id: EntryId(row.text()?),
-        session: row.text()?,
+        id: EntryId(row.text()?.into()),
+        session: row.text()?.into(),
         started_at: row.integer()?,
-        caller: String::new(),
-        login: row.text()?,
-        node_id: row.text()?,
-        node_name: row.text()?,
+        caller: Text::default(),
+        login: row.text()?.into(),
+        node_id: row.text()?.into(),
+        node_name: row.text()?.into(),
         tags: row.json()?,
-        agent: row.text()?,
-        api: row.text()?,
-        model_requested: row.text()?,
-        model: row.text()?,
-        provider: row.text()?,
-        method: row.text()?,
-        path: row.text()?,
+        agent: row.text()?.into(),
+        api: row.text()?.into(),
+        model_requested: row.text()?.into(),
+        model: row.text()?.into(),
+        provider: row.text()?.into(),
+        method: row.text()?.into(),
+        path: row.text()?.into(),
         status: status(row)?,
         outcome: outcome(row)?,
         stream: row.integer()? != 0,
         tokens: tokens(row)?,
         cost: row.maybe_integer()?,
-        cost_basis: row.maybe_text()?,
+        cost_basis: row.maybe_text()?.map(Text::from),
         finish_reason: row.maybe_text()?,
         tool_calls: u32::try_from(row.integer()?).unwrap_or(u32::MAX),
         first_byte_ms: row.maybe_real()?,
@@ -145,12 +146,12 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
         overhead_ms: row.maybe_real()?,
         request_bytes: row.count()?,
         response_bytes: row.count()?,
-        user_agent: row.text()?,
+        user_agent: row.text()?.into(),
         reasons: row.json()?,
         error: row.maybe_text()?,
         captured: false,
     };
-    entry.caller = row.text()?;
+    entry.caller = row.text()?.into();
     entry.captured = row.integer()? != 0;
     Ok(entry)
 }
