@@ -1,3 +1,5 @@
+//! Each reason as databases hold it, and as people read it.
+
 use super::*;
 
 /// Each reason as databases hold it, and as people read it.
