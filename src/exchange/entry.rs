@@ -1,11 +1,11 @@
 //! What a record says of a request: its head, its caller, and which conversation it is part of.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use sha2::{Digest, Sha256};
 
 use super::agent;
 use crate::base::clock;
-use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::formats::{Call, Format};
 use crate::policy::access::Permit;
 use crate::policy::identity::Caller;
@@ -21,6 +21,8 @@ static SESSION_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("session_id"),
     HeaderName::from_static("x-claude-code-session-id"),
 ];
+/// Reasons that most records have room for.
+const REASONS: usize = 6;
 /// Letters of a user agent in a record.
 const MAX_USER_AGENT: usize = 512;
 /// Letters of a path in a record.
@@ -52,32 +54,26 @@ pub(super) fn new(
     let user_agent = head.headers.get(header::USER_AGENT);
     let user_agent = user_agent.and_then(|value| value.to_str().ok());
     let user_agent = start(user_agent.unwrap_or_default(), MAX_USER_AGENT);
+    let names = caller.names();
+    let (agent, user_agent) = agent::named(user_agent);
+    let mut reasons = Vec::with_capacity(REASONS);
+    reasons.extend(permit.reasons(caller));
     Entry {
-        session: named_session(&head.headers).unwrap_or_else(|| id.as_str().to_owned()),
+        session: named_session(&head.headers).map_or_else(|| id.text(), Text::from),
         id,
         started_at: now,
-        caller: caller.key().to_owned(),
-        login: caller.name().to_owned(),
-        node_id: caller.node_id().to_owned(),
-        node_name: caller.node_name().to_owned(),
+        caller: names.key,
+        login: names.login,
+        node_id: names.node_id,
+        node_name: names.node_name,
         tags: caller.tags().to_vec(),
-        api: format.name.to_owned(),
-        method: head.method.to_string(),
-        path: start(head.uri.path(), MAX_PATH).to_owned(),
+        api: Text::fixed(format.name),
+        method: method(&head.method),
+        path: start(head.uri.path(), MAX_PATH).into(),
         outcome: Outcome::ClientClosed,
-        agent: agent::name(user_agent),
-        user_agent: user_agent.to_owned(),
-        reasons: vec![
-            Reason::Caller {
-                caller: caller.name().to_owned(),
-                node: caller.node_name().to_owned(),
-                role: permit.role().word().to_owned(),
-                grant: permit.role_source().to_owned(),
-            },
-            Reason::Grants {
-                grants: permit.sources().map(str::to_owned).collect(),
-            },
-        ],
+        agent,
+        user_agent,
+        reasons,
         ..Entry::default()
     }
 }
@@ -90,7 +86,7 @@ pub(super) fn conversation(entry: &Entry) -> Option<&str> {
 
 /// Adds what the body tells; `earlier` is what is known of the response that it goes on with.
 pub(super) fn describe(entry: &mut Entry, call: &Call, earlier: Option<String>) {
-    entry.model_requested.clone_from(&call.model);
+    entry.model_requested = call.model.as_str().into();
     entry.stream = call.stream;
     entry.request_bytes = call.body.len() as u64;
     // A header has named it.
@@ -99,11 +95,19 @@ pub(super) fn describe(entry: &mut Entry, call: &Call, earlier: Option<String>) 
     }
     let named = call.session.as_ref();
     if let Some(session) = named.filter(|session| is_session(session)) {
-        entry.session = kept(session);
+        entry.session = kept(session).into();
     } else if let Some(earlier) = earlier {
-        entry.session = earlier;
+        entry.session = earlier.into();
     } else if let Some(opening) = &call.opening {
-        entry.session = format!("chat_{opening}");
+        entry.session = format!("chat_{opening}").into();
+    }
+}
+
+fn method(method: &Method) -> Text {
+    match *method {
+        Method::GET => Text::fixed("GET"),
+        Method::POST => Text::fixed("POST"),
+        _ => method.as_str().into(),
     }
 }
 

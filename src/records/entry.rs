@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::base::bucket::Settlement;
 use crate::base::reasons::{self, Reason};
+use crate::base::text::Text;
 use crate::formats::{Tokens, ToolCall};
+use crate::wire::HeaderList;
 
 /// The name of a record: `req_` and 26 characters that sort by time.
 #[derive(
@@ -15,7 +17,7 @@ use crate::formats::{Tokens, ToolCall};
 )]
 #[serde(transparent)]
 #[schemars(inline)]
-pub struct EntryId(pub(super) String);
+pub struct EntryId(pub(super) Text);
 
 impl EntryId {
     /// A new id: 48 bits of `unix_ms`, then 80 random bits, in Crockford's base 32. The time is
@@ -23,13 +25,14 @@ impl EntryId {
     pub fn new(unix_ms: i64) -> EntryId {
         let mut random = [0; 16];
         random[6..].copy_from_slice(&random_bytes());
-        EntryId(spell(unix_ms, u128::from_be_bytes(random), 26))
+        let id = spell(unix_ms, u128::from_be_bytes(random));
+        EntryId(first(&id, LENGTH).into())
     }
 
     /// What sorts before every id of `unix_ms` and of later, and after all others.
     pub(super) fn floor(unix_ms: i64) -> String {
         // Ten characters hold the time, and nothing but.
-        spell(unix_ms, 0, 10)
+        first(&spell(unix_ms, 0), 10).to_owned()
     }
 
     pub fn as_str(&self) -> &str {
@@ -81,6 +84,11 @@ impl EntryId {
             time << 5 | i64::from(digit.to_le_bytes()[0])
         })
     }
+
+    /// Its letters, to be shared.
+    pub fn text(&self) -> Text {
+        self.0.clone()
+    }
 }
 
 /// The random part of an id. The operating system is asked for those of many ids at once.
@@ -103,16 +111,29 @@ fn random_bytes() -> [u8; 10] {
 /// The digits of an id.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// The first `length` characters of an id.
-fn spell(unix_ms: i64, random: u128, length: u32) -> String {
+/// How ids begin.
+const START: &str = "req_";
+/// Characters of an id behind its start.
+const LENGTH: usize = 26;
+
+/// An id, whose first characters are its time.
+fn spell(unix_ms: i64, random: u128) -> [u8; START.len() + LENGTH] {
     let time = unix_ms.max(0).cast_unsigned().min((1 << 48) - 1);
-    let bits = u128::from(time) << 80 | random;
-    let mut id = String::with_capacity(30);
-    id.push_str("req_");
-    for place in (26 - length..26).rev() {
-        id.push(ALPHABET[(bits >> (place * 5)) as usize & 31] as char);
+    let mut bits = u128::from(time) << 80 | random;
+    let mut id = [0; START.len() + LENGTH];
+    let (start, letters) = id.split_at_mut(START.len());
+    start.copy_from_slice(START.as_bytes());
+    for letter in letters.iter_mut().rev() {
+        *letter = ALPHABET[bits as usize & 31];
+        bits >>= 5;
     }
     id
+}
+
+/// The first characters of an id as text.
+fn first(id: &[u8], letters: usize) -> &str {
+    let text = str::from_utf8(id).unwrap_or_default();
+    text.get(..START.len() + letters).unwrap_or_default()
 }
 
 impl std::fmt::Display for EntryId {
@@ -173,25 +194,25 @@ impl Outcome {
 #[schemars(rename = "RequestRow")]
 pub struct Entry {
     pub id: EntryId,
-    pub session: String,
+    pub session: Text,
     /// Unix milliseconds, the same as in the id.
     pub started_at: i64,
     /// Whose it is: the number of the user, or the tags. A login can pass to another user.
-    pub caller: String,
+    pub caller: Text,
     /// What people call the caller.
-    pub login: String,
-    pub node_id: String,
-    pub node_name: String,
+    pub login: Text,
+    pub node_id: Text,
+    pub node_name: Text,
     pub tags: Vec<String>,
     /// The short name of the client program, such as `claude-code`; empty where unknown.
-    pub agent: String,
+    pub agent: Text,
     /// The API the caller spoke, such as `openai_chat`.
-    pub api: String,
-    pub model_requested: String,
-    pub model: String,
-    pub provider: String,
-    pub method: String,
-    pub path: String,
+    pub api: Text,
+    pub model_requested: Text,
+    pub model: Text,
+    pub provider: Text,
+    pub method: Text,
+    pub path: Text,
     pub status: u16,
     pub outcome: Outcome,
     pub stream: bool,
@@ -200,7 +221,7 @@ pub struct Entry {
     /// Nanodollars; null where no price is known.
     pub cost: Option<i64>,
     /// Whose price it is, such as `anthropic/claude-haiku-4-5`.
-    pub cost_basis: Option<String>,
+    pub cost_basis: Option<Text>,
     pub finish_reason: Option<String>,
     pub tool_calls: u32,
     pub first_byte_ms: Option<f64>,
@@ -209,7 +230,7 @@ pub struct Entry {
     pub overhead_ms: Option<f64>,
     pub request_bytes: u64,
     pub response_bytes: u64,
-    pub user_agent: String,
+    pub user_agent: Text,
     /// The decisions made for this request, in order.
     #[serde(serialize_with = "reasons::as_sentences")]
     #[schemars(with = "Vec<String>")]
@@ -273,9 +294,9 @@ impl Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capture {
     /// Without secrets.
-    pub request_headers: Vec<(String, String)>,
+    pub request_headers: HeaderList,
     pub request_body: Bytes,
-    pub response_headers: Vec<(String, String)>,
+    pub response_headers: HeaderList,
     /// Decoded, and reassembled if it was a stream.
     pub response_body: Bytes,
     /// The response as it came, if that is kept.
@@ -321,8 +342,8 @@ pub(super) mod tests {
     #[test]
     fn an_id_is_its_time_and_what_is_random_in_base_32() {
         let time = 1_700_000_000_123;
-        let id = spell(time, 0x0123_4567_89ab_cdef_0123, 26);
-        assert_eq!(id, "req_01hf7yat3v04hmasw9nf6yy093");
+        let id = spell(time, 0x0123_4567_89ab_cdef_0123);
+        assert_eq!(&id, b"req_01hf7yat3v04hmasw9nf6yy093");
         assert_eq!(EntryId::floor(time), "req_01hf7yat3v");
         assert_eq!(EntryId::floor(-5), "req_0000000000");
         let many: std::collections::HashSet<_> = (0..1_000).map(|_| EntryId::new(7)).collect();
@@ -420,7 +441,7 @@ pub(super) mod tests {
             agent: "claude-code".into(),
             api: "openai_chat".into(),
             model_requested: "fast".into(),
-            model: format!("model-{started_at}"),
+            model: format!("model-{started_at}").into(),
             provider: "main".into(),
             method: "POST".into(),
             path: "/v1/chat/completions".into(),

@@ -125,7 +125,7 @@ impl Gateway {
         funded.reason(Reason::WithoutStreamOptions {
             provider: funded.route().provider.id.clone(),
             ms: funded.elapsed_ms() - began,
-            status: response.status().to_string(),
+            status: response.status().to_string().into(),
         });
         // The connection is free again once the refusal is read, or closed.
         drop(response);
@@ -134,7 +134,7 @@ impl Gateway {
         if again.status().is_success() {
             let provider = &funded.route().provider;
             tracing::info!(
-                provider = provider.id,
+                provider = provider.id.as_str(),
                 "refuses stream_options: it gets none from now on"
             );
             self.traffic.learn_no_stream_options(provider);
@@ -157,7 +157,7 @@ impl Gateway {
         };
         let provider = funded.route().provider.id.clone();
         funded.reason(Reason::NewConnection {
-            why: failure.of(&provider),
+            why: failure.of(&provider).into(),
             provider,
             ms: funded.elapsed_ms() - began,
         });

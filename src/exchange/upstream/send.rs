@@ -14,7 +14,6 @@ use crate::net::client::google::TokenSource;
 use crate::net::client::{
     Client, ConnectError, Fate, Received, RequestError, Reuse, Timeouts, auth, innermost,
 };
-use crate::policy::access::Header;
 use crate::wire::Mask;
 
 /// The only way to a provider for what a caller asks.
@@ -42,7 +41,8 @@ impl Upstream {
         let from = lists::headers(format, provider, &funded.head.headers);
         let query = funded.head.uri.query();
         let query = known::passed_query(format.known, &provider.pass_query, query);
-        let uri = provider.url(&outbound.path, query.as_deref());
+        let terms = &funded.attempt.terms;
+        let uri = terms.url(&outbound.path, query.as_deref());
         let uri = uri.map_err(misconfigured)?;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
@@ -101,13 +101,8 @@ impl Upstream {
         for (name, value) in &provider.add_headers {
             out.insert(name, value.clone());
         }
-        for Header { name, value } in funded.permit.headers(route.subject()) {
-            if let (Ok(name), Ok(value)) = (
-                header::HeaderName::from_bytes(name.as_bytes()),
-                HeaderValue::from_str(value),
-            ) {
-                out.insert(name, value);
-            }
+        for (name, value) in &funded.attempt.terms.headers {
+            out.insert(name, value.clone());
         }
         Ok((out, credential))
     }

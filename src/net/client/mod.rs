@@ -92,9 +92,9 @@ impl Client {
             return;
         };
         match self.pools.connector(way(provider)).meet(uri).await {
-            Ok(()) => tracing::debug!(provider = provider.id, "can be reached"),
+            Ok(()) => tracing::debug!(provider = provider.id.as_str(), "can be reached"),
             Err(error) => {
-                tracing::warn!(provider = provider.id, %error, "cannot be reached yet");
+                tracing::warn!(provider = provider.id.as_str(), %error, "cannot be reached yet");
             }
         }
     }

@@ -66,7 +66,8 @@ where
                 is_whole: true,
             };
             event.record(&mut fields);
-            fields.entry("target", meta.target());
+            fields.name("target");
+            fields.text(meta.target());
             if !fields.is_whole {
                 return Err(fmt::Error);
             }
@@ -85,10 +86,27 @@ struct Fields<'o> {
 
 impl Fields<'_> {
     fn entry<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
-        self.out.push(b',');
-        self.json(name);
-        self.out.push(b':');
+        self.name(name);
         self.json(value);
+    }
+
+    fn name(&mut self, name: &str) {
+        self.out.push(b',');
+        self.text(name);
+        self.out.push(b':');
+    }
+
+    /// A text; most have nothing to escape.
+    fn text(&mut self, text: &str) {
+        let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        // Without an early end, the compiler compares many bytes at once.
+        if text.bytes().fold(true, |all, byte| all & is_plain(byte)) {
+            self.out.push(b'"');
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.push(b'"');
+        } else {
+            self.json(text);
+        }
     }
 
     fn json<T: Serialize + ?Sized>(&mut self, value: &T) {
@@ -114,7 +132,8 @@ impl Visit for Fields<'_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.entry(field.name(), value);
+        self.name(field.name());
+        self.text(value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {

@@ -79,7 +79,7 @@ impl Exports for dyn Connection + '_ {
             connection.execute(sql, taken.collect())?;
             Ok(Some(Batch {
                 name: name.into_owned(),
-                entries: entries.into_iter().map(EntryId).collect(),
+                entries: entries.into_iter().map(|id| EntryId(id.into())).collect(),
             }))
         })
     }

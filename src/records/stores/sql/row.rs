@@ -277,15 +277,15 @@ pub(super) fn place(connection: &mut dyn Connection, id: &str) -> Result<i64, Fa
 }
 
 pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
-    let id = EntryId(row.text()?);
-    let session = row.text()?;
-    let caller = row.text()?;
-    let login = row.text()?;
-    let node_id = row.text()?;
-    let model = row.text()?;
-    let provider = row.text()?;
-    let agent = row.text()?;
-    let api = row.text()?;
+    let id = EntryId(row.text()?.into());
+    let session = row.text()?.into();
+    let caller = row.text()?.into();
+    let login = row.text()?.into();
+    let node_id = row.text()?.into();
+    let model = row.text()?.into();
+    let provider = row.text()?.into();
+    let agent = row.text()?.into();
+    let api = row.text()?.into();
     let status = status(row)?;
     let outcome = outcome(row)?;
     let rest: Read = row.json()?;
@@ -299,21 +299,21 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
         caller,
         login,
         node_id,
-        node_name: rest.0,
+        node_name: rest.0.into(),
         tags: rest.1,
         agent,
         api,
-        model_requested: rest.2,
+        model_requested: rest.2.into(),
         model,
         provider,
-        method: rest.3,
-        path: rest.4,
+        method: rest.3.into(),
+        path: rest.4.into(),
         status,
         outcome,
         stream: rest.5 != 0,
         tokens: Tokens::of_counts(counts, rest.7 != 0),
         cost: rest.8,
-        cost_basis: rest.9,
+        cost_basis: rest.9.map(Into::into),
         finish_reason: rest.10,
         tool_calls: rest.11,
         first_byte_ms: rest.12,
@@ -322,7 +322,7 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
         overhead_ms: rest.15,
         request_bytes: rest.16,
         response_bytes: rest.17,
-        user_agent: rest.18,
+        user_agent: rest.18.into(),
         reasons: rest.19,
         error: rest.20,
         captured: row.integer()? != 0,

@@ -263,7 +263,7 @@ fn read(row: &mut Row) -> Result<Session, Failure> {
         models: Vec::new(),
         started_at: row.integer()?,
         last_at: row.integer()?,
-        last_request: EntryId(row.text()?),
+        last_request: EntryId(row.text()?.into()),
         counts: Sums::read(row)?.counts(),
     })
 }
