@@ -150,6 +150,11 @@ bench-ledger:
 bench-pages:
     cargo bench --no-default-features --features postgres --bench pages
 
+# What metering events, bodies or requests of a format costs: instructions, which are the same on every run.
+bench-meter format what count="1000":
+    cargo bench --no-default-features --features postgres --bench meter --no-run
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$(ls -t target/release/deps/meter-* | grep -v '\.d$' | head -1)" {{ format }} {{ what }} {{ count }}
+
 # How cost grows with connections, streams, models, grants, callers and bytes; named curves alone.
 bench-growth *curves:
     cargo bench --no-default-features --features postgres --bench growth -- {{ curves }}
