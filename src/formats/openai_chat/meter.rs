@@ -329,13 +329,16 @@ impl Kind {
     }
 }
 
+/// A text with its key.
+type Keyed<'p> = (&'p str, Part<'p>);
+
 /// Takes in pieces of at most one call that only go on with its parameters: where it stands, how much
 /// they say, and the text.
 fn calls_go_on<'p>(
     held: &mut [Value],
     pieces: Part<'p>,
     room: &mut Room,
-) -> Option<(usize, usize, Option<(&'p str, Part<'p>)>)> {
+) -> Option<(usize, usize, Option<Keyed<'p>>)> {
     let mut pieces = pieces.is_array().then(|| pieces.elements())?;
     let (first, None) = (pieces.next(), pieces.next()) else {
         return None;
