@@ -368,7 +368,7 @@ mod tests {
         let mut open = store.open_writer().unwrap();
         let of = |end: &str| {
             let mut entry = entry(1_700_000_000_123, "ann@example.com", "s");
-            entry.id = EntryId(format!("req_01hf7yat3v04hm{end:0>12}"));
+            entry.id = EntryId(format!("req_01hf7yat3v04hm{end:0>12}").into());
             Record::from(entry)
         };
         let records = [of("1"), of("2"), of("3")];
