@@ -340,7 +340,12 @@ fn groups_are_bounded_in_records_and_bytes_and_end_at_work() {
             driven.queue.send(driven.message(record)).unwrap();
         }
     };
-    send(&driven, (0..GROUP + 100).map(|_| of(ANN)).collect());
+    // Each has a millisecond of its own: of two with the same place, one takes a second statement.
+    let times = 0..i64::try_from(GROUP + 100).unwrap();
+    send(
+        &driven,
+        times.map(|time| entry(time, ANN, "s").into()).collect(),
+    );
     let (done, answer) = oneshot::channel();
     let work: Work = Box::new(|connection| done.send(connection.is_ok()).unwrap());
     driven.queue.send(Message::Work(work)).unwrap();
