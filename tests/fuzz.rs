@@ -341,6 +341,45 @@ fn a_request_has_the_same_fault_in_whatever_pieces_it_comes() {
 }
 
 #[test]
+fn a_response_is_the_same_in_whatever_pieces_it_comes() {
+    let documents = [
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1;a=b\r\n,\r\n0\r\nx: y\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 404 Not Found\nconnection: keep-alive\n\nhello",
+        "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+    ];
+    let pieces = [
+        "\r\n",
+        "\n",
+        ":",
+        ",",
+        " ",
+        "\t",
+        ";",
+        "0",
+        "5",
+        "a",
+        "chunked",
+        "gzip",
+        "close",
+        "\0",
+        "content-length: 3\r\n",
+        "transfer-encoding: chunked\r\n",
+        "0\r\n\r\n",
+    ];
+    fuzz(13, &documents, &pieces, |bytes, random| {
+        let method = [http::Method::POST, http::Method::HEAD][random.below(2)].clone();
+        let read = |size: usize| {
+            let replayed = iris::net::client::replay(bytes, size, method.clone());
+            replayed.map_err(|error| error.to_string())
+        };
+        let whole = read(bytes.len());
+        assert_eq!(read(1), whole);
+        assert_eq!(read(2 + random.below(20)), whole);
+    });
+}
+
+#[test]
 fn a_configuration_that_was_shown_comes_back_as_it_was() {
     let documents = [
         include_str!("../config/example.hujson"),

@@ -31,11 +31,11 @@ pub(super) struct Stop<'a> {
 
 impl Stop<'_> {
     /// Waits for the end of a connection, and shuts it down when the gateway stops.
-    pub(super) async fn ends<C: Future<Output = hyper::Result<()>>>(
+    pub(super) async fn ends<C: Future>(
         self,
         mut connection: Pin<&mut C>,
         shut_down: impl FnOnce(Pin<&mut C>),
-    ) -> hyper::Result<()> {
+    ) -> C::Output {
         tokio::select! {
             biased;
             ended = connection.as_mut() => return ended,

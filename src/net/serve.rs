@@ -10,12 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::http1::{self, Rewind, StrictHttp1, Upgraded};
+use super::http1::{self, Rewind, Signals, StrictHttp1, Upgraded};
 use super::http2;
 use super::lifetime::{FIRST_REQUEST, Limits, Stop};
 use super::one_turn::in_one_turn;
 use crate::base::clock::within;
 use crate::wire::Body;
+use crate::wire::body::BodyError;
 
 /// A connection that is to be served.
 pub struct Connection<S, L> {
@@ -37,7 +38,7 @@ where
     /// Serves it to its end; `answer` is called for each request.
     pub async fn serve<A, F>(self, answer: A)
     where
-        A: Fn(Request<Incoming>) -> F + Send + 'static,
+        A: Fn(Request<Incoming>) -> F + Send + Unpin + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let Self {
@@ -47,7 +48,8 @@ where
             upgraded,
             stop,
         } = self;
-        let mut stream = StrictHttp1::new(stream, source, upgraded);
+        let signals = Arc::new(Signals::default());
+        let mut stream = StrictHttp1::new(stream, source, upgraded, Arc::clone(&signals));
         let stopped = async {
             stop.cancelled().await;
             // The request of a connection that was accepted just now is still on its way.
@@ -63,7 +65,8 @@ where
             Ok(Ok(head)) => {
                 let stream = Rewind::new(stream, head);
                 // Boxed, so that a connection without a request has no room for one.
-                Box::pin(requests(stream, source, limits(), stop, answer)).await;
+                let limits = limits();
+                Box::pin(requests(stream, signals, source, limits, stop, answer)).await;
             }
             Ok(Err(error)) => tracing::debug!(%source, %error, "a connection broke"),
             Err(_) => tracing::debug!(%source, "a head took too long"),
@@ -73,13 +76,14 @@ where
 
 async fn requests<S, A, F>(
     stream: Rewind<S>,
+    signals: Arc<Signals>,
     source: SocketAddr,
     limits: Limits,
     token: CancellationToken,
     answer: A,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request<Incoming>) -> F + Send + 'static,
+    A: Fn(Request<Incoming>) -> F + Send + Unpin + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let requested = Arc::new(Notify::new());
@@ -96,9 +100,10 @@ async fn requests<S, A, F>(
     // hyper-util's builder for both versions would give the parser the first 24 bytes alone, for which
     // it would then have room twice.
     let ended = if stream.is_http2() {
-        http2::serve(stream, source, limits, stop, answer).await
+        let ended = http2::serve(stream, source, limits, stop, answer).await;
+        ended.map_err(BodyError::from)
     } else {
-        in_one_turn(http1::serve(stream, limits, stop, answer)).await
+        in_one_turn(http1::serve(stream, signals, limits, stop, answer)).await
     };
     if let Err(error) = ended {
         tracing::debug!(%source, %error, "a connection ended with an error");

@@ -29,7 +29,7 @@ pub use connect::{Timeouts, tls, tls_of};
 pub(crate) use connect_error::ConnectError;
 pub use errand::Errand;
 use google::{TokenCache, TokenSource};
-pub use http1::Upgraded;
+pub use http1::{Replayed, Upgraded, replay};
 use pool::Pools;
 pub use pool::{ExchangeError, Received, Reuse};
 pub(crate) use pool::{Fate, Pool, RequestError};

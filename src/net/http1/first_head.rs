@@ -77,6 +77,12 @@ impl<S> Rewind<S> {
         }
     }
 
+    /// The same with `head` before all that is still to be read.
+    pub(super) fn before(mut self, head: &[u8]) -> Self {
+        self.head.splice(..self.given, head.iter().copied());
+        Self { given: 0, ..self }
+    }
+
     /// Whether what follows is HTTP/2, before any of it is read again.
     pub(in crate::net) fn is_http2(&self) -> bool {
         self.head.starts_with(PREFACE)

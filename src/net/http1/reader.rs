@@ -95,10 +95,6 @@ struct Short {
 }
 
 impl Short {
-    fn clear(&mut self) {
-        self.length = 0;
-    }
-
     fn push(&mut self, bytes: &[u8]) {
         if let Some(room) = self.bytes.get_mut(self.length..) {
             let kept = bytes.len().min(room.len());
@@ -133,6 +129,11 @@ impl Reader {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.at == At::Open
+    }
+
+    /// Whether all that was read are whole requests.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.at, At::Start { .. })
     }
 
     /// Reads on.
@@ -290,7 +291,7 @@ impl Reader {
             b'\r' => Ok(At::EndLf),
             b' ' | b'\t' => Err(Fault("a header is folded over two lines")),
             _ => {
-                self.head.name.clear();
+                self.head.name.length = 0;
                 self.name(byte)
             }
         }
@@ -299,7 +300,7 @@ impl Reader {
     fn name(&mut self, byte: u8) -> Result<At, Fault> {
         match byte {
             b':' if self.head.name.length > 0 => {
-                self.head.value.clear();
+                self.head.value.length = 0;
                 Ok(At::Value)
             }
             _ if is_of(TOKEN, byte) => {

@@ -1,48 +1,88 @@
-//! The response to a request of HTTP/1. When it has ended, it is the caller's turn to send another request.
+//! The response to a request of HTTP/1, as the parser has it. When it has ended, it is the caller's turn to send
+//! another request.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::Response;
 use hyper::body::{Bytes, Frame, SizeHint};
 
-use crate::net::pace::Pace;
+use super::turn::{Asked, Chunked, Turn};
 use crate::wire::Body;
+use crate::wire::body::BodyError;
 
-/// A body that begins the caller's turn when it is dropped.
+/// The body of the response that is sent.
 pub(super) struct ResponseBody {
-    body: Body,
-    turn: Arc<Pace>,
+    /// `None` in chunks: then it stands where the connection can take it from the parser.
+    whole: Option<Body>,
+    turn: Arc<Turn>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Body, turn: Arc<Pace>) -> Self {
-        Self { body, turn }
+    pub(super) fn of(response: Response<Body>, asked: Asked, turn: Arc<Turn>) -> Response<Self> {
+        let (head, body) = response.into_parts();
+        let mut whole = None;
+        if asked.is_chunked(&head, &body) {
+            let keep_alive = asked.keep_alive(&head);
+            *turn.chunked() = Some(Chunked {
+                body,
+                waits: false,
+                keep_alive,
+            });
+        } else {
+            whole = Some(body);
+        }
+        Response::from_parts(head, Self { whole, turn })
     }
 }
 
 impl Drop for ResponseBody {
+    /// Begins the caller's turn, unless the response goes on without the parser.
     fn drop(&mut self) {
-        self.turn.give();
+        let body = self.whole.take();
+        let body = body.or_else(|| self.turn.chunked().take().map(|sent| sent.body));
+        if body.is_some() {
+            drop(body);
+            self.turn.pace.give();
+        }
     }
 }
 
 impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
-    type Error = <Body as hyper::body::Body>::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(body) = &mut self.whole {
+            return Pin::new(body).poll_frame(cx);
+        }
+        let mut chunked = self.turn.chunked();
+        let Some(sent) = &mut *chunked else {
+            return Poll::Ready(None);
+        };
+        let next = Pin::new(&mut sent.body).poll_frame(cx);
+        sent.waits = next.is_pending();
+        next
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.whole {
+            Some(body) => hyper::body::Body::is_end_stream(body),
+            None => {
+                let chunked = self.turn.chunked();
+                chunked
+                    .as_ref()
+                    .is_none_or(|sent| sent.body.is_end_stream())
+            }
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        // Of chunks, nobody knows how many will come.
+        (self.whole.as_ref()).map_or_else(SizeHint::default, hyper::body::Body::size_hint)
     }
 }

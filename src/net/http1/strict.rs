@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::reader::Reader;
+use super::turn::Signals;
 use crate::net::pass_writes::pass_writes;
 
 /// No part of a request may begin with this, but for the extension of a chunk, in which the second
@@ -27,18 +28,25 @@ pub(in crate::net) struct StrictHttp1<S> {
     source: SocketAddr,
     reader: Reader,
     upgraded: Upgraded,
+    signals: Arc<Signals>,
     /// What is left to write in place of the request that was refused.
     instead: Option<&'static [u8]>,
 }
 
 impl<S> StrictHttp1<S> {
     /// Wraps a stream from its first byte on.
-    pub(in crate::net) fn new(inner: S, source: SocketAddr, upgraded: Upgraded) -> Self {
+    pub(in crate::net) fn new(
+        inner: S,
+        source: SocketAddr,
+        upgraded: Upgraded,
+        signals: Arc<Signals>,
+    ) -> Self {
         Self {
             inner,
             source,
             reader: Reader::default(),
             upgraded,
+            signals,
             instead: None,
         }
     }
@@ -102,8 +110,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for StrictHttp1<S> {
         if matches!(read, Poll::Ready(Ok(()))) {
             self.check(buf, before);
         }
+        let waits = read.is_pending() && self.reader.is_between();
+        self.signals.read(waits);
         read
     }
 }
 
-pass_writes!(StrictHttp1);
+impl<S> StrictHttp1<S> {
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut S, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = write(&mut self.inner, cx);
+        self.signals.wrote(written.is_ready());
+        written
+    }
+}
+
+pass_writes!(StrictHttp1, write);

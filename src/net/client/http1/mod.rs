@@ -5,6 +5,7 @@
 mod body;
 mod framing;
 mod head;
+mod replay;
 
 use std::future::poll_fn;
 use std::io;
@@ -20,6 +21,7 @@ use crate::net::http1::Rewind;
 
 pub(super) use body::Body;
 pub(super) use head::{HEAD_BYTES, HEAD_FIELDS};
+pub use replay::{Replayed, replay};
 
 /// A connection whose server has agreed to another protocol.
 pub type Upgraded = Rewind<Box<dyn Io>>;
