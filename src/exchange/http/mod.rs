@@ -123,7 +123,6 @@ impl Gateway {
     fn relay(&self, mut cleared: Cleared, response: Response<Begun>) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
         let framing = framing(&head.headers);
-        let revoked = self.watch(&cleared);
         let (asked, draft) = cleared.split();
         let facts = &mut **draft;
         facts.entry.first_byte_ms = Some(facts.elapsed_ms());
@@ -161,6 +160,11 @@ impl Gateway {
             meter: asked.formats.served.meter(&asked.call.metered(form.room)),
             decoding: Decoding::of(&head.headers),
         };
+        let is_revocable = form.is_stream && !form.is_error;
+        let revoked = is_revocable.then(|| self.watch(&cleared));
+        if let Some(revoked) = &revoked {
+            head.extensions.insert(revoked.clone());
+        }
         let relayed = RelayBody::new(upstream, reader, cleared.draft, revoked, &form);
         Response::from_parts(head, relayed.boxed_unsync())
     }
