@@ -54,12 +54,17 @@ macro_rules! scripts {
                 $store,
                 "/migrations/9_reasons.sql"
             )),
+            include_str!(concat!(
+                "../../src/records/stores/",
+                $store,
+                "/migrations/10_journal.sql"
+            )),
         ]
     };
 }
 
-const SQLITE: [&str; 9] = scripts!("sqlite");
-const POSTGRES: [&str; 9] = scripts!("postgres");
+const SQLITE: [&str; 10] = scripts!("sqlite");
+const POSTGRES: [&str; 10] = scripts!("postgres");
 
 impl Place {
     /// Makes the database as it was in a version, with `rows` in it.

@@ -1,5 +1,6 @@
 //! Model requests over HTTP: each is one exchange, from the verified caller to the relayed response.
 
+mod acknowledged;
 mod attempt;
 mod count;
 
@@ -48,6 +49,9 @@ impl Gateway {
         // With it, a user who asks an admin about an answer can name its record.
         if let Ok(named) = named {
             response.headers_mut().insert("x-iris-request-id", named);
+        }
+        if self.ledger.acknowledges() {
+            response = acknowledged::acknowledged(response, self.ledger.clone()).await;
         }
         response
     }

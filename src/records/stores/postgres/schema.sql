@@ -1,6 +1,13 @@
--- The schema of a new database, version 8. Whoever changes it writes a migration that changes an existing
+-- The schema of a new database, version 10. Whoever changes it writes a migration that changes an existing
 -- one to the same, for both databases; a test compares them.
 -- Text is compared byte by byte, as SQLite does: a page of ids must not depend on a server's language.
+
+-- Records that are durable and not yet folded into the other tables: a group in each row (see `packed`).
+CREATE TABLE journal (
+    id      TEXT COLLATE "C" NOT NULL PRIMARY KEY, -- begins with the time, as an entry's does
+    records BIGINT NOT NULL, -- how many
+    content BYTEA NOT NULL
+);
 
 -- One row per request, written once when the request ends.
 -- An id begins with the time at which the request started, so "newest first" is "id descending"

@@ -1,15 +1,25 @@
-//! A group of records in one transaction: entries, what goes with them, and what they add up to.
+//! The journal as rows, and its records as the rows that they are folded into: entries, what goes with them,
+//! and what they add up to.
+
+use std::collections::{HashMap, HashSet};
 
 use super::row::limit;
-use super::value::Value;
+use super::value::{Row, Value};
 use super::{
-    Connection, Failure, balances, capture, committing, execute, exports, outbox, purge, rollup,
-    row, session,
+    Connection, Failure, Question, balances, capture, committing, exports, outbox, places, purge,
+    rollup, row, rows, session,
 };
+use crate::base::bucket::Settlement;
 use crate::base::panics;
 use crate::records::Record;
-use crate::records::journal::Journal;
+use crate::records::journal::packed::{Journaled, Unpacked};
 use crate::records::journal::retention::Policy;
+use crate::records::journal::{Folded, Group, Journal, LeftOut};
+
+pub(crate) const APPEND: &str = "INSERT INTO journal (id, records, content) VALUES ($1, $2, $3) \
+    ON CONFLICT (id) DO NOTHING";
+
+const DELETE: &str = "DELETE FROM journal WHERE id = $1";
 
 const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
     VALUES ($1, $2, $3, $4) ON CONFLICT (name, value, entry_id) DO NOTHING";
@@ -17,9 +27,74 @@ const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, n
 const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry_id, position, name, nth, params) \
     VALUES ($1, $2, $3, $4, $5)";
 
+/// Rows that are looked at for one batch, and bytes of those that are read.
+const ROWS: usize = 256;
+const BYTES: u64 = 8 << 20;
+
+/// Entries that are looked up in one statement.
+const IDS: usize = 500;
+
 impl Journal for dyn Connection + '_ {
-    fn write(&mut self, records: &[&Record], policy: &Policy) -> Result<usize, Failure> {
-        committing(self, |connection| fill(connection, records, policy))
+    fn append(&mut self, group: &Group<'_>) -> Result<bool, Failure> {
+        let settlements = group.settlements();
+        committing(self, |connection| {
+            if settlements.is_empty() && !group.is_again {
+                panics::point("ledger");
+                let appended = connection.execute_and_commit(APPEND, vec![row_of(group)])?;
+                return Ok(appended.into_iter().sum::<u64>() > 0);
+            }
+            if !append(connection, group)? {
+                connection.rollback();
+                return Ok(false);
+            }
+            // Last, because other nodes wait for the rows of buckets.
+            let levels = balances::settle(connection, &settlements)?;
+            balances::store(connection, levels)?;
+            Ok(true)
+        })
+    }
+
+    fn try_append(&mut self, group: &Group<'_>) -> Result<(), Failure> {
+        trying(self, |connection| {
+            append(connection, group)?;
+            balances::settle(connection, &group.settlements()).map(drop)
+        })
+    }
+
+    fn unfolded(&mut self) -> Result<Option<String>, Failure> {
+        let sql = "SELECT MAX(id) FROM journal";
+        let last = rows(self, sql, Vec::new(), Row::maybe_text)?;
+        Ok(last.into_iter().flatten().next())
+    }
+
+    fn fold(
+        &mut self,
+        policy: &Policy,
+        left_out: &LeftOut,
+        most: usize,
+    ) -> Result<Folded, Failure> {
+        committing(self, |connection| {
+            let mut batch = batch(connection, left_out, most)?;
+            if batch.rows.is_empty() {
+                connection.rollback();
+                return Ok(batch.folded);
+            }
+            fill(connection, &mut batch, policy)?;
+            let ids = batch.rows.iter().map(|id| vec![Value::text(id)]);
+            connection.execute_and_commit(DELETE, ids.collect())?;
+            Ok(batch.folded)
+        })
+    }
+
+    fn waiting(&mut self, left_out: &LeftOut, most: usize) -> Result<Vec<Journaled>, Failure> {
+        let batch = trying(self, |connection| batch(connection, left_out, most))?;
+        Ok(batch.records)
+    }
+
+    fn try_fold(&mut self, record: &Journaled, policy: &Policy) -> Result<(), Failure> {
+        trying(self, |connection| {
+            insert(connection, std::slice::from_ref(record), policy).map(drop)
+        })
     }
 
     fn purge(&mut self, policy: &Policy, now: i64) -> Result<(u64, bool), Failure> {
@@ -27,26 +102,190 @@ impl Journal for dyn Connection + '_ {
     }
 }
 
-/// Writes all of it and commits.
+/// Runs `work` in a transaction and undoes it.
+fn trying<T>(
+    connection: &mut dyn Connection,
+    work: impl FnOnce(&mut dyn Connection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    connection.begin()?;
+    let done = work(connection);
+    connection.rollback();
+    done
+}
+
+impl<'g> Group<'g> {
+    fn settlements(&self) -> Vec<&'g Settlement> {
+        let all = self.records.iter();
+        all.filter_map(|record| record.settlement.as_ref())
+            .collect()
+    }
+}
+
+fn row_of<'g>(group: &Group<'g>) -> Vec<Value<'g>> {
+    vec![
+        group.packed.id.as_str().into(),
+        (group.packed.count as u64).into(),
+        Value::Bytes(group.packed.content.as_slice().into()),
+    ]
+}
+
+/// Appends the row of a group, unless an earlier try has done it.
+fn append(connection: &mut dyn Connection, group: &Group<'_>) -> Result<bool, Failure> {
+    let appended = connection.execute(APPEND, vec![row_of(group)])?;
+    panics::point("ledger");
+    // A row that another node has folded meanwhile is gone, and its entries are there. They are looked for
+    // after the row was appended: a try that is still under way would have held that up.
+    if appended.into_iter().sum::<u64>() == 0 {
+        return Ok(false);
+    }
+    let ids = group.records.iter().map(|record| record.entry.id.as_str());
+    let ids: Vec<&str> = ids.filter(|_| group.is_again).collect();
+    Ok(known(connection, &ids)?.is_empty())
+}
+
+/// Which of these entries are there.
+fn known(connection: &mut dyn Connection, ids: &[&str]) -> Result<HashSet<String>, Failure> {
+    let questions = ids.chunks(IDS).map(|some| {
+        let sql = format!(
+            "SELECT id FROM entries WHERE id IN ({})",
+            places(0, some.len())
+        );
+        let values = some.iter().map(|id| Value::text(*id)).collect();
+        (sql.into(), values)
+    });
+    let answers = connection.ask(questions.collect())?;
+    let found = answers.into_iter().flatten();
+    found.map(|mut row| row.text()).collect()
+}
+
+/// What is folded together.
+#[derive(Default)]
+struct Batch {
+    /// Rows of the journal.
+    rows: Vec<String>,
+    /// Their records, in the order of their ids.
+    records: Vec<Journaled>,
+    /// Those who were to get them, with the ids of entries.
+    exports: HashMap<String, Vec<String>>,
+    folded: Folded,
+}
+
+/// Reads and locks the first rows of the journal.
+fn batch(
+    connection: &mut dyn Connection,
+    left_out: &LeftOut,
+    most: usize,
+) -> Result<Batch, Failure> {
+    let sql = format!(
+        "SELECT id, records, LENGTH(content) FROM journal ORDER BY id LIMIT {ROWS}{}",
+        connection.lock()
+    );
+    let waiting = rows(connection, &sql, Vec::new(), |row| {
+        Ok((row.text()?, row.count()?, row.count()?))
+    })?;
+    let mut batch = Batch::default();
+    batch.folded.is_more = waiting.len() == ROWS;
+    let (mut records, mut bytes) = (0, 0);
+    let mut wanted = Vec::new();
+    for (id, count, length) in waiting {
+        if left_out.rows.contains(&id) {
+            continue;
+        }
+        records += count;
+        bytes += length;
+        if !wanted.is_empty() && (records > most as u64 || bytes > BYTES) {
+            batch.folded.is_more = true;
+            break;
+        }
+        wanted.push(id);
+    }
+    // What can't be read is all that there is.
+    batch.folded.is_more &= !wanted.is_empty();
+    let content = |id: &String| -> Question<'static> {
+        let sql = "SELECT content FROM journal WHERE id = $1";
+        (sql.into(), vec![Value::text(id.clone())])
+    };
+    let contents = connection.ask(wanted.iter().map(content).collect())?;
+    for (id, content) in wanted.into_iter().zip(contents) {
+        let Some(mut row) = content.into_iter().next() else {
+            continue;
+        };
+        let content = row.maybe_bytes()?.unwrap_or_default();
+        match Unpacked::read(&content) {
+            Ok(unpacked) => batch.add(id, unpacked, left_out),
+            Err(failure) => batch.folded.unreadable.push((id, failure)),
+        }
+    }
+    // Neighbours in the tables are written one after the other.
+    batch
+        .records
+        .sort_unstable_by(|one, other| one.record.entry.id.cmp(&other.record.entry.id));
+    batch.folded.records = batch.records.len();
+    Ok(batch)
+}
+
+impl Batch {
+    fn add(&mut self, id: String, unpacked: Unpacked, left_out: &LeftOut) {
+        let records = unpacked.records.into_iter();
+        let records: Vec<Journaled> = records
+            .filter(|one| !left_out.entries.contains(one.record.entry.id.as_str()))
+            .collect();
+        for exporter in unpacked.exporters {
+            let ids = records.iter().map(|one| one.record.entry.id.to_string());
+            self.exports.entry(exporter).or_default().extend(ids);
+        }
+        self.records.extend(records);
+        self.folded.last = Some(id.clone());
+        self.rows.push(id);
+    }
+}
+
+/// Writes what a batch is folded into.
 fn fill(
     connection: &mut dyn Connection,
-    records: &[&Record],
+    batch: &mut Batch,
     policy: &Policy,
-) -> Result<usize, Failure> {
+) -> Result<(), Failure> {
+    let new = insert(connection, &batch.records, policy)?;
+    batch.folded.skipped = batch.records.len() - new.len();
+    batch.folded.has_deliveries = new.iter().any(|record| !record.deliveries.is_empty());
     let keep = policy.keep();
-    let entries = records.iter().map(|record| row::write(&record.entry));
-    let inserted = connection.execute(&row::INSERT, entries.collect())?;
-    panics::point("ledger");
-    let new: Vec<&Record> = records
+    batch.folded.has_dropped = new.iter().any(|record| {
+        !keep.captures && record.capture.is_some() || !keep.tools && !record.tools.is_empty()
+    });
+    let skips = batch.folded.skipped > 0;
+    let is_new: HashSet<&str> = new.iter().map(|record| record.entry.id.as_str()).collect();
+    for (exporter, entries) in &batch.exports {
+        let entries = entries.iter().map(String::as_str);
+        let entries = entries.filter(|id| !skips || is_new.contains(id));
+        exports::queue(connection, exporter, entries)?;
+    }
+    Ok(())
+}
+
+/// Writes entries and what goes with them. Returns the records that were not there before.
+fn insert<'r>(
+    connection: &mut dyn Connection,
+    records: &'r [Journaled],
+    policy: &Policy,
+) -> Result<Vec<&'r Record>, Failure> {
+    let keep = policy.keep();
+    let ids = records.iter().map(|one| one.record.entry.id.as_str());
+    let known = known(connection, &ids.collect::<Vec<_>>())?;
+    let mut entries: Vec<&Journaled> = records.iter().collect();
+    entries.retain(|one| !known.contains(one.record.entry.id.as_str()));
+    entries.dedup_by(|one, before| one.record.entry.id == before.record.entry.id);
+    let rows = entries
         .iter()
-        .zip(inserted)
-        .filter_map(|(record, count)| (count > 0).then_some(*record))
-        .collect();
+        .map(|one| row::write(&one.record.entry, &one.reasons));
+    super::insert(connection, &row::INSERT, rows.collect())?;
+    panics::point("ledger-fold");
+    let new: Vec<&Record> = entries.iter().map(|one| &one.record).collect();
     let headers = new.iter().flat_map(|record| header_rows(record));
-    execute(connection, INSERT_HEADER, headers.collect())?;
+    super::insert(connection, INSERT_HEADER, headers.collect())?;
     if keep.tools {
         let tools = new.iter().flat_map(|record| tool_rows(record));
-        execute(connection, INSERT_TOOL, tools.collect())?;
+        super::insert(connection, INSERT_TOOL, tools.collect())?;
     }
     if keep.captures {
         let captures = new.iter().filter_map(|record| {
@@ -54,23 +293,14 @@ fn fill(
             Some(capture::write(record.entry.id.as_str(), capture, keep.raws))
         });
         let captures = captures.collect::<Result<_, _>>()?;
-        execute(connection, capture::INSERT, captures)?;
+        super::insert(connection, capture::INSERT, captures)?;
     }
     if !new.is_empty() {
         rollup::add(connection, &new)?;
         session::add(connection, &new)?;
-        exports::queue(connection, &new, &policy.exporters)?;
         outbox::add(connection, &new)?;
     }
-    // Last, because other nodes wait for these rows.
-    let settlements = new.iter().filter_map(|record| record.settlement.as_ref());
-    let settlements: Vec<_> = settlements.collect();
-    if settlements.is_empty() {
-        connection.commit()?;
-    } else {
-        balances::settle(connection, &settlements)?;
-    }
-    Ok(records.len() - new.len())
+    Ok(new)
 }
 
 fn header_rows(record: &Record) -> Vec<Vec<Value<'_>>> {

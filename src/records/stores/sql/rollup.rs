@@ -200,8 +200,7 @@ pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Resul
     let rows = rows
         .iter()
         .map(|(key, sums)| key.values().chain(sums.values(sums::ALL)).collect());
-    connection.execute(&UPSERT, rows.collect())?;
-    Ok(())
+    connection.insert(&UPSERT, rows.collect())
 }
 
 #[cfg(test)]

@@ -50,8 +50,8 @@ pub(super) mod limit {
     pub(crate) const BUCKET: usize = 512;
 }
 
-/// Only an id already written is skipped. `INSERT OR IGNORE` would also drop, in silence, a
-/// record that breaks another constraint.
+/// Only an id already written is skipped, should it be written this instant. `INSERT OR IGNORE` would also
+/// drop, in silence, a record that breaks another constraint.
 pub(crate) static INSERT: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO entries ({}) VALUES ({}) ON CONFLICT (id) DO NOTHING",
@@ -69,8 +69,8 @@ pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The values of an entry, in the order of [`COLUMNS`].
-pub(super) fn write(entry: &Entry) -> Vec<Value<'_>> {
+/// The values of an entry, in the order of [`COLUMNS`]; its reasons are JSON already.
+pub(super) fn write<'e>(entry: &'e Entry, reasons: &'e str) -> Vec<Value<'e>> {
     let mut row = vec![
         entry.id.as_str().into(),
         Value::key(&entry.session, limit::SESSION),
@@ -107,7 +107,7 @@ pub(super) fn write(entry: &Entry) -> Vec<Value<'_>> {
         entry.request_bytes.into(),
         entry.response_bytes.into(),
         entry.user_agent.as_str().into(),
-        Value::json(&entry.reasons),
+        reasons.into(),
         entry.error.as_deref().into(),
         Value::key(&entry.caller, limit::CALLER),
     ]);

@@ -97,12 +97,11 @@ pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Resul
         row.extend(added.sums.values(PLAIN));
         row
     });
-    connection.execute(&UPSERT, upserts.collect())?;
+    connection.insert(&UPSERT, upserts.collect())?;
     let models = models
         .into_iter()
         .map(|(caller, session, model)| [caller, session, model].map(Value::text).into());
-    connection.execute(ADD_MODEL, models.collect())?;
-    Ok(())
+    super::insert(connection, ADD_MODEL, models.collect())
 }
 
 /// Requests that a rare tool has at most.

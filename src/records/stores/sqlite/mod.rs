@@ -50,6 +50,7 @@ const SCHEMA: Schema = Schema {
         include_str!("migrations/7_identity.sql"),
         include_str!("migrations/8_audit_caller.sql"),
         include_str!("migrations/9_reasons.sql"),
+        include_str!("migrations/10_journal.sql"),
     ],
 };
 

@@ -1,5 +1,12 @@
--- The schema of a new database, version 8. Whoever changes it writes a migration that changes an existing
+-- The schema of a new database, version 10. Whoever changes it writes a migration that changes an existing
 -- one to the same, for both databases; a test compares them.
+
+-- Records that are durable and not yet folded into the other tables: a group in each row (see `packed`).
+CREATE TABLE journal (
+    id      TEXT NOT NULL PRIMARY KEY, -- begins with the time, as an entry's does
+    records INTEGER NOT NULL, -- how many
+    content BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- One row per request, written once when the request ends.
 -- An id begins with the time at which the request started, so "newest first" is "id descending"
