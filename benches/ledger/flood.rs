@@ -49,7 +49,7 @@ pub(super) async fn offer(url: &str, dir: &Path, start_ms: i64, rate: u32, lengt
     let spent = cpu() - before;
     println!(
         "    all folded {:.1} s later: {:.0} folded a second, {:.1} µs of the ledger's threads a record",
-        (all - took).as_secs_f64(),
+        all.saturating_sub(took).as_secs_f64(),
         written as f64 / all.as_secs_f64(),
         spent / written as f64 * 1e6
     );
