@@ -113,14 +113,14 @@ fuzz-runs runs="1000000" *targets:
 mutants *modules:
     tests/mutants.py {{ modules }}
 
-# Licences, a bill of materials, and two builds without a network that must be the same; or parts of it.
+# The number of crates, licences, a bill of materials, and two builds without a network that must be the same; or parts of it.
 supply *parts:
     tests/supply.sh {{ parts }}
 
 # Everything that is measured against others: on loopback, then on a real tailnet.
 bench: bench-peers bench-tailnet
 
-# Side by side with plain proxies and other gateways, on loopback; named ones alone.
+# Side by side with plain proxies and other gateways, on loopback; named ones alone. `--try` shows that each works.
 bench-peers *peers:
     benches/peers/install.sh
     cargo bench --no-default-features --features postgres --bench gateway -- {{ peers }}
@@ -129,9 +129,18 @@ bench-peers *peers:
 bench-tailnet:
     cargo test --release --test tailnet -- --ignored measure
 
-# The quick form: Iris against nginx, in less than three minutes.
+# Iris beside Go's reverse proxy over a real tailnet, in two minutes. `IRIS_BESIDE=FILE` measures another build as well.
+bench-tailnet-quick:
+    cargo test --release --test tailnet -- --ignored quick
+
+# Iris, a bare proxy over hyper, and nginx, in three minutes. IRIS_PROGRAM names another build of Iris.
 bench-quick:
-    cargo bench --no-default-features --features postgres --bench gateway -- --quick
+    cargo bench --profile measure --no-default-features --features postgres --bench gateway -- --quick
+
+# How many instructions fixed scripts take, against their bounds; takes valgrind and root.
+instructions:
+    cargo bench --profile measure --no-default-features --features postgres --bench gateway --no-run
+    benches/instructions/count.py "${IRIS_PROGRAM:-target/measure/iris}"
 
 # A million records, and each question that reports ask of them.
 bench-ledger:
@@ -140,6 +149,11 @@ bench-ledger:
 # Every page of the dashboard over a hundred thousand sessions.
 bench-pages:
     cargo bench --no-default-features --features postgres --bench pages
+
+# What metering events, bodies or requests of a format costs: instructions, which are the same on every run.
+bench-meter format what count="1000":
+    cargo bench --no-default-features --features postgres --bench meter --no-run
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$(ls -t target/release/deps/meter-* | grep -v '\.d$' | head -1)" {{ format }} {{ what }} {{ count }}
 
 # How cost grows with connections, streams, models, grants, callers and bytes; named curves alone.
 bench-growth *curves:

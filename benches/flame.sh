@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 type -P perf >/dev/null || { echo "perf is missing: install linux-perf"; exit 1; }
 type -P inferno-flamegraph >/dev/null || cargo install inferno --version 0.12.8 --locked
 
-cargo bench --no-default-features --features postgres --bench gateway --no-run
-cargo bench --no-default-features --features postgres --bench gateway -- --profile &
+cargo bench --profile measure --no-default-features --features postgres --bench gateway --no-run
+cargo bench --profile measure --no-default-features --features postgres --bench gateway -- --profile &
 bench=$!
 trap 'kill "$bench" 2>/dev/null || true' EXIT
 # The bench names the process once its load runs.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What Iris is made of: the licences of everything that is linked in, a bill of materials, and two
-# builds without a network in two folders, which have to be the same to the last bit.
+# What Iris is made of: the number of crates, the licences of everything that is linked in, a bill of
+# materials, and two builds without a network in two folders, which have to be the same to the last bit.
 #
-#   tests/supply.sh [licences|materials|builds]...    all of them unless some are named
+#   tests/supply.sh [number|licences|materials|builds]...    all of them unless some are named
 #
 # Builds are of the features in FEATURES, else all of them, and of the profile in PROFILE, else what is
 # released. The list of crates is in the program itself (`cargo audit bin` reads it). What comes of
@@ -12,6 +12,35 @@ cd "$(dirname "$0")/.."
 root=$PWD
 out=$root/target/supply
 mkdir -p "$out"
+
+# At most so many crates, Iris and those that only run in a build included. Each is code that others
+# may change, and time in every clean build.
+MOST_CRATES=218
+MOST_CRATES_OF_CLIENT=157
+
+number() {
+    local wrong=0
+    at_most "$MOST_CRATES" MOST_CRATES "the gateway" || wrong=1
+    at_most "$MOST_CRATES_OF_CLIENT" MOST_CRATES_OF_CLIENT "the client alone" --no-default-features || wrong=1
+    return "$wrong"
+}
+
+# Counts for one system, so that the number is the same on every machine.
+at_most() {
+    local most=$1 name=$2 what=$3 found
+    shift 3
+    found=$(cargo tree --locked --target x86_64-unknown-linux-gnu -e normal,build --prefix none --no-dedupe "$@" |
+        cut -d' ' -f1,2 | sort -u | wc -l)
+    echo "$what: $found crates, at most $most"
+    if [ "$found" -gt "$most" ]; then
+        echo "error: $what is made of $found crates, more than the $most of $name in tests/supply.sh."
+        echo "help: cargo tree --locked -e normal,build -i NAME shows what needs a crate, git diff Cargo.lock which are new."
+        echo "      Leave out a feature, or raise the bound in the commit that says in docs/LIBRARIES.md what they are worth."
+        return 1
+    elif [ "$found" -lt "$most" ]; then
+        echo "notice: lower $name in tests/supply.sh to $found, so that it stays so"
+    fi
+}
 
 # By its own words, what a licence is.
 kind_of() {
@@ -111,5 +140,5 @@ PY
 }
 
 parts=("$@")
-[ "${#parts[@]}" -gt 0 ] || parts=(licences materials builds)
+[ "${#parts[@]}" -gt 0 ] || parts=(number licences materials builds)
 for part in "${parts[@]}"; do "$part"; done

@@ -1,10 +1,11 @@
 //! What a gateway costs, side by side with what a user would pick instead.
 //!
-//! `cargo bench --bench gateway -- [--quick] [PEER…]` starts one peer after the other in front of
-//! the same provider, on loopback, drives each with `wrk` (streams with a client of its own), and
-//! prints medians over rounds with their ratios to Iris. Peers that are not installed are left
-//! out and said so. CPU time is that of the peer's own processes: steadier than the clock on a
-//! machine that does other things.
+//! `cargo bench --bench gateway -- [--quick | --try] [PEER…]` starts one peer after the other in
+//! front of the same provider, on loopback, drives each with `wrk` (streams with a client of its
+//! own), and prints medians over rounds with their ratios to Iris; `target/gateway.md` has those of
+//! the rounds so far. `--try` only shows that each peer starts and answers. Peers that are not
+//! installed are left out and said so. CPU time is that of the peer's own processes: steadier than
+//! the clock on a machine that does other things.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -39,6 +40,13 @@ const FULL: Plan = Plan {
     open_streams: 1_000,
     watched: Duration::from_secs(5),
 };
+/// Too short for figures.
+const TRY: Plan = Plan {
+    rounds: 1,
+    each: Duration::from_secs(1),
+    open_streams: 8,
+    watched: Duration::from_secs(2),
+};
 const QUICK: Plan = Plan {
     rounds: 3,
     each: Duration::from_secs(2),
@@ -58,7 +66,13 @@ fn main() {
         return bare::serve(port(1), port(2));
     }
     let quick = words.iter().any(|word| word == "--quick");
-    let plan = if quick { QUICK } else { FULL };
+    let plan = if quick {
+        QUICK
+    } else if words.iter().any(|word| word == "--try") {
+        TRY
+    } else {
+        FULL
+    };
     let named: Vec<&str> = words
         .iter()
         .filter(|word| !word.starts_with("--"))
@@ -111,8 +125,17 @@ fn main() {
             }
             all.add(peer.name, figures);
         }
+        keep(&all);
     }
     println!("{}", all.table());
+}
+
+/// Keeps what was measured so far, in case that the run is interrupted.
+fn keep(all: &Figures) {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/target/gateway.md");
+    if let Err(why) = std::fs::write(file, all.table()) {
+        eprintln!("{file}: {why}");
+    }
 }
 
 /// Small requests for half a minute, for a profiler that is told whom to look at.
@@ -136,6 +159,7 @@ fn measure(
     let began = std::time::Instant::now();
     let Started { running, target } = (peer.start)(upstream, dir)?;
     let at = &target;
+    load::wait(at, Duration::from_mins(1))?;
     figures.push((Figure::Start, began.elapsed().as_secs_f64() * 1_000.0));
     if let Some(files) = (peer.files)() {
         figures.push((Figure::Size, size(&files) as f64 / f64::from(1 << 20)));
@@ -194,7 +218,7 @@ fn requests(
         let spent = running.cpu().saturating_sub(before);
         figures.push((throughput, run.per_second));
         figures.push((latency, run.p99));
-        if !spent.is_zero() {
+        if !spent.is_zero() && run.requests > 0 {
             figures.push((cpu, spent.as_secs_f64() * 1e6 / run.requests as f64));
         }
     }

@@ -52,7 +52,7 @@ const ALL: [(Figure, &str, usize); 17] = [
     ),
     (Figure::Fresh, "MiB after the first requests", 1),
     (Figure::After, "MiB after the load", 1),
-    (Figure::Start, "ms to start", 0),
+    (Figure::Start, "ms to the first response", 0),
     (Figure::Size, "MiB of its own files", 1),
 ];
 

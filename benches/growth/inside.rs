@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use iris::exchange::hooks::Tally;
 use iris::exchange::rules::Rules;
 use iris::exchange::upstream::Upstream;
-use iris::exchange::{Gateway, Held, Uncounted, Verified};
+use iris::exchange::{AskedUrl, Gateway, Held, Uncounted, Verified};
 use iris::formats::{self, Format};
 use iris::net::client::{Client, Timeouts};
 use iris::policy::identity::Caller;
@@ -209,7 +209,10 @@ impl World {
             resolver: None,
             epoch: 0,
             changes: None,
-            url: "http://ai/v1/chat/completions".into(),
+            url: AskedUrl {
+                is_secure: false,
+                path: None,
+            },
         };
         let request = Request::post(CHAT)
             .header("content-type", "application/json")

@@ -24,6 +24,12 @@ if ! stamp python "$here/requirements.txt"; then
         cp "$here/requirements.txt" "$there/python.installed" ||
         echo "the peers in Python could not be installed" >&2
 fi
+if ! stamp rust "$here/crates.txt"; then
+    # shellcheck disable=SC2046 # words
+    cargo install --quiet --locked --root "$there/rust" $(cat "$here/crates.txt") &&
+        cp "$here/crates.txt" "$there/rust.installed" ||
+        echo "the peer in Rust could not be built" >&2
+fi
 if ! stamp node "$here/package.json"; then
     mkdir -p "$there/node" && cp "$here/package.json" "$there/node/" &&
         npm install --prefix "$there/node" --ignore-scripts --no-audit --no-fund --silent &&

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Engines;
 use crate::base::clock::within;
 use crate::base::panics;
-use crate::exchange::Verified;
+use crate::exchange::{AskedUrl, Verified, asked_host};
 use crate::formats::{self, Dialect, Format};
 use crate::net::Limits;
 use crate::net::http1::Upgraded;
@@ -106,17 +106,21 @@ async fn answer(
     peer: &Peer,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let dialect = Dialect::of(request.uri().path(), request.headers());
-    let url = asked_url(&request, door);
-    serve_as_meant(&mut request);
-    let api = formats::ALL
-        .into_iter()
-        .find(|api| api.recognises(request.method(), request.uri().path()));
-    let socket = formats::ALL
-        .into_iter()
-        .find(|api| asks_for_socket(&request) && api.recognises_socket(request.uri().path()));
+    let mut url = AskedUrl {
+        is_secure: is_secure(&request, door),
+        path: None,
+    };
+    // Models first: that is what most requests are for. What the others mean takes longer to find out.
+    let mut api = model_api(&request);
+    let mut dialect = None;
+    if api.is_none() {
+        dialect = Some(Dialect::of(request.uri().path(), request.headers()));
+        url.path = serve_as_meant(&mut request);
+        api = model_api(&request);
+    }
+    let socket = socket_api(&request);
     let api = api.or(socket);
-    let (path, version) = (request.uri().path().to_owned(), request.version());
+    let (uri, version) = (request.uri().clone(), request.version());
     // Awaited in place: a future in a variable has its room twice.
     let answered = panics::caught("a request", async {
         let who = admitted(engines, door, peer, &request, url).await?;
@@ -145,7 +149,7 @@ async fn answer(
     };
     tracing::info!(
         source = %peer.address,
-        path,
+        path = uri.path(),
         status = rejection.status.as_u16(),
         code = rejection.code.0,
         "refused: {}",
@@ -153,7 +157,7 @@ async fn answer(
     );
     let mut response = match api {
         Some(api) => api.refuse(&rejection),
-        None => dialect.refuse(&rejection),
+        None => dialect.unwrap_or(Dialect::OpenAi).refuse(&rejection),
     };
     // An oddly framed request may hide another one behind it.
     if rejection.status == StatusCode::BAD_REQUEST && version < Version::HTTP_2 {
@@ -163,39 +167,53 @@ async fn answer(
     response
 }
 
-/// The whole URL that a request was sent to, without its query, in which a key may stand.
-fn asked_url<B>(request: &Request<B>, door: &Door) -> Arc<str> {
-    let uri = request.uri();
-    let host = request.headers().get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok());
-    let host = host.or(uri.authority().map(http::uri::Authority::as_str));
-    let host = host.unwrap_or_default();
-    let secure = door.tls.is_some() || door.gate.borrow().is_secured_by_proxy(host);
-    let scheme = if secure { "https" } else { "http" };
-    format!("{scheme}://{host}{}", uri.path()).into()
+/// Whether a request came over HTTPS, to this gateway or to a proxy in front.
+fn is_secure<B>(request: &Request<B>, door: &Door) -> bool {
+    if door.tls.is_some() {
+        return true;
+    }
+    let gate = door.gate.borrow();
+    gate.has_proxies() && gate.is_secured_by_proxy(asked_host(request.uri(), request.headers()))
+}
+
+/// The format of a request for a model.
+fn model_api<B>(request: &Request<B>) -> Option<&'static Format> {
+    let (method, path) = (request.method(), request.uri().path());
+    let mut all = formats::ALL.into_iter();
+    all.find(|api| api.recognises(method, path))
+}
+
+/// The format of a request for a WebSocket.
+fn socket_api<B>(request: &Request<B>) -> Option<&'static Format> {
+    if !asks_for_socket(request) {
+        return None;
+    }
+    let mut all = formats::ALL.into_iter();
+    all.find(|api| api.recognises_socket(request.uri().path()))
 }
 
 /// Gives a request the path that it means, where its client's base URL was set in another way than
-/// it is meant to be. From here on it is as if it had been sent there.
-fn serve_as_meant<B>(request: &mut Request<B>) {
+/// it is meant to be. From here on it is as if it had been sent there. Returns the path that it was
+/// sent to, if that is another.
+fn serve_as_meant<B>(request: &mut Request<B>) -> Option<Arc<str>> {
     let (method, uri) = (request.method(), request.uri());
-    let is_of_web =
-        || api::has_route(method, uri.path()) || pages::owns(method, uri, request.headers());
     // A WebSocket asks with GET for what is otherwise a POST.
     let asked = match method {
         _ if asks_for_socket(request) => &http::Method::POST,
         method => method,
     };
     let is_known = |format: &Format| format.recognises(asked, uri.path());
-    // Models first: that is what most requests are for.
-    if formats::ALL.into_iter().any(is_known) || is_of_web() {
-        return;
+    if formats::ALL.into_iter().any(is_known)
+        || api::has_route(method, uri.path())
+        || pages::owns(method, uri, request.headers())
+    {
+        return None;
     }
-    let meant = formats::lenient_path::meant(asked, uri.path());
-    let meant = meant.and_then(|path| formats::lenient_path::replaced(uri, &path));
-    if let Some(meant) = meant {
-        *request.uri_mut() = meant;
-    }
+    let meant = formats::lenient_path::meant(asked, uri.path())?;
+    let meant = formats::lenient_path::replaced(uri, &meant)?;
+    let sent = uri.path().into();
+    *request.uri_mut() = meant;
+    Some(sent)
 }
 
 async fn admitted(
@@ -203,7 +221,7 @@ async fn admitted(
     door: &Door,
     peer: &Peer,
     request: &Request<Incoming>,
-    url: Arc<str>,
+    url: AskedUrl,
 ) -> Result<Verified, Rejection> {
     panics::point("gate");
     let gate = door.gate.borrow().clone();
@@ -256,20 +274,13 @@ fn asks_for_socket<B>(request: &Request<B>) -> bool {
         && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Scheme and host of a URL.
-fn origin(url: &str) -> &str {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    let path = url[host..].find('/').map_or(url.len(), |at| host + at);
-    &url[..path]
-}
-
 async fn dispatch(
     engines: &Engines,
     api: Option<&'static Format>,
     who: Verified,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let secure = who.url.starts_with("https://");
+    let url = who.url.clone();
     if let Some(api) = api {
         let caller = Arc::clone(&who.caller);
         let response = engines.gateway.handle(api, who, request).await;
@@ -289,8 +300,9 @@ async fn dispatch(
     };
     let (head, body) = request.into_parts();
     if pages::owns(&head.method, &head.uri, &head.headers) {
-        return Box::pin(pages::handle(&web, &who.caller, &head, secure)).await;
+        return Box::pin(pages::handle(&web, &who.caller, &head, url.is_secure)).await;
     }
+    let origin = url.origin(&head);
     let request = Request::from_parts(head, body);
-    Box::pin(api::handle(&web, &who.caller, origin(&who.url), request)).await
+    Box::pin(api::handle(&web, &who.caller, &origin, request)).await
 }

@@ -10,3 +10,4 @@ pub mod output;
 pub mod panics;
 pub mod reasons;
 pub mod secret;
+pub mod text;

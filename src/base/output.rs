@@ -18,6 +18,12 @@ const LINES: usize = 16_384;
 const BYTES: usize = 8 << 20;
 /// Between two tries to write to a descriptor that another process has made non-blocking.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Lines that are written at once.
+const TOGETHER: usize = 64;
+/// Under load the thread waits this long for more lines to come.
+const GATHER: Duration = Duration::from_millis(5);
+/// A line that comes sooner than this after the last one is load. Others are written at once.
+const LOAD: Duration = Duration::from_millis(50);
 /// A write that takes longer than this counts as blocked.
 const BLOCKED: Duration = Duration::from_secs(10);
 
@@ -38,8 +44,12 @@ pub struct Output {
 struct State {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Since when the thread has been writing its line.
+    /// The thread waits for a line.
+    is_idle: bool,
+    /// Since when the thread has been writing lines.
     writing: Option<Instant>,
+    /// When it wrote the last one.
+    written: Option<Instant>,
     dropped: u64,
     /// Those of the dropped lines that the log itself mentions.
     reported: u64,
@@ -122,8 +132,12 @@ impl Output {
         }
         state.bytes += line.len();
         state.lines.push_back(line);
+        // Waking a thread costs more than a line does: it is done once for all that it finds then.
+        let wakes = std::mem::take(&mut state.is_idle);
         drop(state);
-        self.filled.notify_one();
+        if wakes {
+            self.filled.notify_one();
+        }
     }
 
     /// What was lost.
@@ -160,19 +174,38 @@ impl Output {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Vec<u8> {
-        let is_empty = |state: &mut State| state.lines.is_empty();
-        let waited = self.filled.wait_while(self.lock(), is_empty);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        let line = state.lines.pop_front().unwrap_or_default();
-        state.bytes -= line.len();
+    /// Waits for lines, and takes the first of them.
+    fn next(&self) -> Batch {
+        let mut state = self.filled();
+        if state.written.is_some_and(|at| at.elapsed() < LOAD) && state.lines.len() < TOGETHER {
+            drop(state);
+            pause(GATHER);
+            state = self.lock();
+        }
+        let mut batch = Batch::default();
+        let count = state.lines.len().min(TOGETHER);
+        for line in state.lines.drain(..count) {
+            batch.add(line);
+        }
+        state.bytes -= batch.text.len();
         state.writing = Some(Instant::now());
-        line
+        batch
     }
 
-    /// Notes what came of a line, and how many were lost if that can be said now.
-    fn written(&self, outcome: &io::Result<()>) -> Option<u64> {
+    fn filled(&self) -> MutexGuard<'_, State> {
+        let is_empty = |state: &mut State| {
+            state.is_idle = state.lines.is_empty();
+            state.is_idle
+        };
+        let waited = self.filled.wait_while(self.lock(), is_empty);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what came of lines, and how many were lost if that can be said now. `left` of them were not
+    /// written.
+    fn written(&self, outcome: &io::Result<()>, left: u64) -> Option<u64> {
         let mut state = self.lock();
+        state.written = Some(Instant::now());
         match outcome {
             Ok(()) => {
                 state.error = None;
@@ -186,7 +219,7 @@ impl Output {
             }
             Err(error) => {
                 state.error = Some(error.to_string());
-                state.dropped += 1;
+                state.dropped += left;
             }
         }
         self.rest(state);
@@ -216,12 +249,13 @@ impl Output {
     fn write_all_to(&self, file: impl Write, recovered: Option<fn(u64) -> Vec<u8>>) {
         let mut lines = Lines { file, torn: false };
         loop {
-            let line = self.next();
-            let Some(lost) = self.written(&lines.write(&line)) else {
+            let batch = self.next();
+            let (outcome, written) = lines.write(&batch.text);
+            let Some(lost) = self.written(&outcome, batch.beyond(written)) else {
                 continue;
             };
             let line = recovered.map(|recovered| recovered(lost));
-            self.reported(lost, &lines.write(&line.unwrap_or_default()));
+            self.reported(lost, &lines.write(&line.unwrap_or_default()).0);
         }
     }
 }
@@ -234,34 +268,64 @@ struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Writes lines, and says how many bytes of them were written.
+    fn write(&mut self, lines: &[u8]) -> (io::Result<()>, usize) {
         if self.torn {
-            self.write_part(b"\n")?;
-            self.torn = false;
-        }
-        self.write_part(line)
-    }
-
-    fn write_part(&mut self, mut rest: &[u8]) -> io::Result<()> {
-        while !rest.is_empty() {
-            match self.file.write(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(length) => {
-                    rest = rest.get(length..).unwrap_or_default();
-                    self.torn = !rest.is_empty();
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => pause(),
-                Err(error) => return Err(error),
+            let (outcome, _) = self.write_part(b"\n");
+            if outcome.is_err() {
+                return (outcome, 0);
             }
         }
-        Ok(())
+        self.write_part(lines)
+    }
+
+    fn write_part(&mut self, bytes: &[u8]) -> (io::Result<()>, usize) {
+        let mut written = 0;
+        while let Some(rest @ [_, ..]) = bytes.get(written..) {
+            match self.file.write(rest) {
+                Ok(0) => return (Err(ErrorKind::WriteZero.into()), written),
+                Ok(length) => {
+                    written += length;
+                    let is_line = rest.get(length.wrapping_sub(1)) == Some(&b'\n');
+                    self.torn = written < bytes.len() && !is_line;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => pause(PAUSE),
+                Err(error) => return (Err(error), written),
+            }
+        }
+        (Ok(()), written)
+    }
+}
+
+/// Lines that are written at once.
+#[derive(Default)]
+struct Batch {
+    text: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    fn add(&mut self, line: Vec<u8>) {
+        if self.text.is_empty() {
+            self.text = line;
+        } else {
+            self.text.extend_from_slice(&line);
+        }
+        self.ends.push(self.text.len());
+    }
+
+    /// How many of the lines do not end within this many bytes.
+    fn beyond(&self, written: usize) -> u64 {
+        let ends = self.ends.iter();
+        ends.filter(|end| **end > written).count() as u64
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the thread does nothing else")]
-fn pause() {
-    std::thread::sleep(PAUSE);
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 #[cfg(test)]
@@ -358,6 +422,8 @@ mod tests {
         for _ in 0..2 {
             world.step(Ok(9));
         }
+        // Else it could be written together with the next one.
+        world.wrote("fi\nthird\n");
         // That some were lost may be impossible to say just then.
         world.step(broken());
         world.output.put(b"fourth\n".to_vec());

@@ -8,7 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -381,14 +381,19 @@ fn reason(body: &[u8]) -> String {
 /// Gets what is at a URL, over this machine's own network.
 async fn fetch(uri: Uri) -> anyhow::Result<(StatusCode, Bytes)> {
     let pool = Pool::new(Connector::of_host(Timeouts::all(PATIENCE)));
-    let response = pool.request_again(Request::get(uri).body(Full::default())?);
-    let response = response.await.map_err(|error| match error {
-        RequestError::Connect(error) => anyhow::Error::new(error).context("client error (Connect)"),
-        RequestError::Exchange(error) => {
-            anyhow::Error::new(error).context("client error (SendRequest)")
-        }
-        other => other.into(),
-    })?;
+    let request = Request::get(uri).body(Bytes::new())?;
+    let response = pool
+        .request_again(&request)
+        .await
+        .map_err(|error| match error {
+            RequestError::Connect(error) => {
+                anyhow::Error::new(error).context("client error (Connect)")
+            }
+            RequestError::Exchange(error) => {
+                anyhow::Error::new(error).context("client error (SendRequest)")
+            }
+            other => other.into(),
+        })?;
     let (head, body) = response.into_parts();
     let body = Limited::new(body, MAX_ANSWER).collect().await;
     let body = body.map_err(|error| anyhow::anyhow!(error))?;

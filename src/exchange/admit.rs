@@ -13,6 +13,7 @@ use super::draft::Draft;
 use super::entry::{self, Ticket};
 use super::{Gateway, Verified};
 use crate::base::panics;
+use crate::exchange::rules::Asker;
 use crate::wire::Rejection;
 
 /// A request whose caller has a role, and for whose record there is room. From here on it leaves
@@ -56,10 +57,14 @@ impl Gateway {
         };
         let entry = entry::new(ticket, formats.caller, &who.caller, head, &permit);
         let draft = Draft::new(entry, rules.file.routing, outlets);
+        let asker = Asker {
+            caller: Arc::clone(&who.caller),
+            permit,
+        };
         let context = Context {
             who,
             rules,
-            permit,
+            asker,
             surface,
             formats,
         };

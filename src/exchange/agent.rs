@@ -1,6 +1,11 @@
 //! The client program behind a request, as its `User-Agent` names it: for reports, never for a
 //! decision.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::base::text::Text;
+
 /// Longest name in a report.
 const MAX: usize = 48;
 
@@ -32,9 +37,30 @@ const KNOWN: [(&str, &str); 22] = [
     ("curl/", "curl"),
 ];
 
-/// The program's short name: one of the known, else the first product of the user agent without
-/// its version; `unknown` without one.
-pub(super) fn name(user_agent: &str) -> String {
+/// User agents whose names are kept by each thread; beyond it all are forgotten.
+const KEPT: usize = 256;
+
+/// The program's short name, and its user agent; records of one program share both. The name is one of
+/// the known, else the first product of the user agent without its version; `unknown` without one.
+pub(super) fn named(user_agent: &str) -> (Text, Text) {
+    thread_local! {
+        static NAMES: RefCell<HashMap<Text, Text>> = RefCell::default();
+    }
+    // The search takes longer than all else of a record, and few programs send most requests.
+    NAMES.with_borrow_mut(|names| {
+        if let Some((user_agent, name)) = names.get_key_value(user_agent) {
+            return (name.clone(), user_agent.clone());
+        }
+        if names.len() >= KEPT {
+            names.clear();
+        }
+        let (name, user_agent) = (Text::from(found(user_agent)), Text::from(user_agent));
+        names.insert(user_agent.clone(), name.clone());
+        (name, user_agent)
+    })
+}
+
+fn found(user_agent: &str) -> String {
     let folded = user_agent.to_ascii_lowercase();
     if let Some((_, name)) = KNOWN.iter().find(|(part, _)| folded.contains(part)) {
         return (*name).to_owned();
@@ -77,7 +103,10 @@ mod tests {
             ("", "unknown"),
             ("\u{1f980}", "unknown"),
         ] {
-            assert_eq!(name(user_agent), expected, "{user_agent}");
+            for _ in 0..2 {
+                let (name, whole) = named(user_agent);
+                assert_eq!((&*name, &*whole), (expected, user_agent));
+            }
         }
     }
 }

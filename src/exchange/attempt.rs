@@ -7,6 +7,7 @@ use super::ending::Ending;
 use super::failure::Failure;
 use crate::config::{AuthMode, Routing};
 use crate::exchange::hooks::After;
+use crate::exchange::rules::Terms;
 use crate::formats::{Density, Tokens};
 use crate::policy::pricing::{Prices, Quote};
 use crate::policy::route::{InFlight, Route, Scope};
@@ -15,6 +16,8 @@ use crate::records::balances::Reservation;
 /// An attempt at one provider.
 pub(super) struct Attempt {
     pub(super) route: Route,
+    /// On which terms the caller gets it.
+    pub(super) terms: Arc<Terms>,
     /// What it costs; `None` for what is not billed.
     pub(super) price: Option<Price>,
     /// What is held of budgets; `None` where none has to pay.
@@ -32,7 +35,7 @@ pub(super) struct Attempt {
 
 /// What a provider's response costs, and what bytes stand for if the provider doesn't count.
 pub(super) struct Price {
-    pub(super) quote: Quote,
+    pub(super) quote: Arc<Quote>,
     /// The prices of other models, one of which the provider may have used.
     pub(super) prices: Arc<Prices>,
     pub(super) density: Density,
@@ -56,14 +59,16 @@ impl Attempt {
     /// An attempt at a provider of which nothing is held yet.
     pub(super) fn new(asked: &Asked, route: Route, before_ms: f64) -> Self {
         let (rules, call) = (&asked.rules, &asked.call);
+        let terms = asked.terms(&route);
         let price = call.billed.then(|| Price {
-            quote: rules.prices.quote(&route.provider.id, &route.model),
+            quote: Arc::clone(&terms.quote),
             prices: Arc::clone(&rules.prices),
             density: (asked.formats.served.density)(&call.path),
             asked_bytes: call.text_bytes(),
         });
         Self {
             route,
+            terms,
             price,
             hold: None,
             after: None,

@@ -288,7 +288,7 @@ fn leave<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str, next: reason
         attempt: tries.nth,
         provider,
         ms,
-        why: why.to_owned(),
+        why: why.into(),
         next,
     });
     tries.nth += 1;

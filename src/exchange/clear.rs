@@ -21,8 +21,10 @@ use super::{Gateway, lists};
 use crate::base::money::Money;
 use crate::base::panics;
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::exchange::guardrails::{self, Limits};
 use crate::exchange::hooks::{self, HookContext, Verdict, Wired};
+use crate::exchange::rules::Terms;
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
 use crate::policy::budget::{Amounts, Denied, Plan, State};
@@ -83,7 +85,7 @@ impl Gateway {
         }
         let mut choices = VecDeque::from(choice.others);
         choices.retain(|route| {
-            lists::choices(&asked.permit, route, &asked.call).is_ok()
+            lists::choices(asked.permit(), route, &asked.call).is_ok()
                 && is_seen(&asked, route, &seen, &mut draft)
         });
         choices.push_front(choice.first);
@@ -98,18 +100,19 @@ impl Gateway {
     /// Each hook is asked once. Guards look again at what it has written: nothing leaves unseen,
     /// not even to the next hook.
     async fn judged(&self, routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
-        let (rules, permit) = {
-            let asked = routed.asked();
-            (Arc::clone(&asked.rules), Arc::clone(&asked.permit))
-        };
         let mut is_new = true;
         let mut states: Option<Vec<State>> = None;
         loop {
             if std::mem::take(&mut is_new) {
                 let asked = routed.asked();
-                lists::choices(&permit, &routed.choice.first, &asked.call)?;
+                lists::choices(asked.permit(), &routed.choice.first, &asked.call)?;
                 look(routed, seen).await?;
             }
+            let asked = routed.asked();
+            if !asked.terms(&routed.choice.first).has_hooks {
+                return Ok(());
+            }
+            let (rules, permit) = (Arc::clone(&asked.rules), Arc::clone(&asked.asker.permit));
             let wired = hooks::wired(&rules.file.hooks, &permit, routed.choice.first.subject());
             let Some(wired) = wired.iter().find(|wired| seen.lacks(wired)) else {
                 return Ok(());
@@ -160,8 +163,9 @@ impl Gateway {
     /// Whether the buckets of the first provider could pay for a request, and how they stand.
     async fn look_at_buckets(&self, routed: &Routed) -> Result<Vec<State>, Rejection> {
         let (asked, route) = (routed.asked(), &routed.choice.first);
-        let plan = plan(asked, route)?;
-        let looked = self.quotas.look(&plan, FREE).await;
+        let terms = asked.terms(route);
+        let plan = plan(asked, &terms, route)?;
+        let looked = self.quotas.look(plan, FREE).await;
         looked.map_err(|why| denied(&why, asked, route))
     }
 }
@@ -173,12 +177,12 @@ pub(super) const FREE: Amounts = Amounts {
 };
 
 /// The buckets that pay for a request to `route`.
-pub(super) fn plan(asked: &Asked, route: &Route) -> Result<Plan, Rejection> {
-    let plan = asked
-        .rules
-        .quotas
-        .plan(&asked.permit, &asked.who.caller, route.subject());
-    plan.map_err(|why| denied(&why, asked, route))
+pub(super) fn plan<'t>(
+    asked: &Asked,
+    terms: &'t Terms,
+    route: &Route,
+) -> Result<&'t Plan, Rejection> {
+    terms.plan.as_ref().map_err(|why| denied(why, asked, route))
 }
 
 /// The refusal of a request that no budget pays for.
@@ -194,43 +198,49 @@ pub(super) fn denied(denied: &Denied, asked: &Asked, route: &Route) -> Rejection
 
 /// Whether a provider can help out: no other guard and no other hook would have had to look.
 fn is_seen(asked: &Asked, route: &Route, seen: &Seen, draft: &mut Draft) -> bool {
-    let guards = asked.permit.guards(route.subject());
-    let mut guards = guards.into_iter();
+    let terms = asked.terms(route);
+    let mut guards = terms.guards.iter().map(Text::as_str);
     let guard = guards.find(|name| !seen.guards.contains(*name));
-    let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, route.subject());
+    let wired = hooks::wired(&asked.rules.file.hooks, asked.permit(), route.subject());
     let hook = wired.into_iter().find(|wired| seen.lacks(wired));
     let Some(unseen) = guard.or(hook.map(|wired| wired.name)) else {
         return true;
     };
     draft.reason(Reason::Unchecked {
         provider: route.provider.id.clone(),
-        guardrail: unseen.to_owned(),
+        guardrail: unseen.into(),
     });
     false
 }
 
 /// Has the guards look.
 async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
-    let permit = Arc::clone(&routed.asked().permit);
-    let (provider, model) = {
-        let route = &routed.choice.first;
-        (Arc::clone(&route.provider), route.model.clone())
-    };
-    for name in permit.guards(provider.subject(&model)) {
-        seen.guards.insert(name.to_owned());
-        let guard = name.to_owned();
+    let terms = routed.asked().terms(&routed.choice.first);
+    let provider = Arc::clone(&routed.choice.first.provider);
+    for name in &terms.guards {
+        seen.guards.insert(name.to_string());
+        let guard = name.clone();
         match looked(routed.asked(), name, &provider.pass_keys).await? {
             guardrails::Verdict::Passed => {}
             guardrails::Verdict::Reported(found) => {
-                routed.draft.reason(Reason::GuardReports { guard, found });
+                routed.draft.reason(Reason::GuardReports {
+                    guard,
+                    found: found.into_iter().map(Text::from).collect(),
+                });
             }
             guardrails::Verdict::Redacted(body, what) => {
-                routed.draft.reason(Reason::GuardRemoves { guard, what });
+                routed.draft.reason(Reason::GuardRemoves {
+                    guard,
+                    what: what.into(),
+                });
                 let left = reread(routed.asked(), name, body)?;
                 routed.replace(left);
             }
             guardrails::Verdict::Blocked(rejection, what) => {
-                routed.draft.reason(Reason::GuardBlocks { guard, what });
+                routed.draft.reason(Reason::GuardBlocks {
+                    guard,
+                    what: what.into(),
+                });
                 return Err(rejection);
             }
         }
@@ -318,10 +328,10 @@ pub(super) fn context(asked: &Asked, quotas: Vec<State>) -> HookContext {
     let status = asked.who.changes.as_ref().map(|status| status.borrow());
     let tailnet = status.and_then(|status| status.tailnet.clone());
     HookContext {
-        url: asked.who.url.to_string(),
+        url: asked.who.url.whole(&asked.head),
         tailnet: tailnet.unwrap_or_default(),
         quotas,
         warnings: Vec::new(),
-        grants: asked.permit.foreign().to_vec(),
+        grants: asked.permit().foreign().to_vec(),
     }
 }

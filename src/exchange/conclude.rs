@@ -107,10 +107,10 @@ fn follow(
 fn log(entry: &Entry) {
     tracing::info!(
         id = entry.id.as_str(),
-        login = entry.login,
-        node = entry.node_name,
-        model = entry.model_requested,
-        provider = entry.provider,
+        login = entry.login.as_str(),
+        node = entry.node_name.as_str(),
+        model = entry.model_requested.as_str(),
+        provider = entry.provider.as_str(),
         status = entry.status,
         outcome = entry.outcome.as_str(),
         duration_ms = entry.duration_ms,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::Verified;
-use crate::exchange::rules::Rules;
+use crate::exchange::rules::{Asker, Question, Rules, Terms};
 use crate::formats::{Call, Format, Head};
 use crate::policy::access::Permit;
-use crate::policy::route::Provider;
+use crate::policy::route::{Provider, Route};
 
 /// The formats of an exchange. They are the same until Iris translates.
 #[derive(Clone, Copy)]
@@ -48,8 +48,8 @@ pub struct Context {
     pub who: Verified,
     /// The rules that were in force when the request came.
     pub rules: Arc<Rules>,
-    /// What the caller may do by them.
-    pub permit: Arc<Permit>,
+    /// Who asks as rules see it, and what they may do by them.
+    pub asker: Asker,
     /// How the request came.
     pub surface: Surface,
     /// Which formats are spoken.
@@ -57,6 +57,25 @@ pub struct Context {
 }
 
 impl Context {
+    /// What the caller may do by the rules.
+    pub(super) fn permit(&self) -> &Permit {
+        &self.asker.permit
+    }
+
+    /// The question that a route answers.
+    pub(super) fn question<'m>(&self, model: &'m str) -> Question<&'m str> {
+        let socket = match self.surface {
+            Surface::Http => None,
+            Surface::WebSocket { flag } => Some(flag),
+        };
+        Question::new(self.formats.served, socket, model)
+    }
+
+    /// On which terms a request goes to a provider.
+    pub(super) fn terms(&self, route: &Route) -> Arc<Terms> {
+        self.rules.terms(&self.asker, route)
+    }
+
     /// Whether a provider can be asked in this way.
     pub(super) fn fits(&self, provider: &Provider) -> bool {
         match self.surface {

@@ -1,11 +1,11 @@
 //! What a record says of a request: its head, its caller, and which conversation it is part of.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, Method, header};
 use sha2::{Digest, Sha256};
 
 use super::agent;
 use crate::base::clock;
-use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::formats::{Call, Format};
 use crate::policy::access::Permit;
 use crate::policy::identity::Caller;
@@ -15,12 +15,18 @@ use crate::records::{Entry, EntryId, Outcome};
 const MAX_SESSION: usize = 256;
 /// Headers that name a session, the first that is there: anyone's own, those of Codex by its
 /// age, and the one that Claude Code sends beside its body's.
-const SESSION_HEADERS: [&str; 4] = [
-    "x-session-id",
-    "session-id",
-    "session_id",
-    "x-claude-code-session-id",
+static SESSION_HEADERS: [HeaderName; 4] = [
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("x-claude-code-session-id"),
 ];
+/// Reasons that most records have room for.
+const REASONS: usize = 6;
+/// Letters of a user agent in a record.
+const MAX_USER_AGENT: usize = 512;
+/// Letters of a path in a record.
+const MAX_PATH: usize = 1024;
 
 /// The name of an exchange, and when it began: the ledger looks for times by ranges of names.
 pub(super) struct Ticket {
@@ -45,36 +51,29 @@ pub(super) fn new(
     permit: &Permit,
 ) -> Entry {
     let Ticket { id, now } = ticket;
-    let user_agent: String = text(&head.headers, "user-agent")
-        .chars()
-        .take(512)
-        .collect();
+    let user_agent = head.headers.get(header::USER_AGENT);
+    let user_agent = user_agent.and_then(|value| value.to_str().ok());
+    let user_agent = start(user_agent.unwrap_or_default(), MAX_USER_AGENT);
+    let names = caller.names();
+    let (agent, user_agent) = agent::named(user_agent);
+    let mut reasons = Vec::with_capacity(REASONS);
+    reasons.extend(permit.reasons(caller));
     Entry {
-        session: named_session(&head.headers).unwrap_or_else(|| id.as_str().to_owned()),
+        session: named_session(&head.headers).map_or_else(|| id.text(), Text::from),
         id,
         started_at: now,
-        caller: caller.key().to_owned(),
-        login: caller.name().to_owned(),
-        node_id: caller.node_id().to_owned(),
-        node_name: caller.node_name().to_owned(),
+        caller: names.key,
+        login: names.login,
+        node_id: names.node_id,
+        node_name: names.node_name,
         tags: caller.tags().to_vec(),
-        api: format.name.to_owned(),
-        method: head.method.to_string(),
-        path: head.uri.path().chars().take(1024).collect(),
+        api: Text::fixed(format.name),
+        method: method(&head.method),
+        path: start(head.uri.path(), MAX_PATH).into(),
         outcome: Outcome::ClientClosed,
-        agent: agent::name(&user_agent),
+        agent,
         user_agent,
-        reasons: vec![
-            Reason::Caller {
-                caller: caller.name().to_owned(),
-                node: caller.node_name().to_owned(),
-                role: permit.role().word().to_owned(),
-                grant: permit.role_source().to_owned(),
-            },
-            Reason::Grants {
-                grants: permit.sources().map(str::to_owned).collect(),
-            },
-        ],
+        reasons,
         ..Entry::default()
     }
 }
@@ -86,31 +85,35 @@ pub(super) fn conversation(entry: &Entry) -> Option<&str> {
 }
 
 /// Adds what the body tells; `earlier` is what is known of the response that it goes on with.
-pub(super) fn describe(
-    entry: &mut Entry,
-    call: &Call,
-    headers: &HeaderMap,
-    earlier: Option<String>,
-) {
-    entry.model_requested.clone_from(&call.model);
+pub(super) fn describe(entry: &mut Entry, call: &Call, earlier: Option<String>) {
+    entry.model_requested = call.model.as_str().into();
     entry.stream = call.stream;
     entry.request_bytes = call.body.len() as u64;
-    if named_session(headers).is_some() {
+    // A header has named it.
+    if conversation(entry).is_some() {
         return;
     }
     let named = call.session.as_ref();
     if let Some(session) = named.filter(|session| is_session(session)) {
-        entry.session = kept(session);
+        entry.session = kept(session).into();
     } else if let Some(earlier) = earlier {
-        entry.session = earlier;
+        entry.session = earlier.into();
     } else if let Some(opening) = &call.opening {
-        entry.session = format!("chat_{opening}");
+        entry.session = format!("chat_{opening}").into();
+    }
+}
+
+fn method(method: &Method) -> Text {
+    match *method {
+        Method::GET => Text::fixed("GET"),
+        Method::POST => Text::fixed("POST"),
+        _ => method.as_str().into(),
     }
 }
 
 fn named_session(headers: &HeaderMap) -> Option<String> {
     SESSION_HEADERS
-        .into_iter()
+        .iter()
         .filter_map(|name| headers.get(name))
         .map(|value| words(value.as_bytes()))
         .find(|given| is_session(given))
@@ -141,11 +144,13 @@ fn is_session(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(char::is_control)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+/// The first letters of a text.
+fn start(text: &str, letters: usize) -> &str {
+    if text.len() <= letters {
+        return text;
+    }
+    let end = text.char_indices().nth(letters);
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

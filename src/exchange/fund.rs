@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
@@ -20,6 +21,7 @@ use crate::formats::{Call, Outbound, Tokens};
 use crate::policy::budget::Amounts;
 use crate::policy::route::Route;
 use crate::records::Entry;
+use crate::records::balances::Reservation;
 use crate::wire::Rejection;
 
 /// Tokens that a response is expected to have at most, if its caller sets no bound.
@@ -94,7 +96,6 @@ impl Gateway {
         let route = next.ok_or_else(Rejection::panicked)?;
         let (asked, draft) = cleared.split();
         draft.choose(asked, route);
-        let name = format!("{}/{}", draft.entry.id, draft.attempts.len());
         let Facts {
             started,
             entry,
@@ -102,34 +103,37 @@ impl Gateway {
             crossed,
             ..
         } = &mut **draft;
+        let nth = attempts.len();
         let attempt = attempts.last_mut().ok_or_else(Rejection::panicked)?;
         let route = &attempt.route;
         let outbound = self.outbound(asked, route)?;
         panics::point("quota");
         let estimate = estimate(&asked.call, attempt.price.as_ref());
-        let plan = plan(asked, route)?;
-        let (mut warnings, mut states, mut crossing) = (Vec::new(), Vec::new(), &[][..]);
+        let terms = Arc::clone(&attempt.terms);
+        let plan = plan(asked, &terms, route)?;
+        let (mut warnings, mut crossing) = (Vec::new(), &[][..]);
         if !plan.is_empty() {
+            let name = || format!("{}/{nth}", entry.id);
             let held = self.quotas.reserve(plan, estimate, name).await;
             let mut hold = held.map_err(|why| denied(&why, asked, route))?;
             entry.reasons.append(&mut hold.reasons);
             crossed.append(&mut hold.crossed);
             warnings = std::mem::take(&mut hold.warnings);
-            states = std::mem::take(&mut hold.states);
             crossing = crossed;
             attempt.hold = Some(hold);
         }
-        let wired = hooks::wired(&asked.rules.file.hooks, &asked.permit, route.subject());
-        if !wired.is_empty() {
+        if terms.has_hooks {
+            let wired = hooks::wired(&asked.rules.file.hooks, asked.permit(), route.subject());
+            let states = attempt.hold.as_ref().map(Reservation::states);
             let context = HookContext {
                 warnings: crossing.to_vec(),
-                ..context(asked, states)
+                ..context(asked, states.unwrap_or_default())
             };
             let keeps_tools = self.ledger.policy().tools;
             attempt.after = After::new(&wired, context, &asked.call.body, keeps_tools);
         }
         self.traffic.deposit(&asked.call.model);
-        let request = self.traffic.open(&route.provider, &route.model);
+        let request = self.traffic.open(&route.provider, route.model.clone());
         attempt.reached = Reached::Funded(request);
         let funded = Funded {
             asked,

@@ -58,7 +58,7 @@ pub use fund::Funded;
 pub use held::Held;
 pub use relay::rests_ended;
 pub use route::Routed;
-pub use verified::Verified;
+pub use verified::{AskedUrl, Verified, asked_host};
 pub use websocket::Pending;
 
 /// The engines that a request passes through. They outlive every configuration.

@@ -7,6 +7,7 @@ use super::context::{Asked, Context};
 use super::draft::Draft;
 use super::ending::Stage;
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::formats::{Format, NO_MODEL};
 use crate::policy::route::NoRoute;
 use crate::wire::{Rejection, body};
@@ -44,7 +45,7 @@ pub(super) fn with_models(mut rejection: Rejection, context: &Context, head: &Pa
         return rejection;
     }
     let mut names: Vec<&str> = Vec::new();
-    for found in context.rules.routes.models(&context.permit) {
+    for found in context.rules.routes.models(context.permit()) {
         if context.fits(found.provider) && !names.contains(&found.model) {
             names.push(found.model);
         }
@@ -72,13 +73,13 @@ pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Reje
     let model = &asked.call.model;
     let caller = asked.who.caller.name();
     let not_found = format!("no route found for model \"{model}\" for user \"{caller}\"");
-    let (model, mut message) = (model.clone(), not_found);
+    let (model, mut message) = (Text::from(model), not_found);
     let reason = match none {
         NoRoute::OtherApi { through } => {
             let reason = Reason::OtherFormat {
                 model,
-                through: through.iter().copied().map(str::to_owned).collect(),
-                format: asked.formats.caller.name.to_owned(),
+                through: through.iter().copied().map(Text::fixed).collect(),
+                format: Text::fixed(asked.formats.caller.name),
             };
             message = reason.to_string();
             reason
@@ -92,6 +93,9 @@ pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Reje
     Rejection::new(StatusCode::NOT_FOUND, "model_not_found", message)
 }
 
+/// How the types of forms begin.
+const FORM: &str = "multipart/";
+
 /// A body that is not declared as what its format reads could have been sent by a web page
 /// without asking.
 pub(super) fn unreadable_type(format: &Format, headers: &http::HeaderMap) -> Result<(), Rejection> {
@@ -99,12 +103,15 @@ pub(super) fn unreadable_type(format: &Format, headers: &http::HeaderMap) -> Res
     let text = value.and_then(|value| value.to_str().ok());
     let declared = text
         .and_then(|value| value.split(';').next())
-        .map(|kind| kind.trim().to_ascii_lowercase());
+        .map(str::trim);
     let accepted = format.accepts;
     // A program that reads the second of two types reads another body.
     let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() < 2;
     let readable = match declared {
-        Some(ref declared) => is_one && accepted.contains(&declared.as_str()),
+        Some(declared) => {
+            let is_it = |kind: &&str| declared.eq_ignore_ascii_case(kind);
+            is_one && accepted.iter().any(is_it)
+        }
         None => !headers.contains_key(header::CONTENT_TYPE) && (format.takes_untyped)(headers),
     };
     let wrong = |why: String| {
@@ -117,7 +124,10 @@ pub(super) fn unreadable_type(format: &Format, headers: &http::HeaderMap) -> Res
             accepted.join(" or ")
         ));
     }
-    let is_form = declared.is_some_and(|kind| kind.starts_with("multipart/"));
+    let is_form = declared.is_some_and(|kind| {
+        let start = kind.get(..FORM.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(FORM))
+    });
     match text {
         // A form's reader judges the parameters of forms.
         Some(text) if !is_form && !is_utf8(text) => wrong(format!(

@@ -15,7 +15,7 @@ use super::refusal::{self, Refused};
 use super::{Gateway, entry};
 use crate::base::panics;
 use crate::formats::{Call, NO_MODEL, known};
-use crate::policy::route::{Choice, Evidence};
+use crate::policy::route::{Choice, Evidence, Standing};
 use crate::wire::{Rejection, body, hops, unpack};
 
 /// A request that was understood, and for which there are providers that the caller may use.
@@ -88,7 +88,7 @@ impl Gateway {
         };
         let earlier = call.previous_response.as_deref();
         let earlier = earlier.and_then(|id| self.responses.session(context.who.caller.key(), id));
-        entry::describe(&mut draft.entry, &call, &head.headers, earlier);
+        entry::describe(&mut draft.entry, &call, earlier);
         panics::point("route");
         let asked = Asked {
             context,
@@ -124,6 +124,17 @@ impl Gateway {
         let holder = has_choice
             .then(|| self.held.holder(format, &call.body))
             .flatten();
+        let question = asked.question(&call.model);
+        if holder.is_none()
+            && let Some(first) = rules.only_route(&asked.asker, question)
+            && self.traffic.standing(&first.provider, &first.model) == Standing::Well
+        {
+            return Ok(Choice {
+                first,
+                others: Vec::new(),
+                is_only: true,
+            });
+        }
         let evidence = Evidence {
             traffic: &self.traffic,
             conversation: entry::conversation(&draft.entry),
@@ -131,8 +142,12 @@ impl Gateway {
         };
         let fits = |provider: &_| asked.fits(provider);
         let routes = &rules.routes;
-        let chosen = routes.select(&asked.permit, &call.model, &fits, evidence);
-        chosen.map_err(|none| refusal::no_route(&none, asked, draft))
+        let chosen = routes.select(asked.permit(), &call.model, &fits, evidence);
+        let chosen = chosen.map_err(|none| refusal::no_route(&none, asked, draft))?;
+        if chosen.is_only {
+            rules.keep_route(&asked.asker, question, &chosen.first);
+        }
+        Ok(chosen)
     }
 }
 

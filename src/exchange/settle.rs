@@ -10,6 +10,7 @@ use super::ending::{Ended, Ending, Metered};
 use super::facts::{Facts, Kept};
 use crate::base::money::{Mode, Money};
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::formats::tokens::PICTURE;
 use crate::formats::{Density, Reading, Tokens, ToolCall};
 use crate::policy::budget::Amounts;
@@ -25,7 +26,7 @@ pub(super) struct Settled {
     /// Nanodollars; `None` where no price is known.
     pub(super) cost: Option<i64>,
     /// Whose price it is.
-    pub(super) cost_basis: Option<String>,
+    pub(super) cost_basis: Option<Text>,
     /// Why it is another price than that of the model that was asked for, if it is.
     pub(super) dearer: Option<Reason>,
     pub(super) finish_reason: Option<String>,
@@ -109,7 +110,7 @@ pub(super) fn captured(kept: &mut Kept, metered: Metered) -> Option<Capture> {
 /// What is paid for an exchange.
 struct Charge {
     cost: Option<i64>,
-    basis: Option<String>,
+    basis: Option<Text>,
     dearer: Option<Reason>,
 }
 
@@ -141,7 +142,7 @@ fn charged(entry: &Entry, price: &Price, ended: &mut Ended) -> Charge {
     let reading = &ended.metered.reading;
     let used = of_used(entry, price, reading);
     let dearer = used.as_ref().map(|(_, why)| why.clone());
-    let quote = used.as_ref().map_or(&price.quote, |(quote, _)| quote);
+    let quote = used.as_ref().map_or(&*price.quote, |(quote, _)| quote);
     let is_uncounted = reading.tokens.input.is_none() && reading.tokens.output.is_none();
     let is_error = !(200..300).contains(&entry.status)
         || matches!(
@@ -265,7 +266,7 @@ fn of_used(entry: &Entry, price: &Price, reading: &Reading) -> Option<(Quote, Re
     let dearer = price.quote.dearer(&entry.model, used, other, cost)?;
     let why = Reason::DearerModel {
         provider: entry.provider.clone(),
-        model: used.to_owned(),
+        model: used.into(),
     };
     Some((dearer, why))
 }

@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, Uri, header};
 use tokio::sync::watch;
 
 use crate::net::tailnet::{Resolver, Status};
@@ -19,8 +22,42 @@ pub struct Verified {
     pub epoch: u64,
     /// Tells that the tailnet has changed.
     pub changes: Option<watch::Receiver<Status>>,
-    /// The whole URL that was asked for, without its query.
-    pub url: Arc<str>,
+    /// Where the request was sent.
+    pub url: AskedUrl,
+}
+
+/// The URL that a request was sent to, as far as its head doesn't have it. It is put together where
+/// it is read, which few requests need.
+#[derive(Clone)]
+pub struct AskedUrl {
+    /// It came over HTTPS.
+    pub is_secure: bool,
+    /// The path as it was sent, if it is served as another.
+    pub path: Option<Arc<str>>,
+}
+
+impl AskedUrl {
+    /// Scheme and host.
+    pub fn origin(&self, head: &Parts) -> String {
+        let scheme = if self.is_secure { "https" } else { "http" };
+        format!("{scheme}://{}", asked_host(&head.uri, &head.headers))
+    }
+
+    /// All of it but the query, in which a key may stand.
+    pub(super) fn whole(&self, head: &Parts) -> String {
+        let path = self.path.as_deref().unwrap_or(head.uri.path());
+        let mut url = self.origin(head);
+        url.push_str(path);
+        url
+    }
+}
+
+/// The host that a request names, with its port.
+pub fn asked_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    let host = headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let host = host.or(uri.authority().map(Authority::as_str));
+    host.unwrap_or_default()
 }
 
 /// Why nobody knows whether a caller still is the same device.

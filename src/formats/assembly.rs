@@ -3,13 +3,19 @@
 //! [`Assembly`] for its events and a [`Read`] for its responses.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::foreign::Foreign;
 use super::room::Room;
 use super::tokens::{BYTES_PER_TOKEN, roughly};
 use super::{Meter, MeteredRequest, Pass, Reading, Tokens, failure, tree};
+use crate::wire::json::{Outline, Part};
 use crate::wire::sse;
+use repeat::Repeat;
+
+mod repeat;
+
+pub(super) use repeat::{Free, Repeated};
 
 /// What an event of a stream brought.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,10 +58,37 @@ impl Seen {
     }
 }
 
+/// What an event has gone on with.
+pub(super) struct Continued<'p> {
+    pub seen: Seen,
+    /// Its text, if an event that is the same but for this one can be taken in by
+    /// [`Assembly::again`].
+    pub text: Option<Part<'p>>,
+}
+
 /// Puts a format's stream together again.
 pub(super) trait Assembly: Send {
     /// Takes an event in.
     fn add(&mut self, event: &sse::Event<'_>, room: &mut Room) -> Seen;
+    /// Takes in an event that only goes on with texts that are held, as most do. `None` for any other,
+    /// which [`Assembly::add`] takes in.
+    fn goes_on<'p>(
+        &mut self,
+        _name: &[u8],
+        _event: Part<'p>,
+        _room: &mut Room,
+    ) -> Option<Continued<'p>> {
+        None
+    }
+    /// Goes on with the text of the last event, which [`Assembly::goes_on`] has named; the values of
+    /// [`Assembly::free`] aside, the two events are the same.
+    fn again(&mut self, _repeated: &Repeated<'_>, _room: &mut Room) -> Option<Seen> {
+        None
+    }
+    /// Keys at the top of an event under which there may be something else each time.
+    fn free(&self) -> &'static [Free] {
+        &[]
+    }
     /// The response as it would have come unstreamed; `None` if there was no event of it.
     fn response(&mut self) -> Option<Value>;
     /// How a key, the `type` or the name of an event starts that is the format's own.
@@ -67,7 +100,7 @@ pub(super) trait Assembly: Send {
 }
 
 /// Reads a format's unstreamed response.
-pub(super) type Read = fn(&Map<String, Value>) -> Reading;
+pub(super) type Read = fn(Part<'_>) -> Reading;
 
 /// Meters a format by its [`Assembly`] for streams and its [`Read`] for answers.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
@@ -77,6 +110,10 @@ pub(super) struct Assembling<A> {
     read: Option<Read>,
     request_bytes: u64,
     room: Room,
+    /// Of the event that is read.
+    outline: Outline,
+    /// The event before it, if it may be repeated.
+    repeat: Repeat,
     whole: Option<Reading>,
     has_output: bool,
     ends: bool,
@@ -104,6 +141,8 @@ impl<A: Assembly> Assembling<A> {
             read: request.billed.then_some(read),
             request_bytes: request.text_bytes,
             room: Room::new(request.room),
+            outline: Outline::default(),
+            repeat: Repeat::default(),
             whole: None,
             has_output: false,
             ends: false,
@@ -139,7 +178,7 @@ impl<A: Assembly> Assembling<A> {
         let Some(read) = self.read else {
             return Reading::default();
         };
-        tree::object(body).map_or_else(Reading::foreign, |response| read(&response))
+        tree::read(body, read).unwrap_or_else(Reading::foreign)
     }
 
     fn fails(&self, data: &[u8]) -> bool {
@@ -162,9 +201,9 @@ impl<A: Assembly> Assembling<A> {
     }
 }
 
-impl<A: Assembly> Meter for Assembling<A> {
-    fn event(&mut self, event: &sse::Event<'_>) -> Pass {
-        let seen = self.assembly.add(event, &mut self.room);
+impl<A: Assembly> Assembling<A> {
+    /// Counts what an event brought.
+    fn saw(&mut self, seen: &Seen) {
         self.counted |= seen.counted;
         if seen.said > 0 {
             self.has_output = true;
@@ -177,14 +216,51 @@ impl<A: Assembly> Meter for Assembling<A> {
         self.ends |= seen.ends;
         self.closing = seen.closes.unwrap_or(self.closing && seen.said == 0);
         self.settled |= seen.counted && (self.has_output || self.ends);
-        if let Some(words) =
-            failure::of_event(event).filter(|_| !event.name.is_empty() || self.fails(event.data))
-        {
+    }
+
+    /// Takes in an event, which mostly has an outline.
+    fn take(&mut self, event: &sse::Event<'_>, document: Option<Part<'_>>) -> Pass {
+        let continued = document.and_then(|document| {
+            let continued = self
+                .assembly
+                .goes_on(event.name, document, &mut self.room)?;
+            Some((document, continued))
+        });
+        let seen = if let Some((document, continued)) = continued {
+            match continued.text {
+                Some(text) if !failure::is_named(event) && !failure::may_report(document) => {
+                    self.repeat.set(event, document, text, self.assembly.free());
+                }
+                _ => self.repeat.clear(),
+            }
+            continued.seen
+        } else {
+            self.repeat.clear();
+            self.assembly.add(event, &mut self.room)
+        };
+        self.saw(&seen);
+        let may_fail = failure::is_named(event) || document.is_none_or(failure::may_report);
+        let words = may_fail.then(|| failure::of_event(event)).flatten();
+        if let Some(words) = words.filter(|_| !event.name.is_empty() || self.fails(event.data)) {
             self.failure.get_or_insert(words);
         } else if !self.has_output && !seen.counted && !seen.ends {
             self.foreign.add(event, self.assembly.marks());
         }
         seen.pass
+    }
+}
+
+impl<A: Assembly> Meter for Assembling<A> {
+    fn event(&mut self, event: &sse::Event<'_>) -> Pass {
+        let repeated = self.repeat.of(event).filter(|_| self.has_output);
+        if let Some(seen) = repeated.and_then(|of| self.assembly.again(&of, &mut self.room)) {
+            self.saw(&seen);
+            return seen.pass;
+        }
+        let mut outline = std::mem::take(&mut self.outline);
+        let pass = self.take(event, tree::outlined(&mut outline, event.data));
+        self.outline = outline;
+        pass
     }
 
     fn body(&mut self, body: &[u8]) {
@@ -194,8 +270,15 @@ impl<A: Assembly> Meter for Assembling<A> {
             }
             return;
         }
-        self.whole = Some(self.reading(body));
-        self.failure = failure::of_body(body).filter(|_| self.fails(body));
+        let mut outline = Outline::default();
+        let plain = tree::outlined(&mut outline, body);
+        self.whole = Some(match (plain, self.read) {
+            (Some(response), Some(read)) => read(response),
+            (_, _) => self.reading(body),
+        });
+        if plain.is_none_or(failure::may_report) {
+            self.failure = failure::of_body(body).filter(|_| self.fails(body));
+        }
     }
 
     fn has_output(&self) -> bool {
@@ -246,5 +329,7 @@ impl<A: Assembly> Meter for Assembling<A> {
     }
 }
 
+#[cfg(test)]
+mod goes_on;
 #[cfg(test)]
 mod tests;

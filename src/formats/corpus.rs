@@ -160,7 +160,7 @@ fn bent(exchange: &Exchange, meter: &impl Fn() -> Box<dyn Meter>) {
 }
 
 /// JSON text with one of its values replaced, in all ways.
-fn variants(framing: Framing, data: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn variants(framing: Framing, data: &[u8]) -> Vec<Vec<u8>> {
     let Ok(mut whole) = serde_json::from_slice::<Value>(data) else {
         return Vec::new();
     };

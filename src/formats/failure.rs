@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::tree;
+use crate::wire::json::Part;
 use crate::wire::sse;
 
 /// Bytes that are kept of an error: as few as say what it is, because servers quote requests in them.
@@ -83,10 +84,36 @@ const WORDS: [&str; 12] = [
 /// The members of a JSON object. Of a repeated key the last one counts.
 type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
+/// Whether a document can report an error at all: most have nothing that could.
+pub(super) fn may_report(document: Part<'_>) -> bool {
+    document.members().any(|(key, value)| match key {
+        "type" => value.is("error") || value.is("response.failed"),
+        "object" => value.is("error"),
+        "status" | "finish_reason" => value.text().is_some_and(|word| is_failed(&word)),
+        "choices" => value.elements().any(|choice| {
+            choice.members().any(|(key, value)| match key {
+                "error" => !value.is_null(),
+                "finish_reason" => value.text().is_some_and(|word| is_failed(&word)),
+                _ => false,
+            })
+        }),
+        "message" | "Message" | "msg" => value.is_text(),
+        "Error" | "Response" | "base_resp" | "detail" | "error" | "error_code" | "errors" => {
+            !value.is_null()
+        }
+        _ => false,
+    })
+}
+
+/// Whether the name of an event says that it is an error. Amazon's exceptions are named after their
+/// type.
+pub(super) fn is_named(event: &sse::Event<'_>) -> bool {
+    event.name == b"error" || event.name.ends_with(b"Exception")
+}
+
 /// The error that an event of a stream reports.
 pub(super) fn of_event(event: &sse::Event<'_>) -> Option<String> {
-    // Amazon's exceptions are named after their type.
-    if event.name == b"error" || event.name.ends_with(b"Exception") {
+    if is_named(event) {
         let name = String::from_utf8_lossy(event.name);
         return Some(of_named(event.data).unwrap_or_else(|| name.into_owned()));
     }

@@ -81,7 +81,8 @@ impl Foreign {
             return;
         }
         let usage = Map::from_iter([("usage".to_owned(), Value::Object(reported))]);
-        let reported = Usage::of_response(&usage).tokens;
+        let reported = tree::read_object(&usage, Usage::of_response).unwrap_or_default();
+        let reported = reported.tokens;
         let uncounted = if tokens.output.is_some() {
             // The format has read the rest.
             tokens.input = reported.input;

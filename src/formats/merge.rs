@@ -1,10 +1,11 @@
 //! Streamed JSON objects, put together from their pieces.
 
-use serde_json::Value;
 use serde_json::map::Entry;
+use serde_json::{Map, Value};
 
 use super::room::Room;
 use super::tree::{OVERHEAD, size};
+use crate::wire::json::Part;
 
 /// Keys whose text is repeated in later pieces instead of continued.
 const REPEATED: [&str; 7] = [
@@ -63,6 +64,128 @@ pub(super) fn merge(into: &mut Value, piece: Value, room: &mut Room) {
         (Value::String(text), Value::String(piece)) => room.push(text, &piece),
         (into, piece) => replace(into, piece, room),
     }
+}
+
+/// What a piece adds to texts that are held.
+#[derive(Default)]
+pub(super) struct Additions<'p> {
+    texts: [Option<(&'p str, Part<'p>)>; 4],
+}
+
+impl<'p> Additions<'p> {
+    /// What a piece adds, if [`merge`] would do nothing but go on with texts; the members for which
+    /// `is_apart` aside.
+    pub(super) fn of(
+        held: &Map<String, Value>,
+        piece: Part<'p>,
+        is_apart: impl Fn(&str) -> bool,
+    ) -> Option<Self> {
+        let mut additions = Self::default();
+        let mut free = additions.texts.iter_mut();
+        for (key, value) in piece.members().filter(|(key, _)| !is_apart(key)) {
+            let held = held.get(key)?;
+            if value.is_null() {
+                continue;
+            }
+            if REPEATED.contains(&key) && value.is_text() {
+                let text = value.text()?;
+                if !text.is_empty() && held.as_str() != Some(&*text) {
+                    return None;
+                }
+            } else if held.is_string() && value.is_text() {
+                *free.next()? = Some((key, value));
+            } else {
+                let adds_nothing = match held {
+                    Value::Bool(_) | Value::Number(_) => is_same(held, value),
+                    Value::Array(_) => value.is_array() && value.elements().next().is_none(),
+                    Value::Object(_) => value.is_object() && value.members().next().is_none(),
+                    Value::Null | Value::String(_) => false,
+                };
+                if !adds_nothing {
+                    return None;
+                }
+            }
+        }
+        Some(additions)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.texts[0].is_none()
+    }
+
+    /// The text, if it is the only one, with its key.
+    pub(super) fn only(&self) -> Option<(&'p str, Part<'p>)> {
+        self.texts[0].filter(|_| self.texts[1].is_none())
+    }
+
+    /// Bytes of the texts; `None` if one of them is no text.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        let mut texts = self.texts.iter().flatten();
+        texts.try_fold(0, |all, (_, text)| Some(all + text_bytes(*text)?))
+    }
+
+    /// Goes on with the texts.
+    pub(super) fn add(self, held: &mut Map<String, Value>, room: &mut Room) {
+        for (key, text) in self.texts.into_iter().flatten() {
+            if let (Some(Value::String(held)), Some(text)) = (held.get_mut(key), text.text()) {
+                room.push(held, &text);
+            }
+        }
+    }
+}
+
+/// Bytes of a text; `None` for a picture or sound in its place, which counts otherwise.
+pub(super) fn text_bytes(text: Part<'_>) -> Option<usize> {
+    let text = text.text()?;
+    (!text.starts_with("data:")).then_some(text.len())
+}
+
+/// Whether a value is held already, as far as that shows at a glance.
+pub(super) fn is_same(held: &Value, value: Part<'_>) -> bool {
+    match held {
+        Value::Null => value.is_null(),
+        Value::Bool(held) => value.raw() == if *held { "true" } else { "false" },
+        Value::Number(held) => held.as_u64().is_some() && held.as_u64() == value.whole(),
+        Value::String(held) => value.is(held),
+        Value::Array(held) => {
+            let mut elements = value.elements();
+            let is_same = |held| elements.next().is_some_and(|value| is_same(held, value));
+            value.is_array() && held.iter().all(is_same) && elements.next().is_none()
+        }
+        Value::Object(held) => {
+            let is_same = |(key, value)| held.get(key).is_some_and(|held| is_same(held, value));
+            let mut members = value.members();
+            value.is_object() && members.clone().count() == held.len() && members.all(is_same)
+        }
+    }
+}
+
+/// Where the call stands that a piece goes on with, and what it adds to its function; `None` if it
+/// says more.
+pub(super) fn call_goes_on<'p>(calls: &[Value], piece: Part<'p>) -> Option<(usize, Additions<'p>)> {
+    let named = |at: &str| piece.at(at).and_then(Part::text);
+    let is_empty = |at: &str| named(at).is_none_or(|text| text.is_empty());
+    if !is_empty("id") || !is_empty("function/name") {
+        return None;
+    }
+    let function = piece.get("function").filter(|of| of.is_object())?;
+    let is_usual = |of: Part<'_>, keys: &[&str]| of.members().all(|(key, _)| keys.contains(&key));
+    if !is_usual(piece, &["index", "id", "type", "function"])
+        || !is_usual(function, &["name", "arguments"])
+    {
+        return None;
+    }
+    let index = piece.get("index")?.whole()?;
+    let at = calls
+        .iter()
+        .rposition(|held| held["index"].as_u64() == Some(index))?;
+    let held = calls[at].as_object()?;
+    let beside = Additions::of(held, piece, |key| key == "function")?;
+    if !beside.is_empty() {
+        return None;
+    }
+    let of_held = held.get("function")?.as_object()?;
+    Some((at, Additions::of(of_held, function, |_| false)?))
 }
 
 fn element(list: &mut Vec<Value>, piece: Value, room: &mut Room) {

@@ -3,9 +3,9 @@
 //! ways of asking give the same numbers.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
 use super::{Density, Tokens};
+use crate::wire::json::Part;
 use crate::wire::sse;
 
 /// Whether an event goes on to the caller.
@@ -86,32 +86,28 @@ pub struct Reading {
 
 /// Whether an object is a response of some API that models have, by a list, an object or a text that
 /// only these have. Errors are found elsewhere.
-fn is_response(object: &Map<String, Value>) -> bool {
-    let is_of_response = |(key, value): (&String, &Value)| match (key.as_str(), value) {
-        ("object", Value::String(kind)) => ["chat.completion", "text_completion", "response"]
-            .iter()
-            .any(|known| kind.starts_with(known)),
-        ("type", Value::String(kind)) => kind == "message",
-        (
-            "artifacts" | "candidates" | "choices" | "completions" | "data" | "embedding"
-            | "embeddings" | "embeddingsByType" | "generations" | "images" | "message" | "outputs"
-            | "pages" | "predictions" | "promptFeedback" | "result" | "results" | "timings"
-            | "usage" | "usageMetadata",
-            Value::Array(_) | Value::Object(_),
-        )
-        | (
-            "completion" | "content" | "generated_text" | "generation" | "output" | "output_text"
-            | "response" | "text",
-            Value::Array(_) | Value::Object(_) | Value::String(_),
-        ) => true,
+fn is_response(object: Part<'_>) -> bool {
+    let is_of_response = |(key, value): (&str, Part<'_>)| match key {
+        "object" => value.text().is_some_and(|kind| {
+            ["chat.completion", "text_completion", "response"]
+                .iter()
+                .any(|known| kind.starts_with(known))
+        }),
+        "type" => value.is("message"),
+        "artifacts" | "candidates" | "choices" | "completions" | "data" | "embedding"
+        | "embeddings" | "embeddingsByType" | "generations" | "images" | "message" | "outputs"
+        | "pages" | "predictions" | "promptFeedback" | "result" | "results" | "timings"
+        | "usage" | "usageMetadata" => value.is_array() || value.is_object(),
+        "completion" | "content" | "generated_text" | "generation" | "output" | "output_text"
+        | "response" | "text" => value.is_array() || value.is_object() || value.is_text(),
         _ => false,
     };
-    object.iter().any(is_of_response)
+    object.members().any(is_of_response)
 }
 
 impl Reading {
     /// What is read of a response that has counted these tokens, or only their total.
-    pub(super) fn of(response: &Map<String, Value>, tokens: Tokens, total: Option<u64>) -> Self {
+    pub(super) fn of(response: Part<'_>, tokens: Tokens, total: Option<u64>) -> Self {
         let is_uncounted = tokens.input.is_none() && tokens.output.is_none();
         Self {
             tokens,
@@ -141,9 +137,14 @@ pub struct ToolCall {
 
 impl ToolCall {
     /// A call of the tool of this name, if there is one.
-    pub(super) fn of(name: Option<&Value>, params: impl FnOnce() -> String) -> Option<Self> {
-        let name = name?.as_str()?.to_owned();
+    pub(super) fn of(name: Option<Part<'_>>, params: impl FnOnce() -> String) -> Option<Self> {
+        let name = name?.text()?.into_owned();
         let params = params();
         Some(Self { name, params })
+    }
+
+    /// A value as the text of a tool's parameters; that of `null` if there is none.
+    pub(super) fn params(value: Option<Part<'_>>) -> String {
+        value.map(Part::value).unwrap_or_default().to_string()
     }
 }

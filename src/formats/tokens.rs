@@ -24,6 +24,9 @@ pub(super) const OPAQUE: usize = 2_048;
 /// Bytes of a JSON body that count as text, with files in base64 as what a model sees of them.
 #[must_use]
 pub fn text_bytes(body: &[u8]) -> u64 {
+    if body.len() <= OPAQUE {
+        return body.len() as u64;
+    }
     let mut bytes = 0;
     let mut from = 0;
     for at in memchr::memchr_iter(b'"', body).chain([body.len()]) {

@@ -9,7 +9,7 @@ use serde_json::map::Entry;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use crate::wire::json::Sieve;
+use crate::wire::json::{Oddities, Outline, Part, Sieve};
 
 /// What an element of a list or a member of an object costs beside its text: a stream of
 /// nothing but empty pieces must come to an end too.
@@ -22,6 +22,41 @@ const MAX_WHOLE: usize = 64 * 1024;
 /// No response has as many tokens: a higher count is a fault of the server, and would empty a
 /// budget for ever. A double holds it exactly.
 const MAX_TOKENS: u64 = 1 << 40;
+
+/// Reports that some servers give as a list; their sum counts.
+const REPORTS: [&str; 2] = ["usage", "usageMetadata"];
+
+/// The outline of a document that can be read as it is. Of any other, [`object`] makes one that can.
+pub(super) fn outlined<'a>(outline: &'a mut Outline, data: &'a [u8]) -> Option<Part<'a>> {
+    outline.of(data, Oddities::Refused(&REPORTS))
+}
+
+/// What `read` finds in a document, if that is an object.
+pub(super) fn read<R>(data: &[u8], read: impl FnOnce(Part<'_>) -> R) -> Option<R> {
+    let mut outline = Outline::default();
+    if let Some(whole) = outlined(&mut outline, data) {
+        return Some(read(whole));
+    }
+    read_object(&object(data)?, read)
+}
+
+/// The same for one of which a reduced copy is enough.
+pub(super) fn read_reduced<R>(data: &[u8], read: impl FnOnce(Part<'_>) -> R) -> Option<R> {
+    if data.len() <= MAX_WHOLE {
+        return self::read(data, read);
+    }
+    read_object(&sieved(data)?, read)
+}
+
+/// The same for an object that was put together.
+pub(super) fn read_object<R>(
+    object: &Map<String, Value>,
+    read: impl FnOnce(Part<'_>) -> R,
+) -> Option<R> {
+    let plain = serde_json::to_vec(object).ok()?;
+    let mut outline = Outline::default();
+    outline.of(&plain, Oddities::Ignored).map(read)
+}
 
 /// The members of a document, if it is an object.
 pub(super) fn object(data: &[u8]) -> Option<Map<String, Value>> {
@@ -50,20 +85,9 @@ fn sieved(data: &[u8]) -> Option<Map<String, Value>> {
     members(value)
 }
 
-/// The value below an object that a path of keys leads to, such as `output/message`.
-pub(super) fn at<'v>(of: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
-    let (key, below) = path.split_at(path.find('/').unwrap_or(path.len()));
-    of.get(key)?.pointer(below)
-}
-
-/// The text there.
-pub(super) fn word(of: &Map<String, Value>, path: &str) -> Option<String> {
-    at(of, path)?.as_str().map(str::to_owned)
-}
-
-/// The elements of the array there; none of any other value.
-pub(super) fn list<'v>(of: &'v Map<String, Value>, path: &str) -> &'v [Value] {
-    at(of, path).map(elements).unwrap_or_default()
+/// The elements of the array that a path of keys leads to; none of any other value.
+pub(super) fn list<'a>(of: Part<'a>, path: &str) -> impl Iterator<Item = Part<'a>> + Clone {
+    of.at(path).into_iter().flat_map(Part::elements)
 }
 
 /// The elements of an array; none of any other value.
@@ -99,23 +123,39 @@ pub(super) fn each<'a>(array: &'a [u8], each: impl FnMut(&'a RawValue) -> Contro
 /// A count of tokens. Some servers write them as `12.0`, as averages, or as text.
 pub(super) fn count(value: &Value) -> Option<u64> {
     match value {
-        Value::Number(number) => number.as_u64().or_else(|| {
-            let number = number.as_f64().filter(|number| *number >= 0.0)?;
-            format!("{:.0}", number.abs().round()).parse().ok()
-        }),
-        Value::String(text) => {
-            let is_count = text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit());
-            is_count.then(|| text.parse().ok())?
-        }
+        Value::Number(number) => number.as_u64().or_else(|| rounded(number.as_f64()?)),
+        Value::String(text) => digits(text),
         _ => None,
     }
     .filter(|count| *count <= MAX_TOKENS)
 }
 
+/// The same in an outline.
+pub(super) fn counted(part: Part<'_>) -> Option<u64> {
+    if part.is_number() {
+        let whole = part.whole();
+        whole.or_else(|| rounded(part.raw().parse().ok()?))
+    } else {
+        digits(&part.text()?)
+    }
+    .filter(|count| *count <= MAX_TOKENS)
+}
+
+fn rounded(number: f64) -> Option<u64> {
+    let is_count = number >= 0.0;
+    is_count.then(|| format!("{:.0}", number.abs().round()).parse().ok())?
+}
+
+fn digits(text: &str) -> Option<u64> {
+    let is_count = text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_count.then(|| text.parse().ok())?
+}
+
 /// The highest of the counts under these keys: servers that have several names for one count
 /// leave some of them at zero.
-pub(super) fn highest(of: &Map<String, Value>, keys: &[&str]) -> Option<u64> {
-    keys.iter().filter_map(|key| count(of.get(*key)?)).max()
+pub(super) fn highest(of: Part<'_>, keys: &[&str]) -> Option<u64> {
+    let named = of.members().filter(|(key, _)| keys.contains(key));
+    named.filter_map(|(_, value)| counted(value)).max()
 }
 
 /// Adds a later report of what was used to an earlier one. Counts are those of the whole response

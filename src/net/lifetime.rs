@@ -37,6 +37,7 @@ impl Stop<'_> {
         shut_down: impl FnOnce(Pin<&mut C>),
     ) -> hyper::Result<()> {
         tokio::select! {
+            biased;
             ended = connection.as_mut() => return ended,
             () = self.token.cancelled() => {}
         }

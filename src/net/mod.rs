@@ -6,6 +6,8 @@ pub mod http1;
 mod http2;
 mod lifetime;
 pub mod listen;
+mod one_turn;
+mod pace;
 mod pass_writes;
 pub mod serve;
 pub mod socket;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::http1::{self, Rewind, StrictHttp1, Upgraded};
 use super::http2;
 use super::lifetime::{FIRST_REQUEST, Limits, Stop};
+use super::one_turn::in_one_turn;
 use crate::base::clock::within;
 use crate::wire::Body;
 
@@ -83,7 +84,8 @@ async fn requests<S, A, F>(
 {
     let requested = Arc::new(Notify::new());
     let stop = Stop {
-        token,
+        // One of its own, because each turn of the connection takes its lock.
+        token: token.child_token(),
         requested: &requested,
     };
     let notify = Arc::clone(&requested);
@@ -96,7 +98,7 @@ async fn requests<S, A, F>(
     let ended = if stream.is_http2() {
         http2::serve(stream, source, limits, stop, answer).await
     } else {
-        http1::serve(stream, limits, stop, answer).await
+        in_one_turn(http1::serve(stream, limits, stop, answer)).await
     };
     if let Err(error) = ended {
         tracing::debug!(%source, %error, "a connection ended with an error");

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::base::bucket::Settlement;
 use crate::base::reasons::{self, Reason};
+use crate::base::text::Text;
 use crate::formats::{Tokens, ToolCall};
+use crate::wire::HeaderList;
 
 /// The name of a record: `req_` and 26 characters that sort by time.
 #[derive(
@@ -15,7 +17,7 @@ use crate::formats::{Tokens, ToolCall};
 )]
 #[serde(transparent)]
 #[schemars(inline)]
-pub struct EntryId(pub(super) String);
+pub struct EntryId(pub(super) Text);
 
 impl EntryId {
     /// A new id: 48 bits of `unix_ms`, then 80 random bits, in Crockford's base 32. The time is
@@ -23,17 +25,69 @@ impl EntryId {
     pub fn new(unix_ms: i64) -> EntryId {
         let mut random = [0; 16];
         random[6..].copy_from_slice(&random_bytes());
-        EntryId(spell(unix_ms, u128::from_be_bytes(random), 26))
+        let id = spell(unix_ms, u128::from_be_bytes(random));
+        EntryId(first(&id, LENGTH).into())
     }
 
     /// What sorts before every id of `unix_ms` and of later, and after all others.
     pub(super) fn floor(unix_ms: i64) -> String {
         // Ten characters hold the time, and nothing but.
-        spell(unix_ms, 0, 10)
+        first(&spell(unix_ms, 0), 10).to_owned()
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Where the entry stands among all others: 43 bits of its time, then 20 random ones. Entries are
+    /// stored in this order, which is that of their ids. An entry whose place is taken has one of the next.
+    pub(super) fn place(&self) -> i64 {
+        Self::place_of(&self.0)
+    }
+
+    /// The same for any text: what sorts before it as an id has no higher place.
+    pub(super) fn place_of(id: &str) -> i64 {
+        let digits = match id.strip_prefix("req_") {
+            Some(digits) => digits.bytes(),
+            None if id < "req_" => return 0,
+            None => return i64::MAX,
+        };
+        let mut digits = digits.map(|digit| ALPHABET.partition_point(|one| *one < digit));
+        let mut number = |count: u32| {
+            (0..count).fold(0_i64, |number, _| {
+                number << 5 | i64::from(digits.next().unwrap_or(0).min(31).to_le_bytes()[0])
+            })
+        };
+        let time = number(10).min(Self::LAST);
+        time << Self::RANDOM_BITS | number(4)
+    }
+
+    /// The first place of a time.
+    pub(super) fn place_at(unix_ms: i64) -> i64 {
+        unix_ms.clamp(0, Self::LAST) << Self::RANDOM_BITS
+    }
+
+    /// The last time that has places of its own: 2248.
+    const LAST: i64 = (1 << 43) - 1;
+
+    /// Bits of a place that are not its time.
+    pub(super) const RANDOM_BITS: u32 = 20;
+
+    /// How far behind its place an entry may stand.
+    pub(super) const PROBED: i64 = 256;
+
+    /// The time in it, in Unix milliseconds.
+    pub(super) fn started_at(&self) -> i64 {
+        let digits = self.0.bytes().skip(4).take(10);
+        digits.fold(0, |time, digit| {
+            let digit = ALPHABET.partition_point(|one| *one < digit).min(31);
+            time << 5 | i64::from(digit.to_le_bytes()[0])
+        })
+    }
+
+    /// Its letters, to be shared.
+    pub fn text(&self) -> Text {
+        self.0.clone()
     }
 }
 
@@ -54,17 +108,32 @@ fn random_bytes() -> [u8; 10] {
     })
 }
 
-/// The first `length` characters of an id.
-fn spell(unix_ms: i64, random: u128, length: u32) -> String {
-    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// The digits of an id.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// How ids begin.
+const START: &str = "req_";
+/// Characters of an id behind its start.
+const LENGTH: usize = 26;
+
+/// An id, whose first characters are its time.
+fn spell(unix_ms: i64, random: u128) -> [u8; START.len() + LENGTH] {
     let time = unix_ms.max(0).cast_unsigned().min((1 << 48) - 1);
-    let bits = u128::from(time) << 80 | random;
-    let mut id = String::with_capacity(30);
-    id.push_str("req_");
-    for place in (26 - length..26).rev() {
-        id.push(ALPHABET[(bits >> (place * 5)) as usize & 31] as char);
+    let mut bits = u128::from(time) << 80 | random;
+    let mut id = [0; START.len() + LENGTH];
+    let (start, letters) = id.split_at_mut(START.len());
+    start.copy_from_slice(START.as_bytes());
+    for letter in letters.iter_mut().rev() {
+        *letter = ALPHABET[bits as usize & 31];
+        bits >>= 5;
     }
     id
+}
+
+/// The first characters of an id as text.
+fn first(id: &[u8], letters: usize) -> &str {
+    let text = str::from_utf8(id).unwrap_or_default();
+    text.get(..START.len() + letters).unwrap_or_default()
 }
 
 impl std::fmt::Display for EntryId {
@@ -126,25 +195,25 @@ impl Outcome {
 #[schemars(rename = "RequestRow")]
 pub struct Entry {
     pub id: EntryId,
-    pub session: String,
+    pub session: Text,
     /// Unix milliseconds, the same as in the id.
     pub started_at: i64,
     /// Whose it is: the number of the user, or the tags. A login can pass to another user.
-    pub caller: String,
+    pub caller: Text,
     /// What people call the caller.
-    pub login: String,
-    pub node_id: String,
-    pub node_name: String,
+    pub login: Text,
+    pub node_id: Text,
+    pub node_name: Text,
     pub tags: Vec<String>,
     /// The short name of the client program, such as `claude-code`; empty where unknown.
-    pub agent: String,
+    pub agent: Text,
     /// The API the caller spoke, such as `openai_chat`.
-    pub api: String,
-    pub model_requested: String,
-    pub model: String,
-    pub provider: String,
-    pub method: String,
-    pub path: String,
+    pub api: Text,
+    pub model_requested: Text,
+    pub model: Text,
+    pub provider: Text,
+    pub method: Text,
+    pub path: Text,
     pub status: u16,
     pub outcome: Outcome,
     pub stream: bool,
@@ -153,7 +222,7 @@ pub struct Entry {
     /// Nanodollars; null where no price is known.
     pub cost: Option<i64>,
     /// Whose price it is, such as `anthropic/claude-haiku-4-5`.
-    pub cost_basis: Option<String>,
+    pub cost_basis: Option<Text>,
     pub finish_reason: Option<String>,
     pub tool_calls: u32,
     pub first_byte_ms: Option<f64>,
@@ -162,7 +231,7 @@ pub struct Entry {
     pub overhead_ms: Option<f64>,
     pub request_bytes: u64,
     pub response_bytes: u64,
-    pub user_agent: String,
+    pub user_agent: Text,
     /// The decisions made for this request, in order.
     #[serde(serialize_with = "reasons::as_sentences")]
     #[schemars(with = "Vec<String>")]
@@ -226,9 +295,9 @@ impl Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capture {
     /// Without secrets.
-    pub request_headers: Vec<(String, String)>,
+    pub request_headers: HeaderList,
     pub request_body: Bytes,
-    pub response_headers: Vec<(String, String)>,
+    pub response_headers: HeaderList,
     /// Decoded, and reassembled if it was a stream.
     pub response_body: Bytes,
     /// The response as it came, if that is kept.
@@ -274,12 +343,36 @@ pub(super) mod tests {
     #[test]
     fn an_id_is_its_time_and_what_is_random_in_base_32() {
         let time = 1_700_000_000_123;
-        let id = spell(time, 0x0123_4567_89ab_cdef_0123, 26);
-        assert_eq!(id, "req_01hf7yat3v04hmasw9nf6yy093");
+        let id = spell(time, 0x0123_4567_89ab_cdef_0123);
+        assert_eq!(&id, b"req_01hf7yat3v04hmasw9nf6yy093");
         assert_eq!(EntryId::floor(time), "req_01hf7yat3v");
         assert_eq!(EntryId::floor(-5), "req_0000000000");
         let many: std::collections::HashSet<_> = (0..1_000).map(|_| EntryId::new(7)).collect();
         assert_eq!(many.len(), 1_000);
+    }
+
+    #[test]
+    fn places_are_in_the_order_of_ids() {
+        let mut ids: Vec<_> = (0..500).map(|nth| EntryId::new(nth % 50)).collect();
+        ids.sort_unstable();
+        assert!(ids.is_sorted_by_key(EntryId::place));
+        for time in [0, 1, 1_700_000_000_123, (1 << 43) - 1] {
+            let id = EntryId::new(time);
+            assert_eq!(id.started_at(), time);
+            assert_eq!(id.place() >> EntryId::RANDOM_BITS, time);
+            assert_eq!(
+                EntryId::place_of(&EntryId::floor(time)),
+                EntryId::place_at(time)
+            );
+        }
+        let last = EntryId::place_at(i64::MAX);
+        assert!(EntryId::new(i64::MAX).place() >= last);
+        assert!(EntryId::new((1 << 43) - 2).place() < last);
+        assert_eq!(EntryId::place_at(-1), 0);
+        assert_eq!(EntryId::place_of("a"), 0);
+        assert_eq!(EntryId::place_of("req_"), 0);
+        assert_eq!(EntryId::place_of("req_z"), last);
+        assert_eq!(EntryId::place_of("s"), i64::MAX);
     }
 
     #[test]
@@ -349,7 +442,7 @@ pub(super) mod tests {
             agent: "claude-code".into(),
             api: "openai_chat".into(),
             model_requested: "fast".into(),
-            model: format!("model-{started_at}"),
+            model: format!("model-{started_at}").into(),
             provider: "main".into(),
             method: "POST".into(),
             path: "/v1/chat/completions".into(),

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Version, header};
 
 use crate::wire::Rejection;
 
@@ -75,6 +75,12 @@ impl Gate {
             port,
             proxies: urls.into_iter().filter_map(|url| Proxy::of(url)).collect(),
         }
+    }
+
+    /// Whether there are servers in front.
+    #[must_use]
+    pub fn has_proxies(&self) -> bool {
+        !self.proxies.is_empty()
     }
 
     /// Whether a request under this name came to a server in front by HTTPS.
@@ -161,10 +167,9 @@ impl Gate {
         if !is_plain(authority) || !self.has(authority.host()) {
             return Owner::Another;
         }
-        // As text, because `+80` and `080` are numbers too.
         let is_ours = match authority.port() {
             None => self.port == default,
-            Some(port) => port.as_str() == self.port.to_string(),
+            Some(port) => is_written(port.as_str(), self.port),
         };
         if is_ours {
             Owner::Gateway
@@ -191,16 +196,24 @@ impl Gate {
     }
 }
 
+/// Whether a text is this port as it is written: `+80` and `080` are numbers too.
+fn is_written(text: &str, port: u16) -> bool {
+    text.starts_with(|first: char| matches!(first, '1'..='9')) && text.parse() == Ok(port)
+}
+
 /// Whether an authority is a host and maybe a port.
 fn is_plain(authority: &Authority) -> bool {
     !authority.as_str().contains('@') && !authority.as_str().ends_with(':')
 }
 
+/// Where a browser says that a request comes from.
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// Whether a browser says that another site's page asks.
 #[must_use]
 pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     // ts.net is a public suffix: another node's page is same-site, and foreign all the same.
-    let mut sites = headers.get_all("sec-fetch-site").iter();
+    let mut sites = headers.get_all(&SEC_FETCH_SITE).iter();
     !sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 

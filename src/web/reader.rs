@@ -74,8 +74,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether a record with this key is the reader's own.
-    pub(super) fn owns(&self, key: &String) -> bool {
-        self.own.contains(key)
+    pub(super) fn owns(&self, key: &str) -> bool {
+        self.own.iter().any(|own| own == key)
     }
 }
 

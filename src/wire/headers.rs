@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::HeaderList;
+
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), with those that the
 /// old proxies left behind.
 static HOP_BY_HOP: [HeaderName; 9] = [
@@ -125,11 +127,12 @@ fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
         "tenant",
     ];
     let mut all = lists.iter().flat_map(|list| list.iter());
-    all.any(|known| match known.strip_suffix('*') {
-        Some(prefix) => {
-            name.starts_with(prefix) && !OF_THE_ACCOUNT.iter().any(|word| name.contains(word))
+    let name_bytes = name.as_bytes();
+    all.any(|known| match known.as_bytes() {
+        [prefix @ .., b'*'] => {
+            name_bytes.starts_with(prefix) && !OF_THE_ACCOUNT.iter().any(|word| name.contains(word))
         }
-        None => name == *known,
+        exact => name_bytes == exact,
     })
 }
 
@@ -356,6 +359,9 @@ fn is_page(kind: Option<&HeaderValue>) -> bool {
         "text/event-stream",
     ];
     let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
+    if kind == b"application/json" || kind == b"text/event-stream" {
+        return false;
+    }
     let kind = String::from_utf8_lossy(kind).to_ascii_lowercase();
     let is_other = OTHERS.iter().any(|other| kind.starts_with(other));
     // A second type behind a comma is the one that some browsers take.
@@ -400,18 +406,19 @@ pub(super) fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 
 /// Headers as text that may be kept and shown: values that could be a credential are left out.
 #[must_use]
-pub fn redacted(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
+pub fn redacted(headers: &HeaderMap) -> HeaderList {
+    let sizes = headers
         .iter()
-        .map(|(name, value)| {
-            let shown = if is_secret(name, value) {
-                REDACTED.to_owned()
-            } else {
-                String::from_utf8_lossy(value.as_bytes()).into_owned()
-            };
-            (name.to_string(), shown)
-        })
-        .collect()
+        .map(|(name, value)| name.as_str().len() + value.len() + 2);
+    let mut list = HeaderList::with_capacity(sizes.sum());
+    for (name, value) in headers {
+        if is_secret(name, value) {
+            list.push(name.as_str(), REDACTED);
+        } else {
+            list.push(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+    list
 }
 
 #[cfg(test)]

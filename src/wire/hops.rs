@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Rejection;
@@ -81,9 +82,18 @@ fn check_as(own: &str, headers: &HeaderMap) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// The header of a request that has passed no other.
+static ALONE: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let alone = HeaderValue::from_maybe_shared(Bytes::from(format!("1.1 {}", *OWN)));
+    alone.unwrap_or_else(|_| HeaderValue::from_static("1.1 iris"))
+});
+
 /// The header for a provider: the gateways that the caller's request has passed, and this one.
 #[must_use]
 pub fn onward(headers: &HeaderMap) -> Option<HeaderValue> {
+    if !headers.contains_key(header::VIA) {
+        return Some(ALONE.clone());
+    }
     let before = passed(headers).take(MOST + 1);
     let entries: Vec<String> = before
         .chain([OWN.as_str()])

@@ -5,6 +5,7 @@ pub mod body;
 pub mod decode;
 pub mod event_stream;
 mod framing;
+mod header_list;
 pub mod headers;
 pub mod hops;
 pub mod json;
@@ -17,6 +18,7 @@ pub mod unpack;
 
 pub use body::Body;
 pub use framing::Framing;
+pub use header_list::HeaderList;
 pub use mask::Mask;
 pub use rejection::{Code, Rejection};
 pub use text::harmless;

@@ -73,7 +73,12 @@ pub fn check(database: &Connection) -> anyhow::Result<()> {
     let columns = "COALESCE(SUM(input_tokens), 0), COALESCE(SUM(output_tokens), 0), \
         COALESCE(SUM(cost), 0)";
     let entries = sums(&format!("SELECT COUNT(*), {columns} FROM entries"))?;
-    for table in ["sessions", "usage_daily WHERE grain = 0"] {
+    for table in [
+        "sessions",
+        "usage_days WHERE header = 0",
+        "usage_hours WHERE header = 0",
+        "usage_callers WHERE header = 0",
+    ] {
         let beside = sums(&format!(
             "SELECT COALESCE(SUM(requests), 0), {columns} FROM {table}"
         ))?;

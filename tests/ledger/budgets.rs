@@ -75,7 +75,7 @@ impl Rules {
         let plan = self
             .definitions
             .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
-        quotas.reserve(plan, estimate, name).await
+        quotas.reserve(&plan, estimate, || name).await
     }
 
     async fn look(&self, quotas: &Quotas, cost: i64) -> Result<Vec<State>, Denied> {

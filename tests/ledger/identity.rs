@@ -27,7 +27,7 @@ const DAY: i64 = 86_400_000;
 
 fn of(caller: &str, login: &str, at: i64) -> Record {
     let entry = Entry {
-        caller: caller.to_owned(),
+        caller: caller.into(),
         ..entry(at, login, "one-conversation")
     };
     full(entry, &format!("what {caller} said"))
@@ -68,10 +68,10 @@ async fn one_login_of_several_callers_shares_nothing(place: &Place) {
         let sessions = ledger.sessions(scope(), Query::default()).await.unwrap();
         let seen: Vec<_> = sessions
             .iter()
-            .map(|one| (&one.caller, one.counts.requests))
+            .map(|one| (one.caller.as_str(), one.counts.requests))
             .collect();
-        assert_eq!(seen, [(&own.entry.caller, 1)]);
-        assert_eq!(sessions[0].models, std::slice::from_ref(&own.entry.model));
+        assert_eq!(seen, [(own.entry.caller.as_str(), 1)]);
+        assert_eq!(sessions[0].models, [own.entry.model.as_str()]);
         let counted = ledger.session_count(scope(), Some(LOGIN), 0..DAY);
         assert_eq!(counted.await.unwrap(), 1);
         for by in [vec![], vec![Group::Login], vec![Group::Hour]] {
@@ -82,7 +82,7 @@ async fn one_login_of_several_callers_shares_nothing(place: &Place) {
         assert_eq!(used[0].requests, 1);
         for other in &records {
             let id = other.entry.id.as_str();
-            let is_own = other.entry.caller == **caller;
+            let is_own = other.entry.caller == *caller;
             assert_eq!(ledger.request(scope(), id).await.unwrap().is_some(), is_own);
             assert_eq!(ledger.capture(scope(), id).await.unwrap().is_some(), is_own);
             assert_eq!(!ledger.tools(scope(), id).await.unwrap().is_empty(), is_own);
@@ -119,10 +119,10 @@ fn named(name: &str, at: i64) -> Record {
         &mut record.entry.provider,
         &mut record.entry.node_id,
         &mut record.entry.agent,
-        &mut record.tools[0].name,
     ] {
-        name.clone_into(field);
+        *field = name.into();
     }
+    name.clone_into(&mut record.tools[0].name);
     record.headers = vec![("x-team".into(), name.to_owned())];
     record
 }
@@ -141,7 +141,11 @@ async fn what_agrees_in_its_beginning_stays_apart(place: &Place) {
         // By the whole name, and by what is shown of it.
         for (model, session, agent) in [
             (name.clone(), name.clone(), name.clone()),
-            (stored.model, stored.session, stored.agent),
+            (
+                stored.model.to_string(),
+                stored.session.to_string(),
+                stored.agent.to_string(),
+            ),
         ] {
             for query in [
                 Query {
@@ -357,7 +361,7 @@ async fn a_bucket_is_shown_under_the_name_that_its_owner_has_now(place: &Place) 
         warn_below: 0,
         refuses_unpriced: false,
     };
-    let link = |name: &str| Link::new("q:<user>", "user:7", name.to_owned(), terms);
+    let link = |name: &str| Link::new("q:<user>", "user:7", name.into(), terms);
     for (name, amount, left) in [("q:old@x.org", -4, 6), ("q:new@x.org", -1, 5)] {
         let level = ledger
             .refill(link(name), amount, |_, level| level)

@@ -91,11 +91,11 @@ fn filters(now: i64) -> Vec<(String, String)> {
         ("outcome=client_closed", "outcome = 'client_closed'"),
         (
             "header=x-team",
-            "id IN (SELECT entry_id FROM entry_headers WHERE name = 'x-team')",
+            "started_at IN (SELECT entry >> 20 FROM entry_headers WHERE name = 'x-team')",
         ),
         (
             "header=x-team%3Ared",
-            "id IN (SELECT entry_id FROM entry_headers WHERE name = 'x-team' AND value = 'red')",
+            "started_at IN (SELECT entry >> 20 FROM entry_headers WHERE name = 'x-team' AND value = 'red')",
         ),
         (
             "login=tag%3Aci&model=small&provider=main&status=200",

@@ -257,10 +257,10 @@ async fn strange_records_do_not_stop_the_queue(place: &Place) {
     strange.entry.cost = Some(i64::MAX);
     strange.entry.request_bytes = u64::MAX;
     strange.entry.model_requested = "a\0b".into();
-    strange.entry.model = "m\0".repeat(2_000);
-    strange.entry.login = "ü".repeat(2_000);
-    strange.entry.session = "s".repeat(5_000);
-    strange.entry.agent = "a".repeat(5_000);
+    strange.entry.model = "m\0".repeat(2_000).into();
+    strange.entry.login = "ü".repeat(2_000).into();
+    strange.entry.session = "s".repeat(5_000).into();
+    strange.entry.agent = "a".repeat(5_000).into();
     strange.tools[0].name = "t".repeat(5_000);
     let long = "v".repeat(5_000);
     strange.headers = vec![

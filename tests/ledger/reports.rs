@@ -83,11 +83,11 @@ fn name(group: Group, entry: &Entry) -> String {
     match group {
         Group::Hour | Group::Header => unreachable!(),
         Group::Day => format!("1970-01-{:02}", entry.started_at / DAY + 1),
-        Group::Login => entry.login.clone(),
-        Group::Model => entry.model.clone(),
-        Group::Provider => entry.provider.clone(),
-        Group::Agent => entry.agent.clone(),
-        Group::Api => entry.api.clone(),
+        Group::Login => entry.login.to_string(),
+        Group::Model => entry.model.to_string(),
+        Group::Provider => entry.provider.to_string(),
+        Group::Agent => entry.agent.to_string(),
+        Group::Api => entry.api.to_string(),
         Group::Status => entry.status.to_string(),
         Group::Outcome => entry.outcome.as_str().into(),
     }
@@ -134,7 +134,7 @@ async fn a_report_equals_plain_sums(place: &Place) {
             .filter(|entry| entry.model != "model-4")
             .cloned()
             .collect();
-        let models = some.iter().map(|entry| entry.model.clone()).collect();
+        let models = some.iter().map(|entry| entry.model.to_string()).collect();
         let filtered = Report {
             statuses: vec![200, 404],
             models,

@@ -189,8 +189,7 @@ async fn plant(ledger: &Ledger) -> Vec<Record> {
     let mut records = records(40, PLANTED);
     for record in &mut records {
         let capture = record.capture.as_mut().unwrap();
-        let header = ("x-note".to_owned(), PLANTED.repeat(50));
-        capture.response_headers.push(header);
+        capture.response_headers.push("x-note", &PLANTED.repeat(50));
     }
     write(ledger, records.iter().cloned()).await;
     records

@@ -67,7 +67,7 @@ async fn at_the_limit_the_connections_that_are_open_do_all_the_work(place: &Plac
         use_it(&ledger, limit + 10).await;
         assert_eq!(all(&ledger).await.len(), 48);
         drop(ledger);
-        let clear = format!("DELETE FROM entries; REASSIGN OWNED BY {user} TO CURRENT_USER");
+        let clear = format!("DELETE FROM requests; REASSIGN OWNED BY {user} TO CURRENT_USER");
         client.batch_execute(&clear).await.unwrap();
     }
 }

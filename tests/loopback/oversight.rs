@@ -70,7 +70,7 @@ async fn somebody_elses(gateway: &Gateway) -> String {
         overhead_ms: None,
         request_bytes: 1,
         response_bytes: 1,
-        user_agent: String::new(),
+        user_agent: "".into(),
         reasons: Vec::new(),
         error: None,
         captured: true,

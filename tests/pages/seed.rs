@@ -6,6 +6,7 @@ use bytes::Bytes;
 use iris::base::reasons::Reason;
 use iris::policy::identity::Caller;
 use iris::records::{Capture, Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
+use iris::wire::HeaderList;
 use serde_json::json;
 
 use crate::provider::PLANTED;
@@ -158,24 +159,24 @@ fn record(
     let duration = 400.0 + chance.float(9_000);
     let entry = Entry {
         id: EntryId::new(at),
-        session: session.to_owned(),
+        session: session.into(),
         started_at: at,
-        caller: Caller::hypothetical(login, None).key().to_owned(),
-        login: login.to_owned(),
-        node_id: format!("n-{node}"),
-        node_name: node.to_owned(),
+        caller: Caller::hypothetical(login, None).key().into(),
+        login: login.into(),
+        node_id: format!("n-{node}").into(),
+        node_name: node.into(),
         tags: if login.starts_with("tag:") {
             vec![login.to_owned()]
         } else {
             Vec::new()
         },
-        agent: agent.to_owned(),
-        api: api.to_owned(),
-        model_requested: model.to_owned(),
-        model: model.to_owned(),
-        provider: provider.to_owned(),
-        method: "POST".to_owned(),
-        path: path.to_owned(),
+        agent: agent.into(),
+        api: api.into(),
+        model_requested: model.into(),
+        model: model.into(),
+        provider: provider.into(),
+        method: "POST".into(),
+        path: path.into(),
         status: if failed { 529 } else { 200 },
         outcome: if failed {
             Outcome::Failed
@@ -193,7 +194,7 @@ fn record(
             let tokens = i64::try_from(input / 4 + output).unwrap_or(0);
             tokens * price
         }),
-        cost_basis: (price > 0).then(|| format!("{provider}/{model}")),
+        cost_basis: (price > 0).then(|| format!("{provider}/{model}").into()),
         finish_reason: (!failed).then(|| {
             if tools.is_empty() {
                 "end_turn"
@@ -270,9 +271,9 @@ fn capture(api: &str, model: &str, tools: &[ToolCall]) -> Capture {
         )
     };
     Capture {
-        request_headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        request_headers: [("content-type", "application/json")].into_iter().collect(),
         request_body: Bytes::from(request.to_string()),
-        response_headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        response_headers: [("content-type", "application/json")].into_iter().collect(),
         response_body: Bytes::from(response.to_string()),
         raw: None,
         truncated: false,
@@ -303,12 +304,12 @@ fn hostile(at: i64) -> Record {
         &mut entry.api,
         &mut entry.method,
     ] {
-        text.clone_from(&evil);
+        *text = evil.as_str().into();
     }
-    "openai_chat".clone_into(&mut entry.api);
+    entry.api = "openai_chat".into();
     entry.error = Some(evil.clone());
     entry.finish_reason = Some(evil.clone());
-    entry.cost_basis = Some(evil.clone());
+    entry.cost_basis = Some(evil.as_str().into());
     entry.reasons = vec![Reason::Sentence(evil.clone())];
     entry.tags = vec![evil.clone()];
     entry.tool_calls = 1;
@@ -317,7 +318,7 @@ fn hostile(at: i64) -> Record {
         params: json!({ (PLANTED): evil }).to_string(),
     }];
     record.headers = vec![("x-team".to_owned(), evil.clone())];
-    let head = vec![(evil.clone(), evil.clone())];
+    let head: HeaderList = [(&evil, &evil)].into_iter().collect();
     let request = json!({ "model": evil, "tools": [{ "name": evil }], "messages": [
         { "role": evil, "content": evil },
         { "role": "tool", "tool_call_id": evil, "content": evil },

@@ -18,6 +18,7 @@ mod measure;
 mod node;
 mod parts;
 mod providers;
+mod quick;
 mod scenarios;
 mod service;
 mod stale;
@@ -80,11 +81,18 @@ fn main() -> ExitCode {
                 }
             },
         );
-        let measure = harness::trial("measure", move || {
-            let world = started(&world, &runtime)?;
-            runtime.block_on(measure::run(&world.parts, world))
+        let measure = harness::trial("measure", {
+            let runtime = Arc::clone(&runtime);
+            move || {
+                let world = started(&world, &runtime)?;
+                runtime.block_on(measure::run(&world.parts, world))
+            }
         });
         tests.push(measure.with_ignored_flag(true));
+        let quick = harness::trial("quick", move || {
+            runtime.block_on(quick::run(&Parts::prepare()?))
+        });
+        tests.push(quick.with_ignored_flag(true));
         tests
     });
     // Its processes end with it.

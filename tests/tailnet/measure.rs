@@ -2,6 +2,7 @@
 //! nothing in between, in one run against one provider. Times on a shared machine are noise: compare the
 //! ratios, and the processor time of each request.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use http_body_util::BodyExt;
 use iris::net::tailnet::Node;
 use serde_json::json;
 
+use crate::headscale::Headscale;
 use crate::http::{Connection, post};
 use crate::parts::{Parts, until};
 use crate::scenarios::{CHAT, chat};
@@ -28,14 +30,14 @@ const ROUNDS_OF_STREAMS: usize = 10;
 const HELD: usize = 500;
 
 /// One way to the provider, which is on this machine (*near*) or behind a node (*far*).
-struct Way {
-    name: &'static str,
-    host: String,
-    port: u16,
+pub struct Way {
+    pub name: &'static str,
+    pub host: String,
+    pub port: u16,
     /// The process in between.
-    process: Option<u32>,
+    pub process: Option<u32>,
     /// Before the name of each model.
-    prefix: &'static str,
+    pub prefix: &'static str,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -82,8 +84,8 @@ pub async fn run(parts: &Parts, world: &World) -> anyhow::Result<()> {
     let far = far.trim_end_matches("/v1");
     let near = format!("http://127.0.0.1:{port}");
     provided(world, far, &near)?;
-    let go_far = reverse_proxy(parts, world, "go-far", far)?;
-    let go_near = reverse_proxy(parts, world, "go-near", &near)?;
+    let go_far = reverse_proxy(parts, &world.headscale, world.dir.path(), "go-far", far)?;
+    let go_near = reverse_proxy(parts, &world.headscale, world.dir.path(), "go-near", &near)?;
     let serve = Serve::start(parts, world, port).await?;
     let iris = Some(world.gateway.process.id());
     let way = |name, host: &str, process, prefix| Way {
@@ -140,7 +142,7 @@ pub async fn run(parts: &Parts, world: &World) -> anyhow::Result<()> {
 }
 
 /// What each of many open streams takes of the processes in between.
-async fn open_streams(from: &Node, ways: &[Way]) -> anyhow::Result<Vec<Option<f64>>> {
+pub async fn open_streams(from: &Node, ways: &[Way]) -> anyhow::Result<Vec<Option<f64>>> {
     let mut held = Vec::new();
     for (nth, way) in ways.iter().enumerate() {
         // Memory once used would be used again: the first way of a process alone tells.
@@ -202,13 +204,14 @@ fn provided(world: &World, far: &str, near: &str) -> anyhow::Result<()> {
     world.headscale.give(&objects)
 }
 
-fn reverse_proxy(
+pub fn reverse_proxy(
     parts: &Parts,
-    world: &World,
+    headscale: &Headscale,
+    dir: &Path,
     name: &str,
     target: &str,
 ) -> anyhow::Result<Process> {
-    let dir = world.dir.path().join(name);
+    let dir = dir.join(name);
     std::fs::create_dir(&dir)?;
     let program = parts.servers.join("reverse_proxy");
     let built = Command::new("go")
@@ -221,10 +224,10 @@ fn reverse_proxy(
     Process::start(
         Command::new(program)
             .arg(name)
-            .arg(&world.headscale.url)
+            .arg(&headscale.url)
             .arg(&dir)
             .arg(target)
-            .env("TS_AUTHKEY", world.headscale.tag_key("tag:ai")?)
+            .env("TS_AUTHKEY", headscale.tag_key("tag:ai")?)
             .env("TS_NO_LOGS_NO_SUPPORT", "true"),
         &dir.join("log"),
     )
@@ -281,11 +284,11 @@ impl Serve {
     }
 }
 
-async fn connection(from: &Node, way: &Way) -> anyhow::Result<Connection> {
+pub async fn connection(from: &Node, way: &Way) -> anyhow::Result<Connection> {
     Connection::to(from, &way.host, way.port).await
 }
 
-fn asked(way: &Way, model: &str, stream: bool) -> String {
+pub fn asked(way: &Way, model: &str, stream: bool) -> String {
     chat(json!({ "model": format!("{}{model}", way.prefix), "stream": stream }))
 }
 
@@ -375,11 +378,11 @@ async fn measure(from: &Node, way: &Way, figures: &mut Figures) -> anyhow::Resul
     Ok(())
 }
 
-fn whole(count: usize) -> f64 {
+pub fn whole(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
@@ -388,7 +391,7 @@ fn mega(bytes: u64) -> f64 {
 }
 
 /// Processor time that a process has used, in both modes.
-fn processor(way: &Way) -> anyhow::Result<Duration> {
+pub fn processor(way: &Way) -> anyhow::Result<Duration> {
     let Some(id) = way.process else {
         return Ok(Duration::ZERO);
     };
@@ -401,7 +404,7 @@ fn processor(way: &Way) -> anyhow::Result<Duration> {
 }
 
 /// Resident memory in bytes.
-fn memory(id: u32) -> anyhow::Result<u64> {
+pub fn memory(id: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status
         .lines()

@@ -120,10 +120,22 @@ pub struct Gateway {
 
 impl Gateway {
     pub async fn start(dir: &Path, config: &str, local: String, key: &str) -> anyhow::Result<Self> {
+        let program = Path::new(env!("CARGO_BIN_EXE_iris"));
+        Self::start_as(program, dir, config, local, key).await
+    }
+
+    /// The same with another program.
+    pub async fn start_as(
+        program: &Path,
+        dir: &Path,
+        config: &str,
+        local: String,
+        key: &str,
+    ) -> anyhow::Result<Self> {
         let path = dir.join("iris.hujson");
         std::fs::write(&path, config)?;
         let process = Process::start(
-            Command::new(env!("CARGO_BIN_EXE_iris"))
+            Command::new(program)
                 .args(["serve", "--config"])
                 .arg(&path)
                 .arg("--state-dir")

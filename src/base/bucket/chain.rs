@@ -3,31 +3,33 @@
 //! be below zero. A bucket without helpers is a chain of one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Level, Terms, Unit, clamp};
+use crate::base::text::Text;
 
 /// A bucket of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// What identifies it, such as `money|daily:<user>|user:7`: what it counts, its
     /// definition, and whose it is.
-    pub key: String,
+    pub key: Text,
     /// Its name for people, such as `daily:pat@example.org`. Others may have the same.
-    pub bucket: String,
+    pub bucket: Text,
     /// The name of its definition, such as `daily:<user>`.
     pub template: String,
     /// What it may hold.
     pub terms: Terms,
     /// The name under which it was stored before buckets had keys.
-    pub before: Option<String>,
+    pub before: Option<Text>,
 }
 
 impl Link {
     /// A bucket of the definition `template`; `whose` is empty where all share it.
     #[must_use]
-    pub fn new(template: &str, whose: &str, bucket: String, terms: Terms) -> Self {
+    pub fn new(template: &str, whose: &str, bucket: Text, terms: Terms) -> Self {
         Self {
-            key: format!("{}{whose}", Self::prefix(terms.unit, template)),
+            key: format!("{}{whose}", Self::prefix(terms.unit, template)).into(),
             before: Some(bucket.clone()),
             bucket,
             template: template.to_owned(),
@@ -46,7 +48,7 @@ impl Link {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// In the order in which they are asked.
-    pub links: Vec<Link>,
+    pub links: Arc<[Link]>,
     /// What they pay: an estimate when it is held, the true sum when it is taken.
     pub amount: i64,
 }
@@ -126,9 +128,9 @@ fn admit(chain: &Chain, accounts: &[Account]) -> Result<Vec<i64>, Short> {
 /// Each chain that cannot pay, by its place, and for how long.
 pub fn admit_all(
     chains: &[Chain],
-    accounts: &mut BTreeMap<String, Account>,
-) -> Result<BTreeMap<String, i64>, Vec<(usize, Short)>> {
-    let mut parts: BTreeMap<String, i64> = BTreeMap::new();
+    accounts: &mut BTreeMap<Text, Account>,
+) -> Result<BTreeMap<Text, i64>, Vec<(usize, Short)>> {
+    let mut parts: BTreeMap<Text, i64> = BTreeMap::new();
     let mut short = Vec::new();
     for (nth, chain) in chains.iter().enumerate() {
         let standing: Vec<Account> = chain
@@ -221,8 +223,8 @@ mod tests {
 
     fn chain(amount: i64, capacities: &[i64]) -> Chain {
         let link = |(nth, capacity): (usize, &i64)| Link {
-            key: nth.to_string(),
-            bucket: nth.to_string(),
+            key: nth.to_string().into(),
+            bucket: nth.to_string().into(),
             before: None,
             template: nth.to_string(),
             terms: terms(*capacity, 10, 1_000),
@@ -282,8 +284,12 @@ mod tests {
         assert!(admit(&two, &accounts(&[(20, 0), (-19, 0)])).is_ok());
         let short = admit(&two, &accounts(&[(20, 0), (-20, 0)])).unwrap_err();
         assert_eq!(short.wait, Some(50), "both are refilled");
-        let mut half = two;
-        half.links[0].terms.rate = 0;
+        let mut links = two.links.to_vec();
+        links[0].terms.rate = 0;
+        let half = Chain {
+            links: links.into(),
+            amount: two.amount,
+        };
         let short = admit(&half, &accounts(&[(20, 0), (-20, 0)])).unwrap_err();
         assert_eq!(short.wait, Some(100), "one is refilled");
     }
@@ -293,7 +299,7 @@ mod tests {
         let of = |balances: &[i64]| {
             let named = balances.iter().enumerate().map(|(nth, balance)| {
                 let level = level(*balance, 0);
-                (nth.to_string(), Account { level, held: 0 })
+                (Text::from(nth.to_string()), Account { level, held: 0 })
             });
             named.collect::<BTreeMap<_, _>>()
         };
@@ -309,15 +315,18 @@ mod tests {
         let outcome = admit_all(&twice, &mut of(&[45]));
         assert_eq!(outcome, Err(vec![(2, none)]), "45 are held");
         let outcome = admit_all(&twice[..2], &mut of(&[45]));
-        assert_eq!(outcome.unwrap(), BTreeMap::from([("0".to_owned(), 45)]));
-        let mut other = chain(10, &[0, 50]);
-        other.links.remove(0);
-        let held = BTreeMap::from([("0".to_owned(), 45), ("1".to_owned(), 10)]);
+        assert_eq!(outcome.unwrap(), BTreeMap::from([(Text::fixed("0"), 45)]));
+        let other = chain(10, &[0, 50]);
+        let other = Chain {
+            links: other.links[1..].into(),
+            ..other
+        };
+        let held = BTreeMap::from([(Text::fixed("0"), 45), (Text::fixed("1"), 10)]);
         let outcome = admit_all(&[chain(45, &[50]), other], &mut of(&[50, 50]));
         assert_eq!(outcome, Ok(held));
         // An unused bucket is full.
         let unused = admit_all(&[chain(60, &[50])], &mut BTreeMap::new());
-        assert_eq!(unused.unwrap(), BTreeMap::from([("0".to_owned(), 60)]));
+        assert_eq!(unused.unwrap(), BTreeMap::from([(Text::fixed("0"), 60)]));
     }
 
     #[test]

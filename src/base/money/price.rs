@@ -21,6 +21,9 @@ impl Mode {
     /// `ON_DEMAND_PRIORITY`, `flex`.
     #[must_use]
     pub fn of(tier: &str) -> Self {
+        if tier.is_empty() {
+            return Self::Standard;
+        }
         let words = words(tier);
         let is = |any: &[&str]| words.iter().any(|word| any.contains(&word.as_str()));
         if is(&["priority", "fast", "performance"]) && !is(&["low", "no", "non", "not"]) {

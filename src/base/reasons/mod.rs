@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::bucket::Shown;
+use super::text::Text;
 
 /// Declares each decision once: its sentence, the code that databases hold, and its arguments.
 ///
@@ -52,84 +53,84 @@ reasons! {
     // Who asks, and what grants say of it.
     #[error("caller {caller} on node {node}, role {role} by {grant}")]
     "caller" => Caller {
-        caller: String,
-        node: String,
-        role: String,
-        grant: String,
+        caller: Text,
+        node: Text,
+        role: Text,
+        grant: Text,
     },
     #[error("the caller is {caller} on node {node}")]
-    "assumed_caller" => AssumedCaller { caller: String, node: String },
+    "assumed_caller" => AssumedCaller { caller: Text, node: Text },
     #[error("role {role} by {grant}")]
-    "role" => Role { role: String, grant: String },
+    "role" => Role { role: Text, grant: Text },
     #[error("no grant of the configuration gives this caller a role")]
     "no_role" => NoRole,
     #[error("grants that match this caller: {}", .grants.join("; "))]
-    "grants" => Grants { grants: Vec<String> },
+    "grants" => Grants { grants: Vec<Text> },
     #[error(
         "only the configuration was asked: what the tailnet policy grants {login} is known once \
          they have called"
     )]
-    "policy_unknown" => PolicyUnknown { login: String },
+    "policy_unknown" => PolicyUnknown { login: Text },
 
     // Which providers could answer, and in which order.
     #[error("alias {alias:?} stands for \"{provider}/{model}\" ({strategy})")]
     "alias" => Alias {
-        alias: String,
-        provider: String,
-        model: String,
-        strategy: String,
+        alias: Text,
+        provider: Text,
+        model: Text,
+        strategy: Text,
     },
     #[error("{name:?} stands for {model:?}")]
-    "latest_tag" => LatestTag { name: String, model: String },
+    "latest_tag" => LatestTag { name: Text, model: Text },
     #[error("models pattern {pattern:?} of {grant}")]
-    "granted" => Granted { pattern: String, grant: String },
+    "granted" => Granted { pattern: Text, grant: Text },
     #[error("provider {provider} is the only one with {model:?}")]
-    "only_provider" => OnlyProvider { provider: String, model: String },
+    "only_provider" => OnlyProvider { provider: Text, model: Text },
     #[error(
         "provider {provider} (preference {preference}) before {others} other(s) with {model:?}{}",
         .tie.as_ref().map(|tie| format!(", {tie}")).unwrap_or_default()
     )]
     "preferred_provider" => PreferredProvider {
-        provider: String,
+        provider: Text,
         preference: i64,
         others: usize,
-        model: String,
+        model: Text,
         #[serde(skip_serializing_if = "Option::is_none")]
         tie: Option<Tie>,
     },
     #[error("put off because they fail: {}", .providers.join(", "))]
-    "failing_last" => FailingLast { providers: Vec<String> },
+    "failing_last" => FailingLast { providers: Vec<Text> },
     #[error("put off because they are limited: {}", joined(.providers))]
     "limited_last" => LimitedLast { providers: Vec<Limited> },
     #[error("provider {provider} holds what the request names, and no other does")]
-    "only_holder" => OnlyHolder { provider: String },
+    "only_holder" => OnlyHolder { provider: Text },
     #[error("provider {provider} made what the request names")]
-    "holder" => Holder { provider: String },
+    "holder" => Holder { provider: Text },
     #[error("if that fails, provider {provider} as {model:?}")]
-    "alternative" => Alternative { provider: String, model: String },
+    "alternative" => Alternative { provider: Text, model: Text },
 
     // Why none can.
     #[error("no provider serves {model:?}")]
-    "not_served" => NotServed { model: String },
+    "not_served" => NotServed { model: Text },
     #[error("no enabled provider lists {model:?}")]
-    "not_listed" => NotListed { model: String },
+    "not_listed" => NotListed { model: Text },
     #[error("no grant covers any of {}", .models.join(", "))]
-    "not_granted" => NotGranted { models: Vec<String> },
+    "not_granted" => NotGranted { models: Vec<Text> },
     #[error("no grant of this caller covers any of {}", .models.join(", "))]
-    "not_granted_to_caller" => NotGrantedToCaller { models: Vec<String> },
+    "not_granted_to_caller" => NotGrantedToCaller { models: Vec<Text> },
     #[error("model {model:?} is available through {}, not {format}", .through.join(", "))]
     "other_format" => OtherFormat {
-        model: String,
-        through: Vec<String>,
-        format: String,
+        model: Text,
+        through: Vec<Text>,
+        format: Text,
     },
     #[error(
         "the provider speaks {}, not {format}: set its `compatibility`, or use another endpoint",
         .through.join(", ")
     )]
     "speaks_other" => SpeaksOther {
-        through: Vec<String>,
-        format: String,
+        through: Vec<Text>,
+        format: Text,
     },
 
     // Budgets.
@@ -138,20 +139,20 @@ reasons! {
         .buckets.join(", then ")
     )]
     "held" => Held {
-        buckets: Vec<String>,
+        buckets: Vec<Text>,
         left: Shown,
         held: Shown,
-        grants: String,
+        grants: Text,
     },
     #[error("bucket {} pays ({grants})", .buckets.join(", then "))]
     "pays" => Pays {
-        buckets: Vec<String>,
-        grants: String,
+        buckets: Vec<Text>,
+        grants: Text,
     },
     #[error("every request is refused with 429: {why}")]
-    "never_paid" => NeverPaid { why: String },
+    "never_paid" => NeverPaid { why: Text },
     #[error("no budget pays for provider {provider}; asking another")]
-    "unpaid" => Unpaid { provider: String },
+    "unpaid" => Unpaid { provider: Text },
 
     // Guardrails.
     #[error(
@@ -159,27 +160,27 @@ reasons! {
         .found.iter().map(|what| format!("guard {guard} has found {what}"))
             .collect::<Vec<_>>().join("; ")
     )]
-    "guard_reports" => GuardReports { guard: String, found: Vec<String> },
+    "guard_reports" => GuardReports { guard: Text, found: Vec<Text> },
     #[error("guard {guard} has taken out {what}")]
-    "guard_removes" => GuardRemoves { guard: String, what: String },
+    "guard_removes" => GuardRemoves { guard: Text, what: Text },
     #[error("guard {guard} blocks it for {what}")]
-    "guard_blocks" => GuardBlocks { guard: String, what: String },
+    "guard_blocks" => GuardBlocks { guard: Text, what: Text },
     #[error("hook {hook} allows it ({ms} ms)")]
-    "hook_allows" => HookAllows { hook: String, ms: u64 },
+    "hook_allows" => HookAllows { hook: Text, ms: u64 },
     #[error("hook {hook} changes the request ({ms} ms)")]
-    "hook_modifies" => HookModifies { hook: String, ms: u64 },
+    "hook_modifies" => HookModifies { hook: Text, ms: u64 },
     #[error("hook {hook} blocks it: {message} ({ms} ms)")]
     "hook_blocks" => HookBlocks {
-        hook: String,
-        message: String,
+        hook: Text,
+        message: Text,
         ms: u64,
     },
     #[error("hook {hook} failed, and nothing may pass then: {why} ({ms} ms)")]
-    "hook_failed_closed" => HookFailedClosed { hook: String, why: String, ms: u64 },
+    "hook_failed_closed" => HookFailedClosed { hook: Text, why: Text, ms: u64 },
     #[error("hook {hook} failed, and is passed over: {why} ({ms} ms)")]
-    "hook_failed_open" => HookFailedOpen { hook: String, why: String, ms: u64 },
+    "hook_failed_open" => HookFailedOpen { hook: Text, why: Text, ms: u64 },
     #[error("provider {provider} is no alternative: {guardrail} has not looked at the request")]
-    "unchecked" => Unchecked { provider: String, guardrail: String },
+    "unchecked" => Unchecked { provider: Text, guardrail: Text },
 
     // Attempts, and what providers say.
     #[error(
@@ -187,9 +188,9 @@ reasons! {
     )]
     "attempt_failed" => AttemptFailed {
         attempt: u32,
-        provider: String,
+        provider: Text,
         ms: f64,
-        why: String,
+        why: Text,
         next: Next,
     },
     #[error(
@@ -197,30 +198,30 @@ reasons! {
          connection"
     )]
     "new_connection" => NewConnection {
-        provider: String,
+        provider: Text,
         ms: f64,
-        why: String,
+        why: Text,
     },
     #[error(
         "attempt at provider {provider} failed after {ms:.0} ms: it answered {status} to \
          `stream_options`; asking it again without them"
     )]
     "without_stream_options" => WithoutStreamOptions {
-        provider: String,
+        provider: Text,
         ms: f64,
-        status: String,
+        status: Text,
     },
     #[error(
         "provider {provider} closed a kept connection before it answered; asking it again on a \
          new one"
     )]
-    "kept_connection_closed" => KeptConnectionClosed { provider: String },
+    "kept_connection_closed" => KeptConnectionClosed { provider: Text },
     #[error("provider {provider} does not count tokens: the count is an estimate")]
-    "estimated_count" => EstimatedCount { provider: String },
+    "estimated_count" => EstimatedCount { provider: Text },
     #[error(
         "provider {provider} says that it used model {model:?}: its price is charged, which is higher"
     )]
-    "dearer_model" => DearerModel { provider: String, model: String },
+    "dearer_model" => DearerModel { provider: Text, model: Text },
 }
 
 impl<'de> Deserialize<'de> for Reason {
@@ -261,7 +262,7 @@ pub enum Tie {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{provider} for {seconds} s")]
 pub struct Limited {
-    pub provider: String,
+    pub provider: Text,
     pub seconds: u64,
 }
 

@@ -1,3 +1,5 @@
+//! Each reason as databases hold it, and as people read it.
+
 use super::*;
 
 /// Each reason as databases hold it, and as people read it.
@@ -202,10 +204,10 @@ fn ties_and_next_steps_are_part_of_a_sentence() {
         ),
     ] {
         let reason = Reason::PreferredProvider {
-            provider: "p".to_owned(),
+            provider: "p".into(),
             preference: 0,
             others: 1,
-            model: "m".to_owned(),
+            model: "m".into(),
             tie: Some(tie),
         };
         let sentence = format!("provider p (preference 0) before 1 other(s) with \"m\", {told}");

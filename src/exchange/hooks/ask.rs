@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::payload::{self, Request};
 use super::{Tally, What, Wired, codings};
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::config::{FailPolicy, Hook};
 use crate::net::client::{Client, Errand};
 use crate::wire::Rejection;
@@ -63,7 +64,7 @@ pub(crate) async fn ask(
         Err(why) => Err(why),
     };
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let hook = wired.name.to_owned();
+    let hook = Text::from(wired.name);
     let (what, verdict, reason) = match verdict {
         Ok(Verdict::Allow) => {
             let reason = Reason::HookAllows { hook, ms };
@@ -74,17 +75,31 @@ pub(crate) async fn ask(
             (What::Modified, Verdict::Modify(body), reason)
         }
         Ok(Verdict::Block(rejection)) => {
-            let message = rejection.message.to_string();
+            let message = Text::from(&*rejection.message);
             let reason = Reason::HookBlocks { hook, message, ms };
             (What::Blocked, Verdict::Block(rejection), reason)
         }
         Err(why) => {
-            tracing::warn!(hook, why, "a hook failed");
+            tracing::warn!(hook = wired.name, why, "a hook failed");
             let (verdict, reason) = if wired.hook.fail_policy == FailPolicy::Closed {
                 let verdict = Verdict::Block(unavailable(&hook));
-                (verdict, Reason::HookFailedClosed { hook, why, ms })
+                (
+                    verdict,
+                    Reason::HookFailedClosed {
+                        hook,
+                        why: why.into(),
+                        ms,
+                    },
+                )
             } else {
-                (Verdict::Allow, Reason::HookFailedOpen { hook, why, ms })
+                (
+                    Verdict::Allow,
+                    Reason::HookFailedOpen {
+                        hook,
+                        why: why.into(),
+                        ms,
+                    },
+                )
             };
             (What::Failed, verdict, reason)
         }

@@ -56,7 +56,10 @@ impl Ask for OverHttp<'_> {
         panics::point("answered");
         let is_success = response.status().is_success();
         let flaw = flaw(&response);
-        let why = format!("it answered {}", response.status());
+        let why = match &flaw {
+            Some(_) => format!("it answered {}", response.status()),
+            None => String::new(),
+        };
         let is_shared = funded.attempt.is_shared();
         if let Some(request) = funded.attempt.in_flight() {
             match &flaw {
@@ -122,7 +125,7 @@ impl Gateway {
         funded.reason(Reason::WithoutStreamOptions {
             provider: funded.route().provider.id.clone(),
             ms: funded.elapsed_ms() - began,
-            status: response.status().to_string(),
+            status: response.status().to_string().into(),
         });
         // The connection is free again once the refusal is read, or closed.
         drop(response);
@@ -131,7 +134,7 @@ impl Gateway {
         if again.status().is_success() {
             let provider = &funded.route().provider;
             tracing::info!(
-                provider = provider.id,
+                provider = provider.id.as_str(),
                 "refuses stream_options: it gets none from now on"
             );
             self.traffic.learn_no_stream_options(provider);
@@ -154,7 +157,7 @@ impl Gateway {
         };
         let provider = funded.route().provider.id.clone();
         funded.reason(Reason::NewConnection {
-            why: failure.of(&provider),
+            why: failure.of(&provider).into(),
             provider,
             ms: funded.elapsed_ms() - began,
         });
@@ -212,12 +215,11 @@ impl Gateway {
 /// What is wrong with a response by its status: a provider says that it can't, not that it won't.
 /// 508 is a gateway's that leads back here, 529 Anthropic's for being overloaded.
 fn flaw(response: &Response<Begun>) -> Option<Flaw> {
-    let status = response.status();
-    let wait = asked_wait(response.headers(), Timestamp::now());
-    match status.as_u16() {
-        429 => Some(Flaw::Limited(wait)),
-        503 | 529 if wait.is_some() => Some(Flaw::Limited(wait)),
-        500 | 502 | 503 | 504 | 508 | 529 => Some(Flaw::Broken),
+    let wait = || asked_wait(response.headers(), Timestamp::now());
+    match response.status().as_u16() {
+        429 => Some(Flaw::Limited(wait())),
+        503 | 529 => Some(wait().map_or(Flaw::Broken, |wait| Flaw::Limited(Some(wait)))),
+        500 | 502 | 504 | 508 => Some(Flaw::Broken),
         _ => None,
     }
 }

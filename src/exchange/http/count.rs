@@ -115,7 +115,7 @@ impl Gateway {
         };
         let (call, generation) = (&cleared.asked().call, cleared.asked().rules.generation);
         let names_model = |body: &[u8]| {
-            let names = [&call.model, &route.model];
+            let names = [call.model.as_str(), &route.model];
             let mut names = names.iter().filter(|name| !name.is_empty());
             names.any(|name| memmem::find(body, name.as_bytes()).is_some())
         };
@@ -147,7 +147,7 @@ impl Gateway {
 }
 
 fn explain(provider: &str, cleared: &mut Cleared) {
-    let provider = provider.to_owned();
+    let provider = provider.into();
     cleared.draft.reason(Reason::EstimatedCount { provider });
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -30,6 +30,9 @@ use crate::wire::{Body, Framing, Rejection, headers};
 
 pub use count::Uncounted;
 
+/// With it, a user who asks an admin about an answer can name its record.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-iris-request-id");
+
 impl Gateway {
     /// Handles one request of a format. Refusals are responses in the format's own shape.
     pub async fn handle(
@@ -46,9 +49,8 @@ impl Gateway {
             .await
             .unwrap_or_else(|| Err(Rejection::panicked()))
             .unwrap_or_else(|rejection| format.refuse(&rejection));
-        // With it, a user who asks an admin about an answer can name its record.
         if let Ok(named) = named {
-            response.headers_mut().insert("x-iris-request-id", named);
+            response.headers_mut().insert(REQUEST_ID, named);
         }
         if self.ledger.acknowledges() {
             response = acknowledged::acknowledged(response, self.ledger.clone()).await;
@@ -168,9 +170,11 @@ fn is_bodiless(status: StatusCode) -> bool {
 fn framing(headers: &HeaderMap) -> Option<Framing> {
     let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    match kind.to_ascii_lowercase().as_str() {
-        "text/event-stream" => Some(Framing::Text),
-        "application/vnd.amazon.eventstream" => Some(Framing::Amazon),
-        _ => None,
-    }
+    let framings = [
+        ("text/event-stream", Framing::Text),
+        ("application/vnd.amazon.eventstream", Framing::Amazon),
+    ];
+    let mut framings = framings.into_iter();
+    let (_, framing) = framings.find(|(name, _)| kind.eq_ignore_ascii_case(name))?;
+    Some(framing)
 }

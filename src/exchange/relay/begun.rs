@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
 use crate::exchange::held::Remember;
-use crate::net::client::Received;
+use crate::net::client::{ExchangeError, Received};
 use crate::wire::Mask;
 
 /// A response's body, as it comes from a provider.
@@ -19,7 +19,7 @@ pub(in crate::exchange) struct Begun {
     rest: Option<Received>,
     ended: bool,
     /// What broke while the beginning was looked at, for those who read on.
-    broken: Option<hyper::Error>,
+    broken: Option<ExchangeError>,
     /// Hides what the body may quote of the request.
     mask: Option<Box<Mask>>,
     /// The same for a success, in which only an error is expected to quote it.
@@ -46,7 +46,7 @@ impl Begun {
 
     /// Waits for the first piece: until it is there, another provider can be asked instead. A body that
     /// ends without a piece is not an error here.
-    pub(in crate::exchange) async fn begin(mut rest: Received) -> Result<Self, hyper::Error> {
+    pub(in crate::exchange) async fn begin(mut rest: Received) -> Result<Self, ExchangeError> {
         let next = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await;
         let ended = next.is_none();
         let first = next.transpose()?;
@@ -111,7 +111,7 @@ impl Begun {
         self.remember = Some(Box::new(remember));
     }
 
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         if self.seen.is_empty() {
             return self.unseen(cx);
         }
@@ -120,7 +120,10 @@ impl Begun {
     }
 
     /// The next piece that was not looked at yet.
-    fn unseen(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn unseen(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
@@ -159,12 +162,12 @@ impl Begun {
 
 impl Body for Begun {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ExchangeError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         let this = self.get_mut();
         let next = ready!(this.next(cx));
         if let (Some(remember), Some(Ok(frame))) = (&mut this.remember, &next)

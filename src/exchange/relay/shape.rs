@@ -95,13 +95,10 @@ pub(super) fn filter(
     let mut rest = piece;
     while !rest.is_empty() {
         // An event ends with a line's end: fed up to each, the decoder says if one did.
-        let upto = rest
-            .iter()
-            .position(|byte| matches!(byte, b'\r' | b'\n'))
-            .map_or(rest.len(), |at| {
-                let is_both = rest[at..].starts_with(b"\r\n");
-                at + 1 + usize::from(is_both)
-            });
+        let upto = memchr::memchr2(b'\r', b'\n', rest).map_or(rest.len(), |at| {
+            let is_both = rest[at..].starts_with(b"\r\n");
+            at + 1 + usize::from(is_both)
+        });
         let (line, after) = rest.split_at(upto);
         rest = after;
         let mut pass = None;

@@ -2,11 +2,14 @@
 //! one at its start and keeps it to its end.
 
 mod check;
+mod decided;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
+use self::decided::Decided;
+pub use self::decided::{Asker, Question, Terms};
 use crate::config::{self, Finding, Position, Severity};
 use crate::exchange::guardrails::Guards;
 use crate::policy::access::Access;
@@ -36,6 +39,8 @@ pub struct Rules {
     pub file: config::File,
     /// What its check found: warnings and notes.
     pub findings: Vec<Finding>,
+    /// What they decide of requests that are alike.
+    decided: Decided,
     /// Grows with each reload of a process.
     pub generation: u64,
 }
@@ -104,6 +109,7 @@ impl Rules {
             filterable: Filterable::compile(&file),
             file,
             findings,
+            decided: Decided::default(),
             generation,
         }
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::config;
 use crate::exchange::attempt::{Attempt, Reached};
 use crate::exchange::entry::{self, Ticket};
-use crate::exchange::rules::Rules;
+use crate::exchange::rules::{Asker, Rules};
 use crate::policy::identity::Caller;
 use crate::policy::route::{Route, Traffic};
 
@@ -122,8 +122,8 @@ fn rules() -> Rules {
 /// What is known of a request with status `status`, of which `sent` bytes reached the caller.
 fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
     let rules = rules();
-    let caller = Caller::hypothetical("ann@x.org", None);
-    let permit = rules.access.permit(&caller).unwrap();
+    let caller = Arc::new(Caller::hypothetical("ann@x.org", None));
+    let permit = rules.access.cached_permit(&caller).unwrap();
     let (head, ()) = http::Request::post("/v1/chat/completions")
         .body(())
         .unwrap()
@@ -141,18 +141,20 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
     if let Some(reached) = reached {
         let route = Route {
             provider: Arc::clone(&rules.routes.providers()[0]),
-            model: "m".to_owned(),
-            reasons: Vec::new(),
+            model: "m".into(),
+            reasons: Arc::new([]),
         };
         facts.name(&route);
+        let terms = rules.terms(&Asker { caller, permit }, &route);
         facts.attempts.push(Attempt {
             price: Some(Price {
-                quote: rules.prices.quote("p", "m"),
+                quote: Arc::clone(&terms.quote),
                 prices: Arc::clone(&rules.prices),
                 density: Density::TEXT,
                 asked_bytes: 400,
             }),
             route,
+            terms,
             hold: None,
             after: None,
             reached,

@@ -14,9 +14,7 @@ use crate::net::client::google::TokenSource;
 use crate::net::client::{
     Client, ConnectError, Fate, Received, RequestError, Reuse, Timeouts, auth, innermost,
 };
-use crate::policy::access::Header;
 use crate::wire::Mask;
-use crate::wire::headers::Passed;
 
 /// The only way to a provider for what a caller asks.
 pub struct Upstream {
@@ -40,26 +38,27 @@ impl Upstream {
     ) -> Result<(Response<Received>, Mask), Failure> {
         let (outbound, format) = (funded.outbound(), funded.formats.served);
         let provider = &funded.route().provider;
-        let from = &lists::headers(format, provider, &funded.head.headers);
+        let from = lists::headers(format, provider, &funded.head.headers);
         let query = funded.head.uri.query();
         let query = known::passed_query(format.known, &provider.pass_query, query);
-        let uri = provider.url(&outbound.path, query.as_deref());
+        let terms = &funded.attempt.terms;
+        let uri = terms.url(&outbound.path, query.as_deref());
         let uri = uri.map_err(misconfigured)?;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
-        let (head, credential) = self.dressed(funded, from).await?;
+        let (head, credential) = self.dressed(funded, from.headers).await?;
         *request.headers_mut() = head;
         let request = auth::sign(request, outbound.body.clone(), provider);
         let mut request = request.map_err(misconfigured)?;
         // Not signed, as proxies may add to it.
-        if let Some(via) = &from.via {
-            request.headers_mut().insert(header::VIA, via.clone());
+        if let Some(via) = from.via {
+            request.headers_mut().insert(header::VIA, via);
         }
         let pool = self.client.pool(provider);
         let mask = pool.mask(&request);
         let limit = self.timeouts().first_byte;
-        let response = within(limit, pool.request(request, reuse)).await;
+        let response = within(limit, pool.request(&request, reuse)).await;
         let response = response.map_err(|_| Failure::TimedOut(limit))?;
         let mut response =
             response.map_err(
@@ -78,16 +77,15 @@ impl Upstream {
         Ok((response, mask))
     }
 
-    /// The headers of a request: the caller's that pass, the credential, and those of
+    /// The headers of a request: the caller's that pass (`out`), the credential, and those of
     /// the provider and of the grants. With them the token of a service account, if it has one.
     pub(super) async fn dressed<'u>(
         &'u self,
         funded: &'u Funded<'_>,
-        from: &Passed,
+        mut out: HeaderMap,
     ) -> Result<(HeaderMap, Option<(TokenSource<'u>, Secret)>), Failure> {
         let route = funded.route();
         let provider = &route.provider;
-        let mut out = from.headers.clone();
         // Iris meters what passes: it asks for plain bytes.
         let identity = HeaderValue::from_static("identity");
         out.insert(header::ACCEPT_ENCODING, identity);
@@ -103,13 +101,8 @@ impl Upstream {
         for (name, value) in &provider.add_headers {
             out.insert(name, value.clone());
         }
-        for Header { name, value } in funded.permit.headers(route.subject()) {
-            if let (Ok(name), Ok(value)) = (
-                header::HeaderName::from_bytes(name.as_bytes()),
-                HeaderValue::from_str(value),
-            ) {
-                out.insert(name, value);
-            }
+        for (name, value) in &funded.attempt.terms.headers {
+            out.insert(name, value.clone());
         }
         Ok((out, credential))
     }

@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::SinkExt;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::Full;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -21,12 +19,12 @@ use crate::base::clock::within;
 use crate::exchange::failure::Failure;
 use crate::exchange::fund::Funded;
 use crate::exchange::lists;
-use crate::net::client::{Received, Reuse};
+use crate::net::client::{Received, Reuse, Upgraded};
 use crate::policy::route::Provider;
 use crate::wire::{Mask, headers};
 
 /// An open WebSocket.
-pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub type Socket = WebSocketStream<Upgraded>;
 
 /// How a WebSocket is opened: where, with which credential and headers. A connection may be used
 /// for another request only if that one would be opened in the same way.
@@ -59,17 +57,17 @@ impl Upstream {
     /// How a WebSocket for a frame that is paid for is opened.
     pub(crate) async fn handshake(&self, funded: &Funded<'_>) -> Result<Handshake, Failure> {
         let provider = &funded.route().provider;
-        let from = &lists::headers(funded.formats.served, provider, &funded.head.headers);
+        let from = lists::headers(funded.formats.served, provider, &funded.head.headers);
         let uri = provider.url(&funded.outbound().path, None);
         let uri = uri.map_err(misconfigured)?;
-        let (mut headers, _) = self.dressed(funded, from).await?;
+        let (mut headers, _) = self.dressed(funded, from.headers).await?;
         // The caller's own handshake is with the gateway.
         headers::strip_hop_by_hop(&mut headers);
-        if let Some(protocol) = &from.subprotocol {
-            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol.clone());
+        if let Some(protocol) = from.subprotocol {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
-        if let Some(via) = &from.via {
-            headers.insert(header::VIA, via.clone());
+        if let Some(via) = from.via {
+            headers.insert(header::VIA, via);
         }
         Ok(Handshake {
             provider: Arc::clone(provider),
@@ -96,7 +94,7 @@ impl Upstream {
         handshake: &Handshake,
         config: WebSocketConfig,
     ) -> Result<(Socket, Mask), Failure> {
-        let mut request = Request::new(Full::default());
+        let mut request = Request::new(Bytes::new());
         *request.uri_mut() = handshake.uri.clone();
         let mut head = handshake.headers.clone();
         let key = generate_key();
@@ -113,7 +111,7 @@ impl Upstream {
         *request.headers_mut() = head;
         let limit = self.timeouts().first_byte;
         let pool = self.client.socket_pool(&handshake.provider);
-        let response = within(limit, pool.request(request, Reuse::Never)).await;
+        let response = within(limit, pool.request(&request, Reuse::Never)).await;
         let response = response.map_err(|_| Failure::TimedOut(limit))?;
         let response = response.map_err(|unanswered| failure(&unanswered.error))?;
         let unreachable = |why| Failure::Unreachable { why, sent: true };
@@ -126,11 +124,9 @@ impl Upstream {
             let why = format!("it answered {status} instead of a WebSocket");
             return Err(unreachable(why));
         }
-        let upgraded = hyper::upgrade::on(response)
-            .await
-            .map_err(|error| unreachable(error.to_string()))?;
-        let io = TokioIo::new(upgraded);
-        let socket = Socket::from_raw_socket(io, Role::Client, Some(config)).await;
+        let upgraded = response.into_body().into_upgraded();
+        let upgraded = upgraded.ok_or_else(|| unreachable("it is no WebSocket".to_owned()))?;
+        let socket = Socket::from_raw_socket(upgraded, Role::Client, Some(config)).await;
         Ok((socket, mask))
     }
 }

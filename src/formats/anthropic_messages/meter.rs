@@ -2,14 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::formats::assembly::{Assembly, Seen};
+use crate::formats::assembly::{Assembly, Continued, Repeated, Seen};
 use crate::formats::merge::merge;
 use crate::formats::room::Room;
 use crate::formats::tokens::{sealed, spoken};
-use crate::formats::tree::{self, add_counts_at, count, highest, list, size, sum, word};
+use crate::formats::tree::{self, add_counts_at, count, counted, highest, list, size, sum};
 use crate::formats::{Reading, Tokens, ToolCall};
+use crate::wire::json::Part;
 use crate::wire::sse;
 
+/// Pieces of a tool's input.
+const INPUT: &str = "partial_json";
+/// Words for what was written up to here.
+const OUTPUT: [&str; 2] = ["output_tokens", "completion_tokens"];
 /// Blocks of content at most; a stream with more is followed no further.
 const MAX_BLOCKS: usize = 4096;
 
@@ -21,6 +26,8 @@ pub(in crate::formats) struct Events {
     inputs: Vec<(usize, String)>,
     /// Where blocks stand whose number another one has: the number, and the place.
     moved: Vec<(usize, usize)>,
+    /// The block and the key of the text that the last event went on with.
+    target: (usize, &'static str),
 }
 
 impl Assembly for Events {
@@ -29,6 +36,28 @@ impl Assembly for Events {
             Some(event) => self.event(Value::Object(event), room),
             None => Seen::default(),
         }
+    }
+
+    fn goes_on<'p>(&mut self, _: &[u8], event: Part<'p>, room: &mut Room) -> Option<Continued<'p>> {
+        if !event.get("type")?.is("content_block_delta") {
+            return None;
+        }
+        let delta = event.get("delta")?;
+        let key = text_of(&delta.get("type")?.text()?)?;
+        let piece = delta.get(key);
+        let text = piece.and_then(Part::text).unwrap_or_default();
+        let at = event.get("index").and_then(Part::whole);
+        let at = self.place(at.and_then(|at| usize::try_from(at).ok()));
+        self.target = (at, key);
+        Some(Continued {
+            seen: self.text(at, key, &text, room),
+            text: piece.filter(|piece| piece.is_text()),
+        })
+    }
+
+    fn again(&mut self, repeated: &Repeated<'_>, room: &mut Room) -> Option<Seen> {
+        let (at, key) = self.target;
+        Some(self.text(at, key, &repeated.text, room))
     }
 
     fn marks(&self) -> &'static [&'static str] {
@@ -147,21 +176,9 @@ impl Events {
         if !delta.is_object() {
             return Seen::default();
         }
-        let text = |key: &str| delta[key].as_str().unwrap_or_default();
-        let kind = text("type");
-        if kind == "input_json_delta" {
-            let piece = text("partial_json");
-            let is_open = self.content().is_some_and(|content| at < content.len());
-            match self.inputs.iter_mut().find(|(block, _)| *block == at) {
-                Some((_, input)) => room.push(input, piece),
-                None if is_open && !piece.is_empty() => {
-                    let mut input = String::new();
-                    room.push(&mut input, piece);
-                    self.inputs.push((at, input));
-                }
-                None => {}
-            }
-            return Seen::said(piece.len());
+        let kind = delta["type"].as_str().unwrap_or_default();
+        if let Some(key) = text_of(kind) {
+            return self.text(at, key, delta[key].as_str().unwrap_or_default(), room);
         }
         let block = self.content().and_then(|content| content.get_mut(at));
         // A block that never began is one that is left out.
@@ -169,8 +186,6 @@ impl Events {
             return Seen::default();
         };
         match kind {
-            "text_delta" => append(block, "text", text("text"), room),
-            "thinking_delta" => append(block, "thinking", text("thinking"), room),
             "citations_delta" => {
                 let citation = json!({ "citations": [delta["citation"]] });
                 if block["citations"].is_null() {
@@ -195,6 +210,29 @@ impl Events {
                 merge(block, piece, room);
                 Seen::said(length)
             }
+        }
+    }
+
+    /// A piece of a text, or of the input of a tool.
+    fn text(&mut self, at: usize, key: &str, piece: &str, room: &mut Room) -> Seen {
+        if key == INPUT {
+            let is_open = self.content().is_some_and(|content| at < content.len());
+            match self.inputs.iter_mut().find(|(block, _)| *block == at) {
+                Some((_, input)) => room.push(input, piece),
+                None if is_open && !piece.is_empty() => {
+                    let mut input = String::new();
+                    room.push(&mut input, piece);
+                    self.inputs.push((at, input));
+                }
+                None => {}
+            }
+            return Seen::said(piece.len());
+        }
+        let block = self.content().and_then(|content| content.get_mut(at));
+        match block.filter(|block| block.is_object()) {
+            Some(block) => append(block, key, piece, room),
+            // A block that never began is one that is left out.
+            None => Seen::default(),
         }
     }
 
@@ -233,10 +271,19 @@ impl Events {
     }
 }
 
+/// The key of the text that a delta of this kind has.
+fn text_of(kind: &str) -> Option<&'static str> {
+    match kind {
+        "input_json_delta" => Some(INPUT),
+        "text_delta" => Some("text"),
+        "thinking_delta" => Some("thinking"),
+        _ => None,
+    }
+}
+
 /// Whether a report counts what was written up to here.
 fn counts_output(usage: &Value) -> bool {
-    let reported = usage.as_object().and_then(|usage| tokens(usage).output);
-    reported.is_some()
+    OUTPUT.iter().any(|key| count(&usage[*key]).is_some())
 }
 
 fn append(block: &mut Value, key: &str, piece: &str, room: &mut Room) -> Seen {
@@ -249,32 +296,31 @@ fn append(block: &mut Value, key: &str, piece: &str, room: &mut Room) -> Seen {
 }
 
 /// Reads a message.
-pub(in crate::formats) fn read(message: &Map<String, Value>) -> Reading {
-    let usage = message.get("usage").and_then(Value::as_object);
+pub(in crate::formats) fn read(message: Part<'_>) -> Reading {
+    let usage = message.get("usage").filter(|usage| usage.is_object());
     let total = usage.and_then(|usage| highest(usage, &["total_tokens"]));
-    let blocks = list(message, "content").iter();
     Reading {
-        finish_reason: word(message, "stop_reason"),
-        tool_calls: blocks.filter_map(tool_call).collect(),
-        tier: word(message, "usage/service_tier"),
-        geography: word(message, "usage/inference_geo"),
-        model: word(message, "model"),
+        finish_reason: message.word("stop_reason"),
+        tool_calls: list(message, "content").filter_map(tool_call).collect(),
+        tier: message.word("usage/service_tier"),
+        geography: message.word("usage/inference_geo"),
+        model: message.word("model"),
         ..Reading::of(message, usage.map(tokens).unwrap_or_default(), total)
     }
 }
 
 /// Tools of the caller's, of Anthropic's servers and of MCP servers are called alike.
-fn tool_call(block: &Value) -> Option<ToolCall> {
-    let is_call = block["type"].as_str()?.ends_with("tool_use");
+fn tool_call(block: Part<'_>) -> Option<ToolCall> {
+    let is_call = block.get("type")?.text()?.ends_with("tool_use");
     ToolCall::of(block.get("name").filter(|_| is_call), || {
-        block["input"].to_string()
+        ToolCall::params(block.get("input"))
     })
 }
 
 /// Anthropic counts tokens of the prompt apart from those that its cache served or took. Servers
 /// that follow it may use OpenAI's words, which include them.
-fn tokens(usage: &Map<String, Value>) -> Tokens {
-    let below = |of: &str, key: &str| count(usage.get(of)?.get(key)?);
+fn tokens(usage: Part<'_>) -> Tokens {
+    let below = |of: &str, key: &str| counted(usage.get(of)?.get(key)?);
     let lives = |key: &str| below("cache_creation", key);
     let (five, hour) = (
         lives("ephemeral_5m_input_tokens"),
@@ -291,7 +337,7 @@ fn tokens(usage: &Map<String, Value>) -> Tokens {
             Some(own) => sum([Some(own), read, written]),
             None => highest(usage, &["prompt_tokens"]),
         },
-        output: highest(usage, &["output_tokens", "completion_tokens"]),
+        output: highest(usage, &OUTPUT),
         cached: read.or(highest(usage, &["cached_tokens"])),
         cache_write: written,
         cache_write_5m: five,

@@ -3,10 +3,12 @@
 
 use serde_json::{Value, json};
 
+use crate::formats::assembly::Seen;
 use crate::formats::merge::merge;
 use crate::formats::room::Room;
 use crate::formats::tokens::sealed;
 use crate::formats::tree::size;
+use crate::wire::json::Part;
 
 /// A block, as far as it came.
 #[derive(Default)]
@@ -15,6 +17,44 @@ pub(super) struct Block {
     /// Input of a tool, which comes as pieces of JSON text.
     input: String,
     citations: Vec<Value>,
+}
+
+/// Where a text of a block goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The input of a tool.
+    Input,
+    Reasoning,
+    #[default]
+    Text,
+}
+
+/// The text of a delta that has nothing else, and where it goes on.
+pub(super) fn text_of(delta: Part<'_>) -> Option<(Place, Part<'_>)> {
+    let (kind, piece) = only(delta)?;
+    let (place, piece) = match kind {
+        "text" => (Place::Text, Some(piece)),
+        "toolUse" => (
+            Place::Input,
+            only(piece)
+                .filter(|(key, _)| *key == "input")
+                .map(|(_, piece)| piece),
+        ),
+        "reasoningContent" => (
+            Place::Reasoning,
+            only(piece)
+                .filter(|(key, _)| *key == "text")
+                .map(|(_, piece)| piece),
+        ),
+        _ => return None,
+    };
+    Some((place, piece.filter(|piece| piece.is_text())?))
+}
+
+/// The only member of an object.
+fn only(of: Part<'_>) -> Option<(&str, Part<'_>)> {
+    let mut members = of.members();
+    members.next().filter(|_| members.next().is_none())
 }
 
 impl Block {
@@ -36,6 +76,27 @@ impl Block {
         self.value = start.clone();
         // The call of a tool is output already.
         usize::from(start.get("toolUse").is_some())
+    }
+
+    /// Goes on with a text that is held.
+    pub(super) fn goes_on(&mut self, place: Place, piece: &str, room: &mut Room) -> Option<Seen> {
+        let held = match place {
+            Place::Input => &mut self.input,
+            Place::Reasoning | Place::Text => {
+                let value = &mut self.value;
+                let held = if place == Place::Text {
+                    value.get_mut("text")
+                } else {
+                    value.pointer_mut("/reasoningContent/reasoningText/text")
+                };
+                match held {
+                    Some(Value::String(held)) => held,
+                    _ => return None,
+                }
+            }
+        };
+        room.push(held, piece);
+        Some(Seen::said(piece.len()))
     }
 
     /// Takes in a delta, and returns the bytes of it that the model wrote.

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::block::Block;
+use super::block::{self, Block, Place};
 use super::usage;
-use crate::formats::assembly::{Assembly, Seen};
+use crate::formats::assembly::{Assembly, Continued, Free, Repeated, Seen};
 use crate::formats::room::Room;
-use crate::formats::tree::{self, add_counts_at, highest, list, size, word};
+use crate::formats::tree::{self, add_counts_at, highest, list, size};
 use crate::formats::{Reading, ToolCall};
+use crate::wire::json::Part;
 use crate::wire::sse;
 
 /// Blocks of content at most; a stream with more is followed no further.
@@ -23,6 +24,8 @@ pub(in crate::formats) struct Events {
     blocks: Vec<(u64, Block)>,
     /// What stands beside the message: why it stopped, usage, metrics.
     rest: Map<String, Value>,
+    /// The place of the block, and of the text in it, that the last event went on with.
+    target: (usize, Place),
 }
 
 impl Assembly for Events {
@@ -32,6 +35,40 @@ impl Assembly for Events {
             Some(event) => self.event(name, Value::Object(event), room),
             None => Seen::default(),
         }
+    }
+
+    fn goes_on<'p>(
+        &mut self,
+        name: &[u8],
+        event: Part<'p>,
+        room: &mut Room,
+    ) -> Option<Continued<'p>> {
+        if name != b"contentBlockDelta" {
+            return None;
+        }
+        let at = event
+            .get("contentBlockIndex")
+            .and_then(Part::whole)
+            .unwrap_or(0);
+        let nth = self.blocks.iter().rposition(|(index, _)| *index == at)?;
+        let (place, piece) = block::text_of(event.get("delta")?)?;
+        self.target = (nth, place);
+        let (_, block) = self.blocks.get_mut(nth)?;
+        Some(Continued {
+            seen: block.goes_on(place, &piece.text()?, room)?,
+            text: Some(piece),
+        })
+    }
+
+    fn again(&mut self, repeated: &Repeated<'_>, room: &mut Room) -> Option<Seen> {
+        let (nth, place) = self.target;
+        let (_, block) = self.blocks.get_mut(nth)?;
+        block.goes_on(place, &repeated.text, room)
+    }
+
+    fn free(&self) -> &'static [Free] {
+        // Padding, so that the length of a message says nothing.
+        &[Free::Text("p")]
     }
 
     fn marks(&self) -> &'static [&'static str] {
@@ -166,15 +203,15 @@ impl Events {
 }
 
 /// Reads a response.
-pub(in crate::formats) fn read(response: &Map<String, Value>) -> Reading {
-    let usage = response.get("usage").and_then(Value::as_object);
+pub(in crate::formats) fn read(response: Part<'_>) -> Reading {
+    let usage = response.get("usage").filter(|usage| usage.is_object());
     let total = usage.and_then(|usage| highest(usage, &["totalTokens"]));
-    let blocks = list(response, "output/message/content").iter();
+    let blocks = list(response, "output/message/content");
     Reading {
-        finish_reason: word(response, "stopReason"),
+        finish_reason: response.word("stopReason"),
         tool_calls: blocks.filter_map(tool_call).collect(),
-        tier: word(response, "serviceTier/type"),
-        model: word(response, "trace/promptRouter/invokedModelId"),
+        tier: response.word("serviceTier/type"),
+        model: response.word("trace/promptRouter/invokedModelId"),
         ..Reading::of(
             response,
             usage.map(usage::tokens).unwrap_or_default(),
@@ -183,7 +220,7 @@ pub(in crate::formats) fn read(response: &Map<String, Value>) -> Reading {
     }
 }
 
-fn tool_call(block: &Value) -> Option<ToolCall> {
+fn tool_call(block: Part<'_>) -> Option<ToolCall> {
     let tool = block.get("toolUse")?;
-    ToolCall::of(tool.get("name"), || tool["input"].to_string())
+    ToolCall::of(tool.get("name"), || ToolCall::params(tool.get("input")))
 }

@@ -30,7 +30,7 @@ impl Chunks {
 
 /// Puts Bedrock's counts where the vendor has told none.
 fn fill(reading: &mut Reading, metrics: &Map<String, Value>) {
-    let counted = tokens(metrics);
+    let counted = tree::read_object(metrics, tokens).unwrap_or_default();
     let tokens = &mut reading.tokens;
     if tokens.estimated && counted.output.is_some() {
         tokens.output = counted.output;
@@ -49,9 +49,10 @@ impl Meter for Chunks {
             // An exception, which the inner meter finds.
             return self.inner.event(event);
         }
-        let unpacked = tree::object(event.data)
-            .and_then(|packed| base64::decode(packed.get("bytes")?.as_str()?).ok());
-        let Some(unpacked) = unpacked else {
+        let unpacked = tree::read(event.data, |packed| {
+            base64::decode(&*packed.get("bytes")?.text()?).ok()
+        });
+        let Some(unpacked) = unpacked.flatten() else {
             return Pass::Through;
         };
         if memchr::memmem::find(&unpacked, METRICS.as_bytes()).is_some()

@@ -16,6 +16,11 @@ use super::{Call, Flag, Format, Head, ProviderState, bedrock, body, known, openi
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
 
+#[cfg(test)]
+pub(super) use read::read as read_response;
+#[cfg(test)]
+pub(super) use vendor::Vendor;
+
 /// The operation that answers with a stream.
 const STREAM: &str = "invoke-with-response-stream";
 

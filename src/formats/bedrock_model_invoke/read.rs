@@ -1,29 +1,30 @@
 //! What a response of `InvokeModel` tells, by whose it is.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 use crate::formats::anthropic_messages as anthropic;
 use crate::formats::bedrock_converse as converse;
 use crate::formats::openai_chat as chat;
-use crate::formats::tree::{self, at, list, sum, word};
+use crate::formats::tree::{counted, list, sum};
 use crate::formats::{Density, Reading, Tokens, ToolCall};
+use crate::wire::json::Part;
 
 /// Reads a response, by the keys that tell vendors apart.
-pub(super) fn read(response: &Map<String, Value>) -> Reading {
-    if response.is_empty() {
+pub(in crate::formats) fn read(response: Part<'_>) -> Reading {
+    if response.members().next().is_none() {
         return Reading::foreign();
     }
-    if response.get("type").is_some_and(|kind| kind == "message") {
+    if response.get("type").is_some_and(|kind| kind.is("message")) {
         return anthropic::read(response);
     }
-    if response.get("output").is_some_and(Value::is_object) {
+    if response.get("output").is_some_and(Part::is_object) {
         return converse::read(response);
     }
-    if at(response, "usage/prompt_tokens").is_some() || at(response, "choices/0/message").is_some()
-    {
+    let has = |path: &str| response.at(path).is_some();
+    if has("usage/prompt_tokens") || has("choices/0/message") {
         let mut reading = chat::read(response);
         // Mistral's chat has OpenAI's shape, but for this word.
-        let reason = word(response, "choices/0/stop_reason");
+        let reason = response.word("choices/0/stop_reason");
         reading.finish_reason = reading.finish_reason.or(reason);
         return reading;
     }
@@ -31,8 +32,8 @@ pub(super) fn read(response: &Map<String, Value>) -> Reading {
 }
 
 /// What a response holds besides text, whatever the model is called.
-fn density(response: &Map<String, Value>) -> Option<Density> {
-    let has = |place: &&str| at(response, place).is_some();
+fn density(response: Part<'_>) -> Option<Density> {
+    let has = |place: &&str| response.at(place).is_some();
     let vectors = [
         "embedding",
         "embeddings",
@@ -48,11 +49,11 @@ fn density(response: &Map<String, Value>) -> Option<Density> {
 }
 
 /// Llama, Titan, Cohere, and Mistral's completions.
-fn other(response: &Map<String, Value>) -> Reading {
-    let first = |places: &[&str]| places.iter().find_map(|place| at(response, place));
-    let count = |places: &[&str]| first(places).and_then(tree::count);
-    let results = list(response, "results").iter();
-    let of_results = results.map(|result| tree::count(&result["tokenCount"]));
+fn other(response: Part<'_>) -> Reading {
+    let first = |places: &[&str]| places.iter().find_map(|place| response.at(place));
+    let count = |places: &[&str]| first(places).and_then(counted);
+    let results = list(response, "results");
+    let of_results = results.map(|result| counted(result.get("tokenCount")?));
     let reason = first(&[
         "stop_reason",
         "finish_reason",
@@ -62,9 +63,11 @@ fn other(response: &Map<String, Value>) -> Reading {
         "generations/0/finish_reason",
     ]);
     // Tools as Cohere's models call them.
-    let calls = list(response, "tool_calls").iter();
-    let calls =
-        calls.filter_map(|call| ToolCall::of(call.get("name"), || call["parameters"].to_string()));
+    let calls = list(response, "tool_calls").filter_map(|call| {
+        ToolCall::of(call.get("name"), || {
+            ToolCall::params(call.get("parameters"))
+        })
+    });
     Reading {
         tokens: Tokens {
             input: count(&[
@@ -83,7 +86,7 @@ fn other(response: &Map<String, Value>) -> Reading {
             .or_else(|| sum(of_results)),
             ..Tokens::default()
         },
-        finish_reason: reason.and_then(Value::as_str).map(str::to_owned),
+        finish_reason: reason.and_then(Part::text).map(Cow::into_owned),
         tool_calls: calls.collect(),
         density: density(response),
         ..Reading::default()

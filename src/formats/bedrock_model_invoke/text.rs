@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::formats::assembly::Seen;
 use crate::formats::merge::merge;
 use crate::formats::room::Room;
-use crate::formats::tree::{count, list, size};
+use crate::formats::tree::{count, elements, size};
 
 /// Keys of text that goes on from event to event.
 const TEXTS: [&str; 3] = ["generation", "outputText", "text"];
@@ -17,7 +17,7 @@ const COUNTS: [&str; 2] = ["generation_token_count", "totalOutputTextTokenCount"
 
 /// What the pieces came to.
 #[derive(Default)]
-pub(super) struct Texts {
+pub(in crate::formats) struct Texts {
     response: Option<Value>,
     /// Cohere's last event repeats the whole response.
     whole: Option<Value>,
@@ -110,9 +110,8 @@ fn said(event: &Map<String, Value>) -> u64 {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map_or(0, str::len);
     let mut bytes: usize = TEXTS.iter().map(|key| text(event.get(*key))).sum();
     for key in ["outputs", "choices"] {
-        let texts = list(event, key)
-            .iter()
-            .map(|output| text(output.get("text")));
+        let outputs = event.get(key).map(elements).unwrap_or_default();
+        let texts = outputs.iter().map(|output| text(output.get("text")));
         bytes += texts.sum::<usize>();
     }
     bytes as u64

@@ -4,11 +4,12 @@ use serde_json::{Map, Value};
 
 use super::text::Texts;
 use crate::formats::anthropic_messages as anthropic;
-use crate::formats::assembly::{Assembly, Seen};
+use crate::formats::assembly::{Assembly, Continued, Free, Repeated, Seen};
 use crate::formats::bedrock_converse as converse;
 use crate::formats::openai_chat as chat;
 use crate::formats::room::Room;
 use crate::formats::tree;
+use crate::wire::json::Part;
 use crate::wire::sse;
 
 /// What Bedrock itself adds to a vendor's last event.
@@ -16,7 +17,7 @@ pub(super) const METRICS: &str = "amazon-bedrock-invocationMetrics";
 
 /// Puts a vendor's stream together again.
 #[derive(Default)]
-pub(super) enum Vendor {
+pub(in crate::formats) enum Vendor {
     /// Nothing has come yet.
     #[default]
     Unknown,
@@ -42,7 +43,8 @@ impl Vendor {
         {
             return Self::Nova(converse::Events::default());
         }
-        if tree::at(event, "choices/0/delta").is_some() || has_text("object") {
+        let first = event.get("choices").and_then(|choices| choices.get(0));
+        if first.is_some_and(|choice| choice.get("delta").is_some()) || has_text("object") {
             return Self::Chat(chat::Chunks::new(&chat::CHAT, false));
         }
         Self::Text(Texts::default())
@@ -71,6 +73,46 @@ impl Assembly for Vendor {
             }
             Self::Chat(chunks) => chunks.chunk(as_deltas(fields), room),
             Self::Text(texts) => texts.event(fields, room),
+        }
+    }
+
+    fn goes_on<'p>(
+        &mut self,
+        name: &[u8],
+        event: Part<'p>,
+        room: &mut Room,
+    ) -> Option<Continued<'p>> {
+        if event.get(METRICS).is_some() {
+            return None;
+        }
+        match self {
+            Self::Unknown | Self::Text(_) => None,
+            Self::Anthropic(events) => events.goes_on(name, event, room),
+            Self::Nova(events) => {
+                let mut members = event.members();
+                let (name, value) = members.next().filter(|(_, value)| value.is_object())?;
+                if members.next().is_some() {
+                    return None;
+                }
+                events.goes_on(name.as_bytes(), value, room)
+            }
+            Self::Chat(chunks) => chunks.goes_on(name, event, room),
+        }
+    }
+
+    fn again(&mut self, repeated: &Repeated<'_>, room: &mut Room) -> Option<Seen> {
+        match self {
+            Self::Unknown | Self::Text(_) => None,
+            Self::Anthropic(events) => events.again(repeated, room),
+            Self::Nova(events) => events.again(repeated, room),
+            Self::Chat(chunks) => chunks.again(repeated, room),
+        }
+    }
+
+    fn free(&self) -> &'static [Free] {
+        match self {
+            Self::Chat(chunks) => chunks.free(),
+            _ => &[],
         }
     }
 

@@ -4,13 +4,15 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::partial;
-use crate::formats::assembly::{Assembling, Assembly, Read, Seen};
+use crate::formats::assembly::{Assembling, Assembly, Continued, Read, Seen};
+use crate::formats::merge::is_same;
 use crate::formats::room::Room;
 use crate::formats::tokens::sealed;
 use crate::formats::tree::{
-    self, OVERHEAD, add_counts_at, count, elements, highest, list, size, sum, word,
+    self, OVERHEAD, add_counts_at, count, counted, highest, list, size, sum,
 };
 use crate::formats::{Density, Meter, MeteredRequest, Reading, Tokens, ToolCall};
+use crate::wire::json::Part;
 use crate::wire::sse;
 
 /// Keys that responses have.
@@ -25,7 +27,7 @@ const OWN: [&str; 6] = [
 
 /// Responses of a stream.
 #[derive(Default)]
-struct Contents {
+pub(in crate::formats) struct Contents {
     whole: Option<Map<String, Value>>,
     candidates: Vec<Map<String, Value>>,
 }
@@ -75,6 +77,38 @@ impl Assembly for Contents {
         seen
     }
 
+    /// A piece of one text, with counts that are newer.
+    fn goes_on<'p>(
+        &mut self,
+        _: &[u8],
+        response: Part<'p>,
+        room: &mut Room,
+    ) -> Option<Continued<'p>> {
+        let mut candidates = response.get("candidates")?.elements();
+        let (candidate, None) = (candidates.next()?, candidates.next()) else {
+            return None;
+        };
+        let whole = self.whole.as_mut()?;
+        let mut counted_output = false;
+        for (key, value) in response.members() {
+            match key {
+                "candidates" => {}
+                "error" | "promptFeedback" => return None,
+                "usageMetadata" => counted_output = newer(whole.get_mut(key)?, value)?,
+                _ => is_same(whole.get(key)?, value).then_some(())?,
+            }
+        }
+        let said = self.text_of(candidate, room)?;
+        let seen = Seen {
+            said,
+            // The first responses often tell the prompt's tokens only.
+            counted: counted_output,
+            ..Seen::default()
+        };
+        // Its counts differ from response to response.
+        Some(Continued { seen, text: None })
+    }
+
     fn marks(&self) -> &'static [&'static str] {
         &OWN
     }
@@ -108,7 +142,84 @@ impl Assembly for Contents {
     }
 }
 
+/// Takes in a report that differs from the one that is held by higher counts alone; whether it counts
+/// what was written up to here.
+fn newer(held: &mut Value, report: Part<'_>) -> Option<bool> {
+    let held = held.as_object_mut().filter(|_| report.is_object())?;
+    let mut counts_output = false;
+    for (key, value) in report.members() {
+        let now = counted(value);
+        let is_of_output = matches!(key, "candidatesTokenCount" | "thoughtsTokenCount");
+        counts_output |= is_of_output && now.is_some();
+        match (held.get_mut(key)?, now) {
+            (Value::Number(held), Some(now)) if value.whole() == Some(now) => {
+                if held.as_u64()? < now {
+                    *held = now.into();
+                }
+            }
+            (held, _) => is_same(held, value).then_some(())?,
+        }
+    }
+    Some(counts_output)
+}
+
 impl Contents {
+    /// Takes in a piece of a candidate that only goes on with its text; how many bytes it says.
+    fn text_of(&mut self, piece: Part<'_>, room: &mut Room) -> Option<u64> {
+        let number = match piece.get("index") {
+            Some(number) => number.whole()?,
+            None => 0,
+        };
+        let held = self
+            .candidates
+            .iter_mut()
+            .find(|held| index(held) == number)?;
+        // Its end decides whether all have ended.
+        if held.contains_key("finishReason") {
+            return None;
+        }
+        let is_held = |(key, value): (&str, Part<'_>)| match key {
+            "content" => true,
+            "citationMetadata" => false,
+            key => held.get(key).is_some_and(|held| is_same(held, value)),
+        };
+        if !piece.members().all(is_held) {
+            return None;
+        }
+        let (content, piece) = (
+            held.get_mut("content")?.as_object_mut()?,
+            piece.get("content")?,
+        );
+        let is_held = |(key, value): (&str, Part<'_>)| {
+            key == "parts" || content.get(key).is_some_and(|held| is_same(held, value))
+        };
+        if !piece.members().all(is_held) {
+            return None;
+        }
+        let mut parts = piece.get("parts")?.elements();
+        let (part, None) = (parts.next()?, parts.next()) else {
+            return None;
+        };
+        let last = content
+            .get_mut("parts")?
+            .as_array_mut()?
+            .last_mut()?
+            .as_object_mut()?;
+        let is_of_text = |key: &str| matches!(key, "text" | "thought");
+        let is_held = |(key, value): (&str, Part<'_>)| {
+            key == "text" || last.get(key).is_some_and(|held| is_same(held, value))
+        };
+        let is_plain = last.keys().all(|key| is_of_text(key))
+            && last.contains_key("thought") == part.get("thought").is_some()
+            && part.members().all(is_held);
+        let text = part.get("text")?.text().filter(|_| is_plain)?;
+        let Some(Value::String(held)) = last.get_mut("text") else {
+            return None;
+        };
+        room.push(held, &text);
+        Some(text.len() as u64)
+    }
+
     /// Takes in a candidate's next piece; returns how many bytes it said.
     fn candidate(&mut self, mut piece: Map<String, Value>, room: &mut Room) -> u64 {
         let index = index(&piece);
@@ -265,72 +376,75 @@ pub(in crate::formats) fn meter(read: Read, request: &MeteredRequest<'_>) -> Box
 }
 
 /// Reads a response.
-pub(in crate::formats) fn read(response: &Map<String, Value>) -> Reading {
-    let none = Map::new();
-    let usage = response.get("usageMetadata").and_then(Value::as_object);
-    let usage = usage.unwrap_or(&none);
+pub(in crate::formats) fn read(response: Part<'_>) -> Reading {
+    let usage = response.get("usageMetadata");
+    let usage = usage.filter(|usage| usage.is_object());
     let candidates = list(response, "candidates");
-    let ended = |one: &Value| one.get("finishReason").is_some_and(Value::is_string);
-    let is_generated = is_blocked(response) || candidates.iter().any(ended);
-    let total = highest(usage, &["totalTokenCount"]);
+    let blocked = response.word("promptFeedback/blockReason");
+    let ended = |one: Part<'_>| one.get("finishReason").is_some_and(Part::is_text);
+    let is_generated = blocked.is_some() || candidates.clone().any(ended);
+    let word = |key: &str| usage?.word(key);
+    let total = usage.and_then(|usage| highest(usage, &["totalTokenCount"]));
+    let tokens = usage.map(|usage| tokens(usage, is_generated));
     let mut reading = Reading {
-        tier: word(usage, "serviceTier").or_else(|| word(usage, "trafficType")),
-        finish_reason: word(response, "promptFeedback/blockReason"),
-        model: word(response, "modelVersion"),
+        tier: word("serviceTier").or_else(|| word("trafficType")),
+        finish_reason: blocked,
+        model: response.word("modelVersion"),
         density: density(response),
-        ..Reading::of(response, tokens(usage, is_generated), total)
+        ..Reading::of(response, tokens.unwrap_or_default(), total)
     };
     for candidate in candidates {
-        let reason = candidate["finishReason"].as_str();
-        reading.finish_reason = reason.map(str::to_owned).or(reading.finish_reason);
-        let parts = elements(&candidate["content"]["parts"]).iter();
+        let reason = candidate.word("finishReason");
+        reading.finish_reason = reason.or(reading.finish_reason);
+        let parts = list(candidate, "content/parts");
         reading.tool_calls.extend(parts.filter_map(tool_call));
-        let queries = candidate["groundingMetadata"]["webSearchQueries"].as_array();
-        let searches = queries.map(|queries| queries.len() as u64);
+        let queries = candidate.at("groundingMetadata/webSearchQueries");
+        let queries = queries.filter(|queries| queries.is_array());
+        let searches = queries.map(|queries| queries.elements().count() as u64);
         reading.tokens.web_searches = sum([reading.tokens.web_searches, searches]);
     }
     reading
 }
 
 /// What a prediction holds: pictures, vectors, or text.
-fn density(response: &Map<String, Value>) -> Option<Density> {
-    let first = response.get("predictions")?.as_array()?.first()?;
-    let Some(first) = first.as_object() else {
-        let is_text = first.is_string();
-        return Some(if is_text {
+fn density(response: Part<'_>) -> Option<Density> {
+    let first = response.get("predictions")?.elements().next()?;
+    if !first.is_object() {
+        return Some(if first.is_text() {
             Density::TEXT
         } else {
             Density::VECTORS
         });
-    };
-    Some(if first.contains_key("bytesBase64Encoded") {
+    }
+    Some(if first.get("bytesBase64Encoded").is_some() {
         Density::PICTURES
-    } else if first.keys().any(|key| key.contains("mbedding")) {
+    } else if first.members().any(|(key, _)| key.contains("mbedding")) {
         Density::VECTORS
     } else {
         Density::TEXT
     })
 }
 
-fn tool_call(part: &Value) -> Option<ToolCall> {
+fn tool_call(part: Part<'_>) -> Option<ToolCall> {
     let call = part.get("functionCall")?;
     let args = || {
-        call.get("args")
-            .map_or_else(|| "{}".to_owned(), Value::to_string)
+        let args = call.get("args").map(|args| args.value().to_string());
+        args.unwrap_or_else(|| "{}".to_owned())
     };
     ToolCall::of(call.get("name"), args)
 }
 
 /// Whether a prompt was refused.
 fn is_blocked(response: &Map<String, Value>) -> bool {
-    tree::at(response, "promptFeedback/blockReason").is_some_and(Value::is_string)
+    let feedback = response.get("promptFeedback");
+    feedback.is_some_and(|feedback| feedback["blockReason"].is_string())
 }
 
 /// `usageMetadata`. Thoughts are counted apart; where they are not told, the total has them.
 ///
 /// Google leaves out counts that are zero: a response that was blocked has no
 /// `candidatesTokenCount`.
-fn tokens(usage: &Map<String, Value>, is_generated: bool) -> Tokens {
+fn tokens(usage: Part<'_>, is_generated: bool) -> Tokens {
     let of = |key: &str| highest(usage, &[key]);
     let thoughts = of("thoughtsTokenCount");
     let written = highest(usage, &["candidatesTokenCount", "responseTokenCount"]);
@@ -355,8 +469,8 @@ fn tokens(usage: &Map<String, Value>, is_generated: bool) -> Tokens {
 }
 
 /// Tokens that stand for pictures, among counts by modality.
-fn images(details: &Value) -> Option<u64> {
-    let counts = elements(details).iter();
-    let pictures = counts.filter(|count| count.get("modality").is_some_and(|kind| kind == "IMAGE"));
-    sum(pictures.map(|one| count(one.get("tokenCount")?)))
+fn images(details: Part<'_>) -> Option<u64> {
+    let is_picture = |one: &Part<'_>| one.get("modality").is_some_and(|kind| kind.is("IMAGE"));
+    let pictures = details.elements().filter(is_picture);
+    sum(pictures.map(|one| counted(one.get("tokenCount")?)))
 }

@@ -22,6 +22,8 @@ use super::{
 use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json as strict};
 
+#[cfg(test)]
+pub(super) use meter::Contents;
 pub(super) use meter::{meter, read};
 pub(super) use request::{call, renamed};
 pub(super) use transcript::CONVERSATION;

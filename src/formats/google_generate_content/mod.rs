@@ -6,15 +6,15 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
 use super::gemini_generate_content as gemini;
-use super::tree::{count, list, sum};
+use super::tree::{counted, list, sum};
 use super::{
     Call, Destination, Flag, Format, Head, Outbound, Path, ProviderState, Reading, google, known,
 };
 use crate::base::money::CostBasis;
 use crate::wire::Rejection;
+use crate::wire::json::Part;
 
 /// Methods of a model that are relayed.
 const VERBS: [&str; 5] = [
@@ -79,18 +79,18 @@ fn prepare(call: &Call, to: &Destination<'_>) -> Result<Outbound, Rejection> {
 
 /// Reads the predictions of an older model. A response without any is whole: pictures are left out
 /// that Google's filters don't let through.
-fn predicted(response: &Map<String, Value>) -> Reading {
+fn predicted(response: Part<'_>) -> Reading {
     let mut reading = gemini::read(response);
     reading.is_foreign = false;
     let predictions = list(response, "predictions");
-    if predictions.is_empty() {
+    if predictions.clone().next().is_none() {
         reading.tokens.output = reading.tokens.output.or(Some(0));
     }
-    let is_stored = |one: &&Value| one.get("gcsUri").is_some_and(Value::is_string);
-    reading.linked = predictions.iter().filter(is_stored).count() as u64;
+    let is_stored = |one: &Part<'_>| one.get("gcsUri").is_some_and(Part::is_text);
+    reading.linked = predictions.clone().filter(is_stored).count() as u64;
     // Each of the texts that were embedded tells its own tokens.
-    let of_text = |one: &Value| count(one.pointer("/embeddings/statistics/token_count")?);
-    let embedded = || sum(predictions.iter().map(of_text));
+    let of_text = |one: Part<'_>| counted(one.at("embeddings/statistics/token_count")?);
+    let embedded = || sum(predictions.map(of_text));
     reading.tokens.input = reading.tokens.input.or_else(embedded);
     reading
 }

@@ -3,7 +3,6 @@
 //! ways to respond that can't be counted. They are found where a request is read, and judged once
 //! its provider is known: a provider's `pass_keys` can allow most of them.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -125,7 +124,13 @@ const BEGINNINGS: &[(Why, &[&str])] = &[
 /// Keys that begin so and only say what a request belongs to.
 const HARMLESS: [&str; 3] = ["litellmcallid", "litellmsessionid", "litellmtraceid"];
 
-static BY_KEY: LazyLock<HashMap<&str, Why>> = LazyLock::new(|| each(KEYS).collect());
+/// In the order of the keys.
+static BY_KEY: LazyLock<Vec<(&str, Why)>> = LazyLock::new(|| {
+    let mut keys: Vec<_> = each(KEYS).collect();
+    keys.sort_by_key(|(key, _)| *key);
+    keys
+});
+static BY_BEGINNING: LazyLock<Vec<(&str, Why)>> = LazyLock::new(|| each(BEGINNINGS).collect());
 
 fn each(
     lists: &'static [(Why, &'static [&'static str])],
@@ -138,6 +143,12 @@ fn each(
 /// A key as the most lenient server may read it: letters and digits, in small letters. Full-width
 /// letters count as the plain ones.
 pub(super) fn bare(key: &str) -> String {
+    if key.is_ascii() {
+        let mut bare = String::with_capacity(key.len());
+        let letters = key.bytes().filter(u8::is_ascii_alphanumeric);
+        bare.extend(letters.map(|byte| char::from(byte.to_ascii_lowercase())));
+        return bare;
+    }
     let folded = key.chars().map(|char| match char {
         // Lenient decoders fold these two as well.
         'ſ' => 's',
@@ -160,9 +171,12 @@ fn why(key: &str) -> Option<Why> {
     if HARMLESS.contains(&&*bare) {
         return None;
     }
-    let begins = || each(BEGINNINGS).find(|(beginning, _)| bare.starts_with(beginning));
-    let known = BY_KEY.get(&*bare).copied();
-    known.or_else(|| begins().map(|(_, why)| why))
+    if let Ok(nth) = BY_KEY.binary_search_by_key(&&*bare, |(key, _)| key) {
+        return Some(BY_KEY[nth].1);
+    }
+    let mut beginnings = BY_BEGINNING.iter();
+    let begins = beginnings.find(|(beginning, _)| bare.starts_with(beginning));
+    begins.map(|(_, why)| *why)
 }
 
 /// What a value that chooses nothing looks like, and for a price the usual one.

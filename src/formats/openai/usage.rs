@@ -5,46 +5,72 @@
 use serde_json::{Map, Value, json};
 
 use crate::formats::Tokens;
-use crate::formats::tree::{add_counts, count, highest, list, sum};
+use crate::formats::tree::{self, add_counts, counted, highest, list, sum};
+use crate::wire::json::Part;
 
-/// Counts of a report that lie deeper than their object: its details.
-const INPUT_DETAILS: [&str; 2] = ["prompt_tokens_details", "input_tokens_details"];
-const OUTPUT_DETAILS: [&str; 2] = ["completion_tokens_details", "output_tokens_details"];
-/// Tokens of the prompt. The last two are Ollama's and llama.cpp's own.
-const INPUT: [&str; 5] = [
-    "prompt_tokens",
-    "input_tokens",
-    "prompt_token_count",
-    "prompt_eval_count",
-    "tokens_evaluated",
-];
-const OUTPUT: [&str; 6] = [
-    "completion_tokens",
-    "output_tokens",
-    "generated_tokens",
-    "completion_token_count",
-    "eval_count",
-    "tokens_predicted",
-];
-/// Tokens that the cache served: OpenAI, `DeepSeek`, Anthropic's words, others.
-const CACHED: [&str; 7] = [
-    "cached_tokens",
-    "prompt_cache_hit_tokens",
-    "cache_read_input_tokens",
-    "cache_read_tokens",
-    "cached_prompt_tokens",
-    "num_cached_tokens",
-    "cache_hit_tokens",
-];
-const WRITTEN: [&str; 4] = [
-    "cache_write_tokens",
-    "cache_creation_tokens",
-    "cache_creation_input_tokens",
-    "cache_write_input_tokens",
-];
-/// `LiteLLM` tells how long they live, as Anthropic does.
-const LIVES: [&str; 2] = ["cache_creation_token_details", "cache_creation"];
-const REASONING: [&str; 2] = ["reasoning_tokens", "thinking_tokens"];
+/// What a report counts by one of its words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Input,
+    Output,
+    Cached,
+    Written,
+    Reasoning,
+    Images,
+    Total,
+}
+
+impl Word {
+    /// Servers have several words for one count. Those of the prompt that are counted or evaluated are
+    /// Ollama's and llama.cpp's own; those of the cache `DeepSeek`'s, Anthropic's and others'.
+    fn of(key: &str) -> Option<Self> {
+        Some(match key {
+            "prompt_tokens" | "input_tokens" | "prompt_token_count" | "prompt_eval_count"
+            | "tokens_evaluated" => Self::Input,
+            "completion_tokens"
+            | "output_tokens"
+            | "generated_tokens"
+            | "completion_token_count"
+            | "eval_count"
+            | "tokens_predicted" => Self::Output,
+            "cached_tokens"
+            | "prompt_cache_hit_tokens"
+            | "cache_read_input_tokens"
+            | "cache_read_tokens"
+            | "cached_prompt_tokens"
+            | "num_cached_tokens"
+            | "cache_hit_tokens" => Self::Cached,
+            "cache_write_tokens"
+            | "cache_creation_tokens"
+            | "cache_creation_input_tokens"
+            | "cache_write_input_tokens" => Self::Written,
+            "reasoning_tokens" | "thinking_tokens" => Self::Reasoning,
+            "image_tokens" => Self::Images,
+            "total_tokens" => Self::Total,
+            _ => return None,
+        })
+    }
+}
+
+/// Counts of a report that lie deeper than their object.
+#[derive(Clone, Copy)]
+enum Details {
+    Input,
+    Output,
+    /// `LiteLLM` tells how long what the cache took lives, as Anthropic does.
+    Lives,
+}
+
+impl Details {
+    fn of(key: &str) -> Option<Self> {
+        Some(match key {
+            "prompt_tokens_details" | "input_tokens_details" => Self::Input,
+            "completion_tokens_details" | "output_tokens_details" => Self::Output,
+            "cache_creation_token_details" | "cache_creation" => Self::Lives,
+            _ => return None,
+        })
+    }
+}
 
 /// What a report tells.
 #[derive(Clone, Copy, Default)]
@@ -58,63 +84,51 @@ pub(in crate::formats) struct Usage {
 
 impl Usage {
     /// Reads a response, wherever it has its usage.
-    pub(in crate::formats) fn of_response(response: &Map<String, Value>) -> Self {
-        let of = |from: Option<&Value>, key: &str| from?.get(key)?.as_object().map(Self::of);
+    pub(in crate::formats) fn of_response(response: Part<'_>) -> Self {
+        let below = |from: Option<Part<'_>>, key: &str| {
+            let report = from?.get(key)?;
+            report.is_object().then(|| Self::of(report))
+        };
         let usage = response.get("usage");
-        let of_usage = usage.and_then(Value::as_object).map(Self::of);
-        let mut found = of_usage.unwrap_or_default();
+        let mut found = below(Some(response), "usage").unwrap_or_default();
         // Groq, and Moonshot in the choice that ends the response.
-        found.fill(of(response.get("x_groq"), "usage"));
-        let choices = list(response, "choices").iter();
-        let of_choices = choices.filter_map(|choice| of(Some(choice), "usage"));
+        found.fill(below(response.get("x_groq"), "usage"));
+        let of_choices = list(response, "choices").filter_map(|one| below(Some(one), "usage"));
         found.fill(of_choices.reduce(Self::beside));
         // Cohere bills other counts than those that its models see.
         // Cloudflare wraps its responses.
-        found.fill(of(response.get("result"), "usage"));
+        found.fill(below(response.get("result"), "usage"));
         for from in [usage, response.get("meta")] {
-            found.fill(of(from, "billed_units"));
-            found.fill(of(from, "tokens"));
+            found.fill(below(from, "billed_units"));
+            found.fill(below(from, "tokens"));
         }
-        let of_timings = response.get("timings").and_then(Value::as_object);
+        let of_timings = response.get("timings").filter(|of| of.is_object());
         found.fill(of_timings.map(timings));
         found.fill(Some(Self::of(response)));
         found
     }
 
     /// Reads an object `usage`.
-    fn of(usage: &Map<String, Value>) -> Self {
-        let details = |keys: &[&str]| {
-            let mut all = Map::new();
-            for details in keys.iter().filter_map(|key| usage.get(*key)?.as_object()) {
-                add_counts(&mut all, details.clone());
+    fn of(usage: Part<'_>) -> Self {
+        let (mut tokens, mut total) = (Tokens::default(), None);
+        for (key, value) in usage.members() {
+            match Details::of(key) {
+                Some(Details::Lives) => add_lives(&mut tokens, value),
+                Some(details) => add_details(&mut tokens, details, value),
+                None => {
+                    let slot = match Word::of(key) {
+                        Some(Word::Input) => &mut tokens.input,
+                        Some(Word::Output) => &mut tokens.output,
+                        Some(Word::Cached) => &mut tokens.cached,
+                        Some(Word::Written) => &mut tokens.cache_write,
+                        Some(Word::Reasoning) => &mut tokens.reasoning,
+                        Some(Word::Total) => &mut total,
+                        Some(Word::Images) | None => continue,
+                    };
+                    *slot = (*slot).max(counted(value));
+                }
             }
-            all
-        };
-        let (input, output) = (details(&INPUT_DETAILS), details(&OUTPUT_DETAILS));
-        let either =
-            |of: &Map<String, Value>, keys: &[&str]| highest(of, keys).max(highest(usage, keys));
-        let lives = |key: &str| {
-            let places = LIVES
-                .iter()
-                .flat_map(|place| [input.get(*place), usage.get(*place)]);
-            places
-                .flatten()
-                .filter_map(|lives| count(lives.get(key)?))
-                .max()
-        };
-        let mut tokens = Tokens {
-            input: highest(usage, &INPUT),
-            output: highest(usage, &OUTPUT),
-            cached: either(&input, &CACHED),
-            cache_write: either(&input, &WRITTEN),
-            cache_write_5m: lives("ephemeral_5m_input_tokens"),
-            cache_write_1h: lives("ephemeral_1h_input_tokens"),
-            reasoning: either(&output, &REASONING),
-            image_input: highest(&input, &["image_tokens"]),
-            image_output: highest(&output, &["image_tokens"]),
-            ..Tokens::default()
-        };
-        let total = highest(usage, &["total_tokens"]);
+        }
         let written = tokens.output;
         complete(&mut tokens, total);
         Self {
@@ -167,6 +181,33 @@ impl Usage {
     }
 }
 
+/// Adds the details of a prompt or of a completion.
+fn add_details(tokens: &mut Tokens, details: Details, of: Part<'_>) {
+    for (key, value) in of.members() {
+        let slot = match (details, Word::of(key)) {
+            (Details::Input, Some(Word::Cached)) => &mut tokens.cached,
+            (Details::Input, Some(Word::Written)) => &mut tokens.cache_write,
+            (Details::Input, Some(Word::Images)) => &mut tokens.image_input,
+            (Details::Output, Some(Word::Reasoning)) => &mut tokens.reasoning,
+            (Details::Output, Some(Word::Images)) => &mut tokens.image_output,
+            (Details::Input, None) if matches!(Details::of(key), Some(Details::Lives)) => {
+                add_lives(tokens, value);
+                continue;
+            }
+            _ => continue,
+        };
+        *slot = (*slot).max(counted(value));
+    }
+}
+
+/// Adds how long what the cache took lives.
+fn add_lives(tokens: &mut Tokens, of: Part<'_>) {
+    let five = highest(of, &["ephemeral_5m_input_tokens"]);
+    let hour = highest(of, &["ephemeral_1h_input_tokens"]);
+    tokens.cache_write_5m = tokens.cache_write_5m.max(five);
+    tokens.cache_write_1h = tokens.cache_write_1h.max(hour);
+}
+
 /// Puts the tokens where they belong that a report counts beside the prompt and the completion.
 ///
 /// Most count cached tokens as part of the prompt, and reasoning as part of the completion. xAI
@@ -203,8 +244,8 @@ fn complete(tokens: &mut Tokens, total: Option<u64>) {
 }
 
 /// llama.cpp counts what it has computed, apart from what it had.
-fn timings(timings: &Map<String, Value>) -> Usage {
-    let of = |key: &str| count(timings.get(key)?);
+fn timings(timings: Part<'_>) -> Usage {
+    let of = |key: &str| counted(timings.get(key)?);
     let cached = of("cache_n");
     let tokens = Tokens {
         input: of("prompt_n").map(|input| input.saturating_add(cached.unwrap_or(0))),
@@ -221,7 +262,11 @@ fn timings(timings: &Map<String, Value>) -> Usage {
 
 /// Whether a report of a stream counts what was written up to here.
 pub(in crate::formats) fn counts_output(usage: &Map<String, Value>) -> bool {
-    Usage::of(usage).tokens.output.is_some()
+    if usage.is_empty() {
+        return false;
+    }
+    let tokens = tree::read_object(usage, |usage| Usage::of(usage).tokens);
+    tokens.is_some_and(|tokens| tokens.output.is_some())
 }
 
 /// What the choices of a stream have counted, each for itself.
@@ -305,161 +350,4 @@ pub(in crate::formats) fn take(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(response: Value) -> Tokens {
-        let Value::Object(response) = response else {
-            unreachable!()
-        };
-        Usage::of_response(&response).tokens
-    }
-
-    fn tokens(usage: &Value) -> Tokens {
-        read(json!({ "usage": usage }))
-    }
-
-    #[test]
-    fn both_sets_of_words_say_the_same() {
-        let older = json!({"prompt_tokens":9,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":4},
-            "completion_tokens_details":{"reasoning_tokens":2}});
-        let newer = older
-            .to_string()
-            .replace("prompt", "input")
-            .replace("completion", "output");
-        let reported = tokens(&older);
-        assert_eq!((reported.input, reported.cached), (Some(9), Some(4)));
-        assert_eq!((reported.output, reported.reasoning), (Some(5), Some(2)));
-        assert_eq!(tokens(&serde_json::from_str(&newer).unwrap()), reported);
-    }
-
-    #[test]
-    fn a_surprise_loses_only_itself() {
-        for odd in ["7", "null", "[]", r#"{"cached_tokens":-1}"#, r#""x""#] {
-            let odd: Value = serde_json::from_str(odd).unwrap();
-            let reported = tokens(&json!({"prompt_tokens":9,"prompt_tokens_details":odd}));
-            assert_eq!((reported.input, reported.cached), (Some(9), None), "{odd}");
-        }
-        assert_eq!(tokens(&json!([1])), Tokens::default());
-    }
-
-    /// A dialect, its tokens of the prompt and of the completion, and its report.
-    const DIALECTS: &str = r#"
-OpenAI; 20; 100; {"prompt_tokens":20,"completion_tokens":100,"total_tokens":120,"completion_tokens_details":{"reasoning_tokens":80}}
-xAI; 32; 103; {"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"completion_tokens_details":{"reasoning_tokens":94}}
-xAI, no reasoning; 32; 9; {"prompt_tokens":32,"completion_tokens":9,"total_tokens":41,"completion_tokens_details":{"reasoning_tokens":0}}
-xAI, with a cache; 125; 148; {"prompt_tokens":125,"completion_tokens":48,"total_tokens":273,"prompt_tokens_details":{"cached_tokens":98},"completion_tokens_details":{"reasoning_tokens":100}}
-Google's OpenAI form; 20; 603; {"prompt_tokens":20,"completion_tokens":198,"total_tokens":623}
-Google, nothing but thoughts; 21; 60; {"prompt_tokens":21,"total_tokens":81}
-Responses; 32; 103; {"input_tokens":32,"output_tokens":9,"total_tokens":135,"output_tokens_details":{"reasoning_tokens":94}}
-Perplexity's research; 19; 1100; {"prompt_tokens":19,"completion_tokens":200,"total_tokens":219,"reasoning_tokens":900}
-cache inside; 100; 3; {"prompt_tokens":100,"completion_tokens":3,"total_tokens":103,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}
-cache apart, by the total; 190; 3; {"prompt_tokens":100,"completion_tokens":3,"total_tokens":193,"cache_read_input_tokens":60,"cache_creation_input_tokens":30}
-cache apart, by its size; 70; 3; {"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"cache_read_input_tokens":60}
-a total that is too low; 10; 3; {"prompt_tokens":10,"completion_tokens":3,"total_tokens":1}
-no completion; 5; 0; {"prompt_tokens":5,"total_tokens":5}
-sums beyond all bounds; 10; 3; {"prompt_tokens":10,"completion_tokens":3,"cached_tokens":18446744073709551615,"cache_write_tokens":5}
-completion and total; 10; 3; {"completion_tokens":3,"total_tokens":13}
-averages; 123; 12; {"prompt_tokens":123.2,"completion_tokens":12.0}
-one name at zero; 8; 2; {"prompt_tokens":8,"input_tokens":0,"completion_tokens":0,"output_tokens":2}
-"#;
-
-    #[test]
-    fn what_is_counted_apart_is_added_where_it_belongs() {
-        for line in DIALECTS.trim().lines() {
-            let [dialect, input, output, usage] = *line.split("; ").collect::<Vec<_>>() else {
-                panic!("four columns: {line}")
-            };
-            let reported = tokens(&serde_json::from_str(usage).unwrap());
-            let expected = (input.parse().ok(), output.parse().ok());
-            assert_eq!((reported.input, reported.output), expected, "{dialect}");
-        }
-    }
-
-    #[test]
-    fn each_name_of_the_caches_counts_is_known() {
-        for (usage, cached, written) in [
-            (json!({"cached_tokens":5}), Some(5), None),
-            (
-                json!({"prompt_cache_hit_tokens":5,"prompt_cache_miss_tokens":4}),
-                Some(5),
-                None,
-            ),
-            (
-                json!({"cache_read_input_tokens":5,"cache_creation_input_tokens":6}),
-                Some(5),
-                Some(6),
-            ),
-            (
-                json!({"prompt_tokens_details":{"cached_tokens":5,"cache_creation_tokens":6}}),
-                Some(5),
-                Some(6),
-            ),
-            (
-                json!({"prompt_tokens_details":{"cached_tokens":5,"cache_write_tokens":6}}),
-                Some(5),
-                Some(6),
-            ),
-            (
-                json!({"input_tokens_details":{"cache_read_input_tokens":5,"cache_creation_input_tokens":6}}),
-                Some(5),
-                Some(6),
-            ),
-            (
-                json!({"prompt_tokens_details":{"cached_tokens":0},"cache_read_input_tokens":5}),
-                Some(5),
-                None,
-            ),
-            (
-                json!({"cached_tokens":5.0,"cache_creation_tokens":"6"}),
-                Some(5),
-                Some(6),
-            ),
-        ] {
-            let reported = tokens(&usage);
-            assert_eq!(
-                (reported.cached, reported.cache_write),
-                (cached, written),
-                "{usage}"
-            );
-        }
-        let lives = json!({"prompt_tokens_details":{"cache_creation_tokens":9,
-            "cache_creation_token_details":{"ephemeral_5m_input_tokens":4,"ephemeral_1h_input_tokens":5}}});
-        let reported = tokens(&lives);
-        assert_eq!(
-            (reported.cache_write_5m, reported.cache_write_1h),
-            (Some(4), Some(5))
-        );
-    }
-
-    #[test]
-    fn choices_that_count_for_themselves_are_added_up() {
-        let one = json!({"prompt_tokens":19,"completion_tokens":5,"total_tokens":24});
-        let two = json!({"prompt_tokens":19,"completion_tokens":9,"total_tokens":28});
-        let reported = read(json!({ "choices": [{ "usage": one }, {}, { "usage": two }] }));
-        assert_eq!((reported.input, reported.output), (Some(19), Some(14)));
-    }
-
-    #[test]
-    fn usage_is_found_wherever_it_stands() {
-        let usage = json!({"prompt_tokens":19,"completion_tokens":21,"total_tokens":40});
-        for response in [
-            json!({ "usage": usage }),
-            json!({ "usage": null, "x_groq": { "id": "r", "usage": usage } }),
-            json!({ "choices": [{}, { "usage": usage }] }),
-            usage.clone(),
-            json!({ "usage": { "billed_units": { "input_tokens": 19, "output_tokens": 21 }, "tokens": { "input_tokens": 200, "output_tokens": 30 } } }),
-            json!({ "usage": {}, "meta": { "tokens": { "input_tokens": 19.0, "output_tokens": 21.0 } } }),
-            json!({ "model": "m", "prompt_eval_count": 19, "eval_count": 21 }),
-            json!({ "timings": { "prompt_n": 9, "cache_n": 10, "predicted_n": 21, "predicted_ms": 3.5 } }),
-            json!({ "content": "x", "tokens_evaluated": 19, "tokens_predicted": 21 }),
-        ] {
-            let reported = read(response.clone());
-            assert_eq!(
-                (reported.input, reported.output),
-                (Some(19), Some(21)),
-                "{response}"
-            );
-        }
-    }
-}
+mod tests;

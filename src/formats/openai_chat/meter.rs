@@ -3,13 +3,14 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::formats::assembly::{Assembly, Seen};
-use crate::formats::merge::merge;
+use crate::formats::assembly::{Assembly, Continued, Free, Repeated, Seen};
+use crate::formats::merge::{Additions, call_goes_on, is_same, merge, text_bytes};
 use crate::formats::openai::usage::{self, OfChoices, Usage};
 use crate::formats::room::Room;
 use crate::formats::tokens::spoken;
-use crate::formats::tree::{self, add_counts_at, elements, list, size, word};
+use crate::formats::tree::{self, add_counts_at, list, size};
 use crate::formats::{Pass, Reading, ToolCall};
+use crate::wire::json::Part;
 use crate::wire::sse;
 
 /// Bytes of what counts, which needs no room.
@@ -21,6 +22,24 @@ pub(in crate::formats) struct Chunks {
     kind: &'static Kind,
     response: Option<Value>,
     of_choices: OfChoices,
+    target: Target,
+}
+
+/// The text that the last chunk went on with.
+#[derive(Default)]
+struct Target {
+    /// The place of its choice.
+    choice: usize,
+    /// The place of its call, if it is the parameters of one.
+    call: Option<usize>,
+    key: String,
+}
+
+impl Target {
+    fn set(&mut self, choice: usize, call: Option<usize>, key: &str) {
+        (self.choice, self.call) = (choice, call);
+        key.clone_into(&mut self.key);
+    }
 }
 
 /// What differs between chat and the older completions.
@@ -32,6 +51,19 @@ pub(in crate::formats) struct Kind {
     /// Bytes that the model wrote of a piece of a choice, and the piece as the whole response has
     /// it; `None` if it isn't a choice.
     pub piece: fn(Value) -> Option<(usize, Value)>,
+    /// The part of a choice that has the texts, in a chunk and in the whole response; none where they
+    /// stand in the choice itself.
+    pub texts: Option<(&'static str, &'static str)>,
+    /// As what a text of this key counts.
+    pub says: fn(&str) -> Says,
+}
+
+/// As what a text counts.
+pub(in crate::formats) enum Says {
+    Nothing,
+    Plain,
+    /// Some servers give the same reasoning under several names.
+    Reasoning,
 }
 
 /// Chat completions.
@@ -48,6 +80,13 @@ pub(in crate::formats) static CHAT: Kind = Kind {
         choice.insert("message".to_owned(), delta);
         Some((said, Value::Object(choice)))
     },
+    texts: Some(("delta", "message")),
+    says: |key| match key {
+        // What the names of things are, and what repeats the rest in another form.
+        "role" | "id" | "type" | "provider_specific_fields" => Says::Nothing,
+        key if key.contains("reason") || key.contains("think") => Says::Reasoning,
+        _ => Says::Plain,
+    },
 };
 
 impl Chunks {
@@ -57,6 +96,7 @@ impl Chunks {
             kind,
             response: None,
             of_choices: OfChoices::default(),
+            target: Target::default(),
         }
     }
 }
@@ -70,6 +110,72 @@ impl Assembly for Chunks {
             Some(chunk) => self.chunk(chunk, room),
             None => Seen::default(),
         }
+    }
+
+    fn goes_on<'p>(&mut self, _: &[u8], chunk: Part<'p>, room: &mut Room) -> Option<Continued<'p>> {
+        let response = self.response.as_mut()?.as_object_mut()?;
+        for (key, value) in chunk.members() {
+            // Later chunks repeat these, or tell more.
+            match (key, response.get_mut(key)?) {
+                ("choices", _) => {}
+                ("object", _) if self.kind.object.is_some() => {}
+                _ if value.is_null() => {}
+                ("usage" | "x_groq", _) => return None,
+                (_, Value::String(held)) if value.is_text() => {
+                    let text = value.text()?;
+                    if *held != text {
+                        text.as_ref().clone_into(held);
+                    }
+                }
+                (_, held) => is_same(held, value).then_some(())?,
+            }
+        }
+        let mut choices = chunk.get("choices")?.elements();
+        let (choice, None) = (choices.next()?, choices.next()) else {
+            return None;
+        };
+        let held = response.get_mut("choices")?.as_array_mut()?;
+        let (said, text) = self.kind.goes_on(held, choice, &mut self.target, room)?;
+        Some(Continued {
+            seen: Seen::said(said),
+            text,
+        })
+    }
+
+    fn again(&mut self, repeated: &Repeated<'_>, room: &mut Room) -> Option<Seen> {
+        let text = &*repeated.text;
+        // A picture in place of a text counts otherwise.
+        if text.starts_with("data:") {
+            return None;
+        }
+        let response = self.response.as_mut()?.as_object_mut()?;
+        for (key, padding) in repeated.free.iter().flatten() {
+            if let Value::String(held) = response.get_mut(*key)? {
+                padding.as_ref().clone_into(held);
+            }
+        }
+        let Target { choice, call, key } = &self.target;
+        let mut of = response.get_mut("choices")?.get_mut(*choice)?;
+        if let Some((_, message)) = self.kind.texts {
+            of = of.get_mut(message)?;
+        }
+        if let Some(call) = call {
+            of = of
+                .get_mut("tool_calls")?
+                .get_mut(*call)?
+                .get_mut("function")?;
+        }
+        let Value::String(held) = of.get_mut(key.as_str())? else {
+            return None;
+        };
+        room.push(held, text);
+        // A call has said something before it has parameters.
+        Some(Seen::said(text.len() + usize::from(call.is_some())))
+    }
+
+    fn free(&self) -> &'static [Free] {
+        // Padding, so that the length of a chunk says nothing.
+        &[Free::Text("obfuscation"), Free::Text("p")]
     }
 
     fn marks(&self) -> &'static [&'static str] {
@@ -110,7 +216,7 @@ impl Chunks {
         let mut seen = Seen {
             counted: reported.counts_output,
             // Not every server sends `[DONE]`.
-            ends: choices.iter().any(|one| finish_reason(one).is_some()),
+            ends: choices.iter().any(is_ended),
             ..Seen::default()
         };
         if is_report && choices.is_empty() && self.hide_usage {
@@ -147,241 +253,165 @@ impl Chunks {
     }
 }
 
+impl Kind {
+    /// Takes in a choice's piece that only goes on with texts. Returns how much it says, and what it
+    /// goes on with if that is one text, whose place is then the `target`.
+    fn goes_on<'p>(
+        &self,
+        choices: &mut [Value],
+        piece: Part<'p>,
+        target: &mut Target,
+        room: &mut Room,
+    ) -> Option<(usize, Option<Part<'p>>)> {
+        let index = match (piece.get("index"), self.texts) {
+            (Some(index), _) => index.whole()?,
+            (None, Some(_)) => 0,
+            (None, None) => return None,
+        };
+        let is_meant = |held: &Value| held["index"].as_u64() == Some(index);
+        let choice = choices.iter().position(is_meant)?;
+        let held = choices[choice].as_object_mut()?;
+        let is_other = |(key, value): (&str, Part<'_>)| match key {
+            "finish_reason" => !value.is_null() && !value.is(""),
+            "message" | "usage" => true,
+            _ => false,
+        };
+        if piece.members().any(is_other) {
+            return None;
+        }
+        let (held, piece) = if let Some((of_piece, of_held)) = self.texts {
+            if !Additions::of(held, piece, |key| key == of_piece)?.is_empty() {
+                return None;
+            }
+            let piece = piece.get(of_piece).filter(|piece| piece.is_object())?;
+            (held.get_mut(of_held)?.as_object_mut()?, piece)
+        } else {
+            (held, piece)
+        };
+        let is_calls = |key: &str| self.texts.is_some() && key == "tool_calls";
+        let mut said = self.said(piece)?;
+        let texts = Additions::of(held, piece, is_calls)?;
+        let mut only = texts.only();
+        if let Some((key, _)) = only {
+            target.set(choice, None, key);
+        }
+        if let Some(calls) = piece.get("tool_calls").filter(|_| is_calls("tool_calls")) {
+            let held = held.get_mut("tool_calls")?;
+            if !calls.is_null() {
+                let (at, says, text) = calls_go_on(held.as_array_mut()?, calls, room)?;
+                if let Some((key, _)) = text {
+                    target.set(choice, Some(at), key);
+                }
+                said += says;
+                only = text.filter(|_| texts.is_empty());
+            }
+        }
+        texts.add(held, room);
+        let is_plain = |text: &Part<'_>| {
+            let bytes = text_bytes(*text).unwrap_or(0);
+            bytes > 0 && said == bytes + usize::from(target.call.is_some())
+        };
+        Some((said, only.map(|(_, text)| text).filter(is_plain)))
+    }
+
+    /// Bytes that the texts of a piece say; `None` if one of them is no text.
+    fn said(&self, piece: Part<'_>) -> Option<usize> {
+        let (mut plain, mut reasoning) = (0, 0);
+        for (key, value) in piece.members().filter(|(_, value)| value.is_text()) {
+            let bytes = text_bytes(value)?;
+            match (self.says)(key) {
+                Says::Nothing => {}
+                Says::Reasoning => reasoning = reasoning.max(bytes),
+                Says::Plain => plain += bytes,
+            }
+        }
+        Some(plain + reasoning)
+    }
+}
+
+/// A text with its key.
+type Keyed<'p> = (&'p str, Part<'p>);
+
+/// Takes in pieces of at most one call that only go on with its parameters: where it stands, how much
+/// they say, and the text.
+fn calls_go_on<'p>(
+    held: &mut [Value],
+    pieces: Part<'p>,
+    room: &mut Room,
+) -> Option<(usize, usize, Option<Keyed<'p>>)> {
+    let mut pieces = pieces.is_array().then(|| pieces.elements())?;
+    let (first, None) = (pieces.next(), pieces.next()) else {
+        return None;
+    };
+    let Some(piece) = first else {
+        return Some((0, 0, None));
+    };
+    let (at, arguments) = call_goes_on(held, piece)?;
+    // A call has said something before it has parameters.
+    let said = 1 + arguments.bytes()?;
+    let only = arguments.only();
+    let function = held.get_mut(at)?.get_mut("function")?;
+    arguments.add(function.as_object_mut()?, room);
+    Some((at, said, only))
+}
+
 /// Bytes of a delta that the model wrote, under whatever key. A call has said something before it
 /// has parameters.
 fn said(delta: &Value) -> usize {
     let calls = delta.get("tool_calls").and_then(Value::as_array);
     let (mut plain, mut reasoning) = (calls.map_or(0, Vec::len), 0);
     for (key, value) in delta.as_object().into_iter().flatten() {
-        match key.as_str() {
-            // What the names of things are, and what repeats the rest in another form.
-            "role" | "id" | "type" | "provider_specific_fields" => {}
-            // Some servers give the same reasoning under several names.
-            key if key.contains("reason") || key.contains("think") => {
-                reasoning = reasoning.max(spoken(value));
-            }
-            "audio" => plain += spoken(&json!({ "audio": value })),
-            _ => plain += spoken(value),
+        match (CHAT.says)(key) {
+            Says::Nothing => {}
+            Says::Reasoning => reasoning = reasoning.max(spoken(value)),
+            Says::Plain if key == "audio" => plain += spoken(&json!({ "audio": value })),
+            Says::Plain => plain += spoken(value),
         }
     }
     plain + reasoning
 }
 
 /// Reads a completion.
-pub(in crate::formats) fn read(completion: &Map<String, Value>) -> Reading {
+pub(in crate::formats) fn read(completion: Part<'_>) -> Reading {
     let usage = Usage::of_response(completion);
     let choices = list(completion, "choices");
-    let calls = choices.iter().flat_map(|choice| {
-        let message = &choice["message"];
-        let calls = elements(&message["tool_calls"])
-            .iter()
-            .filter_map(tool_call);
+    let messages = choices.clone().filter_map(|choice| choice.get("message"));
+    let calls = messages.flat_map(|message| {
+        let calls = list(message, "tool_calls").filter_map(tool_call);
         // The form from before there could be several.
         calls.chain(message.get("function_call").and_then(function))
     });
+    let reason = |choice: Part<'_>| {
+        let reason = choice.get("finish_reason")?.text()?;
+        (!reason.is_empty()).then(|| reason.into_owned())
+    };
     Reading {
-        tier: word(completion, "service_tier"),
-        model: word(completion, "model"),
-        finish_reason: choices.iter().rev().find_map(finish_reason),
+        tier: completion.word("service_tier"),
+        model: completion.word("model"),
         tool_calls: calls.collect(),
+        finish_reason: choices.filter_map(reason).last(),
         ..Reading::of(completion, usage.tokens, usage.total)
     }
 }
 
-/// Why a choice ended; some servers send an empty reason until it does.
-fn finish_reason(choice: &Value) -> Option<String> {
-    let reason = choice.get("finish_reason")?.as_str()?;
-    (!reason.is_empty()).then(|| reason.to_owned())
+/// Whether a choice tells why it ended; some servers send an empty reason until it does.
+fn is_ended(choice: &Value) -> bool {
+    let reason = choice["finish_reason"].as_str();
+    reason.is_some_and(|reason| !reason.is_empty())
 }
 
-fn tool_call(call: &Value) -> Option<ToolCall> {
+fn tool_call(call: Part<'_>) -> Option<ToolCall> {
     if let Some(custom) = call.get("custom") {
-        let input = || Value::from(text(custom, "input")).to_string();
+        let input = || Value::from(custom.word("input").unwrap_or_default()).to_string();
         return ToolCall::of(custom.get("name"), input);
     }
     function(call.get("function")?)
 }
 
-fn function(function: &Value) -> Option<ToolCall> {
-    ToolCall::of(function.get("name"), || {
-        text(function, "arguments").to_owned()
-    })
-}
-
-fn text<'v>(of: &'v Value, key: &str) -> &'v str {
-    of[key].as_str().unwrap_or_default()
+fn function(function: Part<'_>) -> Option<ToolCall> {
+    let arguments = || function.word("arguments").unwrap_or_default();
+    ToolCall::of(function.get("name"), arguments)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::formats::Meter;
-    use crate::formats::assembly::Assembling;
-    use crate::formats::corpus::feed;
-
-    fn meter(hide: bool) -> Assembling<Chunks> {
-        Assembling::new(
-            Chunks::new(&CHAT, hide),
-            read,
-            &crate::formats::corpus::metered(400, 10_000),
-        )
-    }
-
-    fn run(hide: bool, events: &[&str]) -> (Vec<Pass>, Reading) {
-        let mut meter = meter(hide);
-        let passed = events.iter().map(|data| feed(&mut meter, "", data));
-        (passed.collect(), meter.finish())
-    }
-
-    #[test]
-    fn a_stream_becomes_the_answer_that_would_have_come() {
-        let events = [
-            r#"{"id":"c","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}]}"#,
-            r#"{"id":"c","choices":[{"index":0,"delta":{"content":"h\u00e9"}}],"usage":null}"#,
-            r#"{"id":"c","choices":[{"index":0,"delta":{"content":"y","tool_calls":[{"index":0,"id":"t","type":"function","function":{"name":"f","arguments":"{"}}]}}]}"#,
-            r#"{"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}}]}"#,
-            r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
-            r#"{"id":"c","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":1}}}"#,
-            "[DONE]",
-        ];
-        let (passed, reading) = run(true, &events);
-        assert_eq!(passed[5], Pass::Hidden);
-        assert_eq!(
-            passed.iter().filter(|pass| **pass == Pass::Hidden).count(),
-            1
-        );
-        let response: Value = serde_json::from_slice(&reading.response.clone().unwrap()).unwrap();
-        assert_eq!(
-            response,
-            json!({"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,
-                "message":{"role":"assistant","content":"héy","tool_calls":[
-                    {"id":"t","type":"function","function":{"name":"f","arguments":"{}"}}]},
-                "finish_reason":"tool_calls"}],
-                "usage":{"prompt_tokens":7,"completion_tokens":3,
-                    "prompt_tokens_details":{"cached_tokens":2},
-                    "completion_tokens_details":{"reasoning_tokens":1}}})
-        );
-        let tokens = reading.tokens;
-        assert_eq!((tokens.input, tokens.output), (Some(7), Some(3)));
-        assert_eq!((tokens.cached, tokens.reasoning), (Some(2), Some(1)));
-        assert!(!tokens.estimated);
-        assert_eq!(reading.tool_calls[0].params, "{}");
-        assert_eq!(reading.finish_reason.as_deref(), Some("tool_calls"));
-        // The same response unstreamed reads the same.
-        let mut whole = meter(false);
-        whole.body(response.to_string().as_bytes());
-        let whole = whole.finish();
-        assert_eq!(
-            (whole.tokens, whole.tool_calls),
-            (reading.tokens, reading.tool_calls)
-        );
-        let (passed, _) = run(false, &events);
-        assert!(passed.iter().all(|pass| *pass == Pass::Through));
-    }
-
-    #[test]
-    fn an_interrupted_stream_is_estimated_and_says_so() {
-        let (_, reading) = run(
-            true,
-            &[
-                r#"{"choices":[{"delta":{"content":"a"}}]}"#,
-                r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"function":{"name":"f"}}]}}]}"#,
-            ],
-        );
-        assert_eq!(
-            (reading.tokens.input, reading.tokens.output),
-            (Some(100), Some(2))
-        );
-        assert!(reading.tokens.estimated);
-        assert_eq!(reading.tool_calls.len(), 1);
-    }
-
-    #[test]
-    fn a_stream_in_a_dialect_reads_like_the_others() {
-        let said = r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":""}]}"#;
-        let usage = r#"{"prompt_tokens":19,"completion_tokens":21,"total_tokens":40}"#;
-        let zeros = r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#;
-        let end = |more: &str, choice: &str| {
-            format!(
-                r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"stop"{choice}}}]{more}}}"#
-            )
-        };
-        for (server, events) in [
-            ("Moonshot", vec![end("", &format!(r#","usage":{usage}"#))]),
-            (
-                "Groq",
-                vec![end(
-                    &format!(r#","x_groq":{{"id":"r","usage":{usage}}}"#),
-                    "",
-                )],
-            ),
-            (
-                "in each chunk",
-                vec![
-                    end(&format!(r#","usage":{usage}"#), ""),
-                    format!(r#"{{"choices":[],"usage":{zeros}}}"#),
-                ],
-            ),
-            (
-                "twice in one",
-                vec![end(
-                    &format!(r#","usage":{usage},"usage":null,"id":"a","id":"b""#),
-                    "",
-                )],
-            ),
-            (
-                "Ollama",
-                vec![end(r#","prompt_eval_count":19,"eval_count":21"#, "")],
-            ),
-            (
-                "llama.cpp",
-                vec![end(r#","timings":{"prompt_n":19,"predicted_n":21}"#, "")],
-            ),
-            (
-                "half a pair",
-                vec![
-                    r#"{"choices":[{"index":0,"delta":{"content":"x\ud83d"}}]}"#.to_owned(),
-                    end(&format!(r#","usage":{usage}"#), ""),
-                ],
-            ),
-        ] {
-            let mut all = vec![said];
-            all.extend(events.iter().map(String::as_str));
-            all.push("[DONE]");
-            let (_, reading) = run(false, &all);
-            let tokens = reading.tokens;
-            assert_eq!(
-                (tokens.input, tokens.output),
-                (Some(19), Some(21)),
-                "{server}"
-            );
-            assert!(!tokens.estimated, "{server}");
-            assert_eq!(reading.finish_reason.as_deref(), Some("stop"), "{server}");
-            let mut whole = meter(false);
-            whole.body(&reading.response.unwrap());
-            assert_eq!(whole.finish().tokens, tokens, "{server}, unstreamed");
-        }
-    }
-
-    #[test]
-    fn an_empty_reason_is_no_end() {
-        let mut meter = meter(false);
-        let data = r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":""}]}"#;
-        feed(&mut meter, "", data);
-        assert!(!meter.is_complete());
-    }
-
-    #[test]
-    fn an_explicit_zero_stays_zero_and_junk_is_unknown() {
-        let mut whole = meter(false);
-        whole.body(br#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#);
-        assert_eq!(whole.finish().tokens.output, Some(0));
-        for junk in ["-1", "1e99", "\"x\"", "null", "{}", "true"] {
-            let mut whole = meter(false);
-            let body = format!(r#"{{"usage":{{"prompt_tokens":{junk},"completion_tokens":4}}}}"#);
-            whole.body(body.as_bytes());
-            let tokens = whole.finish().tokens;
-            assert_eq!((tokens.input, tokens.output), (None, Some(4)), "{junk}");
-        }
-    }
-}
+mod tests;

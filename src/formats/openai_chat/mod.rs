@@ -10,7 +10,7 @@ use super::offer;
 use super::{Call, Chat, Flag, Format, Head, Offer, ProviderState, known, openai, opening};
 use crate::wire::{Rejection, json};
 
-pub(in crate::formats) use meter::{CHAT, Chunks, Kind, read};
+pub(in crate::formats) use meter::{CHAT, Chunks, Kind, Says, read};
 
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/chat/completions";

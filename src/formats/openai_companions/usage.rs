@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::formats::openai::usage::Usage;
 use crate::formats::tree::{self, add_counts};
 use crate::formats::{Density, Meter, Pass, Reading, failure};
+use crate::wire::json::Part;
 use crate::wire::sse;
 
 /// A meter that looks for usage in the whole response, or in the events of a stream.
@@ -51,9 +52,9 @@ impl Meter for Whole {
     }
 
     fn body(&mut self, body: &[u8]) {
-        self.reading = tree::reduced(body)
-            .map(|response| usage(&response, self.density))
-            .unwrap_or_default();
+        let density = self.density;
+        self.reading =
+            tree::read_reduced(body, |response| usage(response, density)).unwrap_or_default();
         self.reading.is_foreign = is_foreign(body, self.density);
         self.failure = failure::of_body(body);
     }
@@ -73,7 +74,9 @@ impl Meter for Whole {
 
     fn finish(&mut self) -> Reading {
         if !self.reported.is_empty() {
-            self.reading = usage(&std::mem::take(&mut self.reported), self.density);
+            let reported = std::mem::take(&mut self.reported);
+            let reading = tree::read_object(&reported, |all| usage(all, self.density));
+            self.reading = reading.unwrap_or_default();
         }
         Reading {
             failure: self.failure.take(),
@@ -93,7 +96,7 @@ const REPORTED: [&str; 6] = [
 ];
 
 /// Reads the usage of a response.
-fn usage(response: &Map<String, Value>, density: Density) -> Reading {
+fn usage(response: Part<'_>, density: Density) -> Reading {
     let Usage {
         mut tokens,
         total,
@@ -115,28 +118,28 @@ fn usage(response: &Map<String, Value>, density: Density) -> Reading {
         } else {
             0
         },
-        model: tree::word(response, "model"),
+        model: response.word("model"),
         ..Reading::default()
     }
 }
 
 /// Pictures that a response links to.
-fn linked(response: &Map<String, Value>) -> u64 {
-    let is_link = |one: &Value| {
+fn linked(response: Part<'_>) -> u64 {
+    let is_link = |one: &Part<'_>| {
         let place = ["url", "image_url", "uri", "gcsUri"]
             .iter()
             .find_map(|key| one.get(key));
-        let text = place.unwrap_or(one).as_str();
+        let text = place.unwrap_or(*one).text();
         let is_place = |text: &str| {
             ["http", "gs://", "s3://"]
                 .iter()
                 .any(|at| text.starts_with(at))
         };
-        text.is_some_and(is_place)
+        text.is_some_and(|text| is_place(&text))
     };
     let lists = ["data", "images", "output"];
     let all = lists.iter().flat_map(|key| tree::list(response, key));
-    all.filter(|one| is_link(one)).count() as u64
+    all.filter(is_link).count() as u64
 }
 
 /// Whether a body is nothing that such an API answers with. Sound, transcripts and pictures can be

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::assembly::Assembling;
-use super::openai_chat::{self, Chunks, Kind};
+use super::openai_chat::{self, Chunks, Kind, Says};
 use super::tokens::spoken;
 use super::{Call, Format, Head, body, known, openai, opening};
 use crate::wire::Rejection;
@@ -27,21 +27,20 @@ pub(super) static FORMAT: Format = Format {
 };
 
 /// Each chunk is a response of its own, with a piece of the text.
-static KIND: Kind = Kind {
+pub(super) static KIND: Kind = Kind {
     object: None,
     needed: &["usage", "service_tier", "model"],
     piece: |choice| Some((said(&choice), choice)),
+    texts: None,
+    says: |key| match key {
+        "finish_reason" | "stop_reason" | "logprobs" | "prompt_logprobs" => Says::Nothing,
+        _ => Says::Plain,
+    },
 };
 
 fn said(choice: &Value) -> usize {
-    let is_text = |key: &str| {
-        !matches!(
-            key,
-            "finish_reason" | "stop_reason" | "logprobs" | "prompt_logprobs"
-        )
-    };
     let parts = choice.as_object().into_iter().flatten();
-    let texts = parts.filter(|(key, _)| is_text(key));
+    let texts = parts.filter(|(key, _)| matches!((KIND.says)(key), Says::Plain));
     texts.map(|(_, value)| spoken(value)).sum()
 }
 

@@ -3,15 +3,18 @@
 //! The last event of a stream holds the whole response. It is put together from the events
 //! before it only as far as it has to be, for a stream that breaks off.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
-use crate::formats::assembly::{Assembly, Seen};
+use crate::formats::assembly::{Assembly, Continued, Free, Repeated, Seen};
 use crate::formats::merge::merge;
 use crate::formats::openai::usage::{self, Usage};
 use crate::formats::room::Room;
 use crate::formats::tokens::{sealed, spoken};
-use crate::formats::tree::{self, add_counts, add_counts_at, list, size, word};
+use crate::formats::tree::{self, add_counts, add_counts_at, list, size};
 use crate::formats::{Reading, ToolCall};
+use crate::wire::json::Part;
 use crate::wire::sse;
 
 /// Items of output, and parts of one, at most; a stream with more is followed no further.
@@ -29,8 +32,10 @@ const ALWAYS: [&str; 7] = [
 
 /// Events of a stream.
 #[derive(Default)]
-pub(super) struct Events {
+pub(in crate::formats) struct Events {
     response: Option<Value>,
+    /// The list, the key and the place of the text that the last event went on with.
+    target: Option<(&'static str, &'static str, Spot)>,
 }
 
 impl Assembly for Events {
@@ -70,6 +75,41 @@ impl Assembly for Events {
             _ if kind.rsplit('.').next() == Some("delta") => self.delta(kind, &event, room),
             _ => closes(kind),
         }
+    }
+
+    fn goes_on<'p>(&mut self, _: &[u8], event: Part<'p>, room: &mut Room) -> Option<Continued<'p>> {
+        let kind = event.get("type")?.text()?;
+        let (list, key) = place_of(&kind)?;
+        if event.get("item").is_some() {
+            return None;
+        }
+        let number = |key: &str| event.get(key).and_then(Part::whole).unwrap_or(0);
+        let item_id = event.get("item_id").and_then(Part::text);
+        let spot = Spot {
+            item_id: item_id.map(Cow::into_owned),
+            item: number("output_index"),
+            part: number(index_of(list)),
+        };
+        let piece = event.get("delta");
+        let text = piece.and_then(Part::text).unwrap_or_default();
+        let seen = self.text(list, key, &spot, &text, room);
+        self.target = Some((list, key, spot));
+        Some(Continued {
+            seen,
+            text: piece.filter(|piece| piece.is_text()),
+        })
+    }
+
+    fn again(&mut self, repeated: &Repeated<'_>, room: &mut Room) -> Option<Seen> {
+        let (list, key, spot) = self.target.take()?;
+        let seen = self.text(list, key, &spot, &repeated.text, room);
+        self.target = Some((list, key, spot));
+        Some(seen)
+    }
+
+    fn free(&self) -> &'static [Free] {
+        // Padding, so that the length of an event says nothing.
+        &[Free::Number("sequence_number"), Free::Text("obfuscation")]
     }
 
     fn marks(&self) -> &'static [&'static str] {
@@ -163,7 +203,7 @@ impl Events {
         } else {
             0
         };
-        if let Some(place) = self.place(event, room) {
+        if let Some(place) = self.place(&Spot::of(event, ""), room) {
             put(place, item, room);
         }
         Seen::said(called + hidden).closes(done)
@@ -171,7 +211,7 @@ impl Events {
 
     fn part(&mut self, list: &str, event: &mut Value, room: &mut Room) {
         let part = event["part"].take();
-        if let Some(place) = self.part_of(list, event, room) {
+        if let Some(place) = self.part_of(list, &Spot::of(event, list), room) {
             put(place, part, room);
         }
     }
@@ -179,76 +219,110 @@ impl Events {
     /// A piece of text goes on where its event says.
     fn delta(&mut self, kind: &str, event: &Value, room: &mut Room) -> Seen {
         let piece = event["delta"].as_str().unwrap_or_default();
-        let (list, key) = match kind {
-            "response.output_text.delta" | "response.reasoning_text.delta" => ("content", "text"),
-            "response.refusal.delta" => ("content", "refusal"),
-            "response.reasoning_summary_text.delta" => ("summary", "text"),
-            "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {
-                ("", "arguments")
-            }
-            "response.custom_tool_call_input.delta" => ("", "input"),
-            "response.code_interpreter_call_code.delta" => ("", "code"),
-            "response.audio.delta" => {
-                return Seen::said(spoken(&json!({ "audio": { "data": piece } })));
-            }
+        if let Some((list, key)) = place_of(kind) {
+            return self.text(list, key, &Spot::of(event, list), piece, room);
+        }
+        Seen::said(match kind {
+            "response.audio.delta" => spoken(&json!({ "audio": { "data": piece } })),
             // Kinds to come.
-            _ => return Seen::said(spoken(&event["delta"])),
-        };
+            _ => spoken(&event["delta"]),
+        })
+    }
+
+    fn text(&mut self, list: &str, key: &str, spot: &Spot, piece: &str, room: &mut Room) -> Seen {
         let place = if list.is_empty() {
-            self.place(event, room)
+            self.place(spot, room)
         } else {
-            self.part_of(list, event, room)
+            self.part_of(list, spot, room)
         };
         if let Some(place) = place {
             if !place.is_object() {
                 *place = json!({});
             }
-            merge(place, json!({ key: piece }), room);
+            match place.get_mut(key) {
+                Some(Value::String(held)) => room.push(held, piece),
+                _ => merge(place, json!({ key: piece }), room),
+            }
         }
         Seen::said(piece.len())
     }
 
     /// Where the item of an event stands. Some servers give all items one index, or none: what
     /// has another ID is another item.
-    fn place(&mut self, event: &Value, room: &mut Room) -> Option<&mut Value> {
+    fn place(&mut self, spot: &Spot, room: &mut Room) -> Option<&mut Value> {
         let output = self.response.as_mut()?.get_mut("output")?.as_array_mut()?;
-        let id = |item: &Value| item["id"].as_str().map(str::to_owned);
-        let own = id(&event["item"]).or_else(|| event["item_id"].as_str().map(str::to_owned));
-        let at = event["output_index"].as_u64().unwrap_or(0);
-        let held = usize::try_from(at).ok().and_then(|at| id(output.get(at)?));
-        if let (Some(own), Some(held)) = (own, held)
+        let held = usize::try_from(spot.item).ok();
+        let held = held.and_then(|at| output.get(at)?["id"].as_str());
+        if let (Some(own), Some(held)) = (spot.item_id.as_deref(), held)
             && own != held
         {
-            let known = output
-                .iter()
-                .position(|item| id(item).as_ref() == Some(&own));
+            let known = output.iter().position(|item| item["id"] == own);
             let at = known.unwrap_or(output.len());
-            return nth(output, &at.into(), room);
+            return nth(output, at as u64, room);
         }
-        nth(output, &at.into(), room)
+        nth(output, spot.item, room)
     }
 
     /// Where a part of the item of an event stands.
-    fn part_of(&mut self, list: &str, event: &Value, room: &mut Room) -> Option<&mut Value> {
-        let at = if list == "summary" {
-            &event["summary_index"]
-        } else {
-            &event["content_index"]
-        };
-        let item = self.place(event, room)?;
+    fn part_of(&mut self, list: &str, spot: &Spot, room: &mut Room) -> Option<&mut Value> {
+        let item = self.place(spot, room)?;
         if !item.is_object() {
             *item = json!({});
         }
         if !item[list].is_array() {
             item[list] = json!([]);
         }
-        // llama.cpp leaves the index of a part out: there is one.
-        nth(item[list].as_array_mut()?, at, room)
+        nth(item[list].as_array_mut()?, spot.part, room)
     }
 }
 
-fn nth<'l>(list: &'l mut Vec<Value>, at: &Value, room: &mut Room) -> Option<&'l mut Value> {
-    let at = usize::try_from(at.as_u64().unwrap_or(0)).ok()?;
+/// Where the text of an event stands: the list of parts that it is in, if it is in one, and its key.
+fn place_of(kind: &str) -> Option<(&'static str, &'static str)> {
+    Some(match kind {
+        "response.output_text.delta" | "response.reasoning_text.delta" => ("content", "text"),
+        "response.refusal.delta" => ("content", "refusal"),
+        "response.reasoning_summary_text.delta" => ("summary", "text"),
+        "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {
+            ("", "arguments")
+        }
+        "response.custom_tool_call_input.delta" => ("", "input"),
+        "response.code_interpreter_call_code.delta" => ("", "code"),
+        _ => return None,
+    })
+}
+
+/// The key that tells which part of a list is meant.
+fn index_of(list: &str) -> &'static str {
+    match list {
+        "summary" => "summary_index",
+        _ => "content_index",
+    }
+}
+
+/// Which item of the output an event is about, and which part of it. llama.cpp leaves the index of a
+/// part out: there is one.
+struct Spot {
+    item_id: Option<String>,
+    item: u64,
+    part: u64,
+}
+
+impl Spot {
+    fn of(event: &Value, list: &str) -> Self {
+        let item_id = event["item"]["id"].as_str();
+        let number = |key: &str| event[key].as_u64().unwrap_or(0);
+        Self {
+            item_id: item_id
+                .or_else(|| event["item_id"].as_str())
+                .map(str::to_owned),
+            item: number("output_index"),
+            part: number(index_of(list)),
+        }
+    }
+}
+
+fn nth<'l>(list: &'l mut Vec<Value>, at: u64, room: &mut Room) -> Option<&'l mut Value> {
+    let at = usize::try_from(at).ok()?;
     if at >= list.len() {
         if at >= MAX_ITEMS || !room.take(64 * (at + 1 - list.len())) {
             return None;
@@ -275,45 +349,49 @@ fn closes(kind: &str) -> Seen {
 }
 
 /// Reads a response.
-pub(super) fn read(response: &Map<String, Value>) -> Reading {
+pub(in crate::formats) fn read(response: Part<'_>) -> Reading {
     let output = list(response, "output");
-    let searches = output.iter().filter(|item| is_search(item)).count();
+    let searches = output.clone().filter(|item| is_search(*item)).count();
     let usage = Usage::of_response(response);
     let mut tokens = usage.tokens;
     tokens.web_searches = (searches > 0).then_some(searches as u64);
     // Why it is incomplete, where it says so; else its status.
-    let incomplete = word(response, "incomplete_details/reason");
+    let incomplete = response.word("incomplete_details/reason");
     Reading {
-        model: word(response, "model"),
-        response_id: word(response, "id"),
-        finish_reason: incomplete.or_else(|| word(response, "status")),
-        tool_calls: output.iter().filter_map(tool_call).collect(),
-        tier: word(response, "service_tier"),
+        model: response.word("model"),
+        response_id: response.word("id"),
+        finish_reason: incomplete.or_else(|| response.word("status")),
+        tool_calls: output.filter_map(tool_call).collect(),
+        tier: response.word("service_tier"),
         ..Reading::of(response, tokens, usage.total)
     }
 }
 
 /// Whether an item of output is a search of the web, as they are charged: opening a page that was
 /// found is free, and so is what failed. What does not tell counts.
-fn is_search(item: &Value) -> bool {
-    let action = item["action"]["type"].as_str();
-    item["type"] == "web_search_call"
+fn is_search(item: Part<'_>) -> bool {
+    let is = |key: &str, word: &str| item.get(key).is_some_and(|value| value.is(word));
+    let action = item.at("action/type").and_then(Part::text);
+    is("type", "web_search_call")
         && action.is_none_or(|action| action == "search")
-        && item["status"] != "failed"
+        && !is("status", "failed")
 }
 
 /// The call that an item of output is, if it is one.
-fn tool_call(item: &Value) -> Option<ToolCall> {
-    let text = |key: &str| item[key].as_str().map(str::to_owned);
-    let kind = item["type"].as_str()?;
-    let (name, params) = match kind {
-        "function_call" | "mcp_call" => (text("name")?, text("arguments")?),
-        "custom_tool_call" => (text("name")?, item["input"].to_string()),
-        "web_search_call" => ("web_search".to_owned(), item["action"].to_string()),
+fn tool_call(item: Part<'_>) -> Option<ToolCall> {
+    let params = |key: &str| ToolCall::params(item.get(key));
+    let kind = item.get("type")?.text()?;
+    let (name, params) = match &*kind {
+        "function_call" | "mcp_call" => (item.word("name")?, item.word("arguments")?),
+        "custom_tool_call" => (item.word("name")?, params("input")),
+        "web_search_call" => ("web_search".to_owned(), params("action")),
         "local_shell_call" | "shell_call" | "computer_call" | "apply_patch_call" => {
             let name = kind.trim_end_matches("_call").to_owned();
             let params = item.get("action").or_else(|| item.get("operation"));
-            (name, params.map(Value::to_string).unwrap_or_default())
+            (
+                name,
+                params.map(|of| of.value().to_string()).unwrap_or_default(),
+            )
         }
         _ => return None,
     };

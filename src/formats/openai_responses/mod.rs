@@ -17,6 +17,10 @@ use super::{
 };
 use crate::wire::{Rejection, json as strict};
 
+pub(super) use meter::Events;
+#[cfg(test)]
+pub(super) use meter::read as read_response;
+
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/responses";
 /// Where tokens are counted without asking the model.
@@ -85,7 +89,7 @@ pub(super) static FORMAT: Format = Format {
         rank: 2,
     }),
     ..Format::new("openai_responses", &known::RESPONSES, read, |request| {
-        let events = meter::Events::default();
+        let events = Events::default();
         Box::new(Assembling::new(events, meter::read, request))
     })
 };

@@ -4,7 +4,6 @@ pub(crate) mod aws;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use http_body_util::Full;
 
 use crate::base::clock;
 use crate::base::secret::Secret;
@@ -67,12 +66,12 @@ pub(crate) fn sign(
     mut request: Request<()>,
     body: Bytes,
     provider: &Provider,
-) -> Result<Request<Full<Bytes>>, aws::SignatureError> {
+) -> Result<Request<Bytes>, aws::SignatureError> {
     let signs = provider.authorization == Authorization::AwsSigv4;
     if signs && is_configured(request.headers(), provider) {
         aws::signed(&mut request, &body, provider, clock::now())?;
     }
-    Ok(request.map(|()| Full::new(body)))
+    Ok(request.map(|()| body))
 }
 
 /// Whether a request gets the configured credential.

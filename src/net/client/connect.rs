@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -15,7 +14,6 @@ use tokio_rustls::TlsConnector;
 use super::connect_error::ConnectError;
 use super::proxy;
 use super::trust::{self, Trust};
-use super::used::{Used, Watched};
 use crate::base::clock::within;
 use crate::config::{Certificates, Environment, Network, Proxy, Proxying};
 use crate::net::socket;
@@ -55,18 +53,14 @@ impl Timeouts {
 }
 
 /// A bidirectional byte stream of any origin.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// An open connection to a server, as hyper takes it.
-pub(super) type Stream = TokioIo<Watched<Box<dyn Io>>>;
 
 /// An open connection to a server.
 pub(super) struct Opened {
-    pub(super) stream: Stream,
+    pub(super) io: Box<dyn Io>,
     /// The server has chosen HTTP/2.
     pub(super) is_http2: bool,
-    pub(super) used: Used,
     /// The proxy that forwards requests.
     pub(super) forward: Option<Forward>,
 }
@@ -78,21 +72,6 @@ pub(super) struct Forward {
     pub(super) proxy: String,
     /// The value of `Proxy-Authorization`.
     pub(super) credential: Option<HeaderValue>,
-}
-
-impl Opened {
-    fn new(io: Box<dyn Io>, is_http2: bool, forward: Option<Forward>) -> Self {
-        let used = Used::default();
-        Self {
-            stream: TokioIo::new(Watched {
-                inner: io,
-                used: used.clone(),
-            }),
-            is_http2,
-            used,
-            forward,
-        }
-    }
 }
 
 /// How a server is reached.
@@ -233,7 +212,11 @@ impl Connector {
             }
         };
         if !secure {
-            return Ok(Opened::new(io, false, forward));
+            return Ok(Opened {
+                io,
+                is_http2: false,
+                forward,
+            });
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ConnectError::Impossible("the host is no name that TLS knows"))?;
@@ -246,7 +229,11 @@ impl Connector {
                 },
             )?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Opened::new(Box::new(tls), http2, None))
+        Ok(Opened {
+            io: Box::new(tls),
+            is_http2: http2,
+            forward: None,
+        })
     }
 
     /// A connection to a name or an address, over the network that it is on.
@@ -306,8 +293,11 @@ impl Connector {
         Ok(match &self.proxying {
             Proxying::Never => None,
             Proxying::Over(proxy) => Some(proxy),
-            Proxying::Environment if self.over_tailnet(host)?.is_some() => None,
-            Proxying::Environment => self.environment.proxy(secure, host, port),
+            // Asked first, because mostly there is none.
+            Proxying::Environment => match self.environment.proxy(secure, host, port) {
+                Some(proxy) if self.over_tailnet(host)?.is_none() => Some(proxy),
+                _ => None,
+            },
         })
     }
 

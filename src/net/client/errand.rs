@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 
 use super::pool::Pool;
 use super::{Client, RequestError, auth, innermost};
@@ -202,7 +202,7 @@ impl Client {
                 // The path of a webhook can be its key.
                 mask = mask.and_parts_of(request.uri());
             }
-            let request = request.map(|()| Full::new(errand.body));
+            let request = request.map(|()| errand.body);
             return exchange(&pool, request, mask, errand.longest, why).await;
         };
         self.introduce(provider, request.headers_mut()).await?;
@@ -235,7 +235,7 @@ impl Client {
 /// Sends a request, and reads its response without the credential that it may quote.
 async fn exchange(
     pool: &Pool,
-    mut request: Request<Full<Bytes>>,
+    mut request: Request<Bytes>,
     mut mask: Mask,
     longest: usize,
     why: fn(&RequestError) -> String,
@@ -243,7 +243,7 @@ async fn exchange(
     let agent = HeaderValue::from_static(concat!("iris/", env!("CARGO_PKG_VERSION")));
     let headers = request.headers_mut();
     headers.entry(header::USER_AGENT).or_insert(agent);
-    let response = pool.request_again(request).await;
+    let response = pool.request_again(&request).await;
     let response = response.map_err(|error| why(&error))?;
     let (mut head, body) = response.into_parts();
     mask.headers(&mut head.headers);

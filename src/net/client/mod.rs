@@ -9,10 +9,10 @@ mod connect;
 mod connect_error;
 mod errand;
 pub(crate) mod google;
+mod http1;
 mod pool;
 mod proxy;
 mod trust;
-mod used;
 
 use std::error::Error;
 use std::sync::{Arc, Once, PoisonError, RwLock};
@@ -29,9 +29,10 @@ pub use connect::{Timeouts, tls, tls_of};
 pub(crate) use connect_error::ConnectError;
 pub use errand::Errand;
 use google::{TokenCache, TokenSource};
+pub use http1::Upgraded;
 use pool::Pools;
+pub use pool::{ExchangeError, Received, Reuse};
 pub(crate) use pool::{Fate, Pool, RequestError};
-pub use pool::{Received, Reuse};
 
 /// Pooled connections to all servers. Lives as long as the process.
 pub struct Client {
@@ -91,9 +92,9 @@ impl Client {
             return;
         };
         match self.pools.connector(way(provider)).meet(uri).await {
-            Ok(()) => tracing::debug!(provider = provider.id, "can be reached"),
+            Ok(()) => tracing::debug!(provider = provider.id.as_str(), "can be reached"),
             Err(error) => {
-                tracing::warn!(provider = provider.id, %error, "cannot be reached yet");
+                tracing::warn!(provider = provider.id.as_str(), %error, "cannot be reached yet");
             }
         }
     }

@@ -18,8 +18,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::uri::{Authority, Scheme};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use tokio::sync::oneshot;
 
@@ -29,9 +29,11 @@ use super::proxy;
 use crate::config::{Certificates, Network, Proxying};
 use crate::wire::Mask;
 
+use body::Home;
 pub use body::Received;
+pub use error::ExchangeError;
 pub(crate) use error::{Fate, RequestError, Unanswered};
-use kept::{Done, Host, Lent, Wait};
+use kept::{Done, Host, Lent, Slot, Wait};
 use open::{Http1, Opened};
 
 /// How long an idle connection is kept: below the 60 s after which most servers close.
@@ -68,7 +70,8 @@ pub(crate) struct Pool(Arc<Inner>);
 
 struct Inner {
     connector: Connector,
-    hosts: Mutex<HashMap<Origin, Host>>,
+    /// Mostly there is one.
+    hosts: Mutex<Vec<(Origin, Host)>>,
     /// A task looks through idle connections.
     is_swept: AtomicBool,
 }
@@ -95,15 +98,18 @@ impl Pool {
     /// certain that the server has not looked at it.
     pub(crate) async fn request(
         &self,
-        request: Request<Full<Bytes>>,
+        request: &Request<Bytes>,
         mut reuse: Reuse,
     ) -> Result<Response<Received>, Unanswered> {
         let origin = origin(request.uri())?;
         for sending in 1.. {
-            let lent = Box::pin(self.0.lend(&origin, reuse)).await;
-            let lent = lent.map_err(RequestError::Connect)?;
-            let error = match Box::pin(self.exchange(lent, &origin, request.clone())).await {
-                Ok(response) => return Ok(response),
+            let lent = self.0.lend(&origin, reuse).await;
+            let sent = match lent.map_err(RequestError::Connect)? {
+                Lent::Http1(connection) => self.alone(connection, &origin, request).await,
+                Lent::Http2(slot) => Box::pin(shared(slot, request)).await,
+            };
+            let error = match sent {
+                Ok(response) => return error::bounded(response),
                 Err(error) => error,
             };
             let was_sent = match error.fate {
@@ -130,95 +136,129 @@ impl Pool {
     /// The same, once more on a new connection if a kept one was closed.
     pub(crate) async fn request_again(
         &self,
-        request: Request<Full<Bytes>>,
+        request: &Request<Bytes>,
     ) -> Result<Response<Received>, RequestError> {
-        let once_more = request.clone();
         match self.request(request, Reuse::Kept).await {
             Err(unanswered) if matches!(unanswered.fate, Fate::Closed | Fate::Lost) => {
-                let again = self.request(once_more, Reuse::Never).await;
+                let again = self.request(request, Reuse::Never).await;
                 again.map_err(|unanswered| unanswered.error)
             }
             answered => answered.map_err(|unanswered| unanswered.error),
         }
     }
 
-    async fn exchange(
+    /// Sends a request over a connection of HTTP/1.1.
+    async fn alone(
         &self,
-        lent: Lent,
+        lent: Http1,
         origin: &Origin,
-        mut request: Request<Full<Bytes>>,
+        request: &Request<Bytes>,
     ) -> Result<Response<Received>, Unanswered> {
         let began = Instant::now();
-        let used = lent.used().clone();
-        let is_reused = used.is_reused();
-        let is_http2 = matches!(lent, Lent::Http2(_));
-        let forward = lent.forward();
-        let sent = match lent {
-            Lent::Http1(mut connection) => {
-                prepare(&mut request, connection.forward.as_ref());
-                let sent = connection.sender.try_send_request(request).await;
-                sent.map(|response| {
-                    self.0.give_back(origin.clone(), connection);
-                    response.map(Received::from)
-                })
-            }
-            Lent::Http2(slot) => {
-                let sent = slot.sender().try_send_request(request).await;
-                sent.map(|response| response.map(|body| Received::shared(body, slot)))
-            }
-        };
-        let mut refused = match sent {
+        let forward = lent.forward;
+        let sent = lent.connection.exchange(request, forward.as_ref()).await;
+        let broken = match sent {
             Ok(response) => {
-                used.responded();
-                if let Some(forward) = forward
+                if let Some(forward) = &forward
                     && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
                 {
                     let refused = Arc::new(proxy::refused(&forward.proxy));
                     return Err(RequestError::Connect(refused).into());
                 }
-                return error::bounded(response);
+                let home = Home {
+                    pool: Arc::clone(&self.0),
+                    origin: origin.clone(),
+                    forward,
+                };
+                return Ok(response.map(|body| Received::alone(body, home)));
             }
-            Err(refused) => refused,
-        };
-        let was_sent = refused.take_message().is_none();
-        let error = refused.into_error();
-        let is_untouched = if is_http2 {
-            !error::is_an_answer(&error)
-        } else {
-            !used.has_read()
+            Err(broken) => broken,
         };
         let is_slow = began.elapsed() > AT_ONCE;
-        let fate = if !was_sent {
+        let fate = if !broken.was_sent {
             Fate::Unsent
-        } else if error::is_unprocessed(&error) || (is_http2 && error::never_began(&error)) {
-            Fate::Unprocessed
-        } else if is_untouched && (error::is_dead(&error) || (is_reused && is_slow)) {
+        } else if broken.has_read {
+            Fate::Unknown
+        } else if error::is_dead(&broken.error) || (broken.is_reused && is_slow) {
             Fate::Lost
-        } else if is_untouched && is_reused {
+        } else if broken.is_reused {
             Fate::Closed
         } else {
             Fate::Unknown
         };
         Err(Unanswered {
-            error: error.into(),
+            error: broken.error.into(),
             fate,
         })
     }
 }
 
+/// Sends a request over a connection of HTTP/2.
+async fn shared(slot: Slot, request: &Request<Bytes>) -> Result<Response<Received>, Unanswered> {
+    let began = Instant::now();
+    let is_reused = slot.is_reused();
+    let request = request.clone().map(Full::new);
+    let mut refused = match slot.sender().try_send_request(request).await {
+        Ok(response) => {
+            slot.responded();
+            return Ok(response.map(|body| Received::shared(body, slot)));
+        }
+        Err(refused) => refused,
+    };
+    let was_sent = refused.take_message().is_none();
+    let error = refused.into_error();
+    let is_untouched = !error::is_an_answer(&error);
+    let is_dead = error.is_timeout() || error::is_dead(&error);
+    let is_slow = began.elapsed() > AT_ONCE;
+    let fate = if !was_sent {
+        Fate::Unsent
+    } else if error::is_unprocessed(&error) || error::never_began(&error) {
+        Fate::Unprocessed
+    } else if is_untouched && (is_dead || (is_reused && is_slow)) {
+        Fate::Lost
+    } else if is_untouched && is_reused {
+        Fate::Closed
+    } else {
+        Fate::Unknown
+    };
+    Err(Unanswered {
+        error: error.into(),
+        fate,
+    })
+}
+
 impl Inner {
-    fn hosts(&self) -> MutexGuard<'_, HashMap<Origin, Host>> {
+    fn hosts(&self) -> MutexGuard<'_, Vec<(Origin, Host)>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connections to one server.
     fn host<T>(&self, origin: &Origin, work: impl FnOnce(&mut Host) -> T) -> T {
-        work(self.hosts().entry(origin.clone()).or_default())
+        let mut hosts = self.hosts();
+        let at = hosts.iter().position(|(known, _)| known == origin);
+        let at = at.unwrap_or_else(|| {
+            hosts.push((origin.clone(), Host::default()));
+            hosts.len() - 1
+        });
+        work(&mut hosts[at].1)
     }
 
     /// A connection for one request: one that is kept, or a new one. While a new one is opened, one
     /// that becomes free is taken instead.
     async fn lend(
+        self: &Arc<Self>,
+        origin: &Origin,
+        reuse: Reuse,
+    ) -> Result<Lent, Arc<ConnectError>> {
+        if reuse == Reuse::Kept
+            && let Some(lent) = self.host(origin, Host::take)
+        {
+            return Ok(lent);
+        }
+        Box::pin(self.wait(origin, reuse)).await
+    }
+
+    async fn wait(
         self: &Arc<Self>,
         origin: &Origin,
         reuse: Reuse,
@@ -230,13 +270,15 @@ impl Inner {
             tokio::pin!(notified);
             notified.as_mut().enable();
             if reuse == Reuse::Kept {
-                let mut hosts = self.hosts();
-                let host = hosts.entry(origin.clone()).or_default();
-                if let Some(lent) = host.take() {
+                let taken = self.host(origin, |host| {
+                    let lent = host.take();
+                    if lent.is_none() && waiting.is_none() {
+                        waiting = host.join();
+                    }
+                    lent
+                });
+                if let Some(lent) = taken {
                     return Ok(lent);
-                }
-                if waiting.is_none() {
-                    waiting = host.join();
                 }
             }
             let wait = waiting.get_or_insert_with(|| self.open(origin));
@@ -301,21 +343,7 @@ impl Inner {
         }
     }
 
-    /// Keeps a connection once its response is over.
-    fn give_back(self: &Arc<Self>, origin: Origin, mut connection: Http1) {
-        if connection.sender.is_ready() {
-            return self.keep(&origin, connection);
-        }
-        let inner = Arc::downgrade(self);
-        tokio::spawn(async move {
-            if connection.sender.ready().await.is_ok()
-                && let Some(inner) = inner.upgrade()
-            {
-                inner.keep(&origin, connection);
-            }
-        });
-    }
-
+    /// Keeps a connection for the next request.
     fn keep(self: &Arc<Self>, origin: &Origin, connection: Http1) {
         self.host(origin, |host| host.keep(connection));
         self.sweep();
@@ -334,7 +362,7 @@ impl Inner {
                     return;
                 };
                 let mut hosts = inner.hosts();
-                hosts.retain(|_, host| host.sweep());
+                hosts.retain_mut(|(_, host)| host.sweep());
                 if hosts.is_empty() {
                     inner.is_swept.store(false, Ordering::Release);
                     return;
@@ -350,34 +378,6 @@ fn origin(uri: &Uri) -> Result<Origin, RequestError> {
         (Some(scheme), Some(authority)) => Ok((scheme.clone(), authority.clone())),
         _ => Err(RequestError::NoHost),
     }
-}
-
-/// Completes a request for HTTP/1.1; for a proxy that forwards it, it names the whole URL.
-fn prepare(request: &mut Request<Full<Bytes>>, forward: Option<&open::Forward>) {
-    let uri = request.uri().clone();
-    let is_default = |port: u16| match uri.scheme_str() {
-        Some("https") => port == 443,
-        _ => port == 80,
-    };
-    let host = uri.host().unwrap_or_default();
-    let host = match uri.port_u16().filter(|port| !is_default(*port)) {
-        Some(port) => HeaderValue::try_from(format!("{host}:{port}")),
-        None => HeaderValue::try_from(host),
-    };
-    if let Ok(host) = host {
-        request.headers_mut().entry(header::HOST).or_insert(host);
-    }
-    if let Some(forward) = forward {
-        if let Some(credential) = &forward.credential {
-            let headers = request.headers_mut();
-            headers.insert(header::PROXY_AUTHORIZATION, credential.clone());
-        }
-        return;
-    }
-    let path = uri.path_and_query().cloned();
-    *request.uri_mut() = path
-        .unwrap_or_else(|| PathAndQuery::from_static("/"))
-        .into();
 }
 
 /// The pools of all providers.

@@ -2,15 +2,27 @@
 //! buffer, and would keep all of it for as long as a response takes.
 
 use bytes::{Bytes, BytesMut};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Uri};
 
 /// Gives the target and the headers of a request room of their own.
 pub(super) fn detach<B>(request: &mut Request<B>) {
     values(request.headers_mut());
-    let target = Bytes::from(request.uri().to_string());
     // It was parsed as a target before.
-    if let Ok(own) = Uri::from_maybe_shared(target) {
+    if let Some(own) = target(request.uri()) {
         *request.uri_mut() = own;
+    }
+}
+
+fn target(uri: &Uri) -> Option<Uri> {
+    let path = uri.path_and_query().map(PathAndQuery::as_str);
+    // Mostly there is a path alone, which needs no writing out.
+    match path.filter(|path| uri.authority().is_none() && path.starts_with('/')) {
+        Some(path) => {
+            let path = Bytes::copy_from_slice(path.as_bytes());
+            PathAndQuery::from_maybe_shared(path).ok().map(Uri::from)
+        }
+        None => Uri::from_maybe_shared(Bytes::from(uri.to_string())).ok(),
     }
 }
 

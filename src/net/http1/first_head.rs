@@ -61,7 +61,7 @@ fn is_whole(head: &[u8], seen: usize) -> bool {
 }
 
 /// A stream from which the first head can be read again.
-pub(in crate::net) struct Rewind<S> {
+pub struct Rewind<S> {
     inner: S,
     head: Vec<u8>,
     given: usize,

@@ -3,25 +3,31 @@
 mod detach;
 mod first_head;
 mod reader;
+mod response;
 mod strict;
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::lifetime::{Limits, Stop};
+use super::pace::Pace;
 use crate::wire::Body;
+use response::ResponseBody;
 
 pub use reader::{Fault, Reader};
 pub use strict::Upgraded;
 
-pub(super) use first_head::{Rewind, read as read_first_head};
+pub use first_head::Rewind;
+pub(super) use first_head::read as read_first_head;
 pub(super) use strict::StrictHttp1;
 
 /// Serves a connection to its end.
@@ -38,17 +44,27 @@ where
 {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
         .half_close(false)
         .max_buf_size(limits.head_bytes)
-        .header_read_timeout((!limits.head.is_zero()).then_some(limits.head));
+        // Bounded below, without a timer for each request.
+        .header_read_timeout(None::<Duration>);
+    let pace = Arc::new(Pace::new());
+    pace.give();
+    let turn = Arc::clone(&pace);
     let service = service_fn(move |mut request| {
+        turn.ask();
         detach::detach(&mut request);
-        let answered = answer(request);
-        async { Ok::<_, Infallible>(answered.await) }
+        let (answered, turn) = (answer(request), Arc::clone(&turn));
+        async { Ok::<_, Infallible>(answered.await.map(|body| ResponseBody::new(body, turn))) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let connection = pin!(connection.with_upgrades());
-    stop.ends(connection, http1::UpgradeableConnection::graceful_shutdown)
-        .await
+    tokio::select! {
+        biased;
+        ended = stop.ends(connection, http1::UpgradeableConnection::graceful_shutdown) => ended,
+        () = pace.stalled(limits.head) => {
+            tracing::debug!("the head of the next request took too long");
+            Ok(())
+        }
+    }
 }

@@ -87,7 +87,7 @@ struct Head {
     trailer: bool,
 }
 
-/// The beginning of a text, in lower case, and how long it is.
+/// The beginning of a text, and how long it is.
 #[derive(Clone, Debug, Default)]
 struct Short {
     bytes: [u8; KEPT],
@@ -99,11 +99,17 @@ impl Short {
         self.length = 0;
     }
 
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte.to_ascii_lowercase();
+    fn push(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.length..) {
+            let kept = bytes.len().min(room.len());
+            room[..kept].copy_from_slice(&bytes[..kept]);
         }
-        self.length += 1;
+        self.length += bytes.len();
+    }
+
+    fn is(&self, word: &[u8]) -> bool {
+        self.whole()
+            .is_some_and(|text| text.eq_ignore_ascii_case(word))
     }
 
     /// All of it; `None` if it is longer than what is kept.
@@ -156,12 +162,30 @@ impl Reader {
                     };
                 }
                 _ => {
-                    self.at = self.step(bytes[at]).map_err(|fault| (at, fault))?;
+                    at += self.run(&bytes[at..]);
+                    let Some(byte) = bytes.get(at) else { break };
+                    self.at = self.step(*byte).map_err(|fault| (at, fault))?;
                     at += 1;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes bytes that only go on with the text they stand in, and returns how many there are.
+    fn run(&mut self, bytes: &[u8]) -> usize {
+        let (kind, text) = match self.at {
+            At::Method => (TOKEN, &mut self.head.method),
+            At::Target => (PATH, &mut self.head.target),
+            At::Query => (QUERY, &mut self.head.target),
+            At::Name => (TOKEN, &mut self.head.name),
+            At::Value => (TEXT, &mut self.head.value),
+            _ => return 0,
+        };
+        let end = bytes.iter().position(|byte| !is_of(kind, *byte));
+        let run = &bytes[..end.unwrap_or(bytes.len())];
+        text.push(run);
+        run.len()
     }
 
     fn step(&mut self, byte: u8) -> Result<At, Fault> {
@@ -186,7 +210,7 @@ impl Reader {
             At::Size { digits, size } => chunk_size(digits, size, byte),
             At::Extension(size) => match byte {
                 b'\r' => Ok(At::SizeLf(size)),
-                _ if is_text(byte) => Ok(At::Extension(size)),
+                _ if is_of(TEXT, byte) => Ok(At::Extension(size)),
                 _ => Err(Fault("a chunk's extension holds a control character")),
             },
             At::SizeLf(size) => line_feed(byte, At::Chunk(size)).map(|next| match size {
@@ -222,8 +246,8 @@ impl Reader {
     fn method(&mut self, byte: u8) -> Result<At, Fault> {
         match byte {
             b' ' if self.head.method.length > 0 => Ok(At::Target),
-            _ if is_token(byte) => {
-                self.head.method.push(byte);
+            _ if is_of(TOKEN, byte) => {
+                self.head.method.push(&[byte]);
                 Ok(At::Method)
             }
             _ => Err(Fault("the method is no token")),
@@ -244,7 +268,7 @@ impl Reader {
             0x21..=0x7e => {}
             _ => return Err(Fault("the target holds a character that no URL has")),
         }
-        head.target.push(byte);
+        head.target.push(&[byte]);
         Ok(if byte == b'?' { At::Query } else { self.at })
     }
 
@@ -278,8 +302,8 @@ impl Reader {
                 self.head.value.clear();
                 Ok(At::Value)
             }
-            _ if is_token(byte) => {
-                self.head.name.push(byte);
+            _ if is_of(TOKEN, byte) => {
+                self.head.name.push(&[byte]);
                 Ok(At::Name)
             }
             _ => Err(Fault("a header's name is no token")),
@@ -292,8 +316,8 @@ impl Reader {
                 self.head.take_field()?;
                 Ok(At::LineLf)
             }
-            _ if is_text(byte) => {
-                self.head.value.push(byte);
+            _ if is_of(TEXT, byte) => {
+                self.head.value.push(&[byte]);
                 Ok(At::Value)
             }
             _ => Err(Fault("a header's value holds a control character")),
@@ -312,13 +336,12 @@ impl Reader {
         if head.chunked && head.older {
             return Err(Fault("HTTP/1.0 has no codings"));
         }
-        let method = head.method.whole();
         let has_body = head.chunked || head.length.is_some_and(|length| length > 0);
         let takes_none = [&b"get"[..], b"head", b"trace", b"connect"];
-        if has_body && method.is_some_and(|method| takes_none.contains(&method)) {
+        if has_body && takes_none.into_iter().any(|method| head.method.is(method)) {
             return Err(Fault("a body that the method does not have"));
         }
-        if method == Some(b"connect") {
+        if head.method.is(b"connect") {
             return Ok(At::Closed);
         }
         Ok(match head.length {
@@ -333,12 +356,16 @@ impl Head {
     /// The four forms of a target (RFC 9112, section 3.2).
     fn target_form(&self) -> Result<(), Fault> {
         let kept = &self.target.bytes[..self.target.length.min(KEPT)];
-        let method = self.method.whole();
+        let connects = self.method.is(b"connect");
+        let starts = |with: &[u8]| {
+            let start = kept.get(..with.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(with))
+        };
         let fits = match kept {
-            b"*" => method == Some(b"options"),
-            [b'/', ..] => method != Some(b"connect"),
-            _ if method == Some(b"connect") => !kept.is_empty(),
-            _ => kept.starts_with(b"http://") || kept.starts_with(b"https://"),
+            b"*" => self.method.is(b"options"),
+            [b'/', ..] => !connects,
+            _ if connects => !kept.is_empty(),
+            _ => starts(b"http://") || starts(b"https://"),
         };
         if fits {
             Ok(())
@@ -349,10 +376,13 @@ impl Head {
 
     /// Takes a field that is whole.
     fn take_field(&mut self) -> Result<(), Fault> {
-        let Some(name) = self.name.whole() else {
+        // Of the names that matter, these are the lengths.
+        if !matches!(self.name.length, 4 | 14 | 17) {
             return Ok(());
-        };
-        match name {
+        }
+        let mut name = self.name.bytes;
+        name.make_ascii_lowercase();
+        match &name[..self.name.length] {
             b"content-length" | b"transfer-encoding" | b"host" if self.trailer => {
                 Err(Fault("a trailer that belongs into the head"))
             }
@@ -366,7 +396,8 @@ impl Head {
                 }
             }
             b"transfer-encoding" => {
-                if self.value.trimmed() != Some(b"chunked") {
+                let coding = self.value.trimmed();
+                if !coding.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
                     return Err(Fault("a coding other than chunked"));
                 }
                 if std::mem::replace(&mut self.chunked, true) {
@@ -412,14 +443,50 @@ fn line_feed(byte: u8, next: At) -> Result<At, Fault> {
     }
 }
 
-/// Of names and methods (RFC 9110, section 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
+/// Bytes of names and methods (RFC 9110, section 5.6.2).
+const TOKEN: u8 = 1;
+/// Bytes of values (RFC 9110, section 5.5), those from before UTF-8 included.
+const TEXT: u8 = 2;
+/// Bytes that a path goes on with.
+const PATH: u8 = 4;
+/// The same for a query.
+const QUERY: u8 = 8;
 
-/// Of values (RFC 9110, section 5.5), those from before UTF-8 included.
-fn is_text(byte: u8) -> bool {
-    !matches!(byte, 0..=8 | 10..=31 | 127)
+/// Which kinds of text each byte can stand in: a table, because every byte of every head is looked up.
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        let mut kind = 0;
+        if byte.is_ascii_alphanumeric() {
+            kind |= TOKEN;
+        }
+        if !matches!(byte, 0..=8 | 10..=31 | 127) {
+            kind |= TEXT;
+        }
+        if matches!(byte, 0x21..=0x7e) && byte != b'#' {
+            kind |= QUERY;
+            if byte != b'?' && byte != b'\\' {
+                kind |= PATH;
+            }
+        }
+        kinds[byte as usize] = kind;
+        if byte == 255 {
+            break;
+        }
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        kinds[others[at] as usize] |= TOKEN;
+        at += 1;
+    }
+    kinds
+};
+
+fn is_of(kind: u8, byte: u8) -> bool {
+    KINDS[usize::from(byte)] & kind != 0
 }
 
 fn least(length: u64, left: usize) -> usize {

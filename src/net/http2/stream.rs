@@ -5,16 +5,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::idle::OpenRequest;
+use crate::net::pace::Pace;
+use crate::wire::Body;
 use hyper::body::{Bytes, Frame, SizeHint};
 use hyper::rt::Executor;
-use tokio::time::Instant;
-
-use super::idle::OpenRequest;
-use crate::wire::Body;
 
 tokio::task_local! {
     static PACE: Arc<Pace>;
@@ -38,51 +36,6 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
                 () = pace.stalled(within) => tracing::debug!("a caller takes none of an answer"),
             }
         });
-    }
-}
-
-/// Since when it has been the caller's turn.
-struct Pace {
-    began: Instant,
-    /// In milliseconds from there, and one; zero while a piece is waited for.
-    given: AtomicU64,
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            given: AtomicU64::new(0),
-        }
-    }
-
-    fn give(&self) {
-        let now = self.began.elapsed().as_millis();
-        let now = u64::try_from(now).unwrap_or(u64::MAX - 1) + 1;
-        self.given.store(now, Ordering::Relaxed);
-    }
-
-    fn ask(&self) {
-        self.given.store(0, Ordering::Relaxed);
-    }
-
-    /// Waits until it has been the caller's turn for this long.
-    async fn stalled(&self, within: Duration) {
-        if within.is_zero() {
-            return std::future::pending().await;
-        }
-        loop {
-            // A piece that is given right after this look is due when it is looked at next.
-            let given = self.given.load(Ordering::Relaxed);
-            let due = match given.checked_sub(1) {
-                Some(given) => self.began + Duration::from_millis(given) + within,
-                None => Instant::now() + within,
-            };
-            if due <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(due).await;
-        }
     }
 }
 
@@ -129,34 +82,5 @@ impl hyper::body::Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::sleep;
-
-    use super::*;
-
-    const LONG: Duration = Duration::from_mins(1);
-
-    #[tokio::test(start_paused = true)]
-    async fn only_a_piece_that_is_not_taken_is_waited_for() {
-        let pace = Arc::new(Pace::new());
-        let began = Instant::now();
-        let gives = Arc::clone(&pace);
-        tokio::spawn(async move {
-            // Nothing comes, pieces are taken, nothing comes, and the last is not taken.
-            sleep(5 * LONG).await;
-            for _ in 0..10 {
-                gives.give();
-                sleep(LONG / 2).await;
-            }
-            gives.ask();
-            sleep(3 * LONG).await;
-            gives.give();
-        });
-        pace.stalled(LONG).await;
-        assert_eq!(began.elapsed(), (5 + 5 + 3 + 1) * LONG);
     }
 }

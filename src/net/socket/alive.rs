@@ -42,6 +42,8 @@ pub struct Alive<S> {
     /// Something was sent since something was last received.
     is_waiting: bool,
     next_look: Pin<Box<Sleep>>,
+    /// No look is due before.
+    look_from: Instant,
     /// Since when each look has found that something isn't acknowledged.
     unacknowledged: Option<Instant>,
     look: Look,
@@ -81,6 +83,7 @@ impl<S> Alive<S> {
             silence,
             is_waiting: false,
             next_look: Box::pin(tokio::time::sleep(silence / PART)),
+            look_from: Instant::now(),
             unacknowledged: None,
             look,
         }
@@ -93,6 +96,10 @@ impl<S> Alive<S> {
         };
         while self.next_look.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
+            if now < self.look_from {
+                self.next_look.as_mut().reset(self.look_from);
+                continue;
+            }
             let mut next = self.silence / PART;
             match (self.look)(ends) {
                 Some(true) => {
@@ -110,7 +117,8 @@ impl<S> Alive<S> {
     }
 
     /// Writes, and starts the checks if none were due. The task has often asked for what there
-    /// is to read just before, and would not ask again of its own accord.
+    /// is to read just before, and would not ask again of its own accord. The timer is set when it
+    /// fires, and not for each request.
     fn write(
         &mut self,
         cx: &mut Context<'_>,
@@ -119,9 +127,11 @@ impl<S> Alive<S> {
         if !self.is_waiting {
             self.is_waiting = true;
             self.unacknowledged = None;
-            let next = Instant::now() + self.silence / PART;
-            self.next_look.as_mut().reset(next);
-            let _ = self.next_look.as_mut().poll(cx);
+            self.look_from = Instant::now() + self.silence / PART;
+            if self.next_look.as_mut().poll(cx).is_ready() {
+                self.next_look.as_mut().reset(self.look_from);
+                let _ = self.next_look.as_mut().poll(cx);
+            }
         }
         write(&mut self.inner, cx)
     }

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use super::Subject;
+use crate::base::text::Text;
 
 /// A compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(from = "String")]
 pub struct ModelPattern {
-    text: String,
+    text: Text,
     segments: Vec<Segment>,
 }
 
@@ -28,11 +29,19 @@ impl From<String> for ModelPattern {
             other => Segment::Pieces(other.split('*').map(str::to_owned).collect()),
         });
         let segments = segments.collect();
-        Self { text, segments }
+        Self {
+            text: text.into(),
+            segments,
+        }
     }
 }
 
 impl ModelPattern {
+    /// As it is written.
+    pub fn text(&self) -> Text {
+        self.text.clone()
+    }
+
     /// Whether the subject is a model that is covered.
     pub fn matches(&self, subject: Subject<'_>) -> bool {
         let Subject::Model { provider, model } = subject else {

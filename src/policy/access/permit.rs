@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{BucketRef, Capability, Header, ModelPattern, Remains, Role, SendHook, Subject};
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::policy::identity::Caller;
 use crate::wire::Rejection;
 
@@ -147,6 +148,23 @@ impl Permit {
         &self.role_source
     }
 
+    /// What a record says of the caller, as far as grants decide it.
+    pub fn reasons(&self, caller: &Caller) -> [Reason; 2] {
+        let names = caller.names();
+        let sources = self.granted.sources.iter();
+        [
+            Reason::Caller {
+                caller: names.login,
+                node: names.node_name,
+                role: Text::fixed(self.role.word()),
+                grant: Arc::clone(&self.role_source).into(),
+            },
+            Reason::Grants {
+                grants: sources.map(|source| Arc::clone(source).into()).collect(),
+            },
+        ]
+    }
+
     /// The grants that match the caller, in the order of the file; then the tailnet policy's.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
         self.granted.sources.iter().map(|source| &**source)
@@ -214,8 +232,8 @@ impl Permit {
     pub fn why(&self, subject: Subject<'_>) -> Option<Reason> {
         let (pattern, source) = self.granting(subject)?;
         Some(Reason::Granted {
-            pattern: pattern.to_string(),
-            grant: source.to_string(),
+            pattern: pattern.text(),
+            grant: Arc::clone(source).into(),
         })
     }
 

@@ -247,7 +247,7 @@ fn real(access: &Access, caller: &Caller, subject: Subject<'_>) -> Decided {
     Decided {
         role: Some((permit.role(), permit.role_source().to_owned())),
         covers: permit.why(subject).map(|why| match why {
-            Reason::Granted { pattern, grant } => (pattern, grant),
+            Reason::Granted { pattern, grant } => (pattern.to_string(), grant.to_string()),
             other => panic!("{other}"),
         }),
         quotas,

@@ -94,8 +94,8 @@ fn grants_add_up_and_admin_wins() {
         (a.role(), a.role_source()),
         (Role::Admin, "grants[1], line 1")
     );
-    let pattern = "p/**".to_owned();
-    let grant = "grants[2], line 1".to_owned();
+    let pattern = "p/**".into();
+    let grant = "grants[2], line 1".into();
     let why = a.why(Subject::model("p", "m"));
     assert_eq!(why, Some(Reason::Granted { pattern, grant }));
     assert_eq!(headers(&a, "p"), ["X-Team: eng"]);

@@ -1,10 +1,13 @@
 //! From grants to buckets: which pay for a request, and in which order.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 
 use super::Denied;
 use crate::base::bucket::{Link, Terms, Unit};
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::config::{self, Quota};
 use crate::policy::access::{BucketRef, Permit, Subject};
 use crate::policy::identity::Caller;
@@ -35,6 +38,7 @@ impl Plan {
                     terms.show(terms.capacity),
                     rate.unwrap_or_default()
                 )
+                .into()
             });
             Reason::Pays {
                 buckets: links.collect(),
@@ -49,10 +53,10 @@ impl Plan {
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
     /// Never empty.
-    pub(super) links: Vec<Link>,
+    pub(super) links: Arc<[Link]>,
     pub(super) unit: Unit,
     /// The grants that name them.
-    pub(super) source: String,
+    pub(super) source: Text,
 }
 
 impl Plan {
@@ -117,7 +121,7 @@ impl Definitions {
             let names = std::iter::once(first).chain(helpers);
             let links = names
                 .map(|name| self.link(name, caller))
-                .collect::<Result<Vec<_>, _>>()?;
+                .collect::<Result<Arc<[_]>, _>>()?;
             let unit = links[0].terms.unit;
             if let Some(other) = links.iter().find(|link| link.terms.unit != unit) {
                 return Err(Denied::Broken {
@@ -128,7 +132,7 @@ impl Definitions {
             plan.chains.push(Planned {
                 links,
                 unit,
-                source: sources.join(", "),
+                source: sources.join(", ").into(),
             });
         }
         Ok(plan)
@@ -152,7 +156,7 @@ impl Definitions {
     pub fn named(&self, bucket: &str) -> Option<Link> {
         let link = |template: &str, whose: &str| {
             let terms = self.terms(template)?;
-            Some(Link::new(template, whose, bucket.to_owned(), terms))
+            Some(Link::new(template, whose, bucket.into(), terms))
         };
         if !bucket.contains('<')
             && let Some(shared) = link(bucket, "")
@@ -195,7 +199,7 @@ impl Definitions {
             }
             _ => (String::new(), template.to_owned()),
         };
-        Ok(Link::new(template, &whose, bucket, *terms))
+        Ok(Link::new(template, &whose, bucket.into(), *terms))
     }
 }
 
@@ -265,7 +269,7 @@ mod tests {
         let each = format!("each:{}", caller.node_id());
         let names: Vec<String> = definitions
             .of(&permit, &caller)
-            .map(|one| one.bucket)
+            .map(|one| one.bucket.to_string())
             .collect();
         assert_eq!(names, ["team", "team", &each]);
         let team = "bucket team (up to $20.00) pays (grants[0])".to_owned();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::base::bucket::{Account, Chain, Short, Unit};
+use crate::base::text::Text;
 use crate::wire::Rejection;
 
 /// What a caller is told to wait at least and at most.
@@ -46,7 +47,7 @@ impl Denied {
     #[must_use]
     pub fn exhausted(
         chains: &[Chain],
-        accounts: &BTreeMap<String, Account>,
+        accounts: &BTreeMap<Text, Account>,
         short: &[(usize, Short)],
     ) -> Self {
         let details = short.iter().filter_map(|(nth, why)| {
@@ -155,9 +156,12 @@ mod tests {
     fn told(chains: Vec<Vec<Link>>, waits: &[Option<i64>]) -> Denied {
         let chains: Vec<Chain> = chains
             .into_iter()
-            .map(|links| Chain { links, amount: 1 })
+            .map(|links| Chain {
+                links: links.into(),
+                amount: 1,
+            })
             .collect();
-        let links = chains.iter().flat_map(|chain| &chain.links);
+        let links = chains.iter().flat_map(|chain| chain.links.iter());
         let accounts = links.enumerate().map(|(nth, link)| {
             let level = Level { balance: -1, at: 0 };
             let held = if nth == 1 { 2 } else { 0 };

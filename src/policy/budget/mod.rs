@@ -12,8 +12,11 @@ pub use denied::Denied;
 pub use low::Low;
 pub use state::State;
 
+use std::sync::Arc;
+
 use crate::base::bucket::{Chain, Unit};
 use crate::base::money::Money;
+use crate::base::text::Text;
 
 /// What a request takes: estimated before, counted after.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,19 +53,19 @@ impl Plan {
     ///
     /// # Errors
     /// [`Denied::Unpriced`] where a bucket pays for nothing without a price.
-    pub fn into_chains(self, estimate: Amounts) -> Result<Vec<(Chain, String)>, Denied> {
-        let chains = self.chains.into_iter().map(|planned| {
+    pub fn chains(&self, estimate: Amounts) -> Result<Vec<(Chain, Text)>, Denied> {
+        let chains = self.chains.iter().map(|planned| {
             let first = &planned.links[0];
             if first.terms.unit == Unit::Money
                 && first.terms.refuses_unpriced
                 && estimate.cost.is_none()
             {
-                let bucket = first.bucket.clone();
+                let bucket = first.bucket.to_string();
                 return Err(Denied::Unpriced { bucket });
             }
             let amount = estimate.estimated(planned.unit);
-            let links = planned.links;
-            Ok((Chain { links, amount }, planned.source))
+            let links = Arc::clone(&planned.links);
+            Ok((Chain { links, amount }, planned.source.clone()))
         });
         chains.collect()
     }

@@ -42,8 +42,8 @@ impl State {
         let terms = &link.terms;
         let missing = terms.capacity.saturating_sub(account.level.balance);
         Self {
-            key: link.key.clone(),
-            bucket: link.bucket.clone(),
+            key: link.key.to_string(),
+            bucket: link.bucket.to_string(),
             template: link.template.clone(),
             unit: terms.unit,
             current: account.level.balance,

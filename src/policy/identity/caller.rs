@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::principal::{EXTERNAL, LOOPBACK, Principal, is_reserved};
 use super::{Refused, User, WhoIs};
+use crate::base::text::Text;
 use crate::wire::text::{harmless, steers};
 
 /// Capability objects by name, kept as the control server sent them.
@@ -61,7 +62,29 @@ fn person(user: User, shared_in: bool, fqdn: &str) -> Result<(Principal, Option<
     Ok((Principal::External { login, id, tailnet }, picture))
 }
 
+/// What a record says of a caller: texts that all of the caller's records share.
+pub struct Names {
+    /// [`Caller::key`].
+    pub key: Text,
+    /// [`Caller::name`].
+    pub login: Text,
+    /// [`Caller::node_id`].
+    pub node_id: Text,
+    /// [`Caller::node_name`].
+    pub node_name: Text,
+}
+
 impl Caller {
+    /// What a record says of the caller.
+    pub fn names(&self) -> Names {
+        Names {
+            key: Arc::clone(&self.key).into(),
+            login: Arc::clone(&self.name).into(),
+            node_id: Arc::clone(&self.node_id).into(),
+            node_name: Arc::clone(&self.node_name).into(),
+        }
+    }
+
     /// The caller behind a response of the tailnet.
     ///
     /// # Errors

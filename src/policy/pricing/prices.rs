@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use super::local;
 use super::{Book, Glob};
 use crate::base::money::{CostBasis, Factor, Field, Price, Rate};
+use crate::base::text::Text;
 use crate::config;
 use crate::formats::{self, BaseUrl};
 
@@ -72,7 +73,7 @@ pub struct Quote {
     /// The name that was looked up.
     pub looked_up: String,
     /// The row or the override that has the price, as `list/model` or as configured.
-    pub resolved_model: Option<String>,
+    pub resolved_model: Option<Text>,
     /// What was done to the name to get there; may be empty.
     pub how: String,
     /// The price without the adjustment; `None` if it is unknown.
@@ -180,7 +181,7 @@ impl Prices {
         }
         if quote.price.is_none() && quote.class == Class::Local {
             quote.price = Some(local::free());
-            quote.resolved_model = Some(local::SOURCE.to_owned());
+            quote.resolved_model = Some(Text::fixed(local::SOURCE));
             quote.source = Some(local::SOURCE.to_owned());
         }
         quote
@@ -209,7 +210,7 @@ impl Quote {
             return false;
         };
         self.of_provider = *name == full;
-        self.resolved_model = Some(name.clone());
+        self.resolved_model = Some(name.into());
         self.price = Some(Arc::clone(price));
         self.source = Some("configuration".to_owned());
         true
@@ -226,7 +227,7 @@ impl Quote {
             return;
         };
         let row = found.row;
-        self.resolved_model = Some(format!("{}/{}", row.basis.as_str(), row.model));
+        self.resolved_model = Some(format!("{}/{}", row.basis.as_str(), row.model).into());
         self.price = Some(Arc::clone(&row.price));
         self.source = Some(row.source.clone());
         self.date = Some(row.date.clone());

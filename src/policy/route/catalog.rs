@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Provider;
+use crate::base::text::Text;
 
 /// What Ollama adds to the name of a model that has no tag of its own.
 pub(super) const LATEST: &str = ":latest";
 
 /// From a model to the enabled providers that serve it.
-pub(super) struct Catalog(HashMap<String, Vec<Arc<Provider>>>);
+pub(super) struct Catalog(HashMap<Text, Vec<Arc<Provider>>>);
 
 /// Who serves a model.
 pub(super) struct Serving<'a> {
     /// As it is listed.
-    pub(super) model: &'a str,
+    pub(super) model: &'a Text,
     pub(super) providers: Vec<&'a Arc<Provider>>,
 }
 
@@ -31,10 +32,10 @@ pub struct Ambiguous<'a> {
 
 impl Catalog {
     pub(super) fn new(providers: &[Arc<Provider>]) -> Self {
-        let mut by_model: HashMap<String, Vec<Arc<Provider>>> = HashMap::new();
+        let mut by_model: HashMap<Text, Vec<Arc<Provider>>> = HashMap::new();
         for provider in providers.iter().filter(|provider| !provider.disabled) {
             for model in &provider.models {
-                let serving = by_model.entry(model.clone()).or_default();
+                let serving = by_model.entry(model.into()).or_default();
                 if !serving.iter().any(|other| other.id == provider.id) {
                     serving.push(Arc::clone(provider));
                 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::traffic::Traffic;
 use super::{Provider, Standing};
 use crate::base::reasons::{Limited, Reason, Tie};
+use crate::base::text::Text;
 use crate::config::{Share, Strategy};
 
 /// Open requests by which a conversation's own server may be busier than the least busy one
@@ -25,7 +26,7 @@ pub struct Holder {
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) provider: Arc<Provider>,
-    pub(super) model: String,
+    pub(super) model: Text,
     /// The pattern and the grant that cover it.
     pub(super) granted: Reason,
 }
@@ -215,7 +216,7 @@ pub(super) fn held(candidates: &mut Vec<Candidate>, evidence: Evidence<'_>) -> O
     let at = candidates
         .iter()
         .position(|one| *one.provider.id == *holder.provider)?;
-    let provider = holder.provider.to_string();
+    let provider = Text::from(Arc::clone(&holder.provider));
     if holder.is_needed {
         let candidate = candidates.swap_remove(at);
         *candidates = vec![candidate];

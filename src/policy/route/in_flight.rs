@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::health::Track;
 use super::known::{Key, Known};
+use crate::base::text::Text;
 use crate::config::Routing;
 
 /// What a failure is blamed on.
@@ -22,7 +23,7 @@ pub enum Scope {
 pub struct InFlight {
     pub(super) providers: Known,
     pub(super) key: Key,
-    pub(super) model: String,
+    pub(super) model: Text,
     /// It is the one that tries a paused provider.
     pub(super) tries_provider: bool,
     /// It is the one that tries a paused model.
@@ -49,7 +50,7 @@ impl InFlight {
         self.judge(|request, whole, model| {
             whole.succeeded(request.tries_provider);
             if model.succeeded(request.tries_model) {
-                let (provider, model) = (&request.key.id, &request.model);
+                let (provider, model) = (request.key.id.as_str(), request.model.as_str());
                 tracing::info!(provider, model, "answers again");
             }
         });
@@ -74,11 +75,11 @@ impl InFlight {
             };
             let failures = track.failures.saturating_add(1);
             if let Some(wait) = track.failed(why, tries, rules) {
-                let provider = &request.key.id;
+                let provider = request.key.id.as_str();
                 if is_whole {
                     tracing::warn!(provider, failures, ?wait, why, "paused: it fails");
                 } else {
-                    let model = &request.model;
+                    let model = request.model.as_str();
                     tracing::warn!(provider, model, failures, ?wait, why, "paused: it fails");
                 }
             }
@@ -91,7 +92,7 @@ impl InFlight {
         self.judge(|request, whole, model| {
             request.reached(whole);
             let wait = model.limited(why, wait, request.tries_model);
-            let (provider, model) = (&request.key.id, &request.model);
+            let (provider, model) = (request.key.id.as_str(), request.model.as_str());
             tracing::info!(provider, model, ?wait, why, "left out: it is limited");
         });
     }
@@ -109,7 +110,7 @@ impl InFlight {
 
     fn reached(&self, whole: &mut Track) {
         if whole.reached(self.tries_provider) {
-            tracing::info!(provider = self.key.id, "can be reached again");
+            tracing::info!(provider = self.key.id.as_str(), "can be reached again");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Provider;
 use super::health::{Health, ModelHealth, Track};
+use crate::base::text::Text;
 
 /// How long an earlier configuration of a provider is remembered, for requests that still have it.
 const KEPT: Duration = Duration::from_mins(10);
@@ -20,7 +21,7 @@ pub(super) struct Providers(HashMap<Key, State>);
 /// A provider as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) id: String,
+    pub(super) id: Text,
     fingerprint: u64,
 }
 
@@ -29,7 +30,7 @@ pub(super) struct State {
     pub(super) in_flight: usize,
     /// Whether it can be reached at all.
     pub(super) whole: Track,
-    pub(super) models: BTreeMap<String, Track>,
+    pub(super) models: BTreeMap<Text, Track>,
     /// It refuses requests with `stream_options`.
     pub(super) refuses_stream_options: bool,
     used: Instant,

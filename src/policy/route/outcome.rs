@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Provider;
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::policy::access::Subject;
 
 /// Where a request goes: first to one provider, and to others if it fails.
@@ -13,6 +14,8 @@ pub struct Choice {
     pub first: Route,
     /// The others, the better ones first.
     pub others: Vec<Route>,
+    /// The rules alone have decided: no other provider could answer, and nothing is known against this one.
+    pub is_only: bool,
 }
 
 /// Where a request goes.
@@ -21,9 +24,9 @@ pub struct Route {
     /// The provider.
     pub provider: Arc<Provider>,
     /// The model as the provider names it.
-    pub model: String,
+    pub model: Text,
     /// Why this provider.
-    pub reasons: Vec<Reason>,
+    pub reasons: Arc<[Reason]>,
 }
 
 impl Route {
@@ -41,7 +44,7 @@ pub enum NoRoute {
     /// A provider does, and no grant covers it. Callers get the same message as for `Unknown`.
     NotGranted {
         /// The models that a grant would have to cover.
-        candidates: Vec<String>,
+        candidates: Vec<Text>,
     },
     /// A granted provider serves it in other formats.
     OtherApi {

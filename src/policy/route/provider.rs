@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::base::secret::Secret;
+use crate::base::text::Text;
 use crate::config::{
     self, AuthMode, Authorization, Certificates, Network, Proxying, ServiceAccount,
 };
@@ -18,7 +19,7 @@ use crate::policy::access::Subject;
 #[derive(Clone)]
 pub struct Provider {
     /// Key in the configuration, and first segment of full model names.
-    pub id: String,
+    pub id: Text,
     /// Name for people; empty if none was given.
     pub name: String,
     /// Free text for listings.
@@ -84,7 +85,7 @@ impl Provider {
         let pass_headers =
             pass_headers.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
         Ok(Self {
-            id: id.to_owned(),
+            id: id.into(),
             name: config.name.clone(),
             description: config.description.clone(),
             models: config.models.clone(),

@@ -6,6 +6,7 @@ use super::catalog::{Catalog, LATEST, Serving};
 use super::choice::{self, Candidate, Evidence};
 use super::{NoRoute, Provider};
 use crate::base::reasons::{Reason, Tie};
+use crate::base::text::Text;
 use crate::config::{Alias, Share, Strategy};
 use crate::policy::access::Permit;
 
@@ -18,7 +19,7 @@ pub(super) struct Search<'a> {
     pub(super) fits: &'a dyn Fn(&Provider) -> bool,
     pub(super) evidence: Evidence<'a>,
     /// All that serve the model, as `provider/model`.
-    pub(super) found: Vec<String>,
+    pub(super) found: Vec<Text>,
     /// Those of them that a grant covers.
     pub(super) granted: Vec<Arc<Provider>>,
     /// Why the first of equals is the first.
@@ -71,14 +72,14 @@ impl Search<'_> {
     ) -> Vec<Candidate> {
         if model.ends_with(LATEST) && !name.ends_with(LATEST) {
             self.tagged = Some(Reason::LatestTag {
-                name: name.to_owned(),
-                model: model.to_owned(),
+                name: name.into(),
+                model: model.clone(),
             });
         }
         let mut candidates = Vec::new();
         for provider in providers {
             let subject = provider.subject(model);
-            self.found.push(subject.to_string());
+            self.found.push(subject.to_string().into());
             let Some(granted) = self.permit.why(subject) else {
                 continue;
             };
@@ -86,7 +87,7 @@ impl Search<'_> {
             if (self.fits)(provider) {
                 candidates.push(Candidate {
                     provider: Arc::clone(provider),
-                    model: model.to_owned(),
+                    model: model.clone(),
                     granted,
                 });
             }

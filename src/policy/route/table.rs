@@ -9,6 +9,7 @@ use super::choice::{self, Evidence};
 use super::search::Search;
 use super::{Choice, NoRoute, Route};
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::config::Choice as _;
 use crate::config::{self, Alias, Routing};
 use crate::policy::access::Permit;
@@ -102,10 +103,10 @@ impl RouteTable {
             Some(alias) => {
                 let candidates = search.of_alias(requested, alias);
                 reasons.extend(candidates.first().map(|first| Reason::Alias {
-                    alias: requested.to_owned(),
+                    alias: requested.into(),
                     provider: first.provider.id.clone(),
                     model: first.model.clone(),
-                    strategy: alias.strategy.word().to_owned(),
+                    strategy: Text::fixed(alias.strategy.word()),
                 }));
                 candidates
             }
@@ -118,6 +119,7 @@ impl RouteTable {
         if candidates.is_empty() {
             return Err(search.nothing());
         }
+        let is_alone = candidates.len() == 1;
         let put_off = choice::put_off(&mut candidates, evidence.traffic);
         let held = choice::held(&mut candidates, evidence);
         if !self.routing.failover {
@@ -137,20 +139,22 @@ impl RouteTable {
                 tie: search.tie,
             },
         });
+        let is_only = is_alone && put_off.is_empty() && held.is_none();
         reasons.extend(put_off);
         reasons.extend(held);
         let mut routes = candidates.into_iter().map(|one| Route {
-            reasons: vec![one.granted],
+            reasons: Arc::new([one.granted]),
             provider: one.provider,
             model: one.model,
         });
         let Some(mut first) = routes.next() else {
             return Err(NoRoute::Unknown);
         };
-        first.reasons = reasons;
+        first.reasons = reasons.into();
         Ok(Choice {
             first,
             others: routes.collect(),
+            is_only,
         })
     }
 
@@ -168,7 +172,7 @@ mod tests {
     use crate::policy::identity::Caller;
     use crate::policy::route::Traffic;
 
-    fn select(grants: &str, model: &str) -> Result<(String, String), NoRoute> {
+    fn select(grants: &str, model: &str) -> Result<(Text, Text), NoRoute> {
         let text = format!(
             r#"{{"providers":{{
                 "b":{{"baseurl":"http://b","models":["m","deep/m","only-b"]}},
@@ -200,7 +204,7 @@ mod tests {
     /// The grants route the model to this provider and this one of its models.
     #[track_caller]
     fn goes(grants: &str, requested: &str, provider: &str, model: &str) {
-        let expected = (provider.to_owned(), model.to_owned());
+        let expected = (provider.into(), model.into());
         assert_eq!(select(grants, requested), Ok(expected), "{requested}");
     }
 
@@ -264,14 +268,14 @@ mod tests {
         assert_eq!(
             select(r#"{"models":"ollama/q:8b"}"#, "tiny"),
             Err(NoRoute::NotGranted {
-                candidates: vec!["ollama/tiny:latest".to_owned()]
+                candidates: vec!["ollama/tiny:latest".into()]
             })
         );
         // One that is not granted is not replaced by another model.
         assert_eq!(
             select(r#"{"models":"ollama/**"}"#, "only-b"),
             Err(NoRoute::NotGranted {
-                candidates: vec!["b/only-b".to_owned()]
+                candidates: vec!["b/only-b".into()]
             })
         );
     }
@@ -282,7 +286,7 @@ mod tests {
         assert_eq!(
             select(r#"{"models":"a/*"}"#, "only-b"),
             Err(NoRoute::NotGranted {
-                candidates: vec!["b/only-b".to_owned()]
+                candidates: vec!["b/only-b".into()]
             })
         );
         assert_eq!(

@@ -15,6 +15,7 @@ use super::Provider;
 use super::health::{Health, Standing, Track};
 use super::in_flight::InFlight;
 use super::known::{Key, Known, State};
+use crate::base::text::Text;
 
 /// Tenths of a retry that every attempt pays into the budget of its group: one request in five
 /// may be tried again, so that a storm of failures isn't answered with one of retries.
@@ -46,18 +47,19 @@ impl Traffic {
     }
 
     /// Notes that a request for a model goes to a provider.
-    pub fn open(&self, provider: &Provider, model: &str) -> InFlight {
+    pub fn open(&self, provider: &Provider, model: impl Into<Text>) -> InFlight {
+        let model = model.into();
         let key = Key::of(provider);
         let mut providers = self.providers.lock();
         let state = providers.state(&key);
         state.in_flight += 1;
         let tries_provider = state.whole.begin();
-        let track = state.models.entry(model.to_owned()).or_default();
+        let track = state.models.entry(model.clone()).or_default();
         let tries_model = track.begin();
         InFlight {
             providers: self.providers.clone(),
             key,
-            model: model.to_owned(),
+            model,
             tries_provider,
             tries_model,
             is_judged: false,

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::Balances;
 use crate::base::bucket::{Account, Chain, Level, Link, Short};
 use crate::base::lock::lock;
+use crate::base::text::Text;
 use crate::records::{Error, Ledger, Repeat, millis};
 
 /// A bucket as it is stored.
@@ -37,9 +38,9 @@ pub struct StoredBucket {
 #[derive(Clone, Debug)]
 pub struct Admission {
     /// By the keys of buckets, before this request.
-    pub accounts: BTreeMap<String, Account>,
+    pub accounts: BTreeMap<Text, Account>,
     /// What is held now, or why nothing is.
-    pub outcome: Result<BTreeMap<String, i64>, Vec<(usize, Short)>>,
+    pub outcome: Result<BTreeMap<Text, i64>, Vec<(usize, Short)>>,
 }
 
 /// What a request wants of buckets.

@@ -58,7 +58,7 @@ impl World {
             tokens: ESTIMATE,
             cost: None,
         };
-        quotas.reserve(plan, estimate, String::new()).await
+        quotas.reserve(&plan, estimate, String::new).await
     }
 }
 

@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Admission, StoredBucket};
 use crate::base::bucket::{Account, Chain, Level, Link, Terms, admit_all, spend};
+use crate::base::text::Text;
 
 /// Buckets kept before those are looked for that nobody would miss.
 const SWEEP: usize = 16_384;
 
 /// Balances and holds by bucket. One that is not here is full.
 pub(super) struct Local {
-    books: HashMap<String, Book>,
+    books: HashMap<Text, Book>,
     sweep_at: usize,
 }
 
 struct Book {
-    bucket: String,
+    bucket: Text,
     template: String,
     /// It is kept under the name that it had before buckets had keys.
     is_earlier: bool,
@@ -28,13 +29,13 @@ impl Local {
     pub(super) fn new(stored: Vec<StoredBucket>) -> Self {
         let books = stored.into_iter().map(|one| {
             let book = Book {
-                bucket: one.bucket,
+                bucket: one.bucket.into(),
                 template: one.template,
                 is_earlier: one.is_earlier,
                 terms: None,
                 account: one.level.into(),
             };
-            (one.key, book)
+            (Text::from(one.key), book)
         });
         Self {
             books: books.collect(),
@@ -76,8 +77,8 @@ impl Local {
     /// Whether the estimates of `chains` could be held.
     pub(super) fn look(&mut self, chains: &[Chain], now: i64) -> Admission {
         self.sweep(now);
-        let links = chains.iter().flat_map(|chain| &chain.links);
-        let accounts: BTreeMap<String, Account> = links
+        let links = chains.iter().flat_map(|chain| chain.links.iter());
+        let accounts: BTreeMap<Text, Account> = links
             .map(|link| (link.key.clone(), self.book(link, now).account))
             .collect();
         let outcome = admit_all(chains, &mut accounts.clone());
@@ -96,7 +97,7 @@ impl Local {
     }
 
     /// Gives back what was held.
-    pub(super) fn release(&mut self, parts: &BTreeMap<String, i64>) {
+    pub(super) fn release(&mut self, parts: &BTreeMap<Text, i64>) {
         for (bucket, part) in parts {
             if let Some(book) = self.books.get_mut(bucket) {
                 book.account.held = book.account.held.saturating_sub(*part);
@@ -133,8 +134,8 @@ impl Local {
 
     pub(super) fn stored(&self) -> Vec<StoredBucket> {
         let stored = self.books.iter().map(|(key, book)| StoredBucket {
-            key: key.clone(),
-            bucket: book.bucket.clone(),
+            key: key.to_string(),
+            bucket: book.bucket.to_string(),
             is_earlier: book.is_earlier,
             template: book.template.clone(),
             level: book.account.level,
@@ -160,6 +161,8 @@ impl Local {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::base::bucket::Unit;
 
@@ -173,14 +176,14 @@ mod tests {
             refuses_unpriced: false,
         };
         let link = Link {
-            key: bucket.to_owned(),
+            key: bucket.into(),
             before: None,
-            bucket: bucket.to_owned(),
+            bucket: bucket.into(),
             template: "t".to_owned(),
             terms,
         };
         Chain {
-            links: vec![link],
+            links: Arc::new([link]),
             amount,
         }
     }
@@ -207,7 +210,7 @@ mod tests {
         assert!(local.hold(&[chain("last", 5)], 1_000).outcome.is_ok());
         assert_eq!(local.books.len(), SWEEP);
         assert!(local.hold(&[chain("held", 5)], 1_000).outcome.is_ok());
-        let mut left: Vec<&str> = local.books.keys().map(String::as_str).collect();
+        let mut left: Vec<&str> = local.books.keys().map(Text::as_str).collect();
         left.sort_unstable();
         // Of what was stored nobody knows the terms.
         assert_eq!(left, ["held", "last", "spent", "stored"]);

@@ -12,6 +12,7 @@
 mod holds;
 mod local;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::base::clock;
 use crate::base::lock::lock;
 use crate::base::panics;
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::policy::budget::{Amounts, Definitions, Denied, Low, Plan, State};
 use crate::records::{self, Failure, Ledger};
 pub use holds::{Admission, StoredBucket};
@@ -71,14 +73,14 @@ pub struct Reservation {
     hold: String,
     chains: Vec<Chain>,
     /// By the keys of buckets.
-    parts: BTreeMap<String, i64>,
+    parts: BTreeMap<Text, i64>,
     open: bool,
     /// What is held of which buckets, for the record.
     pub reasons: Vec<Reason>,
     /// Of each bucket that is below its threshold: what the caller is told.
     pub warnings: Vec<String>,
-    /// The buckets as they stood before.
-    pub states: Vec<State>,
+    /// The buckets as they stood before, by their keys.
+    before: BTreeMap<Text, Account>,
     /// Of each bucket that began to run low with this request: what its hooks are told.
     pub crossed: Vec<String>,
 }
@@ -110,7 +112,7 @@ impl Quotas {
     /// # Errors
     /// [`Denied`] when a bucket can't pay, or it can't be known whether it can.
     pub async fn look(&self, plan: &Plan, estimate: Amounts) -> Result<Vec<State>, Denied> {
-        let planned = plan.clone().into_chains(estimate)?;
+        let planned = plan.chains(estimate)?;
         let chains: Vec<Chain> = planned.into_iter().map(|(chain, _)| chain).collect();
         if chains.is_empty() {
             return Ok(Vec::new());
@@ -124,7 +126,7 @@ impl Quotas {
         if let Err(short) = &held.outcome {
             return Err(Denied::exhausted(&chains, &held.accounts, short));
         }
-        let links = chains.iter().flat_map(|chain| &chain.links);
+        let links = chains.iter().flat_map(|chain| chain.links.iter());
         let states =
             links.filter_map(|link| Some(State::new(link, *held.accounts.get(&link.key)?)));
         Ok(states.collect())
@@ -136,11 +138,16 @@ impl Quotas {
     /// [`Denied`] when a bucket can't pay, or it can't be known whether it can.
     pub async fn reserve(
         &self,
-        plan: Plan,
+        plan: &Plan,
         estimate: Amounts,
-        hold: String,
+        hold: impl FnOnce() -> String,
     ) -> Result<Reservation, Denied> {
-        let (chains, sources): (Vec<_>, Vec<_>) = plan.into_chains(estimate)?.into_iter().unzip();
+        let (chains, sources): (Vec<_>, Vec<_>) = plan.chains(estimate)?.into_iter().unzip();
+        // In memory a hold needs no name.
+        let hold = match &self.inner.local {
+            Some(_) => String::new(),
+            None => hold(),
+        };
         let mut reservation = Reservation {
             inner: Arc::clone(&self.inner),
             hold,
@@ -149,7 +156,7 @@ impl Quotas {
             open: false,
             reasons: Vec::new(),
             warnings: Vec::new(),
-            states: Vec::new(),
+            before: BTreeMap::new(),
             crossed: Vec::new(),
         };
         if reservation.chains.is_empty() {
@@ -164,7 +171,8 @@ impl Quotas {
                 return Err(Denied::exhausted(chains, &held.accounts, &short));
             }
         }
-        reservation.describe(&held.accounts, &sources);
+        reservation.before = held.accounts;
+        reservation.describe(sources);
         Ok(reservation)
     }
 
@@ -233,7 +241,7 @@ impl Quotas {
         let names = links
             .iter()
             .map(|link| (link.key.clone(), link.bucket.clone()));
-        let names: HashMap<String, String> = names.collect();
+        let names: HashMap<Text, Text> = names.collect();
         let (mut known, mut owners) = (BTreeMap::new(), HashMap::new());
         for link in links {
             let full = link.terms.full(now).into();
@@ -250,10 +258,10 @@ impl Quotas {
                 held: stored.held,
             };
             // As its owner is called now.
-            let name = names.get(&stored.key).cloned();
+            let name = names.get(stored.key.as_str()).cloned();
             let link = Link {
-                key: stored.key,
-                bucket: name.unwrap_or(stored.bucket),
+                key: stored.key.into(),
+                bucket: name.unwrap_or_else(|| stored.bucket.into()),
                 template: stored.template,
                 terms,
                 before: None,
@@ -262,7 +270,7 @@ impl Quotas {
                 // It is taken over when it is first used.
                 let owner = owners.get(&link.key);
                 let owner = owner.filter(|owner| owner.template == link.template);
-                let is_known = owner.is_some_and(|owner| current.contains(&owner.key));
+                let is_known = owner.is_some_and(|owner| current.contains(owner.key.as_str()));
                 let link = owner.unwrap_or(&link);
                 if !is_known {
                     known.insert(link.key.clone(), State::new(link, account));
@@ -317,22 +325,26 @@ impl Inner {
 
 impl Reservation {
     /// Says what is held of what, and whom to warn.
-    fn describe(&mut self, before: &BTreeMap<String, Account>, sources: &[String]) {
+    fn describe(&mut self, sources: Vec<Text>) {
         for (chain, source) in self.chains.iter().zip(sources) {
             let mut left: i64 = 0;
             let mut names = Vec::new();
-            for link in &chain.links {
-                let Some(account) = before.get(&link.key) else {
+            for link in chain.links.iter() {
+                let Some(account) = self.before.get(&link.key) else {
                     continue;
                 };
-                self.states.push(State::new(link, *account));
                 let free = account.level.balance.saturating_sub(account.held);
                 left = left.saturating_add(free);
-                names.push(link.bucket.as_str());
+                names.push(link.bucket.clone());
             }
             let terms = &chain.links[0].terms;
-            let keys = chain.links.iter().map(|link| link.key.as_str());
-            let keys = keys.collect::<Vec<_>>().join(", ");
+            let keys = match &*chain.links {
+                [only] => Cow::Borrowed(only.key.as_str()),
+                several => {
+                    let keys = several.iter().map(|link| link.key.as_str());
+                    Cow::Owned(keys.collect::<Vec<_>>().join(", "))
+                }
+            };
             let after = left.saturating_sub(chain.amount);
             let is_low = after < terms.warn_below;
             if is_low {
@@ -347,12 +359,20 @@ impl Reservation {
                 self.crossed.extend(self.warnings.last().cloned());
             }
             self.reasons.push(Reason::Held {
-                buckets: names.into_iter().map(str::to_owned).collect(),
+                buckets: names,
                 left: terms.show(left),
                 held: terms.show(chain.amount),
-                grants: source.clone(),
+                grants: source,
             });
         }
+    }
+
+    /// The buckets as they stood before.
+    #[must_use]
+    pub fn states(&self) -> Vec<State> {
+        let links = self.chains.iter().flat_map(|chain| chain.links.iter());
+        let states = links.filter_map(|link| Some(State::new(link, *self.before.get(&link.key)?)));
+        states.collect()
     }
 
     /// Gives up what was held, and takes what the request has cost instead: at once in memory,

@@ -38,7 +38,7 @@ impl World {
             .definitions
             .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
         let estimate = amounts(tokens, cost);
-        self.quotas.reserve(plan, estimate, String::new()).await
+        self.quotas.reserve(&plan, estimate, String::new).await
     }
 
     /// What each bucket has, and what of it is held.
@@ -108,7 +108,7 @@ async fn who_runs_low_is_told_and_hooks_once() {
     assert_eq!(first.reasons[0].to_string(), told);
     assert!(first.warnings.is_empty() && first.crossed.is_empty());
     let before: Vec<_> = first
-        .states
+        .states()
         .iter()
         .map(|one| (one.current, one.held))
         .collect();

@@ -11,8 +11,10 @@ use bytes::Bytes;
 use zstd::bulk::Compressor;
 
 use super::retention::Policy;
+use crate::base::text::Text;
 use crate::formats::{Tokens, ToolCall};
 use crate::records::{Capture, Delivery, Entry, EntryId, Failure, Outcome, Record};
+use crate::wire::HeaderList;
 
 /// The first byte of what is packed.
 const VERSION: u8 = 1;
@@ -301,6 +303,35 @@ impl Field for String {
 
     fn get(from: &mut &[u8]) -> Option<String> {
         String::from_utf8(get_bytes(from)?.to_vec()).ok()
+    }
+}
+
+impl Field for Text {
+    fn put(&self, to: &mut Vec<u8>) {
+        put_bytes(self.as_bytes(), to);
+    }
+
+    fn get(from: &mut &[u8]) -> Option<Text> {
+        str::from_utf8(get_bytes(from)?).ok().map(Text::from)
+    }
+}
+
+impl Field for HeaderList {
+    fn put(&self, to: &mut Vec<u8>) {
+        (self.iter().count() as u64).put(to);
+        for (name, value) in self.iter() {
+            put_bytes(name.as_bytes(), to);
+            put_bytes(value.as_bytes(), to);
+        }
+    }
+
+    fn get(from: &mut &[u8]) -> Option<HeaderList> {
+        let mut list = HeaderList::default();
+        for _ in 0..u64::get(from)? {
+            let name = str::from_utf8(get_bytes(from)?).ok()?;
+            list.push(name, str::from_utf8(get_bytes(from)?).ok()?);
+        }
+        Some(list)
     }
 }
 

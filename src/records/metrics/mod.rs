@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use prometheus::{CONTENT_TYPE, Gauge, render};
 
+use crate::base::text::Text;
 use crate::formats::Tokens;
 
 /// Bounds of durations in seconds, those of OpenTelemetry's conventions for generative AI.
@@ -42,11 +43,11 @@ pub const OVERHEAD: [f64; 14] = [
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// The format, such as `openai_chat`.
-    pub api: String,
+    pub api: Text,
     /// The provider's id; empty for requests that went to none.
-    pub provider: String,
+    pub provider: Text,
     /// The model as the provider names it; empty likewise.
-    pub model: String,
+    pub model: Text,
     /// How it ended, such as `complete`.
     pub outcome: &'static str,
     /// Hundreds of the status: 2, 4, 5.

@@ -108,9 +108,9 @@ type Labels = Vec<(&'static str, String)>;
 
 fn labels(key: &Key) -> Labels {
     vec![
-        ("api", key.api.clone()),
-        ("provider", key.provider.clone()),
-        ("model", key.model.clone()),
+        ("api", key.api.to_string()),
+        ("provider", key.provider.to_string()),
+        ("model", key.model.to_string()),
         ("outcome", key.outcome.to_owned()),
         ("status_class", format!("{}xx", key.class)),
     ]
@@ -164,9 +164,9 @@ mod tests {
     fn what_was_counted_is_shown_with_escapes_and_sums() {
         let metrics = Metrics::default();
         let key = Key {
-            api: "openai_chat".to_owned(),
-            provider: "p".to_owned(),
-            model: "a\"b\\".to_owned(),
+            api: "openai_chat".into(),
+            provider: "p".into(),
+            model: "a\"b\\".into(),
             outcome: "complete",
             class: 2,
         };

@@ -5,8 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::base::text::Text;
 use crate::formats;
 use crate::records::{Capture, Entry, Outcome, Tokens, ToolCall};
+use crate::wire::HeaderList;
 
 /// One record.
 #[derive(Serialize)]
@@ -54,14 +56,14 @@ struct Cost<'a> {
     nanodollars: i64,
     dollars: f64,
     #[serde(rename = "cost_basis")]
-    basis: &'a Option<String>,
+    basis: &'a Option<Text>,
 }
 
 #[derive(Serialize)]
 struct CapturedText<'a> {
-    request_headers: &'a [(String, String)],
+    request_headers: &'a HeaderList,
     request_body: Value,
-    response_headers: &'a [(String, String)],
+    response_headers: &'a HeaderList,
     response_body: Value,
     tool_use: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use super::Connections;
 use crate::records::reports::{Answered, Reports};
-use crate::records::stores::sql::{query, report, session, tools};
+use crate::records::stores::sql::{page, report, session, tools};
 use crate::records::{Entry, Query, Report, Scope, ToolUse, Usage};
 
 impl Reports for Connections {
     fn requests(&self, scope: Scope, query: Query) -> Answered<'_, Vec<Entry>> {
-        Box::pin(self.run_folded(move |connection| query::requests(connection, &scope, &query)))
+        Box::pin(self.run_folded(move |connection| page::requests(connection, &scope, &query)))
     }
 
     fn session_count(

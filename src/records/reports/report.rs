@@ -15,7 +15,7 @@ use crate::records::{Error, Outcome};
 pub(crate) const DAY_MS: i64 = 86_400_000;
 
 /// An hour in milliseconds.
-const HOUR_MS: i64 = 3_600_000;
+pub(crate) const HOUR_MS: i64 = 3_600_000;
 
 /// The longest time that is read from the entries: two days.
 const ENTRIES_MS: i64 = 2 * DAY_MS;

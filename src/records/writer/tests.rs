@@ -13,7 +13,7 @@ use super::*;
 use crate::base::bucket::{Chain, Link, Settlement, Terms, Unit};
 use crate::config::{Database, Retention};
 use crate::records::entry::tests::entry;
-use crate::records::stores::sql::{Row, Value, journal, row};
+use crate::records::stores::sql::{Names, Row, Value, journal};
 use crate::records::stores::sqlite;
 use crate::records::tests::said;
 use crate::records::{Capture, Delivery, Ledger, Query, Scope};
@@ -84,6 +84,10 @@ impl Connection for FaultyConnection {
         self.connection.begin()
     }
 
+    fn names(&mut self) -> &mut Names {
+        self.connection.names()
+    }
+
     fn commit(&mut self) -> Result<(), Failure> {
         self.connection.commit()
     }
@@ -104,9 +108,7 @@ impl Connection for FaultyConnection {
             let count = usize::try_from(count).unwrap();
             self.faults.groups.lock().unwrap().push(count);
         }
-        if sql == row::INSERT.as_str() {
-            assert!(!rows.iter().flatten().any(is_bad), "as it was told");
-        }
+        assert!(!rows.iter().flatten().any(is_bad), "as it was told");
         self.connection.execute(sql, rows)
     }
 
@@ -216,8 +218,8 @@ fn of(login: &str) -> Record {
 /// A record at which writing panics, not only folding.
 fn bad() -> Record {
     let link = Link {
-        key: BAD.to_owned(),
-        bucket: BAD.to_owned(),
+        key: BAD.into(),
+        bucket: BAD.into(),
         template: BAD.to_owned(),
         terms: terms(),
         before: None,
@@ -226,7 +228,7 @@ fn bad() -> Record {
     record.settlement = Some(Settlement {
         hold: String::new(),
         chains: vec![Chain {
-            links: vec![link],
+            links: [link].into(),
             amount: 1,
         }],
         at: 1_000,

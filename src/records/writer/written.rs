@@ -28,7 +28,9 @@ impl Announcer {
     /// Announces records that are durable.
     pub(crate) fn tell<'r>(&self, records: impl Iterator<Item = &'r Record>) {
         if self.0.receiver_count() > 0 {
-            let callers = records.map(|record| record.entry.caller.clone()).collect();
+            let callers = records
+                .map(|record| record.entry.caller.to_string())
+                .collect();
             // The last one may have gone just now.
             let _ = self.0.send(Arc::new(callers));
         }

@@ -40,7 +40,7 @@ fn choices(rules: &Rules, permit: &Permit) -> Vec<Choice> {
         let spoken = spoken.filter(|chat| found.provider.flags.contains(&chat.flag.name));
         let chat = spoken.min_by_key(|chat| chat.rank)?;
         Some(Choice {
-            provider: found.provider.id.clone(),
+            provider: found.provider.id.to_string(),
             model: found.model.to_owned(),
             label: found.model.to_owned(),
             format: chat.name,

@@ -8,7 +8,7 @@ use super::{Page, Place, Query, Visit, activity, conversation, format, json, par
 use crate::records::{Capture, Entry};
 use crate::web::api::records::request::{self, Request};
 use crate::web::api::records::{capture, explanation};
-use crate::wire::Rejection;
+use crate::wire::{HeaderList, Rejection};
 
 /// What a page shows of a request: name in the address, and for people.
 const VIEWS: [(&str, &str); 5] = [
@@ -85,7 +85,7 @@ fn head(visit: &Visit<'_>, entry: &Entry) -> Markup {
             (parts::fact("Outcome", &parts::outcome(entry)))
             (parts::fact("Started", &parts::time(entry.started_at)))
             (parts::fact("User", &user))
-            (parts::fact("Device", &entry.node_name))
+            (parts::fact("Device", &entry.node_name.as_str()))
             (parts::fact("Agent", &named(&entry.agent)))
             (parts::fact("Model", &model))
             (parts::fact("Provider", &provider))
@@ -141,7 +141,10 @@ fn timeline(request: &Request) -> Markup {
         section {
             h2 { "Sent by" }
             (parts::facts(&[("User agent", named(&entry.user_agent))]))
-            @if !request.headers.is_empty() { (headers("Headers by which it can be found", &request.headers)) }
+            @if !request.headers.is_empty() {
+                @let named = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                (headers("Headers by which it can be found", named))
+            }
         }
     }
 }
@@ -176,14 +179,14 @@ fn captured(entry: &Entry, capture: &Capture, shown: &str) -> Markup {
     }
 }
 
-fn message(head: &[(String, String)], body: &[u8]) -> Markup {
+fn message(head: &HeaderList, body: &[u8]) -> Markup {
     html! {
-        section { h2 { "Headers" } (headers("Headers, without credentials", head)) }
+        section { h2 { "Headers" } (headers("Headers, without credentials", head.iter())) }
         section { h2 { "Body" } (block(body)) }
     }
 }
 
-fn headers(caption: &str, all: &[(String, String)]) -> Markup {
+fn headers<'a>(caption: &str, all: impl Iterator<Item = (&'a str, &'a str)>) -> Markup {
     let rows = html! {
         @for (name, value) in all {
             tr { th scope="row" { code { (name) } } td.wrap { code { (value) } } }

@@ -169,7 +169,7 @@ fn what_is_kept_shows_no_credential() {
         ("user-agent", "curl"),
     ]));
     assert!(!format!("{shown:?}").contains("s3cret"), "{shown:?}");
-    assert_eq!(shown[4].1, "curl");
+    assert_eq!(shown.iter().last(), Some(("user-agent", "curl")));
 }
 
 #[test]

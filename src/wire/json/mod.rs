@@ -6,6 +6,7 @@
 //! (Go's decoder folds case, and folds `ſ` and the Kelvin sign too), bytes that are not
 //! UTF-8, a byte order mark, and anything after the closing brace.
 
+mod outline;
 mod ranges;
 mod scanner;
 mod sieve;
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
+pub use outline::{Oddities, Outline, Part};
 pub use ranges::{elements, member, members};
 use scanner::Scanner;
 pub use sieve::Sieve;
@@ -69,7 +71,7 @@ pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
         open: scanner.at + 1,
         members: Vec::new(),
     };
-    let mut seen: HashSet<Cow<'_, str>> = HashSet::new();
+    let mut seen = Keys::default();
     scanner.items(b'{', 0, |bytes, key_at, value| {
         let at = key_at.start;
         let key = string(&bytes[key_at.clone()])
@@ -84,11 +86,11 @@ pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
             let what = format!("the key \"{key}\" can be mistaken for \"{wanted}\"");
             return Err(fail(at, what));
         }
-        if seen.len() == MAX_KEYS {
+        if seen.count == MAX_KEYS {
             let what = format!("an object has more than {MAX_KEYS} keys");
             return Err(fail(at, what));
         }
-        seen.replace(key).map_or(Ok(()), |key| Err(twice(&key)))
+        seen.add(key).map_or(Ok(()), |key| Err(twice(&key)))
     })?;
     scanner.space();
     if scanner.at != bytes.len() {
@@ -98,6 +100,32 @@ pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
         ));
     }
     Ok(fields)
+}
+
+/// Keys so far.
+#[derive(Default)]
+struct Keys<'a> {
+    count: usize,
+    /// The first ones, which are compared one by one: most objects have no more.
+    few: [Option<Cow<'a, str>>; 16],
+    many: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Keys<'a> {
+    /// Adds a key, unless it is there already, which is returned then.
+    fn add(&mut self, key: Cow<'a, str>) -> Option<Cow<'a, str>> {
+        if self.few.iter().flatten().any(|known| *known == key) {
+            return Some(key);
+        }
+        self.count += 1;
+        match self.few.get_mut(self.count - 1) {
+            Some(free) => {
+                *free = Some(key);
+                None
+            }
+            None => self.many.replace(key),
+        }
+    }
 }
 
 /// Decodes a JSON string literal, quotes included; `None` for anything else.
@@ -134,7 +162,11 @@ fn folded(key: &str) -> String {
 /// The one of `keys` that a lenient decoder would take `key` for.
 #[must_use]
 pub fn variant<'k>(key: &str, keys: &[&'k str]) -> Option<&'k str> {
-    let folded = folded(key);
+    let folded = if key.is_ascii() {
+        Cow::Borrowed(key)
+    } else {
+        Cow::Owned(folded(key))
+    };
     let mut keys = keys.iter().copied();
     keys.find(|wanted| wanted.eq_ignore_ascii_case(&folded))
 }

@@ -20,6 +20,7 @@ pub(super) struct Scanner<'a> {
     pub at: usize,
     /// How many values have begun.
     values: usize,
+    values_max: usize,
 }
 
 impl<'a> Scanner<'a> {
@@ -28,6 +29,15 @@ impl<'a> Scanner<'a> {
             bytes,
             at: 0,
             values: 0,
+            values_max: MAX_VALUES,
+        }
+    }
+
+    /// For a document that was bounded before.
+    pub(super) fn with_any_values(self) -> Self {
+        Self {
+            values_max: usize::MAX,
+            ..self
         }
     }
 
@@ -56,8 +66,8 @@ impl<'a> Scanner<'a> {
         Err(self.expected(what))
     }
 
-    /// Any value; iterative in nothing but its bounded depth.
-    pub(super) fn value(&mut self, depth: usize) -> Result<(), ScanError> {
+    /// Counts a value that begins here.
+    pub(super) fn enter(&mut self, depth: usize) -> Result<(), ScanError> {
         if depth > MAX_DEPTH {
             return Err(fail(
                 self.at,
@@ -65,9 +75,15 @@ impl<'a> Scanner<'a> {
             ));
         }
         self.values += 1;
-        if self.values > MAX_VALUES {
+        if self.values > self.values_max {
             return Err(fail(self.at, format!("more than {MAX_VALUES} values")));
         }
+        Ok(())
+    }
+
+    /// Any value; iterative in nothing but its bounded depth.
+    pub(super) fn value(&mut self, depth: usize) -> Result<(), ScanError> {
+        self.enter(depth)?;
         match self.peek() {
             Some(b'"') => self.string(),
             Some(open @ (b'{' | b'[')) => self.items(open, depth, |_, _, _| Ok(())),
@@ -188,6 +204,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn string(&mut self) -> Result<(), ScanError> {
         self.take(b'"', "a string")?;
         loop {
+            self.plain();
             match self.peek() {
                 None => return Err(fail(self.at, "the body ends inside a string")),
                 Some(b'"') => {
@@ -200,6 +217,25 @@ impl<'a> Scanner<'a> {
                 }
                 Some(_) => self.at += 1,
             }
+        }
+    }
+
+    /// Goes on over bytes of a string that mean nothing but themselves, eight at a time.
+    fn plain(&mut self) {
+        const ONES: u64 = u64::from_ne_bytes([1; 8]);
+        const HIGH: u64 = ONES << 7;
+        // A bit for each byte below `n`; above the lowest of them, there may be others.
+        let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word & HIGH;
+        while let Some(word) = self.bytes[self.at..].first_chunk() {
+            let word = u64::from_le_bytes(*word);
+            let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+            let escape = below(word ^ (ONES * u64::from(b'\\')), 1);
+            let special = quote | escape | below(word, 0x20);
+            if special != 0 {
+                self.at += (special.trailing_zeros() / 8) as usize;
+                return;
+            }
+            self.at += 8;
         }
     }
 

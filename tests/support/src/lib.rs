@@ -29,10 +29,13 @@ pub fn root() -> &'static Path {
     here.ancestors().nth(2).expect("tests/support is in it")
 }
 
-/// The program under test. Cargo names it; a test program that is run by hand lies beside it.
+/// The program under test: that in `IRIS_PROGRAM`, for another build than Cargo's; else the one that Cargo names. A
+/// test program that is run by hand lies beside it.
 pub fn iris() -> PathBuf {
-    if let Some(path) = std::env::var_os("CARGO_BIN_EXE_iris") {
-        return path.into();
+    for name in ["IRIS_PROGRAM", "CARGO_BIN_EXE_iris"] {
+        if let Some(path) = std::env::var_os(name) {
+            return path.into();
+        }
     }
     let own = std::env::current_exe().expect("this program");
     let built = own.ancestors().nth(2).expect("a folder of builds");

@@ -16,6 +16,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 /// Events of a stream, before its end.
 pub const EVENTS: usize = 200;
 
+const MODELS: &str = r#"{"object":"list","data":[{"id":"small","object":"model"},{"id":"large","object":"model"},{"id":"slow","object":"model"}]}"#;
+
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Serves until the process ends.
@@ -44,12 +46,18 @@ pub fn run(port: u16) {
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+    // Some gateways ask for the models before they serve.
+    if request.uri().path() == "/v1/models" {
+        return Ok(json(MODELS.to_owned()));
+    }
     let body = request.into_body().collect().await?.to_bytes();
     let has = |word: &[u8]| memchr::memmem::find(&body, word).is_some();
     Ok(if has(b"\"slow\"") {
-        events(Some(Duration::from_secs(1)))
+        events(Pace::Each(Duration::from_secs(1)))
+    } else if has(b"\"paced\"") {
+        events(Pace::Eights(Duration::from_millis(20)))
     } else if has(b"\"stream\":true") {
-        events(None)
+        events(Pace::AtOnce)
     } else if has(b"\"large\"") {
         whole(64 << 10)
     } else {
@@ -62,13 +70,40 @@ fn whole(length: usize) -> Response<Body> {
     let body = format!(
         r#"{{"id":"c","object":"chat.completion","created":1,"model":"small","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":40,"total_tokens":49}}}}"#
     );
+    json(body)
+}
+
+fn json(body: String) -> Response<Body> {
     let mut response = Response::new(Full::from(body).boxed_unsync());
     let json = header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }
 
-fn events(pause: Option<Duration>) -> Response<Body> {
+/// When the next event is sent.
+#[derive(Clone, Copy)]
+enum Pace {
+    AtOnce,
+    /// After so long.
+    Each(Duration),
+    /// Eight at a time, so long after the last eight.
+    Eights(Duration),
+}
+
+impl Pace {
+    async fn wait(self, nth: usize) {
+        match self {
+            Self::Each(pause) if nth > 0 => tokio::time::sleep(pause).await,
+            Self::Eights(pause) if nth > 0 && nth.is_multiple_of(8) => {
+                tokio::time::sleep(pause).await;
+            }
+            // Each event is written on its own, as model servers do.
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+fn events(pace: Pace) -> Response<Body> {
     let chunk = |content: &str, rest: &str| {
         Bytes::from(format!(
             "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]{rest}}}\n\n"
@@ -84,14 +119,10 @@ fn events(pause: Option<Duration>) -> Response<Body> {
             _ => None,
         };
         async move {
-            match pause {
-                Some(pause) if nth > 0 => tokio::time::sleep(pause).await,
-                // Each event is written on its own, as model servers do.
-                _ => tokio::task::yield_now().await,
-            }
+            pace.wait(nth).await;
             // The receiver sees how long it took.
-            let piece = match pause {
-                Some(_) if nth < EVENTS => Some(chunk(&format!("sent {} ", micros()), "")),
+            let piece = match pace {
+                Pace::Each(_) if nth < EVENTS => Some(chunk(&format!("sent {} ", micros()), "")),
                 _ => piece,
             };
             piece.map(|piece| (Ok(Frame::data(piece)), nth + 1))

@@ -7,11 +7,18 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::net::client::connect_error::ConnectError;
+use crate::net::client::http1::{self, HEAD_BYTES, HEAD_FIELDS};
 
-/// Bytes of the head of a response that are accepted.
-pub(super) const HEAD_BYTES: u32 = 256 << 10;
-/// Fields of the head of a response that are accepted.
-pub(super) const HEAD_FIELDS: usize = 256;
+/// Why a response didn't come, or broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// Over HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] http1::Error),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+}
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +28,7 @@ pub(crate) enum RequestError {
     Connect(#[source] Arc<ConnectError>),
     /// The connection broke, or the bytes received weren't a response.
     #[error("no response")]
-    Exchange(#[source] hyper::Error),
+    Exchange(#[source] ExchangeError),
     /// The head of the response is too large.
     #[error("its response headers exceed {} KiB or {HEAD_FIELDS} fields", HEAD_BYTES >> 10)]
     HeadTooLarge,
@@ -42,9 +49,6 @@ impl RequestError {
 
 impl From<hyper::Error> for RequestError {
     fn from(error: hyper::Error) -> Self {
-        if error.is_parse_too_large() {
-            return Self::HeadTooLarge;
-        }
         match of_http2(&error) {
             Some(reset)
                 if reset.is_reset()
@@ -53,7 +57,16 @@ impl From<hyper::Error> for RequestError {
             {
                 Self::Invalid
             }
-            _ => Self::Exchange(error),
+            _ => Self::Exchange(error.into()),
+        }
+    }
+}
+
+impl From<http1::Error> for RequestError {
+    fn from(error: http1::Error) -> Self {
+        match error {
+            http1::Error::HeadTooLarge => Self::HeadTooLarge,
+            error => Self::Exchange(error.into()),
         }
     }
 }
@@ -130,11 +143,10 @@ pub(super) fn is_an_answer(error: &hyper::Error) -> bool {
 
 /// Whether the connection is dead: nothing was acknowledged any more, or no route leads to the
 /// server's address.
-pub(super) fn is_dead(error: &hyper::Error) -> bool {
+pub(super) fn is_dead(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
     let kinds = [HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut];
-    error.is_timeout()
-        || causes(error)
-            .filter_map(|cause| cause.downcast_ref::<io::Error>())
-            .any(|error| kinds.contains(&error.kind()))
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| kinds.contains(&error.kind()))
 }

@@ -11,9 +11,8 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::IDLE_TIME;
-use super::open::{Forward, Http1, Shared};
+use super::open::{Http1, Shared};
 use crate::net::client::connect_error::ConnectError;
-use crate::net::client::used::Used;
 
 /// Idle connections of HTTP/1.1 that are kept for each server.
 const IDLE_PER_HOST: usize = 64;
@@ -27,23 +26,6 @@ pub(super) enum Lent {
     Http2(Slot),
 }
 
-impl Lent {
-    /// The proxy at its end, which forwards requests.
-    pub(super) fn forward(&self) -> Option<Forward> {
-        match self {
-            Self::Http1(connection) => connection.forward.clone(),
-            Self::Http2(_) => None,
-        }
-    }
-
-    pub(super) fn used(&self) -> &Used {
-        match self {
-            Self::Http1(connection) => &connection.used,
-            Self::Http2(slot) => &slot.shared.used,
-        }
-    }
-}
-
 /// The place of one request on a shared connection.
 pub(super) struct Slot {
     shared: Arc<Shared>,
@@ -53,6 +35,16 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn sender(&self) -> SendRequest<Full<Bytes>> {
         self.shared.sender.clone()
+    }
+
+    /// Whether a response has begun on it.
+    pub(super) fn is_reused(&self) -> bool {
+        self.shared.has_responded.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a response has begun.
+    pub(super) fn responded(&self) {
+        self.shared.has_responded.store(true, Ordering::Relaxed);
     }
 }
 
@@ -139,8 +131,8 @@ impl Host {
                 return Some(Lent::Http2(self.slot(shared)));
             }
         }
-        while let Some(idle) = self.idle.pop() {
-            if idle.sender.is_ready() && idle.since.elapsed() < IDLE_TIME {
+        while let Some(mut idle) = self.idle.pop() {
+            if idle.since.elapsed() < IDLE_TIME && !idle.connection.is_dead() {
                 return Some(Lent::Http1(idle));
             }
         }
@@ -219,7 +211,7 @@ impl Host {
     pub(super) fn sweep(&mut self) -> bool {
         let is_old = |since: Instant| since.elapsed() >= IDLE_TIME;
         self.idle
-            .retain(|idle| !idle.sender.is_closed() && !is_old(idle.since));
+            .retain_mut(|idle| !is_old(idle.since) && !idle.connection.is_dead());
         self.shared
             .retain(|shared| !shared.is_closed() && !shared.idle_since().is_some_and(is_old));
         !(self.idle.is_empty() && self.shared.is_empty() && self.openings.is_empty())

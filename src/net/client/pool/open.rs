@@ -2,21 +2,20 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::Origin;
-use super::error::{HEAD_BYTES, HEAD_FIELDS};
-use crate::net::client::connect::{self, Connector, Stream};
+use crate::net::client::connect::{self, Connector, Io};
 use crate::net::client::connect_error::ConnectError;
-use crate::net::client::used::Used;
+use crate::net::client::http1::{Connection, HEAD_BYTES};
 
 pub(super) use crate::net::client::connect::Forward;
 
@@ -34,19 +33,30 @@ const UNANNOUNCED: usize = usize::MAX - 1;
 
 /// A connection of HTTP/1.1, which one request at a time uses.
 pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<Full<Bytes>>,
-    pub(super) used: Used,
+    pub(super) connection: Connection,
     /// A proxy at its end forwards requests.
     pub(super) forward: Option<Forward>,
     /// Since when it is idle.
     pub(super) since: Instant,
 }
 
+impl Http1 {
+    /// A connection that is free from now on.
+    pub(super) fn free(connection: Connection, forward: Option<Forward>) -> Self {
+        Self {
+            connection,
+            forward,
+            since: Instant::now(),
+        }
+    }
+}
+
 /// A connection of HTTP/2, which requests share.
 pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<Full<Bytes>>,
     driven: Driven,
-    pub(super) used: Used,
+    /// A response has begun on it.
+    pub(super) has_responded: AtomicBool,
     /// Requests that run on it, and since when that number is what it is.
     pub(super) running: AtomicUsize,
     pub(super) since: Mutex<Instant>,
@@ -83,13 +93,13 @@ pub(super) enum Opened {
     Http2(Arc<Shared>),
 }
 
-type Connection = http2::Connection<Stream, Full<Bytes>, TokioExecutor>;
+type Http2 = http2::Connection<TokioIo<Box<dyn Io>>, Full<Bytes>, TokioExecutor>;
 
 /// A connection of HTTP/2 that a task drives, and that others may ask for its limit.
-struct Driven(Arc<Mutex<Option<Connection>>>);
+struct Driven(Arc<Mutex<Option<Http2>>>);
 
 impl Driven {
-    fn spawn(connection: Connection) -> Self {
+    fn spawn(connection: Http2) -> Self {
         let driven = Arc::new(Mutex::new(Some(connection)));
         let connection = Arc::clone(&driven);
         tokio::spawn(async move {
@@ -113,9 +123,7 @@ impl Driven {
     /// Requests that the server allows at once, once it has said so.
     fn allowed(&self) -> Option<usize> {
         let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let limit = connection
-            .as_ref()
-            .map(Connection::current_max_send_streams);
+        let limit = connection.as_ref().map(Http2::current_max_send_streams);
         limit.filter(|most| *most != UNANNOUNCED)
     }
 }
@@ -129,9 +137,8 @@ pub(super) async fn open(connector: &Connector, origin: &Origin) -> Result<Opene
         .build()
         .map_err(|_| ConnectError::Impossible("the URL has no host"))?;
     let connect::Opened {
-        stream,
+        io,
         is_http2,
-        used,
         forward,
     } = connector.open_in_time(uri).await?;
     if is_http2 {
@@ -142,36 +149,20 @@ pub(super) async fn open(connector: &Connector, origin: &Origin) -> Result<Opene
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_max_send_streams(UNANNOUNCED)
-            .max_header_list_size(HEAD_BYTES)
+            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
             .keep_alive_interval(half)
             .keep_alive_timeout(half)
-            .handshake(stream)
+            .handshake(TokioIo::new(io))
             .await
             .map_err(ConnectError::Protocol)?;
         let driven = Driven::spawn(connection);
         return Ok(Opened::Http2(Arc::new(Shared {
             sender,
             driven,
-            used,
+            has_responded: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             since: Mutex::new(Instant::now()),
         })));
     }
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES as usize)
-        .max_headers(HEAD_FIELDS)
-        .handshake(stream)
-        .await
-        .map_err(ConnectError::Protocol)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a connection of HTTP/1.1 has ended");
-        }
-    });
-    Ok(Opened::Http1(Http1 {
-        sender,
-        used,
-        forward,
-        since: Instant::now(),
-    }))
+    Ok(Opened::Http1(Http1::free(Connection::new(io), forward)))
 }

@@ -18,9 +18,9 @@ fn full() -> Record {
     }];
     record.headers = vec![("x-team".to_owned(), String::new())];
     record.capture = Some(Capture {
-        request_headers: vec![("accept".to_owned(), "*/*".to_owned())],
+        request_headers: [("accept", "*/*"), ("x-none", "")].into_iter().collect(),
         request_body: Bytes::from(vec![0xff; 10_000]),
-        response_headers: Vec::new(),
+        response_headers: HeaderList::default(),
         response_body: Bytes::new(),
         raw: Some(Bytes::from_static(b"data: raw")),
         truncated: true,

@@ -53,7 +53,8 @@ const SCHEMA: Schema = Schema {
         include_str!("migrations/7_identity.sql"),
         include_str!("migrations/8_audit_caller.sql"),
         include_str!("migrations/9_reasons.sql"),
-        include_str!("migrations/10_journal.sql"),
+        include_str!("migrations/10_numbers.sql"),
+        include_str!("migrations/11_journal.sql"),
     ],
 };
 

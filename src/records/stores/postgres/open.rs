@@ -22,7 +22,7 @@ use super::connect::{Driver, LOCAL_SETTINGS, connect, drive};
 use super::value::{kind, value};
 use super::{DriverError, bulk};
 use crate::records::Failure;
-use crate::records::stores::{Connection, Question, Row, Value};
+use crate::records::stores::{Connection, Names, Question, Row, Value};
 
 /// Waits for an answer. A server that is silent for longer is taken for gone.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,6 +42,9 @@ const FEW: usize = 8;
 
 /// Unix milliseconds by the server's clock, as it is when the expression is evaluated.
 const CLOCK: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+
+/// Waits for other transactions that add to sums, and holds others off until this one ends.
+const ALONE: &str = "SELECT CAST(pg_advisory_xact_lock(115940116332546) AS TEXT)";
 
 /// Whoever has waited for a lock must see what was committed meanwhile, whatever the default of the
 /// server, the database or the user.
@@ -82,6 +85,7 @@ pub(super) struct ServerConnection {
     /// How long an answer may take.
     pub(super) patience: Duration,
     used: Instant,
+    names: Names,
     /// The generation of connections that it is of, and the one that is in use.
     generation: u64,
     current: Arc<AtomicU64>,
@@ -231,6 +235,7 @@ impl ServerConnection {
             is_broken: false,
             patience: PATIENCE,
             used: Instant::now(),
+            names: Names::default(),
             generation,
             current: Arc::clone(current),
         };
@@ -430,6 +435,14 @@ impl Connection for ServerConnection {
 
     fn lock(&self) -> &'static str {
         " FOR UPDATE"
+    }
+
+    fn alone(&self) -> Option<&'static str> {
+        Some(ALONE)
+    }
+
+    fn names(&mut self) -> &mut Names {
+        &mut self.names
     }
 
     /// The server's vacuum frees what was deleted, when it thinks fit.

@@ -1,7 +1,7 @@
 //! What belongs to one record, and the rest of the archive.
 
 use super::query::Filter;
-use super::row::{self, limit};
+use super::row::{self, IS_ONE, JOINED, NAMED, SELECTED};
 use super::value::Value;
 use super::{Connection, Failure, capture, rows, session};
 use crate::formats::ToolCall;
@@ -11,15 +11,15 @@ use crate::records::{Capture, Entry, Query, Scope, Session};
 impl Archive for dyn Connection + '_ {
     fn request(&mut self, scope: &Scope, id: &str) -> Result<Option<Entry>, Failure> {
         let (condition, values) = one(scope, id);
-        let sql = format!("SELECT {} FROM entries {condition}", *row::SELECTED);
+        let sql = format!("SELECT {SELECTED} FROM requests {NAMED} {condition}");
         Ok(rows(self, &sql, values, row::read)?.pop())
     }
 
     fn tools(&mut self, scope: &Scope, id: &str) -> Result<Vec<ToolCall>, Failure> {
         let (condition, values) = one(scope, id);
         let sql = format!(
-            "SELECT entry_tools.name, entry_tools.params FROM entry_tools \
-             JOIN entries ON entries.id = entry_tools.entry_id {condition} \
+            "SELECT entry_tools.name, entry_tools.params FROM requests {NAMED} \
+             JOIN entry_tools ON entry_tools.entry = requests.place {condition} \
              ORDER BY entry_tools.position"
         );
         rows(self, &sql, values, |row| {
@@ -33,8 +33,8 @@ impl Archive for dyn Connection + '_ {
     fn headers(&mut self, scope: &Scope, id: &str) -> Result<Vec<(String, String)>, Failure> {
         let (condition, values) = one(scope, id);
         let sql = format!(
-            "SELECT entry_headers.name, entry_headers.value FROM entry_headers \
-             JOIN entries ON entries.id = entry_headers.entry_id {condition} \
+            "SELECT entry_headers.name, entry_headers.value FROM requests {NAMED} \
+             JOIN entry_headers ON entry_headers.entry = requests.place {condition} \
              ORDER BY entry_headers.name, entry_headers.value"
         );
         rows(self, &sql, values, |row| Ok((row.text()?, row.text()?)))
@@ -43,7 +43,8 @@ impl Archive for dyn Connection + '_ {
     fn capture(&mut self, scope: &Scope, id: &str) -> Result<Option<Capture>, Failure> {
         let (condition, values) = one(scope, id);
         let sql = format!(
-            "SELECT {} FROM captures JOIN entries ON entries.id = captures.entry_id {condition}",
+            "SELECT {} FROM requests {NAMED} \
+             JOIN captures ON captures.entry_id = requests.id {condition}",
             capture::SELECTED
         );
         Ok(rows(self, &sql, values, capture::read)?.pop())
@@ -57,7 +58,11 @@ impl Archive for dyn Connection + '_ {
 /// The condition that a statement finds one record with.
 fn one<'q>(scope: &'q Scope, id: &'q str) -> (String, Vec<Value<'q>>) {
     let mut filter = Filter::default();
-    filter.equal("entries.id", Some(id), limit::ID);
-    filter.within("entries.caller", scope);
+    for value in row::found_by(id) {
+        filter.bind(value);
+    }
+    filter.conditions.push(IS_ONE.to_owned());
+    filter.conditions.push(JOINED.to_owned());
+    filter.within("callers.caller", scope);
     filter.into_parts()
 }

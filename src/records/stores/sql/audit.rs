@@ -44,7 +44,7 @@ impl AuditLog for dyn Connection + '_ {
         );
         rows(self, &sql, values, |row| {
             Ok(Audited {
-                id: EntryId(row.text()?),
+                id: EntryId(row.text()?.into()),
                 at: row.integer()?,
                 actor: row.text()?,
                 node: row.text()?,
@@ -104,7 +104,7 @@ impl AuditLog for dyn Connection + '_ {
 
 fn read(row: &mut Row) -> Result<Version, Failure> {
     Ok(Version {
-        id: EntryId(row.text()?),
+        id: EntryId(row.text()?.into()),
         at: row.integer()?,
         actor: row.text()?,
         node: row.text()?,

@@ -10,6 +10,7 @@ use super::value::{self, Row, Value};
 use super::{Connection, Failure, Question, committing, places, rows};
 use crate::base::bucket::{Account, Level, Link, Settlement, Terms, admit_all, spend};
 use crate::base::clock;
+use crate::base::text::Text;
 use crate::records::balances::{Admission, Balances, StoredBucket, Wanted};
 
 const INSERT: &str = "INSERT INTO buckets (bucket, name, template, balance, at, is_earlier) \
@@ -105,7 +106,7 @@ pub(super) fn settle(
     let holds: Vec<&str> = holds.filter(|hold| !hold.is_empty()).collect();
     let here = clock::unix_ms();
     let links = settlements.iter().flat_map(|one| &one.chains);
-    let links = links.flat_map(|chain| &chain.links);
+    let links = links.flat_map(|chain| chain.links.iter());
     let locked = lock(connection, links, |_| releases(&holds))?;
     let (mut levels, there) = (locked.levels, locked.now);
     for settlement in settlements {
@@ -134,7 +135,7 @@ fn hold(
     let names = holds.map(|hold| &hold.name).chain(released);
     let names: Vec<&str> = names.map(String::as_str).collect();
     let chains = wanted.iter().flat_map(|one| &one.chains);
-    let links = chains.flat_map(|chain| &chain.links);
+    let links = chains.flat_map(|chain| chain.links.iter());
     let clock = connection.clock();
     let locked = lock(connection, links, |buckets| {
         let mut besides = releases(&names);
@@ -147,8 +148,8 @@ fn hold(
     let mut sums: BTreeMap<String, i64> = sums.collect::<Result<_, Failure>>()?;
     let (mut all, mut rows) = (Vec::new(), Vec::new());
     for one in wanted {
-        let links = one.chains.iter().flat_map(|chain| &chain.links);
-        let accounts: BTreeMap<String, Account> = links
+        let links = one.chains.iter().flat_map(|chain| chain.links.iter());
+        let accounts: BTreeMap<Text, Account> = links
             .map(|link| {
                 let account = Account {
                     level: level(&levels, link, now),

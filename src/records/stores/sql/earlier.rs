@@ -7,13 +7,14 @@ use crate::records::archive::earlier::{Earlier, earlier};
 
 impl Earlier for dyn Connection + '_ {
     fn is_named(&mut self, login: &str, node: &str) -> Result<bool, Failure> {
-        let sql = "SELECT 1 FROM entries WHERE caller = $1 AND node_id = $2 LIMIT 1";
+        let sql = "SELECT 1 FROM node_days WHERE node = (SELECT n FROM nodes WHERE node_id = $1) \
+            AND caller IN (SELECT n FROM callers WHERE caller = $2) LIMIT 1";
         let before = earlier(login);
         let caller = Value::key(&before, limit::CALLER);
         let named = rows(
             self,
             sql,
-            vec![caller, Value::key(node, limit::NODE)],
+            vec![Value::key(node, limit::NODE), caller],
             |_| Ok(()),
         )?;
         Ok(!named.is_empty())
@@ -32,8 +33,9 @@ impl Earlier for dyn Connection + '_ {
         let before = Value::key(&before, limit::CALLER);
         transaction(self, |connection| {
             let sql = "UPDATE earlier_logins SET caller = $1 WHERE login = $2 AND caller = '' \
-                AND EXISTS (SELECT 1 FROM entries \
-                    WHERE entries.caller = $3 AND entries.node_id = $4)";
+                AND EXISTS (SELECT 1 FROM node_days \
+                    WHERE caller IN (SELECT n FROM callers WHERE callers.caller = $3) \
+                    AND node = (SELECT n FROM nodes WHERE node_id = $4))";
             let row = vec![
                 key.clone(),
                 Value::key(login, limit::LOGIN),

@@ -38,11 +38,14 @@ impl Exports for dyn Connection + '_ {
         let sql = "INSERT INTO export_cursor (name, last_entry) VALUES ($1, '') \
             ON CONFLICT (name) DO NOTHING";
         self.change(sql, vec![exporter.into()])?;
+        let sql = "SELECT last_entry FROM export_cursor WHERE name = $1";
+        let last = rows(self, sql, vec![exporter.into()], Row::text)?;
+        let last = last.first().map_or("", String::as_str);
         let sql = "INSERT INTO export_queue (exporter, entry_id, batch, until) \
-            SELECT $1, id, NULL, 0 FROM entries WHERE id > COALESCE( \
-                (SELECT last_entry FROM export_cursor WHERE name = $1), '') \
+            SELECT $1, id, NULL, 0 FROM requests WHERE place >= $2 AND id > $3 \
             ON CONFLICT (exporter, entry_id) DO NOTHING";
-        self.change(sql, vec![exporter.into()])?;
+        let from = EntryId::place_of(last);
+        self.change(sql, vec![exporter.into(), from.into(), last.into()])?;
         if alone {
             let sql = "UPDATE export_queue SET until = 0 WHERE exporter = $1 AND until > 0";
             self.change(sql, vec![exporter.into()])?;
@@ -73,7 +76,7 @@ impl Exports for dyn Connection + '_ {
             connection.execute(sql, taken.collect())?;
             Ok(Some(Batch {
                 name: name.into_owned(),
-                entries: entries.into_iter().map(EntryId).collect(),
+                entries: entries.into_iter().map(|id| EntryId(id.into())).collect(),
             }))
         })
     }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::row::limit;
 use super::value::{Row, Value};
 use super::{
-    Connection, Failure, Question, balances, capture, committing, exports, outbox, places, purge,
+    Connection, Failure, Names, Question, balances, capture, committing, exports, outbox, purge,
     rollup, row, rows, session,
 };
 use crate::base::bucket::Settlement;
@@ -21,18 +21,15 @@ pub(crate) const APPEND: &str = "INSERT INTO journal (id, records, content) VALU
 
 const DELETE: &str = "DELETE FROM journal WHERE id = $1";
 
-const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry_id, nth) \
-    VALUES ($1, $2, $3, $4) ON CONFLICT (name, value, entry_id) DO NOTHING";
+const INSERT_HEADER: &str = "INSERT INTO entry_headers (name, value, entry, nth) \
+    VALUES ($1, $2, $3, $4) ON CONFLICT (name, value, entry) DO NOTHING";
 
-const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry_id, position, name, nth, params) \
+const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry, position, name, nth, params) \
     VALUES ($1, $2, $3, $4, $5)";
 
 /// Rows that are looked at for one batch, and bytes of those that are read.
 const ROWS: usize = 256;
 const BYTES: u64 = 8 << 20;
-
-/// Entries that are looked up in one statement.
-const IDS: usize = 500;
 
 impl Journal for dyn Connection + '_ {
     fn append(&mut self, group: &Group<'_>) -> Result<bool, Failure> {
@@ -79,9 +76,12 @@ impl Journal for dyn Connection + '_ {
                 connection.rollback();
                 return Ok(batch.folded);
             }
-            fill(connection, &mut batch, policy)?;
+            // They are of use again once what they stand for is committed.
+            let mut names = std::mem::take(connection.names());
+            fill(connection, &mut names, &mut batch, policy)?;
             let ids = batch.rows.iter().map(|id| vec![Value::text(id)]);
             connection.execute_and_commit(DELETE, ids.collect())?;
+            *connection.names() = names;
             Ok(batch.folded)
         })
     }
@@ -92,8 +92,11 @@ impl Journal for dyn Connection + '_ {
     }
 
     fn try_fold(&mut self, record: &Journaled, policy: &Policy) -> Result<(), Failure> {
+        // What is undone has no number to remember.
+        let mut names = Names::default();
         trying(self, |connection| {
-            insert(connection, std::slice::from_ref(record), policy).map(drop)
+            let records = std::slice::from_ref(record);
+            insert(connection, &mut names, records, policy).map(drop)
         })
     }
 
@@ -138,24 +141,18 @@ fn append(connection: &mut dyn Connection, group: &Group<'_>) -> Result<bool, Fa
     if appended.into_iter().sum::<u64>() == 0 {
         return Ok(false);
     }
-    let ids = group.records.iter().map(|record| record.entry.id.as_str());
-    let ids: Vec<&str> = ids.filter(|_| group.is_again).collect();
-    Ok(known(connection, &ids)?.is_empty())
+    Ok(!group.is_again || !is_folded(connection, group)?)
 }
 
-/// Which of these entries are there.
-fn known(connection: &mut dyn Connection, ids: &[&str]) -> Result<HashSet<String>, Failure> {
-    let questions = ids.chunks(IDS).map(|some| {
-        let sql = format!(
-            "SELECT id FROM entries WHERE id IN ({})",
-            places(0, some.len())
-        );
-        let values = some.iter().map(|id| Value::text(*id)).collect();
-        (sql.into(), values)
+/// Whether an entry of a group is there, and so all of them.
+fn is_folded(connection: &mut dyn Connection, group: &Group<'_>) -> Result<bool, Failure> {
+    let sql = format!("SELECT place FROM requests WHERE {}", row::IS_ONE);
+    let questions = group.records.iter().map(|record| {
+        let id = record.entry.id.as_str();
+        (sql.as_str().into(), row::found_by(id))
     });
     let answers = connection.ask(questions.collect())?;
-    let found = answers.into_iter().flatten();
-    found.map(|mut row| row.text()).collect()
+    Ok(answers.iter().any(|rows| !rows.is_empty()))
 }
 
 /// What is folded together.
@@ -243,10 +240,11 @@ impl Batch {
 /// Writes what a batch is folded into.
 fn fill(
     connection: &mut dyn Connection,
+    names: &mut Names,
     batch: &mut Batch,
     policy: &Policy,
 ) -> Result<(), Failure> {
-    let new = insert(connection, &batch.records, policy)?;
+    let new = insert(connection, names, &batch.records, policy)?;
     batch.folded.skipped = batch.records.len() - new.len();
     batch.folded.has_deliveries = new.iter().any(|record| !record.deliveries.is_empty());
     let keep = policy.keep();
@@ -266,27 +264,33 @@ fn fill(
 /// Writes entries and what goes with them. Returns the records that were not there before.
 fn insert<'r>(
     connection: &mut dyn Connection,
+    names: &mut Names,
     records: &'r [Journaled],
     policy: &Policy,
 ) -> Result<Vec<&'r Record>, Failure> {
     let keep = policy.keep();
-    let ids = records.iter().map(|one| one.record.entry.id.as_str());
-    let known = known(connection, &ids.collect::<Vec<_>>())?;
-    let mut entries: Vec<&Journaled> = records.iter().collect();
-    entries.retain(|one| !known.contains(one.record.entry.id.as_str()));
-    entries.dedup_by(|one, before| one.record.entry.id == before.record.entry.id);
-    let rows = entries
-        .iter()
-        .map(|one| row::write(&one.record.entry, &one.reasons));
-    super::insert(connection, &row::INSERT, rows.collect())?;
+    let (is_new, numbers) = row::insert(connection, names, records)?;
     panics::point("ledger-fold");
-    let new: Vec<&Record> = entries.iter().map(|one| &one.record).collect();
-    let headers = new.iter().flat_map(|record| header_rows(record));
+    let records: Vec<&Record> = records.iter().map(|one| &one.record).collect();
+    let places = numbers.places.iter().copied();
+    let new: Vec<(&Record, i64)> = records
+        .iter()
+        .copied()
+        .zip(places)
+        .zip(&is_new)
+        .filter_map(|(new, is_new)| is_new.then_some(new))
+        .collect();
+    let headers = new
+        .iter()
+        .flat_map(|(record, place)| header_rows(record, *place));
     super::insert(connection, INSERT_HEADER, headers.collect())?;
     if keep.tools {
-        let tools = new.iter().flat_map(|record| tool_rows(record));
+        let tools = new
+            .iter()
+            .flat_map(|(record, place)| tool_rows(record, *place));
         super::insert(connection, INSERT_TOOL, tools.collect())?;
     }
+    let new: Vec<&Record> = new.into_iter().map(|(record, _)| record).collect();
     if keep.captures {
         let captures = new.iter().filter_map(|record| {
             let capture = record.capture.as_ref()?;
@@ -296,29 +300,29 @@ fn insert<'r>(
         super::insert(connection, capture::INSERT, captures)?;
     }
     if !new.is_empty() {
-        rollup::add(connection, &new)?;
-        session::add(connection, &new)?;
+        rollup::add(connection, names, &records, &is_new, &numbers)?;
+        session::add(connection, names, &new)?;
         outbox::add(connection, &new)?;
     }
     Ok(new)
 }
 
-fn header_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
+fn header_rows(record: &Record, place: i64) -> Vec<Vec<Value<'_>>> {
     let headers = rollup::distinct(&record.headers);
-    let nth = |place: usize| nth(headers.iter().map(|(name, _)| &**name), place);
-    let rows = headers.iter().enumerate().map(|(place, (name, value))| {
+    let nth = |index: usize| nth(headers.iter().map(|(name, _)| &**name), index);
+    let rows = headers.iter().enumerate().map(|(index, (name, value))| {
         let [name, value] = [name, value].map(|text| Value::text(text.clone()));
-        vec![name, value, record.entry.id.as_str().into(), nth(place)]
+        vec![name, value, place.into(), nth(index)]
     });
     rows.collect()
 }
 
-fn tool_rows(record: &Record) -> Vec<Vec<Value<'_>>> {
+fn tool_rows(record: &Record, entry: i64) -> Vec<Vec<Value<'_>>> {
     let tools = &record.tools;
     let nth = |place: usize| nth(tools.iter().map(|tool| tool.name.as_str()), place);
     let rows = tools.iter().enumerate().map(|(place, tool)| {
         vec![
-            record.entry.id.as_str().into(),
+            entry.into(),
             (place as u64).into(),
             Value::key(&tool.name, limit::TOOL),
             nth(place),

@@ -14,9 +14,11 @@ mod chats;
 mod earlier;
 mod exports;
 pub(crate) mod journal;
+mod names;
 mod outbox;
+pub(crate) mod page;
 mod purge;
-pub(crate) mod query;
+mod query;
 pub(crate) mod report;
 mod rollup;
 pub(crate) mod row;
@@ -29,17 +31,18 @@ use std::borrow::Cow;
 
 use crate::base::clock;
 use crate::records::{Error, Failure};
+pub(crate) use names::Names;
 pub(crate) use value::{Row, Value};
 
 /// The version of the schema: one more than there are migrations.
-pub(super) const VERSION: i64 = 10;
+pub(super) const VERSION: i64 = 11;
 
 /// What makes and changes the tables of a database, in its dialect. A new database gets the whole schema
 /// at once; `tests/ledger/schema.rs` checks that the migrations lead to the same one.
 pub(super) struct Schema {
     pub(super) new: [&'static str; 1],
     /// The scripts that bring a database from version N to N + 1, from 1 on. Only ever appended to.
-    pub(super) migrations: [&'static str; 9],
+    pub(super) migrations: [&'static str; 10],
 }
 
 impl Schema {
@@ -143,11 +146,12 @@ pub(crate) trait Connection: Send {
     fn lock(&self) -> &'static str {
         ""
     }
-    /// What stands before a column to keep the database from walking along that column's index; nothing
-    /// where it finds out by itself.
-    fn unindexed(&self) -> &'static str {
-        ""
+    /// A query that waits until no other transaction has asked it, where several may write at once.
+    fn alone(&self) -> Option<&'static str> {
+        None
     }
+    /// The numbers of names that are known, of what is committed.
+    fn names(&mut self) -> &mut Names;
     /// Makes what was deleted unreadable; false while a reader is active; try again then.
     fn scrub(&mut self) -> Result<bool, Failure>;
     /// Whether another has to be opened in its place.

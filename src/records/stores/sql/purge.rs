@@ -25,18 +25,31 @@ pub(super) fn batch(
     let Some(bound) = bound(connection, policy, now)? else {
         return Ok((purged, is_more));
     };
+    // Those of a clock that is far ahead share the last time that has places.
+    let place = match EntryId::place_of(&bound) {
+        last if last >= EntryId::place_at(i64::MAX) => i64::MAX,
+        place => place,
+    };
     let wanted = [
-        (policy.retention.purge.captures, "captures"),
-        (policy.retention.purge.tools, "entry_tools"),
+        (
+            policy.retention.purge.captures,
+            ["captures", "entry_id"],
+            Value::text(&bound),
+        ),
+        (
+            policy.retention.purge.tools,
+            ["entry_tools", "entry"],
+            place.into(),
+        ),
     ];
-    for (_, table) in wanted.into_iter().filter(|(wanted, _)| *wanted) {
+    for (_, [table, column], bound) in wanted.into_iter().filter(|(wanted, ..)| *wanted) {
         // The names of the tables are ours.
         let sql = format!(
-            "DELETE FROM {table} WHERE entry_id IN (SELECT DISTINCT entry_id FROM {table} \
-             WHERE entry_id < $1 ORDER BY entry_id LIMIT {BATCH})"
+            "DELETE FROM {table} WHERE {column} IN (SELECT DISTINCT {column} FROM {table} \
+             WHERE {column} < $1 ORDER BY {column} LIMIT {BATCH})"
         );
         let deleted = transaction(connection, |connection| {
-            connection.execute(&sql, vec![vec![Value::text(&bound)]])
+            connection.execute(&sql, vec![vec![bound]])
         })?;
         let deleted: u64 = deleted.into_iter().sum();
         purged += deleted;

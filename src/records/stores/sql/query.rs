@@ -1,33 +1,25 @@
-//! Reading records by filters: the conditions of a statement, and pages of requests.
+//! Reading records by filters: the conditions of a statement.
 
-use super::row::{self, limit as bytes};
+use super::row::limit as bytes;
 use super::value::Value;
-use super::{Connection, Failure, rows};
-use crate::records::{Entry, EntryId, Query, Scope};
+use crate::records::{EntryId, Query, Scope};
 
 /// Rows in one page at most.
 const LIMIT: usize = 1000;
 
 impl Query {
-    pub(super) fn limit(&self) -> Value<'static> {
-        (self.limit.min(LIMIT) as u64).into()
+    pub(super) fn limit(&self) -> usize {
+        self.limit.min(LIMIT)
     }
 
-    /// What a request must meet, whose and which session it is aside. `id` is the column that
-    /// the database should walk along; with [`Connection::unindexed`] before the name of `table` it
-    /// does not walk along any of the others, of which every value may have very many.
-    pub(super) fn conditions<'q>(
-        &'q self,
-        filter: &mut Filter<'q>,
-        id: &str,
-        table: &str,
-    ) -> Vec<String> {
+    /// The conditions on kinds, as those of a statement that gives their numbers; `None` where there are
+    /// none.
+    pub(super) fn kinds<'q>(&'q self, filter: &mut Filter<'q>) -> Option<String> {
         let key = |wanted: &'q Option<String>, limit| {
             let wanted = wanted.as_deref();
             wanted.map(|wanted| Value::wanted(wanted, limit))
         };
         let equal = [
-            ("node_id", key(&self.node, bytes::NODE)),
             ("model", key(&self.model, bytes::MODEL)),
             ("provider", key(&self.provider, bytes::PROVIDER)),
             ("agent", key(&self.agent, bytes::AGENT)),
@@ -37,11 +29,29 @@ impl Query {
         ];
         let mut all = Vec::new();
         for (column, value) in equal {
-            all.extend(value.map(|value| format!("{table}.{column} = {}", filter.bind(value))));
+            all.extend(value.map(|value| format!("kinds.{column} = {}", filter.bind(value))));
+        }
+        let all = (!all.is_empty()).then(|| all.join(" AND "));
+        all.map(|all| format!("(SELECT kinds.n FROM kinds WHERE {all})"))
+    }
+
+    /// What a request must meet, whose and which session it is aside. `place` is the column that
+    /// the database should walk along.
+    pub(super) fn conditions<'q>(&'q self, filter: &mut Filter<'q>, place: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        all.extend(
+            self.kinds(filter)
+                .map(|kinds| format!("requests.kind IN {kinds}")),
+        );
+        if let Some(node) = self.node.as_deref() {
+            let node = filter.bind(Value::wanted(node, bytes::NODE));
+            all.push(format!(
+                "requests.node IN (SELECT nodes.n FROM nodes WHERE nodes.node_id = {node})"
+            ));
         }
         for (operator, time) in [(">=", self.from), ("<", self.to)] {
-            let floor = time.map(|time| Value::Text(EntryId::floor(time).into()));
-            all.extend(floor.map(|floor| format!("{id} {operator} {}", filter.bind(floor))));
+            let time = time.map(|time| EntryId::place_at(time).into());
+            all.extend(time.map(|time| format!("{place} {operator} {}", filter.bind(time))));
         }
         let exists = |table: &str, conditions: &str| {
             format!("EXISTS (SELECT 1 FROM {table} WHERE {conditions})")
@@ -55,26 +65,17 @@ impl Query {
         all
     }
 
-    /// Whose requests, and of which session; `table` has the columns.
-    pub(super) fn own<'q>(&'q self, filter: &mut Filter<'q>, scope: &'q Scope, table: &str) {
-        filter.within(&format!("{table}.caller"), scope);
-        let login = self.login.as_deref();
-        filter.equal(&format!("{table}.login"), login, bytes::LOGIN);
-        let session = self.session.as_deref();
-        filter.equal(&format!("{table}.session"), session, bytes::SESSION);
-    }
-
     /// What a row of `entry_tools` must meet. `nth` makes it one row for an entry.
     pub(super) fn tool<'q>(&'q self, filter: &mut Filter<'q>) -> Option<String> {
         let place = filter.bind(Value::wanted(self.tool.as_deref()?, bytes::TOOL));
         Some(format!(
-            "entry_tools.entry_id = entries.id AND entry_tools.name = {place} \
+            "entry_tools.entry = requests.place AND entry_tools.name = {place} \
              AND entry_tools.nth = 0"
         ))
     }
 
     /// What a row of `entry_headers` must meet.
-    fn header<'q>(&'q self, filter: &mut Filter<'q>) -> Option<String> {
+    pub(super) fn header<'q>(&'q self, filter: &mut Filter<'q>) -> Option<String> {
         let (name, value) = self.header.as_ref()?;
         let name = filter.bind(Value::wanted(name, bytes::HEADER_NAME));
         let value = match value {
@@ -85,7 +86,7 @@ impl Query {
             None => "entry_headers.nth = 0".to_owned(),
         };
         Some(format!(
-            "entry_headers.entry_id = entries.id AND entry_headers.name = {name} AND {value}"
+            "entry_headers.entry = requests.place AND entry_headers.name = {name} AND {value}"
         ))
     }
 }
@@ -125,6 +126,16 @@ impl<'q> Filter<'q> {
         }
     }
 
+    /// A column has one of `values`; any, where there are none.
+    pub(super) fn any(&mut self, column: &str, values: Vec<Value<'q>>) {
+        if values.is_empty() {
+            return;
+        }
+        let places: Vec<_> = values.into_iter().map(|value| self.bind(value)).collect();
+        self.conditions
+            .push(format!("{column} IN ({})", places.join(", ")));
+    }
+
     /// An id is on the side of another that `operator` says.
     pub(super) fn than(&mut self, column: &str, operator: &str, id: Option<&'q str>) {
         if let Some(id) = id {
@@ -140,48 +151,4 @@ impl<'q> Filter<'q> {
         };
         (conditions, self.values)
     }
-}
-
-/// A page of requests.
-pub(crate) fn requests(
-    connection: &mut dyn Connection,
-    scope: &Scope,
-    query: &Query,
-) -> Result<Vec<Entry>, Failure> {
-    let mut filter = Filter::default();
-    query.own(&mut filter, scope, "entries");
-    // A tool or a header may be rare: the database walks along its index, from entry to entry.
-    // One person's entries are few, and it walks along those instead. CROSS JOIN says so to
-    // SQLite; PostgreSQL finds out by itself.
-    let is_narrow = *scope != Scope::Everyone || query.login.is_some() || query.session.is_some();
-    let plus = if is_narrow {
-        connection.unindexed()
-    } else {
-        ""
-    };
-    let others = format!("{plus}entries");
-    let mut rest = query.clone();
-    let (tables, id, condition) = if !is_narrow && rest.tool.take().is_some() {
-        let tables = "entry_tools CROSS JOIN entries";
-        (tables, "entry_tools.entry_id", query.tool(&mut filter))
-    } else if !is_narrow && rest.header.take().is_some() {
-        let tables = "entry_headers CROSS JOIN entries";
-        (tables, "entry_headers.entry_id", query.header(&mut filter))
-    } else {
-        ("entries", "entries.id", None)
-    };
-    filter.conditions.extend(condition);
-    filter.than(id, "<", query.before.as_deref());
-    filter.than(id, ">", query.after.as_deref());
-    let others = rest.conditions(&mut filter, id, &others);
-    filter.conditions.extend(others);
-    let (conditions, mut values) = filter.into_parts();
-    values.push(query.limit());
-    let order = if query.oldest_first { "ASC" } else { "DESC" };
-    let sql = format!(
-        "SELECT {} FROM {tables} {conditions} ORDER BY {id} {order} LIMIT ${}",
-        *row::SELECTED,
-        values.len()
-    );
-    rows(connection, &sql, values, row::read)
 }

@@ -1,12 +1,14 @@
-//! Reports as statements over the sums by day, or over the entries.
+//! Reports as statements over the sums by day and hour, or over the entries.
+
+use std::collections::HashMap;
 
 use super::query::Filter;
-use super::row::{self, COUNTERS, limit};
-use super::sums::{self, ALL};
+use super::row::{self, limit};
+use super::sums::{self, REPORTED};
 use super::value::{Row, Value};
-use super::{Connection, Failure, rollup};
-use crate::records::reports::report::{DAY_MS, GROUPS, Groups, Part};
-use crate::records::reports::sums::{Measured, Sums};
+use super::{Connection, Failure, rollup, rows};
+use crate::records::reports::report::{DAY_MS, GROUPS, Groups, HOUR_MS, Part};
+use crate::records::reports::sums::Sums;
 use crate::records::{EntryId, Group, Report, Scope};
 
 /// The groups of a report, of one more than there may be at most.
@@ -15,39 +17,43 @@ pub(crate) fn groups(
     scope: &Scope,
     report: &Report,
 ) -> Result<Groups, Failure> {
-    if report.is_of_days() {
-        days(connection, scope, report)
-    } else {
-        entries(connection, scope, report)
+    let is_of_callers = *scope != Scope::Everyone
+        || !report.logins.is_empty()
+        || report.groups.contains(&Group::Login);
+    if report.is_of_days() && is_of_callers {
+        return by_caller(connection, scope, report);
     }
+    if report.is_of_days() {
+        return Ok(by_kind(connection, report, &DAYS)?.groups);
+    }
+    let is_of_hours = report.from % HOUR_MS == 0 && report.to % HOUR_MS == 0;
+    if is_of_hours && !is_of_callers {
+        let found = by_kind(connection, report, &HOURS)?;
+        if found.is_whole {
+            return Ok(found.groups);
+        }
+    }
+    entries(connection, scope, report)
 }
 
 impl Group {
-    /// The column's bit in a grain.
-    fn bit(self) -> i64 {
+    /// What it is called in SQL, where `time` is an expression for the milliseconds of a row.
+    fn column(self, time: &str) -> String {
         match self {
-            Group::Hour | Group::Day => 0,
-            Group::Login => rollup::LOGIN,
-            Group::Model => rollup::MODEL,
-            Group::Provider => rollup::PROVIDER,
-            Group::Agent => rollup::AGENT,
-            Group::Api => rollup::API,
-            Group::Status => rollup::STATUS,
-            Group::Outcome => rollup::OUTCOME,
-            Group::Header => rollup::HEADER,
+            Group::Day => format!("({time}) / {DAY_MS}"),
+            Group::Hour => format!("({time}) / {HOUR_MS}"),
+            Group::Login => "callers.login".to_owned(),
+            Group::Header => "headers.value".to_owned(),
+            group => format!("kinds.{}", group.as_str()),
         }
     }
 
-    /// What it is called in SQL, in the sums or among the entries.
-    fn column(self, of_sums: bool) -> &'static str {
-        match (self, of_sums) {
-            (Group::Day, true) => "day",
-            (Group::Day, false) => "entries.started_at / 86400000",
-            (Group::Hour, _) => "entries.started_at / 3600000",
-            (Group::Header, true) => "header_value",
-            (Group::Header, false) => "entry_headers.value",
-            (group, _) => group.as_str(),
-        }
+    /// Whether a kind says it.
+    fn is_of_kind(self) -> bool {
+        !matches!(
+            self,
+            Group::Day | Group::Hour | Group::Login | Group::Header
+        )
     }
 
     fn read(self, row: &mut Row) -> Result<Part, Failure> {
@@ -58,98 +64,262 @@ impl Group {
     }
 }
 
+/// Groups that are being filled; beyond the bound only their count matters, and it is known.
+struct Filled {
+    groups: Groups,
+    /// Whether all that was read had its sums.
+    is_whole: bool,
+}
+
+impl Filled {
+    fn new(report: &Report) -> Filled {
+        let mut groups = Groups::new();
+        if report.groups.is_empty() {
+            groups.insert(Vec::new(), Sums::default());
+        }
+        Filled {
+            groups,
+            is_whole: true,
+        }
+    }
+
+    fn at(&mut self, key: Vec<Part>) -> Option<&mut Sums> {
+        if self.groups.len() > GROUPS && !self.groups.contains_key(&key) {
+            return None;
+        }
+        Some(self.groups.entry(key).or_default())
+    }
+}
+
 impl Report {
-    /// The conditions that lists of values make, and the bits of the columns they look at.
-    fn filter<'q>(&'q self, filter: &mut Filter<'q>, scope: &'q Scope, of_sums: bool) -> i64 {
-        let mut bits = 0;
-        let mut any = |group: Group, values: Vec<Value<'q>>| {
-            if !values.is_empty() {
-                bits |= group.bit();
-                let places: Vec<_> = values.into_iter().map(|value| filter.bind(value)).collect();
-                let column = group.column(of_sums);
-                filter
-                    .conditions
-                    .push(format!("{column} IN ({})", places.join(", ")));
-            }
-        };
+    fn read_key(&self, row: &mut Row) -> Result<Vec<Part>, Failure> {
+        let key = self.groups.iter().map(|group| group.read(row));
+        key.collect()
+    }
+
+    /// The conditions on kinds. Returns whether there are any.
+    fn kinds<'q>(&'q self, filter: &mut Filter<'q>) -> bool {
+        let before = filter.conditions.len();
         let keys = |values: &'q [String], limit| {
             let keys = values.iter().map(|value| Value::wanted(value, limit));
             keys.collect::<Vec<_>>()
         };
-        any(Group::Login, keys(&self.logins, limit::LOGIN));
-        any(Group::Model, keys(&self.models, limit::MODEL));
-        any(Group::Provider, keys(&self.providers, limit::PROVIDER));
-        any(Group::Agent, keys(&self.agents, limit::AGENT));
-        any(Group::Api, keys(&self.apis, limit::API));
+        filter.any("kinds.model", keys(&self.models, limit::MODEL));
+        filter.any("kinds.provider", keys(&self.providers, limit::PROVIDER));
+        filter.any("kinds.agent", keys(&self.agents, limit::AGENT));
+        filter.any("kinds.api", keys(&self.apis, limit::API));
         let statuses = self.statuses.iter().map(|status| i64::from(*status).into());
-        any(Group::Status, statuses.collect());
+        filter.any("kinds.status", statuses.collect());
         let outcomes = self.outcomes.iter().map(|outcome| outcome.as_str().into());
-        any(Group::Outcome, outcomes.collect());
-        any(
-            Group::Header,
-            keys(&self.header_values, limit::HEADER_VALUE),
-        );
-        if let Scope::Own(_) = scope {
-            let column = if of_sums { "caller" } else { "entries.caller" };
-            filter.within(column, scope);
-            bits |= Group::Login.bit();
+        filter.any("kinds.outcome", outcomes.collect());
+        filter.conditions.len() > before
+    }
+
+    /// The conditions on callers.
+    fn callers<'q>(&'q self, filter: &mut Filter<'q>, scope: &'q Scope) {
+        let logins = self.logins.iter();
+        let logins = logins.map(|login| Value::wanted(login, limit::LOGIN));
+        filter.any("callers.login", logins.collect());
+        filter.within("callers.caller", scope);
+    }
+
+    /// The conditions on headers.
+    fn headers<'q>(&'q self, filter: &mut Filter<'q>) {
+        let header = self.header.as_deref();
+        filter.equal("headers.name", header, limit::HEADER_NAME);
+        let values = self.header_values.iter();
+        let values = values.map(|value| Value::wanted(value, limit::HEADER_VALUE));
+        filter.any("headers.value", values.collect());
+    }
+
+    /// Which header's sums are read. Returns what stands before their table.
+    fn header_of<'q>(&'q self, filter: &mut Filter<'q>, table: &str) -> &'static str {
+        if self.header.is_none() {
+            let condition = format!("{table}.header = {}", rollup::NO_HEADER);
+            filter.conditions.push(condition);
+            return "";
         }
-        bits
+        self.headers(filter);
+        filter
+            .conditions
+            .push(format!("{table}.header = headers.n"));
+        "headers CROSS JOIN "
     }
 }
 
-/// Reads sums by day.
-fn days(
+/// A table of sums by kind, and the column that has the time, in steps of so many milliseconds.
+struct Steps {
+    table: &'static str,
+    column: &'static str,
+    length: i64,
+}
+
+const DAYS: Steps = Steps {
+    table: "usage_days",
+    column: "day",
+    length: DAY_MS,
+};
+const HOURS: Steps = Steps {
+    table: "usage_hours",
+    column: "hour",
+    length: HOUR_MS,
+};
+
+/// Reads sums by kind.
+fn by_kind(
+    connection: &mut dyn Connection,
+    report: &Report,
+    steps: &Steps,
+) -> Result<Filled, Failure> {
+    let Steps {
+        table,
+        column,
+        length,
+    } = *steps;
+    let mut filter = Filter::default();
+    let before = report.header_of(&mut filter, table);
+    for (operator, time) in [(">=", report.from), ("<", report.to)] {
+        let place = filter.bind((time / length).into());
+        let condition = format!("{table}.{column} {operator} {place}");
+        filter.conditions.push(condition);
+    }
+    let mut after = "";
+    if report.kinds(&mut filter) || report.groups.iter().any(|group| group.is_of_kind()) {
+        after = " CROSS JOIN kinds";
+        filter.conditions.push(format!("kinds.n = {table}.kind"));
+    }
+    let (conditions, values) = filter.into_parts();
+    let time = format!("{table}.{column} * {length}");
+    let by = report.groups.iter().map(|group| group.column(&time));
+    let selected: Vec<_> = by.chain([REPORTED.to_owned()]).collect();
+    let sql = format!(
+        "SELECT {} FROM {before}{table}{after} {conditions}",
+        selected.join(", ")
+    );
+    let mut filled = Filled::new(report);
+    connection.query(&sql, values, &mut |mut row| {
+        let key = report.read_key(&mut row)?;
+        if let Some(sums) = filled.at(key) {
+            let is_whole = sums.add_reported(&mut row)?;
+            filled.is_whole &= is_whole;
+        }
+        Ok(())
+    })?;
+    Ok(filled)
+}
+
+/// Reads sums by caller and day.
+fn by_caller(
     connection: &mut dyn Connection,
     scope: &Scope,
     report: &Report,
 ) -> Result<Groups, Failure> {
+    let kinds = kinds(connection, report)?;
+    let (table, summed) = match kinds {
+        Some(_) => ("usage_kinds", "kinds"),
+        None => ("usage_callers", REPORTED),
+    };
     let mut filter = Filter::default();
-    let mut bits = report.filter(&mut filter, scope, true);
-    bits |= report
-        .groups
-        .iter()
-        .fold(0, |bits, group| bits | group.bit());
-    if report.header.is_some() {
-        bits |= rollup::HEADER;
+    let before = report.header_of(&mut filter, table);
+    let (from, to) = (report.from / DAY_MS, report.to / DAY_MS);
+    let is_of_few = *scope != Scope::Everyone || !report.logins.is_empty();
+    if is_of_few && to - from < 1_000 {
+        // Each day by itself: the rows of one caller are looked up, instead of all of the time.
+        let days = (from..to).map(|day| day.to_string());
+        let days = days.collect::<Vec<_>>().join(", ");
+        filter.conditions.push(format!("{table}.day IN ({days})"));
+        let mut few = std::mem::take(&mut filter.conditions);
+        report.callers(&mut filter, scope);
+        let callers = std::mem::take(&mut filter.conditions).join(" AND ");
+        few.push(format!(
+            "{table}.caller IN (SELECT callers.n FROM callers WHERE {callers})"
+        ));
+        filter.conditions = few;
+    } else {
+        for (operator, day) in [(">=", from), ("<", to)] {
+            let place = filter.bind(day.into());
+            filter
+                .conditions
+                .push(format!("{table}.day {operator} {place}"));
+        }
+        report.callers(&mut filter, scope);
     }
-    let header = report.header.as_deref().unwrap_or_default();
-    for (condition, value) in [
-        ("grain =", rollup::grain(bits).into()),
-        ("header_name =", Value::wanted(header, limit::HEADER_NAME)),
-        ("day >=", (report.from / DAY_MS).into()),
-        ("day <", (report.to / DAY_MS).into()),
-    ] {
-        let place = filter.bind(value);
-        filter.conditions.push(format!("{condition} {place}"));
+    filter
+        .conditions
+        .push(format!("callers.n = {table}.caller"));
+    let (conditions, values) = filter.into_parts();
+    // What a kind says is filled in for each of them.
+    let time = format!("{table}.day * {DAY_MS}");
+    let by = report.groups.iter().filter(|group| !group.is_of_kind());
+    let by = by.map(|group| group.column(&time));
+    let selected: Vec<_> = by.chain([summed.to_owned()]).collect();
+    let sql = format!(
+        "SELECT {} FROM {before}{table} CROSS JOIN callers {conditions}",
+        selected.join(", ")
+    );
+    let mut filled = Filled::new(report);
+    connection.query(&sql, values, &mut |mut row| {
+        let groups = report.groups.iter();
+        let key = groups.map(|group| {
+            Ok(if group.is_of_kind() {
+                Part::Integer(0)
+            } else {
+                group.read(&mut row)?
+            })
+        });
+        let key = key.collect::<Result<Vec<Part>, Failure>>()?;
+        let Some(kinds) = &kinds else {
+            if let Some(sums) = filled.at(key) {
+                sums.add_reported(&mut row)?;
+            }
+            return Ok(());
+        };
+        let bytes = row.maybe_bytes()?.unwrap_or_default();
+        sums::each_kind(&bytes, |kind, add| {
+            let Some(parts) = kinds.get(&kind) else {
+                return Ok(());
+            };
+            let mut parts = parts.iter();
+            let named = report.groups.iter().zip(&key).map(|(group, part)| {
+                let named = if group.is_of_kind() {
+                    parts.next()
+                } else {
+                    None
+                };
+                named.unwrap_or(part).clone()
+            });
+            match filled.at(named.collect()) {
+                Some(sums) => add(sums),
+                None => Ok(()),
+            }
+        })
+    })?;
+    Ok(filled.groups)
+}
+
+/// The kinds that a report takes, with what its groups are called in them; `None` where it does not look
+/// at kinds.
+fn kinds(
+    connection: &mut dyn Connection,
+    report: &Report,
+) -> Result<Option<HashMap<i64, Vec<Part>>>, Failure> {
+    let mut filter = Filter::default();
+    let by = report.groups.iter().filter(|group| group.is_of_kind());
+    let by: Vec<Group> = by.copied().collect();
+    if !report.kinds(&mut filter) && by.is_empty() {
+        return Ok(None);
     }
     let (conditions, values) = filter.into_parts();
-    let by: Vec<_> = report
-        .groups
-        .iter()
-        .map(|group| group.column(true))
-        .collect();
-    let summed = sums::columns(ALL).into_iter();
-    let summed = summed.map(|column| format!("CAST(COALESCE(SUM({column}), 0) AS BIGINT)"));
-    let selected: Vec<_> = by.iter().map(ToString::to_string).chain(summed).collect();
-    let grouped = if by.is_empty() {
-        String::new()
-    } else {
-        format!("GROUP BY {}", by.join(", "))
-    };
-    let sql = format!(
-        "SELECT {} FROM usage_daily {conditions} {grouped} LIMIT {}",
-        selected.join(", "),
-        GROUPS + 1
-    );
-    let mut groups = Groups::new();
-    connection.query(&sql, values, &mut |mut row| {
-        let key = report.groups.iter().map(|group| group.read(&mut row));
-        let key = key.collect::<Result<_, _>>()?;
-        groups.insert(key, Sums::read(&mut row, ALL)?);
-        Ok(())
+    let columns = ["kinds.n".to_owned()].into_iter();
+    let columns = columns.chain(by.iter().map(|group| group.column("")));
+    let columns: Vec<_> = columns.collect();
+    let sql = format!("SELECT {} FROM kinds {conditions}", columns.join(", "));
+    let found = rows(connection, &sql, values, |row| {
+        let number = row.integer()?;
+        let parts = by.iter().map(|group| group.read(row));
+        Ok((number, parts.collect::<Result<_, _>>()?))
     })?;
-    Ok(groups)
+    Ok(Some(found.into_iter().collect()))
 }
 
 /// Adds up the entries themselves.
@@ -158,52 +328,46 @@ fn entries(
     scope: &Scope,
     report: &Report,
 ) -> Result<Groups, Failure> {
-    let mut groups = Groups::new();
-    if report.groups.is_empty() {
-        groups.insert(Vec::new(), Sums::default());
-    }
-    let [from, to] = [report.from, report.to].map(EntryId::floor);
     let mut filter = Filter::default();
-    report.filter(&mut filter, scope, false);
-    filter.than("entries.id", ">=", Some(&from));
-    filter.than("entries.id", "<", Some(&to));
-    let mut tables = "entries";
-    if let Some(header) = &report.header {
-        tables = "entries JOIN entry_headers ON entry_headers.entry_id = entries.id";
-        filter.equal("entry_headers.name", Some(header), limit::HEADER_NAME);
+    let is_of_few = *scope != Scope::Everyone || !report.logins.is_empty();
+    let mut before = "requests CROSS JOIN callers";
+    if is_of_few {
+        before = "callers CROSS JOIN requests";
+    }
+    let mut after = "";
+    if report.header.is_some() {
+        after = " CROSS JOIN entry_headers AS headers";
+        filter
+            .conditions
+            .push("headers.entry = requests.place".to_owned());
+    }
+    report.headers(&mut filter);
+    report.callers(&mut filter, scope);
+    report.kinds(&mut filter);
+    for (operator, time) in [(">=", report.from), ("<", report.to)] {
+        let place = filter.bind(EntryId::place_at(time).into());
+        let condition = format!("requests.place {operator} {place}");
+        filter.conditions.push(condition);
+    }
+    for joined in ["callers.n = requests.caller", "kinds.n = requests.kind"] {
+        filter.conditions.push(joined.to_owned());
     }
     let (conditions, values) = filter.into_parts();
-    let by = report.groups.iter().map(|group| group.column(false));
-    let measured = ["outcome"].into_iter().chain(COUNTERS);
-    let measured = measured.chain(["cost", "duration_ms", "first_token_ms"]);
+    let time = row::STARTED_AT;
+    let by = report.groups.iter().map(|group| group.column(time));
+    let by = by.chain(["kinds.outcome".to_owned(), "requests.rest".to_owned()]);
     let sql = format!(
-        "SELECT {} FROM {tables} {conditions}",
-        by.chain(measured).collect::<Vec<_>>().join(", ")
+        "SELECT {} FROM {before} CROSS JOIN kinds{after} {conditions}",
+        by.collect::<Vec<_>>().join(", ")
     );
+    let mut filled = Filled::new(report);
     connection.query(&sql, values, &mut |mut row| {
-        let key = report.groups.iter().map(|group| group.read(&mut row));
-        let key: Vec<Part> = key.collect::<Result<_, _>>()?;
-        let one = measure(&mut row)?;
-        // Beyond the bound only the count matters, and it is known.
-        if groups.len() <= GROUPS || groups.contains_key(&key) {
-            groups.entry(key).or_default().add_one(&one);
+        let key = report.read_key(&mut row)?;
+        let one = row::measured(&mut row)?;
+        if let Some(sums) = filled.at(key) {
+            sums.add_one(&one);
         }
         Ok(())
     })?;
-    Ok(groups)
-}
-
-fn measure(row: &mut Row) -> Result<Measured, Failure> {
-    let outcome = row::outcome(row)?;
-    let mut counts = [None; COUNTERS.len()];
-    for count in &mut counts {
-        *count = row.maybe_integer()?;
-    }
-    Ok(Measured {
-        outcome,
-        counts,
-        cost: row.maybe_integer()?,
-        duration_ms: row.maybe_real()?,
-        first_token_ms: row.maybe_real()?,
-    })
+    Ok(filled.groups)
 }

@@ -1,165 +1,34 @@
-//! Sums by day, kept as entries are written, so that a report need not read the entries.
+//! Sums by day and hour, kept as entries are written, so that a report need not read the entries.
 //!
-//! A row belongs to a *grain*: the set of columns by which it is told apart. The finest grain has
-//! all of them; the coarser ones make the usual reports short to read. A record that carries
-//! headers adds one row for each to the grains with a header.
+//! What is not about callers is added up by *kind*: model, provider, agent, API, status and outcome. What
+//! is, by caller, and within a caller's day by kind. A record that carries headers adds to the sums of each of
+//! them as well; the number 0 stands for no header.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::row::limit;
-use super::sums;
-use super::value::{Value, key};
-use super::{Connection, Failure, places};
-use crate::records::reports::report::DAY_MS;
+use super::names::{self, Name, Names};
+use super::row::{Numbers, limit};
+use super::sums::{self, REPORTED};
+use super::value::{Row, Value, key};
+use super::{Connection, Failure, Question, places};
+use crate::records::Record;
+use crate::records::reports::report::{DAY_MS, HOUR_MS};
 use crate::records::reports::sums::{Measured, Sums};
-use crate::records::{Entry, Record};
 
-/// Columns, as bits. A login comes with the key of its caller.
-pub(super) const LOGIN: i64 = 1;
-pub(super) const MODEL: i64 = 1 << 1;
-pub(super) const PROVIDER: i64 = 1 << 2;
-pub(super) const AGENT: i64 = 1 << 3;
-pub(super) const API: i64 = 1 << 4;
-pub(super) const STATUS: i64 = 1 << 5;
-pub(super) const OUTCOME: i64 = 1 << 6;
-pub(super) const HEADER: i64 = 1 << 7;
+/// The number of no header.
+pub(super) const NO_HEADER: i64 = 0;
 
-/// All but the header.
-const FINE: i64 = HEADER - 1;
+/// Keys that are asked for in one statement.
+const ASKED: usize = 100;
 
-/// All but the header and the login: what people share makes few rows.
-const SHARED: i64 = FINE & !LOGIN;
-
-/// The grains, those with the fewest rows first.
-const GRAINS: [i64; 17] = [
-    0,
-    OUTCOME,
-    STATUS,
-    API,
-    PROVIDER,
-    AGENT,
-    MODEL,
-    LOGIN,
-    SHARED,
-    LOGIN | AGENT,
-    LOGIN | MODEL,
-    FINE,
-    HEADER,
-    HEADER | MODEL,
-    HEADER | LOGIN,
-    HEADER | SHARED,
-    HEADER | FINE,
-];
-
-/// The coarsest grain that tells `columns` apart.
-pub(super) fn grain(columns: i64) -> i64 {
-    let header = columns & HEADER;
-    let fits = |grain: &&i64| *grain & columns == columns && *grain & HEADER == header;
-    GRAINS.iter().find(fits).copied().unwrap_or(FINE | header)
+/// A header as it is stored.
+fn header((name, value): &(String, String)) -> Name<'_> {
+    vec![
+        Value::text(key(name, limit::HEADER_NAME)),
+        Value::text(key(value, limit::HEADER_VALUE)),
+    ]
 }
-
-/// What tells a row from others, in the order of its columns. Ordered, so that nodes that share
-/// a database lock the rows of a group in the same order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Key<'a> {
-    grain: i64,
-    day: i64,
-    caller: Cow<'a, str>,
-    login: Cow<'a, str>,
-    model: Cow<'a, str>,
-    provider: Cow<'a, str>,
-    agent: Cow<'a, str>,
-    api: Cow<'a, str>,
-    status: i64,
-    outcome: &'a str,
-    header: Header<'a>,
-}
-
-/// The name and the value of a header, as keys.
-type Header<'a> = (Cow<'a, str>, Cow<'a, str>);
-
-impl<'a> Key<'a> {
-    /// The key of the finest row that an entry adds to; `header` is one that it carries.
-    fn finest(entry: &'a Entry, header: Option<Header<'a>>) -> Key<'a> {
-        Key {
-            grain: FINE | if header.is_some() { HEADER } else { 0 },
-            day: entry.started_at.div_euclid(DAY_MS),
-            caller: key(&entry.caller, limit::CALLER),
-            login: key(&entry.login, limit::LOGIN),
-            model: key(&entry.model, limit::MODEL),
-            provider: key(&entry.provider, limit::PROVIDER),
-            agent: key(&entry.agent, limit::AGENT),
-            api: key(&entry.api, limit::API),
-            status: entry.status.into(),
-            outcome: entry.outcome.as_str(),
-            header: header.unwrap_or_default(),
-        }
-    }
-
-    /// The keys of all rows that a finest one is part of.
-    fn coarser(&self) -> impl Iterator<Item = Key<'a>> {
-        let fits = |grain: &i64| grain & HEADER == self.grain & HEADER;
-        GRAINS.into_iter().filter(fits).map(|grain| {
-            let kept = |bit, text: &Cow<'a, str>| {
-                if grain & bit == 0 {
-                    Cow::Borrowed("")
-                } else {
-                    text.clone()
-                }
-            };
-            Key {
-                grain,
-                day: self.day,
-                caller: kept(LOGIN, &self.caller),
-                login: kept(LOGIN, &self.login),
-                model: kept(MODEL, &self.model),
-                provider: kept(PROVIDER, &self.provider),
-                agent: kept(AGENT, &self.agent),
-                api: kept(API, &self.api),
-                status: if grain & STATUS == 0 { 0 } else { self.status },
-                outcome: if grain & OUTCOME == 0 {
-                    ""
-                } else {
-                    self.outcome
-                },
-                header: self.header.clone(),
-            }
-        })
-    }
-
-    fn values(&self) -> impl Iterator<Item = Value<'a>> {
-        let text = |text: &Cow<'a, str>| Value::text(text.clone());
-        [
-            self.grain.into(),
-            self.day.into(),
-            text(&self.caller),
-            text(&self.login),
-            text(&self.model),
-            text(&self.provider),
-            text(&self.agent),
-            text(&self.api),
-            self.status.into(),
-            self.outcome.into(),
-            text(&self.header.0),
-            text(&self.header.1),
-        ]
-        .into_iter()
-    }
-}
-
-static UPSERT: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "INSERT INTO usage_daily (grain, day, caller, login, model, provider, agent, api, \
-         status, outcome, header_name, header_value, {}) VALUES ({}) \
-         ON CONFLICT (grain, header_name, day, caller, login, model, provider, agent, api, \
-         status, outcome, header_value) DO UPDATE SET {}",
-        sums::columns(sums::ALL).join(", "),
-        places(0, 12 + sums::ALL),
-        sums::additions("usage_daily", sums::ALL)
-    )
-});
 
 /// Headers as they are stored, each name and value once.
 pub(super) fn distinct(headers: &[(String, String)]) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
@@ -177,73 +46,229 @@ pub(super) fn distinct(headers: &[(String, String)]) -> Vec<(Cow<'_, str>, Cow<'
     all
 }
 
-/// Adds `records` to the sums. To be called in the transaction that writes them, and only with
-/// those that it has written.
-pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
-    // The requests of a group are much alike: first they make a few fine rows, then those make
-    // the coarser ones.
-    let mut finest: HashMap<Key<'_>, Sums> = HashMap::new();
-    for record in records {
-        let measured = Measured::of(&record.entry);
-        let headers = distinct(&record.headers).into_iter().map(Some);
-        for header in std::iter::once(None).chain(headers) {
-            let key = Key::finest(&record.entry, header);
-            finest.entry(key).or_default().add_one(&measured);
-        }
-    }
-    let mut rows: BTreeMap<Key<'_>, Sums> = BTreeMap::new();
-    for (key, sums) in &finest {
-        for key in key.coarser() {
-            rows.entry(key).or_default().add(sums);
-        }
-    }
-    let rows = rows
-        .iter()
-        .map(|(key, sums)| key.values().chain(sums.values(sums::ALL)).collect());
-    connection.insert(&UPSERT, rows.collect())
+/// A table of sums: the columns that tell its rows apart, of which all but the last are the same in many
+/// rows, and those of the sums.
+struct Table {
+    name: &'static str,
+    keys: [&'static str; 3],
+    columns: &'static str,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+const BY_DAY: Table = Table {
+    name: "usage_days",
+    keys: ["header", "day", "kind"],
+    columns: REPORTED,
+};
+const BY_HOUR: Table = Table {
+    name: "usage_hours",
+    keys: ["header", "hour", "kind"],
+    columns: REPORTED,
+};
+const BY_CALLER: Table = Table {
+    name: "usage_callers",
+    keys: ["header", "day", "caller"],
+    columns: REPORTED,
+};
+/// Beside them, because they take far more room.
+const KINDS_OF_CALLER: Table = Table {
+    name: "usage_kinds",
+    keys: ["header", "day", "caller"],
+    columns: "kinds",
+};
 
-    #[test]
-    fn the_coarsest_grain_that_can_answer_is_taken() {
-        assert_eq!(grain(0), 0);
-        assert_eq!(grain(MODEL), MODEL);
-        assert_eq!(grain(MODEL | LOGIN), LOGIN | MODEL);
-        assert_eq!(grain(MODEL | AGENT), SHARED);
-        assert_eq!(grain(MODEL | AGENT | LOGIN), FINE);
-        assert_eq!(grain(HEADER), HEADER);
-        assert_eq!(grain(HEADER | STATUS), HEADER | SHARED);
+impl Table {
+    fn select(&self) -> String {
+        let [first, second, last] = self.keys;
+        format!(
+            "SELECT {last}, {} FROM {} WHERE {first} = $1 AND {second} = $2 AND {last} IN ({})",
+            self.columns,
+            self.name,
+            places(2, ASKED)
+        )
     }
 
-    #[test]
-    fn a_row_names_what_its_grain_tells_apart_and_nothing_else() {
-        let entry = crate::records::entry::tests::entry(1, "ann@example.com", "s");
-        for header in [None, Some(("x-team", "blue"))] {
-            let header = header.map(|(name, value)| (Cow::from(name), Cow::from(value)));
-            let finest = Key::finest(&entry, header.clone());
-            let rows: Vec<_> = finest.coarser().collect();
-            let of_header = |grain: &&i64| (**grain & HEADER != 0) == header.is_some();
-            assert_eq!(rows.len(), GRAINS.iter().filter(of_header).count());
-            assert!(rows.contains(&finest));
-            for row in rows {
-                assert_eq!(row.grain & HEADER != 0, header.is_some());
-                for (bit, is_named) in [
-                    (LOGIN, row.login == "ann@example.com"),
-                    (LOGIN, row.caller == "ann@example.com"),
-                    (MODEL, row.model == "model-1"),
-                    (PROVIDER, row.provider == "main"),
-                    (AGENT, row.agent == "claude-code"),
-                    (API, row.api == "openai_chat"),
-                    (STATUS, row.status == 200),
-                    (OUTCOME, row.outcome == "client_closed"),
-                ] {
-                    assert_eq!(is_named, row.grain & bit != 0, "{bit} of {}", row.grain);
-                }
-                assert_eq!(row.header, header.clone().unwrap_or_default());
-            }
+    fn upsert(&self) -> String {
+        let keys = self.keys.join(", ");
+        let columns = self.columns;
+        let count = self.keys.len() + columns.split(',').count();
+        let replaced = columns
+            .split(", ")
+            .map(|column| format!("{column} = excluded.{column}"));
+        format!(
+            "INSERT INTO {} ({keys}, {columns}) VALUES ({}) ON CONFLICT ({keys}) DO UPDATE SET {}",
+            self.name,
+            places(0, count),
+            replaced.collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    /// Asks for the rows that are there for `wanted`, which are in order.
+    fn ask(&self, wanted: &[Key]) -> Vec<(Question<'static>, (i64, i64))> {
+        let sql = self.select();
+        let alike = wanted.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1));
+        let some = alike.flat_map(|alike| alike.chunks(ASKED));
+        let asked = some.map(|some| {
+            let (first, second, last) = some[0];
+            let mut values: Vec<Value<'_>> = vec![first.into(), second.into()];
+            values.extend(some.iter().map(|(_, _, last)| Value::Integer(*last)));
+            // The same statement for any number of keys.
+            values.resize(2 + ASKED, last.into());
+            ((sql.clone().into(), values), (first, second))
+        });
+        asked.collect()
+    }
+}
+
+/// A row that is there.
+type There = (Key, Row);
+
+/// The rows that are there for what is added to each table, asked for together.
+fn there<const N: usize>(
+    connection: &mut dyn Connection,
+    wanted: &[(&Table, Vec<Key>); N],
+) -> Result<[Vec<There>; N], Failure> {
+    let mut questions = Vec::new();
+    let mut places = Vec::new();
+    // Rows are read, added to and written: nodes that share a database do this one after the other.
+    if let Some(alone) = connection.alone() {
+        questions.push((alone.into(), Vec::new()));
+        places.push(None);
+    }
+    for (nth, (table, wanted)) in wanted.iter().enumerate() {
+        for (question, at) in table.ask(wanted) {
+            questions.push(question);
+            places.push(Some((nth, at)));
         }
     }
+    let mut found = [const { Vec::new() }; N];
+    for (rows, place) in connection.ask(questions)?.into_iter().zip(places) {
+        let Some((nth, (first, second))) = place else {
+            continue;
+        };
+        for mut row in rows {
+            let last = row.integer()?;
+            found[nth].push(((first, second, last), row));
+        }
+    }
+    Ok(found)
+}
+
+/// What tells a row from others: a header, a time, and a kind or a caller.
+type Key = (i64, i64, i64);
+
+/// What a group of records adds.
+#[derive(Default)]
+struct Added {
+    days: BTreeMap<Key, Sums>,
+    hours: BTreeMap<Key, Sums>,
+    callers: BTreeMap<Key, Sums>,
+    /// By kind, in their order.
+    kinds: BTreeMap<Key, BTreeMap<i64, Sums>>,
+    /// The nodes of callers, by day.
+    nodes: BTreeSet<Key>,
+}
+
+/// Adds the records that are `new` to the sums. To be called in the transaction that writes them.
+pub(super) fn add(
+    connection: &mut dyn Connection,
+    names: &mut Names,
+    records: &[&Record],
+    is_new: &[bool],
+    numbers: &Numbers,
+) -> Result<(), Failure> {
+    let mut added = Added::default();
+    for (nth, record) in records.iter().enumerate().filter(|(nth, _)| is_new[*nth]) {
+        let measured = Measured::of(&record.entry);
+        let (caller, kind) = (numbers.callers[nth], numbers.kinds[nth]);
+        let at = record.entry.id.started_at();
+        let (day, hour) = (at.div_euclid(DAY_MS), at.div_euclid(HOUR_MS));
+        let mut headers = vec![NO_HEADER];
+        if !record.headers.is_empty() {
+            let carried = record.headers.iter().map(header);
+            headers.extend(names.numbers(connection, &names::HEADERS, carried)?);
+            headers.sort_unstable();
+            headers.dedup();
+        }
+        for header in headers {
+            let days = added.days.entry((header, day, kind)).or_default();
+            days.add_one(&measured);
+            let own = (header, day, caller);
+            added.callers.entry(own).or_default().add_one(&measured);
+            let kinds = added.kinds.entry(own).or_default();
+            kinds.entry(kind).or_default().add_one(&measured);
+            let hours = added.hours.entry((header, hour, kind)).or_default();
+            hours.add_one(&measured);
+        }
+        added.nodes.insert((numbers.nodes[nth], day, caller));
+    }
+    let keys = |added: &BTreeMap<Key, Sums>| added.keys().copied().collect::<Vec<_>>();
+    let [days, hours, callers, kinds] = there(
+        connection,
+        &[
+            (&BY_DAY, keys(&added.days)),
+            (&BY_HOUR, keys(&added.hours)),
+            (&BY_CALLER, keys(&added.callers)),
+            (&KINDS_OF_CALLER, keys(&added.callers)),
+        ],
+    )?;
+    write(connection, &BY_DAY, added.days, days)?;
+    write(connection, &BY_HOUR, added.hours, hours)?;
+    write(connection, &BY_CALLER, added.callers, callers)?;
+    write_kinds(connection, &added.kinds, kinds)?;
+    let sql = "INSERT INTO node_days (node, day, caller) VALUES ($1, $2, $3) \
+        ON CONFLICT (node, day, caller) DO NOTHING";
+    let seen = added.nodes.into_iter().map(|key| key_values(key).to_vec());
+    connection.insert(sql, seen.collect())
+}
+
+fn key_values<'v>((first, second, last): Key) -> [Value<'v>; 3] {
+    [first, second, last].map(Value::Integer)
+}
+
+fn write(
+    connection: &mut dyn Connection,
+    table: &Table,
+    mut added: BTreeMap<Key, Sums>,
+    there: Vec<There>,
+) -> Result<(), Failure> {
+    let mut unknown = Vec::new();
+    for (key, mut row) in there {
+        if let Some(sums) = added.get_mut(&key)
+            && !sums.add_reported(&mut row)?
+        {
+            unknown.push(key);
+        }
+    }
+    let rows = added.iter().map(|(key, sums)| {
+        let mut row: Vec<Value<'_>> = key_values(*key)
+            .into_iter()
+            .chain(sums.reported())
+            .collect();
+        if unknown.contains(key) {
+            // What was counted before cannot be added up any more.
+            row.pop();
+            row.push(Value::Null);
+        }
+        row
+    });
+    connection.insert(&table.upsert(), rows.collect())
+}
+
+fn write_kinds(
+    connection: &mut dyn Connection,
+    added: &BTreeMap<Key, BTreeMap<i64, Sums>>,
+    there: Vec<There>,
+) -> Result<(), Failure> {
+    let mut before: HashMap<Key, Vec<u8>> = HashMap::new();
+    for (key, mut row) in there {
+        before.insert(key, row.maybe_bytes()?.unwrap_or_default());
+    }
+    let rows = added.iter().map(|(key, kinds)| {
+        let before = before.get(key).map_or(&[][..], Vec::as_slice);
+        let kinds = sums::with_kinds(before, kinds)?;
+        let kinds = [Value::Bytes(kinds.into())];
+        Ok(key_values(*key).into_iter().chain(kinds).collect())
+    });
+    let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
+    connection.insert(&KINDS_OF_CALLER.upsert(), rows)
 }

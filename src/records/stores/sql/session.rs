@@ -10,7 +10,7 @@ use super::query::Filter;
 use super::row::limit;
 use super::sums::{self, PLAIN};
 use super::value::{Row, Value, key};
-use super::{Connection, Failure, places, rows};
+use super::{Connection, Failure, Names, places, rows};
 use crate::records::reports::sums::{Measured, Sums};
 use crate::records::{EntryId, Query, Record, Scope, Session};
 
@@ -31,13 +31,13 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
         "INSERT INTO sessions (caller, login, session, first_at, last_at, last_request, node_name, \
          agent, model, provider, {}) VALUES ({}) ON CONFLICT (caller, session) DO UPDATE SET \
          {}, {}, {}, {}, {}",
-        sums::columns(PLAIN).join(", "),
+        sums::columns().join(", "),
         places(0, 10 + PLAIN),
         extreme("first_at", "<"),
         extreme("last_at", ">"),
         extreme("last_request", ">"),
         last.join(", "),
-        sums::additions("sessions", PLAIN)
+        sums::additions("sessions")
     )
 });
 
@@ -54,7 +54,11 @@ struct Added<'a> {
 
 /// Adds `records` to their sessions. To be called in the transaction that writes them, and only
 /// with those that it has written.
-pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
+pub(super) fn add(
+    connection: &mut dyn Connection,
+    names: &mut Names,
+    records: &[&Record],
+) -> Result<(), Failure> {
     let mut sessions: BTreeMap<(Cow<'_, str>, Cow<'_, str>), Added<'_>> = BTreeMap::new();
     let mut models = BTreeSet::new();
     for record in records {
@@ -94,12 +98,13 @@ pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Resul
             Value::key(&last.model, limit::MODEL),
             Value::key(&last.provider, limit::PROVIDER),
         ];
-        row.extend(added.sums.values(PLAIN));
+        row.extend(added.sums.values());
         row
     });
     connection.insert(&UPSERT, upserts.collect())?;
     let models = models
         .into_iter()
+        .filter(|(caller, session, model)| names.is_new_model([caller, session, model]))
         .map(|(caller, session, model)| [caller, session, model].map(Value::text).into());
     super::insert(connection, ADD_MODEL, models.collect())
 }
@@ -123,7 +128,10 @@ pub(super) fn page(
     query: &Query,
 ) -> Result<Vec<Session>, Failure> {
     let mut filter = Filter::default();
-    query.own(&mut filter, scope, "sessions");
+    filter.within("sessions.caller", scope);
+    let session = query.session.as_deref();
+    filter.equal("sessions.session", session, limit::SESSION);
+    of_login(&mut filter, query.login.as_deref());
     filter.than("sessions.last_request", "<", query.before.as_deref());
     // Other filters keep the sessions of which some request matches. Those with a rare tool are
     // looked up, because there may be very many without it; else each session is looked at, of
@@ -135,32 +143,57 @@ pub(super) fn page(
         some.extend(query.tool(&mut filter));
         rest.tool = None;
     }
-    let entries = format!("{}entries", connection.unindexed());
-    some.extend(rest.conditions(&mut filter, &format!("{entries}.id"), &entries));
+    some.extend(rest.conditions(&mut filter, "requests.place"));
     if rare {
         let some = some.join(" AND ");
         filter.conditions.push(format!(
-            "(sessions.caller, sessions.session) IN (SELECT entries.caller, entries.session \
-             FROM entry_tools CROSS JOIN entries WHERE {some})"
+            "(sessions.caller, sessions.session) IN (SELECT callers.caller, requests.session \
+             FROM entry_tools CROSS JOIN requests CROSS JOIN callers \
+             WHERE {some} AND callers.n = requests.caller)"
         ));
     } else if !some.is_empty() {
-        some.push("entries.caller = sessions.caller AND entries.session = sessions.session".into());
-        let some = some.join(" AND ");
-        let condition = format!("EXISTS (SELECT 1 FROM entries WHERE {some})");
-        filter.conditions.push(condition);
+        filter.conditions.push(has(&some));
     }
     let (conditions, mut values) = filter.into_parts();
-    values.push(query.limit());
+    values.push((query.limit() as u64).into());
     let sql = format!(
         "SELECT session, caller, login, node_name, agent, model, provider, first_at, last_at, \
          last_request, {} FROM sessions {conditions} ORDER BY last_request DESC LIMIT ${}",
-        sums::columns(PLAIN).join(", "),
+        sums::columns().join(", "),
         values.len()
     );
     let mut sessions = rows(connection, &sql, values, read)?;
     add_models(connection, &mut sessions)?;
     Ok(sessions)
 }
+
+/// Only what a login has.
+fn of_login<'q>(filter: &mut Filter<'q>, login: Option<&'q str>) {
+    filter.equal("sessions.login", login, limit::LOGIN);
+    // Sessions are found by their caller.
+    if let Some(login) = login {
+        let login = filter.bind(Value::wanted(login, limit::LOGIN));
+        filter.conditions.push(format!(
+            "sessions.caller IN (SELECT callers.caller FROM callers WHERE callers.login = {login})"
+        ));
+    }
+}
+
+/// Whether a session has a request that meets `conditions`: among those of its caller, between its first
+/// and its last.
+fn has(conditions: &[String]) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM requests WHERE requests.caller IN \
+         (SELECT callers.n FROM callers WHERE callers.caller = sessions.caller) \
+         AND requests.place >= sessions.first_at * {MS} \
+         AND requests.place < (sessions.last_at + 1) * {MS} \
+         AND requests.session = sessions.session AND {})",
+        conditions.join(" AND ")
+    )
+}
+
+/// Places of a millisecond.
+const MS: i64 = 1 << EntryId::RANDOM_BITS;
 
 pub(crate) fn count(
     connection: &mut dyn Connection,
@@ -170,15 +203,18 @@ pub(crate) fn count(
 ) -> Result<u64, Failure> {
     let mut filter = Filter::default();
     filter.within("sessions.caller", scope);
-    filter.equal("sessions.login", login, limit::LOGIN);
+    of_login(&mut filter, login);
     let (from, to) = (filter.bind(time.start.into()), filter.bind(time.end.into()));
     // A session that began or ended within the time has a request there. One that spans all of it
     // is looked into.
+    let [first, behind] = [time.start, time.end].map(EntryId::place_at);
+    let within = has(&[format!(
+        "requests.place >= {} AND requests.place < {}",
+        filter.bind(first.into()),
+        filter.bind(behind.into())
+    )]);
     filter.conditions.push(format!(
-        "last_at >= {from} AND first_at < {to} AND (first_at >= {from} OR last_at < {to} \
-         OR EXISTS (SELECT 1 FROM entries WHERE entries.caller = sessions.caller \
-         AND entries.session = sessions.session \
-         AND entries.started_at >= {from} AND entries.started_at < {to}))"
+        "last_at >= {from} AND first_at < {to} AND (first_at >= {from} OR last_at < {to} OR {within})"
     ));
     let (conditions, values) = filter.into_parts();
     let sql = format!("SELECT COUNT(*) FROM sessions {conditions}");
@@ -227,7 +263,7 @@ fn read(row: &mut Row) -> Result<Session, Failure> {
         models: Vec::new(),
         started_at: row.integer()?,
         last_at: row.integer()?,
-        last_request: EntryId(row.text()?),
-        counts: Sums::read(row, PLAIN)?.counts(),
+        last_request: EntryId(row.text()?.into()),
+        counts: Sums::read(row)?.counts(),
     })
 }

@@ -2,7 +2,7 @@
 //! month is looked through in a second or less.
 
 use super::query::Filter;
-use super::row::limit;
+use super::row::{STARTED_AT, limit};
 use super::value::{Row, Value};
 use super::{Connection, Failure, rows};
 use crate::records::reports::report::DAY_MS;
@@ -17,20 +17,24 @@ pub(crate) fn used(
     query: &Query,
 ) -> Result<Vec<ToolUse>, Failure> {
     let mut filter = Filter::default();
-    query.own(&mut filter, scope, "entries");
+    filter.within("callers.caller", scope);
+    filter.equal("callers.login", query.login.as_deref(), limit::LOGIN);
+    let session = query.session.as_deref();
+    filter.equal("requests.session", session, limit::SESSION);
     filter.equal("entry_tools.name", query.tool.as_deref(), limit::TOOL);
     let rest = Query {
         tool: None,
         ..query.clone()
     };
-    let others = rest.conditions(&mut filter, "entries.id", "entries");
+    let others = rest.conditions(&mut filter, "requests.place");
     filter.conditions.extend(others);
     let (conditions, mut values) = filter.into_parts();
     values.push(Value::Integer(ROWS));
     let sql = format!(
-        "SELECT entry_tools.name, entries.started_at / {DAY_MS}, count(*), \
-         sum(CASE WHEN entry_tools.nth = 0 THEN 1 ELSE 0 END) \
-         FROM entries JOIN entry_tools ON entry_tools.entry_id = entries.id {conditions} \
+        "SELECT entry_tools.name, ({STARTED_AT}) / {DAY_MS}, count(*), \
+         sum(CASE WHEN entry_tools.nth = 0 THEN 1 ELSE 0 END) FROM requests \
+         JOIN callers ON callers.n = requests.caller \
+         JOIN entry_tools ON entry_tools.entry = requests.place {conditions} \
          GROUP BY 1, 2 ORDER BY 2, 3 DESC, 1 LIMIT ${}",
         values.len()
     );

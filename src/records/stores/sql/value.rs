@@ -180,14 +180,6 @@ impl Row {
         Ok(self.integer()?.max(0).cast_unsigned())
     }
 
-    pub(crate) fn maybe_real(&mut self) -> Result<Option<f64>, Failure> {
-        match self.value()? {
-            Value::Null => Ok(None),
-            Value::Real(value) => Ok(Some(value)),
-            other => Err(unexpected(&other, "a real")),
-        }
-    }
-
     pub(crate) fn maybe_bytes(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         match self.value()? {
             Value::Null => Ok(None),

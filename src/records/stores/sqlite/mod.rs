@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, OpenFlags, ToSql, TransactionBehavior, params_from_iter};
 
-use crate::records::stores::{Connection, Row, Schema, Store, VERSION, Value};
+use crate::records::stores::{Connection, Names, Row, Schema, Store, VERSION, Value};
 use crate::records::{Error, Failure};
 use files::Files;
 
@@ -50,7 +50,8 @@ const SCHEMA: Schema = Schema {
         include_str!("migrations/7_identity.sql"),
         include_str!("migrations/8_audit_caller.sql"),
         include_str!("migrations/9_reasons.sql"),
-        include_str!("migrations/10_journal.sql"),
+        include_str!("migrations/10_numbers.sql"),
+        include_str!("migrations/11_journal.sql"),
     ],
 };
 
@@ -234,7 +235,10 @@ impl Store for SqliteStore {
         connection
             .busy_timeout(WRITER_BUSY)
             .map_err(sqlite("set its busy timeout"))?;
-        Ok(Box::new(FileConnection(connection)))
+        Ok(Box::new(FileConnection {
+            open: connection,
+            names: Names::default(),
+        }))
     }
 
     fn open_reader(&self) -> Result<Box<dyn Connection>, Error> {
@@ -246,7 +250,10 @@ impl Store for SqliteStore {
             .pragma_update(None, "query_only", "ON")
             .and_then(|()| connection.pragma_update(None, "cache_size", READER_CACHE))
             .map_err(|source| self.sqlite("make a connection read-only", source))?;
-        Ok(Box::new(FileConnection(connection)))
+        Ok(Box::new(FileConnection {
+            open: connection,
+            names: Names::default(),
+        }))
     }
 }
 
@@ -292,12 +299,15 @@ fn create(path: &Path) -> Result<(), Error> {
 }
 
 /// An open connection.
-struct FileConnection(rusqlite::Connection);
+struct FileConnection {
+    open: rusqlite::Connection,
+    names: Names,
+}
 
 impl FileConnection {
     /// `SQLite` numbers the values of a statement as they come, whatever number stands behind the `$`.
     fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Failure> {
-        let statement = self.0.prepare_cached(sql)?;
+        let statement = self.open.prepare_cached(sql)?;
         debug_assert!(
             (1..=statement.parameter_count())
                 .all(|nth| statement.parameter_name(nth) == Some(&*format!("${nth}"))),
@@ -310,16 +320,16 @@ impl FileConnection {
 impl Connection for FileConnection {
     fn begin(&mut self) -> Result<(), Failure> {
         self.rollback();
-        Ok(self.0.execute_batch("BEGIN IMMEDIATE")?)
+        Ok(self.open.execute_batch("BEGIN IMMEDIATE")?)
     }
 
     fn commit(&mut self) -> Result<(), Failure> {
-        Ok(self.0.execute_batch("COMMIT")?)
+        Ok(self.open.execute_batch("COMMIT")?)
     }
 
     fn rollback(&mut self) {
-        if !self.0.is_autocommit()
-            && let Err(error) = self.0.execute_batch("ROLLBACK")
+        if !self.open.is_autocommit()
+            && let Err(error) = self.open.execute_batch("ROLLBACK")
         {
             tracing::warn!(%error, "ledger: a transaction could not be undone");
         }
@@ -348,14 +358,14 @@ impl Connection for FileConnection {
         Ok(())
     }
 
-    fn unindexed(&self) -> &'static str {
-        "+"
+    fn names(&mut self) -> &mut Names {
+        &mut self.names
     }
 
     /// Pages that were written over are in the write-ahead log first, and the old ones too.
     fn scrub(&mut self) -> Result<bool, Failure> {
         let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
-        let busy: i64 = self.0.query_row(sql, [], |row| row.get(0))?;
+        let busy: i64 = self.open.query_row(sql, [], |row| row.get(0))?;
         Ok(busy == 0)
     }
 

@@ -1,4 +1,4 @@
--- The schema of a new database, version 10. Whoever changes it writes a migration that changes an existing
+-- The schema of a new database, version 11. Whoever changes it writes a migration that changes an existing
 -- one to the same, for both databases; a test compares them.
 
 -- Records that are durable and not yet folded into the other tables: a group in each row (see `packed`).
@@ -8,90 +8,141 @@ CREATE TABLE journal (
     content BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row per request, written once when the request ends.
--- An id begins with the time at which the request started, so "newest first" is "id descending"
--- and a range of time is a range of ids.
+-- Names that many records share, by number. A name is never removed.
 -- `login` is what people call a caller, which others can come to be called too; `caller` is the user's
 -- number or the set of tags.
-CREATE TABLE entries (
-    id                    TEXT    NOT NULL PRIMARY KEY,
-    session               TEXT    NOT NULL,
-    started_at            INTEGER NOT NULL, -- unix milliseconds
-    login                 TEXT    NOT NULL,
-    node_id               TEXT    NOT NULL,
-    node_name             TEXT    NOT NULL,
-    tags                  TEXT    NOT NULL, -- JSON array of codes (`base/reasons.rs`), or sentences
-    agent                 TEXT    NOT NULL,
-    api                   TEXT    NOT NULL,
-    model_requested       TEXT    NOT NULL,
-    model                 TEXT    NOT NULL,
-    provider              TEXT    NOT NULL,
-    method                TEXT    NOT NULL,
-    path                  TEXT    NOT NULL,
-    status                INTEGER NOT NULL,
-    outcome               TEXT    NOT NULL,
-    stream                INTEGER NOT NULL,
-    input_tokens          INTEGER,
-    output_tokens         INTEGER,
-    cached_tokens         INTEGER,
-    cache_write_tokens    INTEGER,
-    cache_write_5m_tokens INTEGER,
-    cache_write_1h_tokens INTEGER,
-    reasoning_tokens      INTEGER,
-    image_input_tokens    INTEGER,
-    image_output_tokens   INTEGER,
-    web_searches          INTEGER,
-    tokens_estimated      INTEGER NOT NULL,
-    cost                  INTEGER,          -- nanodollars
-    cost_basis            TEXT,
-    finish_reason         TEXT,
-    tool_calls            INTEGER NOT NULL,
-    first_byte_ms         REAL,
-    first_token_ms        REAL,
-    duration_ms           REAL    NOT NULL,
-    overhead_ms           REAL,
-    request_bytes         INTEGER NOT NULL,
-    response_bytes        INTEGER NOT NULL,
-    user_agent            TEXT    NOT NULL,
-    reasons               TEXT    NOT NULL, -- JSON array of codes (`base/reasons.rs`), or sentences
-    error                 TEXT,
-    caller                TEXT    NOT NULL DEFAULT '' -- whose it is (`Caller::key`)
+CREATE TABLE callers (
+    n      INTEGER NOT NULL PRIMARY KEY,
+    caller TEXT    NOT NULL, -- whose it is (`Caller::key`)
+    login  TEXT    NOT NULL
 ) STRICT;
 
-CREATE INDEX entries_login ON entries (login, id);
-CREATE INDEX entries_node ON entries (node_id, id);
-CREATE INDEX entries_model ON entries (model, id);
-CREATE INDEX entries_provider ON entries (provider, id);
-CREATE INDEX entries_agent ON entries (agent, id);
-CREATE INDEX entries_api ON entries (api, id);
-CREATE INDEX entries_status ON entries (status, id);
-CREATE INDEX entries_outcome ON entries (outcome, id);
-CREATE INDEX entries_session ON entries (session, caller, id);
-CREATE INDEX entries_caller ON entries (caller, id);
+CREATE UNIQUE INDEX callers_name ON callers (caller, login);
+CREATE INDEX callers_login ON callers (login);
 
--- Headers by which entries can be filtered. `nth` counts the values of one name in one entry.
-CREATE TABLE entry_headers (
-    name     TEXT    NOT NULL,
-    value    TEXT    NOT NULL,
-    entry_id TEXT    NOT NULL,
-    nth      INTEGER NOT NULL,
-    PRIMARY KEY (name, value, entry_id)
+CREATE TABLE nodes (
+    n       INTEGER NOT NULL PRIMARY KEY,
+    node_id TEXT    NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX nodes_name ON nodes (node_id);
+
+-- What reports tell requests apart by, callers aside.
+CREATE TABLE kinds (
+    n        INTEGER NOT NULL PRIMARY KEY,
+    model    TEXT    NOT NULL,
+    provider TEXT    NOT NULL,
+    agent    TEXT    NOT NULL,
+    api      TEXT    NOT NULL,
+    status   INTEGER NOT NULL,
+    outcome  TEXT    NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX kinds_name ON kinds (model, provider, agent, api, status, outcome);
+
+CREATE TABLE headers (
+    n     INTEGER NOT NULL PRIMARY KEY,
+    name  TEXT    NOT NULL,
+    value TEXT    NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX headers_name ON headers (name, value);
+
+-- One row per request, written once when the request ends.
+-- `place` is made of the time at which the request started, in milliseconds, and 20 more bits of its id. So
+-- "newest first" is "place descending", and a range of time is a range of places.
+CREATE TABLE requests (
+    place   INTEGER NOT NULL PRIMARY KEY,
+    id      TEXT    NOT NULL,
+    session TEXT    NOT NULL,
+    caller  INTEGER NOT NULL, -- a number, as the next two
+    node    INTEGER NOT NULL,
+    kind    INTEGER NOT NULL,
+    rest    TEXT    NOT NULL  -- a JSON array, see the view
+) STRICT;
+
+CREATE INDEX requests_caller ON requests (caller); -- and place, as in every index
+
+-- The days on which a node was seen, and its caller.
+CREATE TABLE node_days (
+    node   INTEGER NOT NULL,
+    day    INTEGER NOT NULL, -- days since 1970
+    caller INTEGER NOT NULL,
+    PRIMARY KEY (node, day, caller)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX entry_headers_name ON entry_headers (name, nth, entry_id);
-CREATE INDEX entry_headers_entry ON entry_headers (entry_id);
+-- Requests as people read them.
+CREATE VIEW entries AS
+    SELECT requests.id AS id,
+        requests.session AS session,
+        requests.place >> 20 AS started_at,
+        callers.caller AS caller,
+        callers.login AS login,
+        nodes.node_id AS node_id,
+        kinds.agent AS agent,
+        kinds.api AS api,
+        kinds.model AS model,
+        kinds.provider AS provider,
+        kinds.status AS status,
+        kinds.outcome AS outcome,
+        (requests.rest ->> 0) AS node_name,
+        (requests.rest ->> 1) AS tags,
+        (requests.rest ->> 2) AS model_requested,
+        (requests.rest ->> 3) AS method,
+        (requests.rest ->> 4) AS path,
+        (requests.rest ->> 5) AS stream,
+        (requests.rest -> 6 ->> 0) AS input_tokens,
+        (requests.rest -> 6 ->> 1) AS output_tokens,
+        (requests.rest -> 6 ->> 2) AS cached_tokens,
+        (requests.rest -> 6 ->> 3) AS cache_write_tokens,
+        (requests.rest -> 6 ->> 4) AS cache_write_5m_tokens,
+        (requests.rest -> 6 ->> 5) AS cache_write_1h_tokens,
+        (requests.rest -> 6 ->> 6) AS reasoning_tokens,
+        (requests.rest -> 6 ->> 7) AS image_input_tokens,
+        (requests.rest -> 6 ->> 8) AS image_output_tokens,
+        (requests.rest -> 6 ->> 9) AS web_searches,
+        (requests.rest ->> 7) AS tokens_estimated,
+        (requests.rest ->> 8) AS cost,
+        (requests.rest ->> 9) AS cost_basis,
+        (requests.rest ->> 10) AS finish_reason,
+        (requests.rest ->> 11) AS tool_calls,
+        (requests.rest ->> 12) AS first_byte_ms,
+        (requests.rest ->> 13) AS first_token_ms,
+        (requests.rest ->> 14) AS duration_ms,
+        (requests.rest ->> 15) AS overhead_ms,
+        (requests.rest ->> 16) AS request_bytes,
+        (requests.rest ->> 17) AS response_bytes,
+        (requests.rest ->> 18) AS user_agent,
+        (requests.rest ->> 19) AS reasons,
+        (requests.rest ->> 20) AS error
+    FROM requests CROSS JOIN callers CROSS JOIN nodes CROSS JOIN kinds
+    WHERE callers.n = requests.caller AND nodes.n = requests.node AND kinds.n = requests.kind;
 
--- Calls of tools. `nth` counts the calls of one tool in one entry, `position` all of them.
+-- Headers by which entries can be filtered. `entry` is a place. `nth` counts the values of one name in one
+-- entry.
+CREATE TABLE entry_headers (
+    name  TEXT    NOT NULL,
+    value TEXT    NOT NULL,
+    entry INTEGER NOT NULL,
+    nth   INTEGER NOT NULL,
+    PRIMARY KEY (name, value, entry)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX entry_headers_name ON entry_headers (name, nth, entry);
+CREATE INDEX entry_headers_entry ON entry_headers (entry);
+
+-- Calls of tools. `entry` is a place. `nth` counts the calls of one tool in one entry, `position` all of
+-- them.
 CREATE TABLE entry_tools (
-    entry_id TEXT    NOT NULL,
+    entry    INTEGER NOT NULL,
     position INTEGER NOT NULL,
     name     TEXT    NOT NULL,
     nth      INTEGER NOT NULL,
     params   TEXT    NOT NULL, -- JSON
-    PRIMARY KEY (entry_id, position)
+    PRIMARY KEY (entry, position)
 ) STRICT;
 
-CREATE INDEX entry_tools_name ON entry_tools (name, nth, entry_id);
+CREATE INDEX entry_tools_name ON entry_tools (name, nth, entry);
 
 -- What was said. Bodies are compressed with zstd; the sizes are those before.
 CREATE TABLE captures (
@@ -138,9 +189,8 @@ CREATE TABLE sessions (
 ) STRICT;
 
 CREATE INDEX sessions_last ON sessions (last_request);
-CREATE INDEX sessions_login ON sessions (login, last_request);
 CREATE INDEX sessions_caller ON sessions (caller, last_request);
-CREATE INDEX sessions_id ON sessions (session, last_request);
+CREATE INDEX sessions_id ON sessions (session);
 
 CREATE TABLE session_models (
     caller  TEXT NOT NULL,
@@ -149,62 +199,53 @@ CREATE TABLE session_models (
     PRIMARY KEY (caller, session, model)
 ) STRICT, WITHOUT ROWID;
 
--- Sums over the entries of one UTC day, at several grains: `grain` is the set of columns by which
--- a row is told apart (see `rollup`); the others are empty in it. dNN and tNN count requests by
--- their duration and their time to the first token (see `histogram`).
-CREATE TABLE usage_daily (
-    caller                TEXT    NOT NULL,
-    grain                 INTEGER NOT NULL,
-    day                   INTEGER NOT NULL, -- days since 1970
-    login                 TEXT    NOT NULL,
-    model                 TEXT    NOT NULL,
-    provider              TEXT    NOT NULL,
-    agent                 TEXT    NOT NULL,
-    api                   TEXT    NOT NULL,
-    status                INTEGER NOT NULL,
-    outcome               TEXT    NOT NULL,
-    header_name           TEXT    NOT NULL,
-    header_value          TEXT    NOT NULL,
-    requests              INTEGER NOT NULL,
-    errors                INTEGER NOT NULL,
-    input_tokens          INTEGER NOT NULL,
-    output_tokens         INTEGER NOT NULL,
-    cached_tokens         INTEGER NOT NULL,
-    cache_write_tokens    INTEGER NOT NULL,
-    cache_write_5m_tokens INTEGER NOT NULL,
-    cache_write_1h_tokens INTEGER NOT NULL,
-    reasoning_tokens      INTEGER NOT NULL,
-    image_input_tokens    INTEGER NOT NULL,
-    image_output_tokens   INTEGER NOT NULL,
-    web_searches          INTEGER NOT NULL,
-    cost                  INTEGER NOT NULL,
-    priced                INTEGER NOT NULL,
-    unpriced              INTEGER NOT NULL,
-    d00 INTEGER NOT NULL, d01 INTEGER NOT NULL, d02 INTEGER NOT NULL,
-    d03 INTEGER NOT NULL, d04 INTEGER NOT NULL, d05 INTEGER NOT NULL,
-    d06 INTEGER NOT NULL, d07 INTEGER NOT NULL, d08 INTEGER NOT NULL,
-    d09 INTEGER NOT NULL, d10 INTEGER NOT NULL, d11 INTEGER NOT NULL,
-    d12 INTEGER NOT NULL, d13 INTEGER NOT NULL, d14 INTEGER NOT NULL,
-    d15 INTEGER NOT NULL, d16 INTEGER NOT NULL, d17 INTEGER NOT NULL,
-    d18 INTEGER NOT NULL, d19 INTEGER NOT NULL, d20 INTEGER NOT NULL,
-    d21 INTEGER NOT NULL, d22 INTEGER NOT NULL, d23 INTEGER NOT NULL,
-    d24 INTEGER NOT NULL, d25 INTEGER NOT NULL, d26 INTEGER NOT NULL,
-    d27 INTEGER NOT NULL, d28 INTEGER NOT NULL, d29 INTEGER NOT NULL,
-    t00 INTEGER NOT NULL, t01 INTEGER NOT NULL, t02 INTEGER NOT NULL,
-    t03 INTEGER NOT NULL, t04 INTEGER NOT NULL, t05 INTEGER NOT NULL,
-    t06 INTEGER NOT NULL, t07 INTEGER NOT NULL, t08 INTEGER NOT NULL,
-    t09 INTEGER NOT NULL, t10 INTEGER NOT NULL, t11 INTEGER NOT NULL,
-    t12 INTEGER NOT NULL, t13 INTEGER NOT NULL, t14 INTEGER NOT NULL,
-    t15 INTEGER NOT NULL, t16 INTEGER NOT NULL, t17 INTEGER NOT NULL,
-    t18 INTEGER NOT NULL, t19 INTEGER NOT NULL, t20 INTEGER NOT NULL,
-    t21 INTEGER NOT NULL, t22 INTEGER NOT NULL, t23 INTEGER NOT NULL,
-    t24 INTEGER NOT NULL, t25 INTEGER NOT NULL, t26 INTEGER NOT NULL,
-    t27 INTEGER NOT NULL, t28 INTEGER NOT NULL, t29 INTEGER NOT NULL,
-    PRIMARY KEY (grain, header_name, day, caller, login, model, provider, agent, api, status, outcome, header_value)
-) STRICT;
+-- Sums over the entries of one UTC day or hour, by kind; `header` is the number of a header that they
+-- carry, or 0. `rest` has the other sums (see `sums`), or nothing where they are not known.
+CREATE TABLE usage_days (
+    header        INTEGER NOT NULL,
+    day           INTEGER NOT NULL, -- days since 1970
+    kind          INTEGER NOT NULL,
+    requests      INTEGER NOT NULL,
+    input_tokens  INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    cost          INTEGER NOT NULL, -- nanodollars
+    rest          BLOB,
+    PRIMARY KEY (header, day, kind)
+) STRICT, WITHOUT ROWID;
 
-CREATE INDEX usage_daily_login ON usage_daily (grain, header_name, login, day);
-CREATE INDEX usage_daily_caller ON usage_daily (grain, header_name, caller, day);
+CREATE TABLE usage_hours (
+    header        INTEGER NOT NULL,
+    hour          INTEGER NOT NULL, -- hours since 1970
+    kind          INTEGER NOT NULL,
+    requests      INTEGER NOT NULL,
+    input_tokens  INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    cost          INTEGER NOT NULL, -- nanodollars
+    rest          BLOB,
+    PRIMARY KEY (header, hour, kind)
+) STRICT, WITHOUT ROWID;
+
+-- Sums over the entries of a caller on one UTC day.
+CREATE TABLE usage_callers (
+    header        INTEGER NOT NULL,
+    day           INTEGER NOT NULL, -- days since 1970
+    caller        INTEGER NOT NULL,
+    requests      INTEGER NOT NULL,
+    input_tokens  INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    cost          INTEGER NOT NULL, -- nanodollars
+    rest          BLOB,
+    PRIMARY KEY (header, day, caller)
+) STRICT, WITHOUT ROWID;
+
+-- The same by kind: in `kinds`, which takes far more room.
+CREATE TABLE usage_kinds (
+    header INTEGER NOT NULL,
+    day    INTEGER NOT NULL, -- days since 1970
+    caller INTEGER NOT NULL,
+    kinds  BLOB    NOT NULL,
+    PRIMARY KEY (header, day, caller)
+) STRICT, WITHOUT ROWID;
 
 -- Who has taken the records of a login from before callers had numbers; empty for nobody yet. Such
 -- records have `login:` and the login for their caller (see `earlier`).

@@ -34,7 +34,7 @@ pub(in crate::web) struct Quota {
 pub(in crate::web) async fn seen(reader: &Reader<'_>) -> Result<Vec<Quota>, Rejection> {
     let definitions = &reader.rules.quotas;
     let own: Vec<_> = definitions.of(&reader.permit, reader.caller).collect();
-    let keys: Vec<String> = own.iter().map(|link| link.key.clone()).collect();
+    let keys: Vec<String> = own.iter().map(|link| link.key.to_string()).collect();
     let states = reader
         .engines
         .gateway

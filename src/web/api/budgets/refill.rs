@@ -98,8 +98,8 @@ async fn link(reader: &Reader<'_>, name: &str) -> Result<(Link, bool), Rejection
     };
     let found = found.and_then(|state| {
         Some(Link {
-            key: state.key.clone(),
-            bucket: state.bucket.clone(),
+            key: state.key.as_str().into(),
+            bucket: state.bucket.as_str().into(),
             template: state.template.clone(),
             terms: definitions.terms(&state.template)?,
             before: None,

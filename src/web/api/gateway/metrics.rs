@@ -183,7 +183,7 @@ fn upstream(call: &Call<'_>) -> [Gauge; 4] {
             .iter()
             .filter_map(|provider| {
                 let health = call.reader.engines.gateway.traffic.health(provider)?;
-                Some((vec![("provider", provider.id.clone())], value(&health)))
+                Some((vec![("provider", provider.id.to_string())], value(&health)))
             })
             .collect(),
     };

@@ -202,7 +202,7 @@ fn aliases<'a>(reader: &'a Reader<'_>, form: Dialect) -> Vec<(&'a str, ListedMod
         let mut providers = routes.providers().iter();
         let provider = providers.find(|one| one.id == first.provider.id)?;
         let mut models = provider.models.iter();
-        let model = models.find(|model| **model == first.model)?;
+        let model = models.find(|model| first.model == **model)?;
         Some((alias, ListedModel { provider, model }))
     };
     routes.aliases().into_iter().filter_map(leads).collect()

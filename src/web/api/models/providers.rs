@@ -49,7 +49,7 @@ fn list(call: &Call<'_>) -> ProviderList {
         let covered = |model: &&String| reader.permit.covers(provider.subject(model));
         let models: Vec<String> = models.filter(covered).cloned().collect();
         (!models.is_empty()).then(|| Provider {
-            id: provider.id.clone(),
+            id: provider.id.to_string(),
             name: provider.name.clone(),
             description: provider.description.clone(),
             models,

@@ -63,12 +63,12 @@ pub(super) fn model(rules: &Rules, name: &str, found: ListedModel<'_>) -> Model 
         id: name.to_owned(),
         object: "model",
         created: 0,
-        owned_by: provider.id.clone(),
+        owned_by: provider.id.to_string(),
         display_name: name.to_owned(),
         supported_endpoints: endpoints(provider),
         metadata: Metadata {
             provider: Provider {
-                id: provider.id.clone(),
+                id: provider.id.to_string(),
                 name: provider.name.clone(),
                 description: provider.description.clone(),
                 requires_client_auth: provider.auth_mode == AuthMode::Passthrough,

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::reasons::{self, Reason};
+use crate::base::text::Text;
 use crate::exchange::rules::Rules;
 use crate::formats::{self, Format};
 use crate::policy::access::{Permit, Subject};
@@ -84,8 +85,8 @@ pub fn no_format(name: &str) -> String {
 #[must_use]
 pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Verdict {
     let mut reasons = vec![Reason::AssumedCaller {
-        caller: caller.name().to_owned(),
-        node: caller.node_name().to_owned(),
+        caller: caller.name().into(),
+        node: caller.node_name().into(),
     }];
     let refused = |answer: String, reasons| Verdict {
         allowed: false,
@@ -100,8 +101,8 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
         }
     };
     reasons.push(Reason::Role {
-        role: permit.role().word().to_owned(),
-        grant: permit.role_source().to_owned(),
+        role: Text::fixed(permit.role().word()),
+        grant: permit.role_source().into(),
     });
     let evidence = Evidence {
         traffic: &Traffic::default(),
@@ -134,12 +135,12 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
     };
     reasons.push(match none {
         NoRoute::Unknown => Reason::NotListed {
-            model: model.to_owned(),
+            model: model.into(),
         },
         NoRoute::NotGranted { candidates } => Reason::NotGrantedToCaller { models: candidates },
         NoRoute::OtherApi { through } => Reason::SpeaksOther {
-            through: through.into_iter().map(str::to_owned).collect(),
-            format: api.name.to_owned(),
+            through: through.into_iter().map(Text::fixed).collect(),
+            format: Text::fixed(api.name),
         },
     });
     refused(
@@ -153,7 +154,7 @@ fn buckets(rules: &Rules, permit: &Permit, caller: &Caller, subject: Subject<'_>
     match rules.quotas.plan(permit, caller, subject) {
         Ok(plan) => plan.describe(),
         Err(denied) => vec![Reason::NeverPaid {
-            why: denied.to_string(),
+            why: denied.to_string().into(),
         }],
     }
 }
@@ -180,7 +181,7 @@ pub(in crate::web) async fn asked_for(
     let caller = Caller::hypothetical(login, node);
     let mut verdict = verdict(rules, &caller, api, model);
     if reader.engines.resolver.is_some() && login != "(loopback)" {
-        let login = login.to_owned();
+        let login = login.into();
         verdict.reasons.push(Reason::PolicyUnknown { login });
     }
     Ok(verdict)

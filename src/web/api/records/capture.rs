@@ -10,7 +10,7 @@ use crate::records;
 use crate::web::api::audit;
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::reader::Reader;
-use crate::wire::Rejection;
+use crate::wire::{HeaderList, Rejection};
 
 pub(in crate::web::api) const ENDPOINT: Endpoint = Endpoint {
     path: "/api/requests/{id}/capture",
@@ -56,17 +56,24 @@ pub(in crate::web) async fn capture(
     capture.ok_or_else(|| no_such(id))
 }
 
+fn pairs(headers: &HeaderList) -> Vec<(String, String)> {
+    let pairs = headers.iter();
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
 async fn answer(call: Call<'_>) -> Reply {
     let capture = capture(call.reader, call.id).await?;
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     let mut response = crate::web::api::json(&Capture {
         id: call.id.to_owned(),
         request: Message {
-            headers: capture.request_headers,
+            headers: pairs(&capture.request_headers),
             body: text(&capture.request_body),
         },
         response: Message {
-            headers: capture.response_headers,
+            headers: pairs(&capture.response_headers),
             body: text(&capture.response_body),
         },
         raw: capture.raw.as_deref().map(text),

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::entry;
+use crate::base::text::Text;
 use crate::records::{Entry, Outcome};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 
@@ -24,8 +25,8 @@ struct Explanation {
     caller: Asking,
     asked: Asked,
     decisions: Vec<String>,
-    provider: String,
-    model: String,
+    provider: Text,
+    model: Text,
     status: u16,
     outcome: String,
     error: Option<String>,
@@ -34,9 +35,9 @@ struct Explanation {
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Asking {
-    login: String,
-    node_id: String,
-    node_name: String,
+    login: Text,
+    node_id: Text,
+    node_name: Text,
     tags: Vec<String>,
 }
 
@@ -44,10 +45,10 @@ struct Asking {
 #[schemars(inline)]
 struct Asked {
     started_at: i64,
-    api: String,
-    path: String,
-    model: String,
-    session: String,
+    api: Text,
+    path: Text,
+    model: Text,
+    session: Text,
 }
 
 async fn answer(call: Call<'_>) -> Reply {

@@ -2,6 +2,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -106,7 +107,36 @@ async fn ask(to: &Target, model: &str) -> Result<TcpStream, String> {
 }
 
 async fn send(stream: &mut TcpStream, to: &Target, model: &str) -> Result<(), String> {
-    let body = body(to, model, true);
+    let sent = stream.write_all(request(to, model, true).as_bytes()).await;
+    sent.map_err(|error| error.to_string())
+}
+
+/// Waits until a peer answers, which may be a while after it listens.
+pub fn wait(to: &Target, patience: Duration) -> Result<(), String> {
+    let until = Instant::now() + patience;
+    loop {
+        let head = first_line(to).unwrap_or_else(|error| error.to_string());
+        if head.starts_with("HTTP/1.1 200") {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(format!("it did not answer within {patience:?}: {head}"));
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn first_line(to: &Target) -> std::io::Result<String> {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", to.port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request(to, "small", false).as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line)
+}
+
+fn request(to: &Target, model: &str, stream: bool) -> String {
+    let body = body(to, model, stream);
     let mut request = format!(
         "POST {} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\ncontent-length: {}\r\n",
         to.path,
@@ -117,12 +147,27 @@ async fn send(stream: &mut TcpStream, to: &Target, model: &str) -> Result<(), St
         let _ = write!(request, "{name}: {value}\r\n");
     }
     let _ = write!(request, "\r\n{body}");
-    let sent = stream.write_all(request.as_bytes()).await;
-    sent.map_err(|error| error.to_string())
+    request
+}
+
+/// What a peer has beyond the length of a load: one that stalls must not stop the run.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+async fn patiently<T>(
+    length: Duration,
+    load: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    tokio::time::timeout(length + PATIENCE, load)
+        .await
+        .unwrap_or_else(|_| Err(format!("it stalled for {PATIENCE:?}")))
 }
 
 /// Streams one after the other over so many connections: how many events came.
 pub async fn streams(to: &Target, connections: usize, length: Duration) -> Result<u64, String> {
+    patiently(length, stream_for(to, connections, length)).await
+}
+
+async fn stream_for(to: &Target, connections: usize, length: Duration) -> Result<u64, String> {
     let until = tokio::time::Instant::now() + length;
     let tasks: Vec<_> = (0..connections)
         .map(|_| {
@@ -186,6 +231,15 @@ const DONE: u8 = 2;
 
 /// Opens so many streams, and watches them for a time once all are open.
 pub async fn hold(
+    to: &Target,
+    count: usize,
+    length: Duration,
+    running: &Running,
+) -> Result<Held, String> {
+    patiently(length, hold_for(to, count, length, running)).await
+}
+
+async fn hold_for(
     to: &Target,
     count: usize,
     length: Duration,

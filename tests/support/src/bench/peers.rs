@@ -1,4 +1,5 @@
-//! The gateways that are measured, and how each is started in front of the provider.
+//! The gateways that are measured, and how each is started in front of the provider. Each logs what it logs by
+//! itself, into nothing: what a log costs is part of what a gateway costs.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -95,8 +96,37 @@ pub const ALL: &[Peer] = &[
         name: "vllm-router",
         quick: false,
         is_there: || python("vllm-router").exists(),
-        start: |upstream, _| vllm_router(upstream).map(Started::from),
+        start: |upstream, _| router(upstream, &mut Command::new(python("vllm-router"))),
         files: || package("vllm_router_rs.abi3.so"),
+    },
+    Peer {
+        name: "sglang-router",
+        quick: false,
+        is_there: || package("sglang_router").is_some(),
+        start: |upstream, _| {
+            let mut command = Command::new(python("sglang-router"));
+            router(upstream, command.arg("launch"))
+        },
+        files: || package("sglang_router"),
+    },
+    Peer {
+        name: "smg",
+        quick: false,
+        is_there: || package("smg").is_some(),
+        start: |upstream, _| {
+            // Not by its script, which has the name of another program.
+            let mut command = Command::new(python("python"));
+            let launch = ["-m", "smg", "launch", "--backend", "openai"];
+            router(upstream, command.args(launch))
+        },
+        files: || package("smg"),
+    },
+    Peer {
+        name: "liter-llm",
+        quick: false,
+        is_there: || installed("rust/bin/liter-llm").exists(),
+        start: |upstream, dir| liter_llm(upstream, dir).map(Started::from),
+        files: || Some(installed("rust/bin/liter-llm")),
     },
     Peer {
         name: "tensorzero",
@@ -237,13 +267,42 @@ fn haproxy(upstream: u16, dir: &Path) -> Result<Running, String> {
     )
 }
 
-fn vllm_router(upstream: u16) -> Result<Running, String> {
+/// One of the routers for model servers, which have a common ancestor and its options.
+fn router(upstream: u16, command: &mut Command) -> Result<Started, String> {
     let port = free_port();
-    Running::start(
-        Command::new(python("vllm-router"))
+    let running = Running::start(
+        command
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--prometheus-port", &free_port().to_string()])
             .args(["--worker-urls", &format!("http://127.0.0.1:{upstream}")])
-            .args(["--policy", "round_robin", "--log-level", "error"]),
+            .args(["--policy", "round_robin"]),
+        port,
+        Duration::from_mins(1),
+    )?;
+    Ok(Started::from(running))
+}
+
+/// With its own prices, a key, and a budget in memory.
+fn liter_llm(upstream: u16, dir: &Path) -> Result<Running, String> {
+    let port = free_port();
+    let mut text = "[general]\nmaster_key = \"sk-bench\"\nenable_cost_tracking = true\n\
+         [budget]\nglobal_limit = 1000000.0\n\
+         [security]\noutbound_policy = \"off\"\n"
+        .to_owned();
+    for name in ["small", "large", "slow"] {
+        let _ = write!(
+            text,
+            "[[models]]\nname = \"{name}\"\nprovider_model = \"openai/{name}\"\napi_key = \"sk-bench\"\n\
+             base_url = \"http://127.0.0.1:{upstream}/v1\"\n"
+        );
+    }
+    let config = written(dir, "liter-llm.toml", &text)?;
+    Running::start(
+        Command::new(installed("rust/bin/liter-llm"))
+            .arg("api")
+            .arg("--config")
+            .arg(config)
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()]),
         port,
         Duration::from_mins(1),
     )
@@ -264,7 +323,6 @@ fn litellm(upstream: u16, dir: &Path) -> Result<Running, String> {
             .arg("--config")
             .arg(config)
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-            .env("LITELLM_LOG", "ERROR")
             .env("LITELLM_LOCAL_MODEL_COST_MAP", "True"),
         port,
         Duration::from_mins(2),

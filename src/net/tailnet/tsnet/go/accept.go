@@ -16,6 +16,17 @@ import (
 // side; what comes while they do is closed.
 const pendingConnections = 1024
 
+// sendBytes is as much of a response as may be on its way to a caller who reads
+// it slowly, as on the host's network (src/net/socket.rs).
+const sendBytes = 128 << 10
+
+// receiveBytes is as much as a server may have sent ahead of a caller who reads
+// it slowly, as on the host's network; netstack would let it grow to 8 MiB.
+const receiveBytes = 512 << 10
+
+// pairBytes is as much as may wait in either direction of a socket pair.
+const pairBytes = 64 << 10
+
 // An announcement is one message of announcementSize bytes that carries one
 // file descriptor: source address (16 bytes, IPv4 mapped), source port (2,
 // big endian), destination address (16), destination port (2).
@@ -103,8 +114,24 @@ func announce(to *net.UnixConn, conn net.Conn) error {
 		// their way (ETOOMANYREFS).
 		return nil
 	}
+	boundSend(conn)
 	go join(conn, ours)
 	return nil
+}
+
+// boundSend limits what waits in the node for a caller who reads slowly;
+// netstack would let it grow to 6 MiB.
+func boundSend(conn net.Conn) {
+	if ep, _, ok := endpoint(conn); ok {
+		ep.SocketOptions().SetSendBufferSize(sendBytes, true)
+	}
+}
+
+// boundReceive limits what waits in the node of what a server sends.
+func boundReceive(conn net.Conn) {
+	if ep, _, ok := endpoint(conn); ok {
+		ep.SocketOptions().SetReceiveBufferSize(receiveBytes, true)
+	}
 }
 
 func addrPort(a net.Addr) (netip.AddrPort, error) {
@@ -137,6 +164,10 @@ func socketPair(kind int) (*net.UnixConn, int, error) {
 			unix.Close(fds[0])
 			unix.Close(fds[1])
 			return nil, -1, err
+		}
+		if kind == unix.SOCK_STREAM {
+			// The kernel doubles it, for its own needs.
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, pairBytes)
 		}
 	}
 	file := os.NewFile(uintptr(fds[0]), "tailnet")

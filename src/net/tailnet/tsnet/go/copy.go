@@ -5,52 +5,60 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-const (
-	bufferSize = 32 << 10
-	// What an idle connection holds while it waits for its caller.
-	idleBufferSize = 4 << 10
-)
+const bufferSize = 32 << 10
 
-var (
-	buffers     = sync.Pool{New: func() any { return new([bufferSize]byte) }}
-	idleBuffers = sync.Pool{New: func() any { return new([idleBufferSize]byte) }}
-)
+type buffer [bufferSize]byte
+
+// A direction holds a buffer only while it has bytes on the way: thousands of
+// connections wait for their next event.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 // join copies both ways between a connection on the tailnet and the socket
 // whose other end the Rust side holds, until both directions have ended or
 // either has failed. Each side waits for the other to take what it has read,
 // so a slow reader slows its writer.
 func join(tailnet net.Conn, local *net.UnixConn) {
-	var both sync.WaitGroup
 	abort := func() {
 		tailnet.Close()
 		local.Close()
 	}
-	both.Go(func() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
 		if err := inward(tailnet, local); err != nil {
 			abort()
 		}
-	})
-	both.Go(func() {
-		if err := outward(local, tailnet); err != nil {
-			abort()
-		}
-	})
-	both.Wait()
+	}()
+	if err := outward(local, tailnet); err != nil {
+		abort()
+	}
+	<-ended
 	abort()
 }
 
 // inward copies from the tailnet to the Rust side.
 func inward(from net.Conn, to *net.UnixConn) error {
+	heard := func() {}
+	if dialed, ok := from.(*dialedConn); ok {
+		heard, from = dialed.peer.hears, dialed.Conn
+	}
+	read, done := receiver(from)
+	defer done()
 	for {
-		full, err := copyOnce(from, to)
-		for full && err == nil {
-			full, err = copyBurst(from, to)
-		}
+		err := relay(func() (*buffer, int, error) {
+			taken, n, err := read()
+			if n > 0 {
+				heard()
+			}
+			return taken, n, err
+		}, to)
 		if errors.Is(err, io.EOF) {
 			return to.CloseWrite()
 		}
@@ -58,31 +66,6 @@ func inward(from net.Conn, to *net.UnixConn) error {
 			return err
 		}
 	}
-}
-
-// copyOnce waits with a small buffer and tells whether it was filled.
-func copyOnce(from io.Reader, to io.Writer) (full bool, err error) {
-	buffer := idleBuffers.Get().(*[idleBufferSize]byte)
-	defer idleBuffers.Put(buffer)
-	return copyWith(from, to, buffer[:])
-}
-
-// copyBurst does the same with a large one. What doesn't fill it has emptied
-// the receive queue, so the next read will wait and should hold little.
-func copyBurst(from io.Reader, to io.Writer) (full bool, err error) {
-	buffer := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buffer)
-	return copyWith(from, to, buffer[:])
-}
-
-func copyWith(from io.Reader, to io.Writer, buffer []byte) (full bool, err error) {
-	n, err := from.Read(buffer)
-	if n > 0 {
-		if _, werr := to.Write(buffer[:n]); werr != nil {
-			return false, werr
-		}
-	}
-	return n == len(buffer), err
 }
 
 // errClosed says that the Rust side has closed its socket, rather than only
@@ -96,41 +79,12 @@ func outward(from *net.UnixConn, to net.Conn) error {
 		return err
 	}
 	for {
-		// The buffer is taken once there is something to read.
-		var (
-			buffer  *[bufferSize]byte
-			n       int
-			readErr error
-		)
-		err := raw.Read(func(fd uintptr) bool {
-			buffer = buffers.Get().(*[bufferSize]byte)
-			for {
-				n, readErr = unix.Read(int(fd), buffer[:])
-				if readErr != unix.EINTR {
-					break
-				}
-			}
-			if readErr == unix.EAGAIN {
-				buffers.Put(buffer)
-				buffer = nil
-				return false
-			}
-			return true
-		})
-		if err == nil {
-			err = readErr
-		}
-		if err == nil && n > 0 {
-			_, err = to.Write(buffer[:n])
-		}
-		if buffer != nil {
-			buffers.Put(buffer)
+		err := relay(func() (*buffer, int, error) { return readSocket(raw) }, to)
+		if errors.Is(err, io.EOF) {
+			break
 		}
 		if err != nil {
 			return err
-		}
-		if n == 0 {
-			break
 		}
 	}
 	// The end of the stream is either half of a close or the whole of it.
@@ -145,6 +99,86 @@ func outward(from *net.UnixConn, to net.Conn) error {
 		return err
 	}
 	return errClosed
+}
+
+// relay passes on what one read brings, which has a buffer of the pool.
+func relay(read func() (*buffer, int, error), to io.Writer) error {
+	taken, n, err := read()
+	if n > 0 {
+		_, err = to.Write(taken[:n])
+	}
+	if taken != nil {
+		buffers.Put(taken)
+	}
+	return err
+}
+
+// receiver returns how to read from a connection on the tailnet, and what to
+// do when it is read no more.
+func receiver(from net.Conn) (read func() (*buffer, int, error), done func()) {
+	ep, queue, ok := endpoint(from)
+	if !ok {
+		// Of the machine's network: few, and with a buffer each.
+		return func() (*buffer, int, error) {
+			taken := buffers.Get().(*buffer)
+			n, err := from.Read(taken[:])
+			return taken, n, err
+		}, func() {}
+	}
+	// The adapter's own Read would want the buffer before there is anything
+	// to read, and makes a channel each time that it waits.
+	entry, ready := waiter.NewChannelEntry(waiter.ReadableEvents)
+	queue.EventRegister(&entry)
+	return func() (*buffer, int, error) { return readEndpoint(ep, ready) },
+		func() { queue.EventUnregister(&entry) }
+}
+
+// readEndpoint waits until an endpoint of netstack has something, and reads it.
+func readEndpoint(ep tcpip.Endpoint, ready <-chan struct{}) (*buffer, int, error) {
+	for {
+		taken := buffers.Get().(*buffer)
+		to := tcpip.SliceWriter(taken[:])
+		result, err := ep.Read(&to, tcpip.ReadOptions{})
+		switch err.(type) {
+		case nil:
+			return taken, result.Count, nil
+		case *tcpip.ErrWouldBlock:
+			buffers.Put(taken)
+			<-ready
+		case *tcpip.ErrClosedForReceive:
+			return taken, 0, io.EOF
+		default:
+			return taken, 0, errors.New(err.String())
+		}
+	}
+}
+
+// readSocket waits until a socket has something, and reads it.
+func readSocket(raw syscall.RawConn) (taken *buffer, n int, err error) {
+	waitErr := raw.Read(func(fd uintptr) bool {
+		taken = buffers.Get().(*buffer)
+		for {
+			n, err = unix.Read(int(fd), taken[:])
+			if err != unix.EINTR {
+				break
+			}
+		}
+		if err == unix.EAGAIN {
+			buffers.Put(taken)
+			taken = nil
+			return false
+		}
+		return true
+	})
+	switch {
+	case waitErr != nil:
+		return taken, 0, waitErr
+	case err != nil:
+		return taken, 0, err
+	case n == 0:
+		return taken, 0, io.EOF
+	}
+	return taken, n, nil
 }
 
 // hungUp reports whether neither direction of the socket can be used.

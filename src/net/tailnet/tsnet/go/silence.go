@@ -12,6 +12,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/waiter"
 	"tailscale.com/net/tsaddr"
 	"tailscale.com/tailcfg"
 )
@@ -54,20 +55,12 @@ func (p *peer) quiet() time.Duration {
 	return sinceStart() - time.Duration(p.heard.Load())
 }
 
-// dialedConn tells its peer that something came.
+// dialedConn is a connection to a peer; what comes on it is heard of the peer.
 type dialedConn struct {
 	net.Conn
 	peer   *peer
 	closed func()
 	once   sync.Once
-}
-
-func (c *dialedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 {
-		c.peer.hears()
-	}
-	return n, err
 }
 
 func (c *dialedConn) CloseWrite() error {
@@ -209,7 +202,7 @@ func keepAlive(conn net.Conn, silence time.Duration) bool {
 			Enable: true, Idle: silence / 2, Interval: silence / 8, Count: 4,
 		}) == nil
 	}
-	ep, ok := endpoint(conn)
+	ep, _, ok := endpoint(conn)
 	if !ok {
 		return false
 	}
@@ -224,7 +217,7 @@ func keepAlive(conn net.Conn, silence time.Duration) bool {
 // It ends one too whose peer answers and has no room for as long, which is why
 // the connections to nodes don't have it.
 func giveUp(conn net.Conn, silence time.Duration) bool {
-	ep, ok := endpoint(conn)
+	ep, _, ok := endpoint(conn)
 	if !ok {
 		return false
 	}
@@ -232,16 +225,23 @@ func giveUp(conn net.Conn, silence time.Duration) bool {
 	return ep.SetSockOpt(&limit) == nil
 }
 
-// endpoint returns the endpoint of a connection of netstack.
-func endpoint(conn net.Conn) (tcpip.Endpoint, bool) {
+// endpoint returns the endpoint of a connection of netstack, and the queue of
+// those who wait for it.
+func endpoint(conn net.Conn) (tcpip.Endpoint, *waiter.Queue, bool) {
 	tcp, ok := conn.(*gonet.TCPConn)
 	if !ok {
-		return nil, false
+		return nil, nil, false
 	}
-	field := reflect.ValueOf(tcp).Elem().FieldByName("ep")
-	if !field.IsValid() {
-		return nil, false
+	ep, hasEndpoint := hidden[tcpip.Endpoint](tcp, "ep")
+	queue, hasQueue := hidden[*waiter.Queue](tcp, "wq")
+	return ep, queue, hasEndpoint && hasQueue && ep != nil && queue != nil
+}
+
+// hidden returns a field that the adapter keeps to itself.
+func hidden[T any](conn *gonet.TCPConn, name string) (value T, ok bool) {
+	field := reflect.ValueOf(conn).Elem().FieldByName(name)
+	if !field.IsValid() || field.Type() != reflect.TypeFor[T]() {
+		return value, false
 	}
-	ep, ok := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(tcpip.Endpoint)
-	return ep, ok
+	return *(*T)(unsafe.Pointer(field.UnsafeAddr())), true
 }

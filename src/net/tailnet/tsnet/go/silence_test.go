@@ -16,8 +16,15 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
-// pipe returns a connection of netstack to a listener of its own.
+// pipe returns a connection of netstack, to a listener that accepts nothing.
 func pipe(t *testing.T) *gonet.TCPConn {
+	t.Helper()
+	conn, _ := dialed(t)
+	return conn
+}
+
+// dialed returns a connection of netstack, and the listener that it waits at.
+func dialed(t *testing.T) (*gonet.TCPConn, *gonet.TCPListener) {
 	t.Helper()
 	s := stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
@@ -47,7 +54,7 @@ func pipe(t *testing.T) *gonet.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return conn
+	return conn, listener
 }
 
 // netstack's adapter hides the endpoint: a new version of it could move it.
@@ -56,7 +63,7 @@ func TestConnectionsOfTheNodeAreKeptAlive(t *testing.T) {
 	if !keepAlive(conn, 20*time.Second) {
 		t.Fatal("the options were not set")
 	}
-	ep, ok := endpoint(conn)
+	ep, _, ok := endpoint(conn)
 	if !ok {
 		t.Fatal("there is no endpoint")
 	}
@@ -75,7 +82,7 @@ func TestConnectionsBeyondARouterGiveUp(t *testing.T) {
 	if !giveUp(conn, 20*time.Second) {
 		t.Fatal("the option was not set")
 	}
-	ep, _ := endpoint(conn)
+	ep, _, _ := endpoint(conn)
 	var limit tcpip.TCPUserTimeoutOption
 	if err := ep.GetSockOpt(&limit); err != nil || time.Duration(limit) != 20*time.Second {
 		t.Fatalf("%v after %v", err, time.Duration(limit))

@@ -1,0 +1,48 @@
+//! The response to a request of HTTP/1. When it has ended, it is the caller's turn to send another request.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::body::{Bytes, Frame, SizeHint};
+
+use crate::net::pace::Pace;
+use crate::wire::Body;
+
+/// A body that begins the caller's turn when it is dropped.
+pub(super) struct ResponseBody {
+    body: Body,
+    turn: Arc<Pace>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(body: Body, turn: Arc<Pace>) -> Self {
+        Self { body, turn }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.turn.give();
+    }
+}
+
+impl hyper::body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = <Body as hyper::body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
