@@ -67,9 +67,11 @@ impl Writer {
         false
     }
 
-    /// Whether the group takes no more: it is full, or somebody waits for it.
+    /// Whether the group takes no more: it is full, something waits for it, or it was tried. Its row may be
+    /// there already then, so it stays as it was packed.
     fn is_urgent(&self) -> bool {
-        self.group.len() >= GROUP
+        self.is_again
+            || self.group.len() >= GROUP
             || self.group_bytes >= GROUP_BYTES
             || !self.flushes.is_empty()
             || !self.work.is_empty()

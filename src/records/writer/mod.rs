@@ -249,6 +249,9 @@ impl Writer {
                 }
             }
         }
+        if self.group.is_empty() {
+            (self.group_id, self.is_again) = (None, false);
+        }
         self.group.len() < before
     }
 

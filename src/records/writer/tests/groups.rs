@@ -63,3 +63,45 @@ fn groups_are_bounded_in_records_and_bytes_and_end_at_work() {
     assert_eq!(answer.blocking_recv(), Ok(true));
     assert_eq!(driven.held(), (0, 0));
 }
+
+#[test]
+fn a_group_that_was_tried_takes_no_more() {
+    let mut driven = Driven::new();
+    let send = |driven: &Driven, login| {
+        driven.queue.send(driven.message(of(login))).unwrap();
+    };
+    send(&driven, ANN);
+    driven.faults.panicking.store(1, Ordering::Relaxed);
+    let run = AssertUnwindSafe(|| driven.writer.run());
+    assert!(catch_unwind(run).is_err());
+    driven.writer.panicked("as it was told");
+    send(&driven, "bob@example.com");
+    driven.queue = channel().0;
+    driven.writer.run();
+    assert_eq!(driven.groups(), [1, 1]);
+    assert_eq!(driven.held(), (0, 0));
+    driven.writer.fold();
+    let mut written = None;
+    let mut count = |mut row: Row| {
+        written = Some(row.count()?);
+        Ok(())
+    };
+    let sql = "SELECT COUNT(*) FROM requests";
+    let connection = &mut driven.writer.connection;
+    connection.query(sql, Vec::new(), &mut count).unwrap();
+    assert_eq!(written, Some(2));
+}
+
+#[test]
+fn what_follows_a_group_that_was_given_up_is_another_group() {
+    let mut driven = Driven::new();
+    driven.queue.send(driven.message(bad())).unwrap();
+    for _ in 0..2 {
+        let run = AssertUnwindSafe(|| driven.writer.run());
+        assert!(catch_unwind(run).is_err());
+        driven.writer.panicked("as it was told");
+    }
+    assert_eq!(driven.held(), (0, 0));
+    assert!(driven.writer.group.is_empty() && !driven.writer.is_again);
+    assert_eq!(driven.writer.group_id, None);
+}
