@@ -1,11 +1,11 @@
 //! The second stage: what is asked (400), and who could answer it (404).
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header;
 use http::request::Parts;
-use hyper::body::Incoming;
 
 use super::admit::Admitted;
 use super::context::{Asked, Context, head_of};
@@ -51,11 +51,15 @@ impl Routed {
 
 /// The body of a request over HTTP. It is plain afterwards, for all that look at it and for the
 /// provider.
-pub(super) async fn body(
+pub(super) async fn body<B>(
     context: &Context,
     head: &mut Parts,
-    incoming: Incoming,
-) -> Result<Bytes, Rejection> {
+    incoming: B,
+) -> Result<Bytes, Rejection>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
     hops::check(&head.headers)?;
     refusal::unreadable_type(context.formats.caller, &head.headers)?;
     let coding = unpack::coding(&head.headers)?;

@@ -274,7 +274,10 @@ impl<A: Assembly> Meter for Assembling<A> {
         let plain = tree::outlined(&mut outline, body);
         self.whole = Some(match (plain, self.read) {
             (Some(response), Some(read)) => read(response),
-            (_, _) => self.reading(body),
+            (None, Some(read)) => tree::object(body)
+                .and_then(|object| tree::read_object(&object, read))
+                .unwrap_or_else(Reading::foreign),
+            (_, None) => Reading::default(),
         });
         if plain.is_none_or(failure::may_report) {
             self.failure = failure::of_body(body).filter(|_| self.fails(body));

@@ -271,7 +271,7 @@ async fn an_ended_response_is_no_open_request_though_nobody_reads_it() {
         events
     })
     .await;
-    let may = json!([{ "read_metrics": true }, { "models": "**" }]);
+    let may = json!([{ "role": "admin" }, { "read_metrics": true }, { "models": "**" }]);
     let grant = json!({ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": may } });
     let gateway = gateway(address, true, json!({ "grants": [grant] })).await;
     let mut socket = open(&gateway).await;

@@ -211,18 +211,18 @@ fn record(
         request_bytes: input * 4,
         response_bytes: output * 6,
         user_agent: if agent.is_empty() {
-            "curl/8.5".to_owned()
+            "curl/8.5".into()
         } else {
-            format!("{agent}/2.1 (external, cli)")
+            format!("{agent}/2.1 (external, cli)").into()
         },
         reasons: vec![
             Reason::Granted {
-                pattern: format!("{provider}/**"),
-                grant: "grants[0], line 12".to_owned(),
+                pattern: format!("{provider}/**").into(),
+                grant: "grants[0], line 12".into(),
             },
             Reason::OnlyProvider {
-                provider: provider.to_owned(),
-                model: model.to_owned(),
+                provider: provider.into(),
+                model: model.into(),
             },
         ],
         error: failed.then(|| "the provider is overloaded".to_owned()),

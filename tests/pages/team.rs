@@ -171,24 +171,24 @@ fn record(
     let cost = of(input - cached, of_prompt) + of(cached, of_prompt) / 10 + of(output, of_answer);
     Record::from(Entry {
         id: EntryId::new(at),
-        session: session.to_owned(),
+        session: session.into(),
         started_at: at,
-        caller: Caller::hypothetical(login, None).key().to_owned(),
-        login: login.to_owned(),
-        node_id: format!("n-{node}"),
-        node_name: node.to_owned(),
+        caller: Caller::hypothetical(login, None).key().into(),
+        login: login.into(),
+        node_id: format!("n-{node}").into(),
+        node_name: node.into(),
         tags: if login.starts_with("tag:") {
             vec![login.to_owned()]
         } else {
             Vec::new()
         },
-        agent: kind.agent.to_owned(),
-        api: kind.api.to_owned(),
-        model_requested: kind.model.to_owned(),
-        model: kind.model.to_owned(),
-        provider: kind.provider.to_owned(),
-        method: "POST".to_owned(),
-        path: kind.path.to_owned(),
+        agent: kind.agent.into(),
+        api: kind.api.into(),
+        model_requested: kind.model.into(),
+        model: kind.model.into(),
+        provider: kind.provider.into(),
+        method: "POST".into(),
+        path: kind.path.into(),
         status: if failed { 529 } else { 200 },
         outcome: if failed {
             Outcome::Failed
@@ -203,7 +203,7 @@ fn record(
             ..Tokens::default()
         },
         cost: Some(if failed { 0 } else { cost }),
-        cost_basis: Some(format!("{}/{}", kind.provider, kind.model)),
+        cost_basis: Some(format!("{}/{}", kind.provider, kind.model).into()),
         finish_reason: (!failed).then(|| "tool_use".to_owned()),
         tool_calls: 0,
         first_byte_ms: Some(180.0),
@@ -212,10 +212,10 @@ fn record(
         overhead_ms: Some(0.08),
         request_bytes: input * 4,
         response_bytes: output * 6,
-        user_agent: format!("{}/2.1", kind.agent),
+        user_agent: format!("{}/2.1", kind.agent).into(),
         reasons: vec![Reason::Granted {
-            pattern: "**".to_owned(),
-            grant: "grants[0]".to_owned(),
+            pattern: "**".into(),
+            grant: "grants[0]".into(),
         }],
         error: failed.then(|| "the provider is overloaded".to_owned()),
         captured: false,

@@ -4,6 +4,7 @@ mod acknowledged;
 mod attempt;
 mod count;
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,6 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use self::attempt::OverHttp;
 use super::admit::Admitted;
@@ -35,12 +35,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-iris-request-id");
 
 impl Gateway {
     /// Handles one request of a format. Refusals are responses in the format's own shape.
-    pub async fn handle(
+    pub async fn handle<B>(
         &self,
         format: &'static Format,
         who: Verified,
-        request: Request<Incoming>,
-    ) -> Response<Body> {
+        request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
         let ticket = Ticket::new();
         let named = HeaderValue::from_str(ticket.id.as_str());
         let formats = Formats::both(format);
@@ -58,13 +62,17 @@ impl Gateway {
         response
     }
 
-    async fn serve(
+    async fn serve<B>(
         &self,
         ticket: Ticket,
         formats: Formats,
         who: Verified,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, Rejection> {
+        request: Request<B>,
+    ) -> Result<Response<Body>, Rejection>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
         let (mut head, incoming) = request.into_parts();
         let admitted = self.admit(ticket, who, &head, Surface::Http, formats)?;
         let answered = match route::body(admitted.context(), &mut head, incoming).await {

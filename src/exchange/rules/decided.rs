@@ -21,8 +21,9 @@ use crate::policy::identity::Caller;
 use crate::policy::pricing::Quote;
 use crate::policy::route::Route;
 
-/// Decisions of each kind that are kept; beyond it all are made once more.
-const MOST: usize = 8_192;
+/// Decisions of each kind that are kept; beyond it all are made once more. Those of callers whom the
+/// tailnet has described again since are among them, and hold what those callers might do.
+const MOST: usize = 1_024;
 
 /// What was decided so far.
 #[derive(Default)]
@@ -196,7 +197,7 @@ impl Terms {
     }
 }
 
-/// Decisions by a hash of what they are about. Who gets one sees for themselves that it is the one.
+/// Decisions by a hash of what they are about. Two may have the same, so each use checks what it gets.
 struct Kept<T> {
     hasher: RandomState,
     all: Mutex<HashMap<u64, Arc<T>>>,
@@ -222,10 +223,11 @@ impl<T> Kept<T> {
 
     fn keep(&self, key: u64, decision: Arc<T>) {
         let mut all = lock(&self.all);
-        if all.len() >= MOST {
-            all.clear();
-        }
+        let before = (all.len() >= MOST).then(|| std::mem::take(&mut *all));
         all.insert(key, decision);
+        // Nobody waits for the lock while they are dropped.
+        drop(all);
+        drop(before);
     }
 }
 

@@ -21,8 +21,8 @@ enum Word {
 }
 
 impl Word {
-    /// Servers have several words for one count. Those of the prompt that are counted or evaluated are
-    /// Ollama's and llama.cpp's own; those of the cache `DeepSeek`'s, Anthropic's and others'.
+    /// Servers have several words for one count. `prompt_eval_count` and `tokens_evaluated` are Ollama's
+    /// and llama.cpp's own; those of the cache are `DeepSeek`'s, Anthropic's and others'.
     fn of(key: &str) -> Option<Self> {
         Some(match key {
             "prompt_tokens" | "input_tokens" | "prompt_token_count" | "prompt_eval_count"

@@ -12,7 +12,7 @@ use super::scanner::Scanner;
 use super::{ScanError, fail, string};
 
 /// Members of one object that are compared with each other; an object with more counts as odd.
-const MAX_MEMBERS: usize = 512;
+const MAX_MEMBERS: usize = 64;
 /// Values for which an outline keeps its memory from one document to the next.
 const MAX_KEPT: usize = 64;
 

@@ -101,8 +101,12 @@ impl Chunks {
                     left => At::Data(left),
                 };
             } else {
-                self.at = self.step(bytes[at])?;
-                at += 1;
+                match self.step(bytes[at]) {
+                    Ok(next) => (self.at, at) = (next, at + 1),
+                    // The data before it is good. The next read begins with this byte.
+                    Err(_) if data > 0 => return Ok((data, at)),
+                    Err(why) => return Err(why),
+                }
             }
         }
         Ok((data, at))
@@ -178,11 +182,15 @@ mod tests {
     /// The data of a body that comes in pieces of `size` bytes, and what follows it.
     fn read(bytes: &[u8], size: usize) -> Result<(String, usize, bool), &'static str> {
         let (mut framing, mut all, mut used) = (Framing::chunked(), Vec::new(), 0);
-        for piece in bytes.chunks(size) {
-            let mut piece = piece.to_vec();
-            let (data, taken) = framing.read(&mut piece)?;
-            all.extend_from_slice(&piece[..data]);
-            used += taken;
+        for mut piece in bytes.chunks(size) {
+            // What is left of a piece is read again: an odd byte stays until nothing is before it.
+            while !piece.is_empty() && !framing.is_ended() {
+                let mut read = piece.to_vec();
+                let (data, taken) = framing.read(&mut read)?;
+                all.extend_from_slice(&read[..data]);
+                used += taken;
+                piece = &piece[taken..];
+            }
         }
         Ok((String::from_utf8(all).unwrap(), used, framing.is_ended()))
     }

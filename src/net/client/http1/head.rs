@@ -132,15 +132,15 @@ fn parsed(bytes: &[u8]) -> Result<Option<(Head, usize)>, Error> {
         _ => Version::HTTP_10,
     };
     let status = StatusCode::from_u16(response.code.unwrap_or_default());
-    let status = status.map_err(|_| Error::Invalid("status-code"))?;
-    // The values are pieces of a copy that is no longer than they are.
+    let status = status.map_err(|_| Error::Invalid("invalid HTTP status-code"))?;
+    // The values share one copy of the head, so that they don't keep the larger buffer it was read into.
     let start = bytes.as_ptr().addr();
     let head = Bytes::copy_from_slice(&bytes[..length]);
     let mut headers = HeaderMap::with_capacity(response.headers.len());
     let mut keep_alive = version == Version::HTTP_11;
     let mut closes = false;
     for field in &*response.headers {
-        let odd = || Error::Invalid("header");
+        let odd = || Error::Invalid("invalid HTTP header");
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| odd())?;
         let at = field
             .value
@@ -172,9 +172,9 @@ fn parsed(bytes: &[u8]) -> Result<Option<(Head, usize)>, Error> {
 fn fault(error: httparse::Error) -> Error {
     match error {
         httparse::Error::TooManyHeaders => Error::HeadTooLarge,
-        httparse::Error::Status => Error::Invalid("status-code"),
-        httparse::Error::Version => Error::Invalid("version"),
-        _ => Error::Invalid("header"),
+        httparse::Error::Status => Error::Invalid("invalid HTTP status-code"),
+        httparse::Error::Version => Error::Invalid("invalid HTTP version"),
+        _ => Error::Invalid("invalid HTTP header"),
     }
 }
 
@@ -188,10 +188,17 @@ fn names(list: &HeaderValue, word: &str) -> bool {
 impl Head {
     /// The response, whose body comes over `connection`.
     pub(super) fn with_body(
-        self,
+        mut self,
         connection: Connection,
         is_for_head: bool,
     ) -> Result<Response<Body>, Error> {
+        let headers = self.response.headers_mut();
+        if headers.contains_key(header::TRANSFER_ENCODING)
+            && headers.remove(header::CONTENT_LENGTH).is_some()
+        {
+            // One of the two is wrong, and so may be where the next response begins (RFC 9112, section 6.3).
+            self.keep_alive = false;
+        }
         let status = self.response.status();
         let has_none = is_for_head
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -219,7 +226,7 @@ fn framing(response: &Response<()>) -> Result<Framing, Error> {
         .next_back()
     {
         if response.version() == Version::HTTP_10 {
-            return Err(Error::Invalid("transfer-encoding"));
+            return Err(Error::Invalid("unexpected transfer-encoding"));
         }
         let last = last.to_str().unwrap_or_default().rsplit(',').next();
         let is_chunked = last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"));
@@ -239,7 +246,7 @@ fn framing(response: &Response<()>) -> Result<Framing, Error> {
             match (number, length) {
                 (Some(number), None) => length = Some(number),
                 (Some(number), Some(before)) if number == before => {}
-                _ => return Err(Error::Invalid("content-length")),
+                _ => return Err(Error::Invalid("invalid content-length")),
             }
         }
     }

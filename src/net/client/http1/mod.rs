@@ -41,8 +41,8 @@ pub enum Error {
     /// It broke.
     #[error("connection error")]
     Io(#[source] io::Error),
-    /// What has come is no head of HTTP/1.
-    #[error("invalid HTTP {0} parsed")]
+    /// What has come isn't a head of HTTP/1.
+    #[error("{0} parsed")]
     Invalid(&'static str),
     /// The head exceeds the bounds.
     #[error("message head is too large")]
@@ -74,6 +74,8 @@ pub(super) struct Connection {
     is_unflushed: bool,
     has_responded: bool,
     has_read: bool,
+    /// How much of what was read has been searched for the end of a head.
+    seen: usize,
 }
 
 impl Connection {
@@ -85,6 +87,7 @@ impl Connection {
             is_unflushed: false,
             has_responded: false,
             has_read: false,
+            seen: 0,
         }
     }
 
@@ -93,9 +96,10 @@ impl Connection {
         let mut room = [0];
         let mut byte = ReadBuf::new(&mut room);
         let mut cx = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.io)
-            .poll_read(&mut cx, &mut byte)
-            .is_ready()
+        let read = poll_fn(|cx| Pin::new(&mut self.io).poll_read(cx, &mut byte));
+        // A task that has done much in this turn would be told that nothing is there, whatever is.
+        let read = pin!(tokio::task::unconstrained(read));
+        read.poll(&mut cx).is_ready()
     }
 
     /// Sends a request, and waits for the head of its response. A proxy that forwards it gets the whole
@@ -116,7 +120,7 @@ impl Connection {
             return Err(broken);
         }
         self.unsent = head::written(request, forward);
-        self.has_read = false;
+        (self.has_read, self.seen) = (false, 0);
         let has_no_body = request.method() == http::Method::HEAD;
         match poll_fn(|cx| self.poll_head(cx)).await {
             Ok(head) => {
@@ -140,18 +144,19 @@ impl Connection {
     /// The head of the response. A server may respond before it has read the request, and then close.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<head::Head, Error>> {
         let mut failed = match self.poll_send(cx) {
+            // What the server sent before it closed is still to be read, and so is the end.
+            Poll::Ready(Err(error)) if is_closed(&error) => None,
             Poll::Ready(Err(error)) => Some(error),
             _ => None,
         };
-        let mut seen = 0;
         loop {
-            if let Some(head) = head::read(&mut self.ahead, seen)? {
+            if let Some(head) = head::read(&mut self.ahead, self.seen)? {
                 return Poll::Ready(Ok(head));
             }
             if self.ahead.len() >= HEAD_BYTES {
                 return Poll::Ready(Err(Error::HeadTooLarge));
             }
-            seen = self.ahead.len();
+            self.seen = self.ahead.len();
             let failure = match self.poll_fill(cx, HEAD_READ) {
                 Poll::Ready(Ok(0)) => Error::Incomplete,
                 Poll::Ready(Ok(_)) => continue,
@@ -217,6 +222,15 @@ impl Connection {
             failed @ Poll::Ready(Err(_)) => failed,
         }
     }
+}
+
+/// Whether the other side has closed the connection.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset
+    )
 }
 
 #[cfg(test)]

@@ -122,6 +122,33 @@ async fn what_follows_a_response_keeps_its_connection_from_further_use() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_broken_chunk_is_passed_on() {
+    let (mut server, client) = tokio::io::duplex(1 << 20);
+    let serves = tokio::spawn(async move {
+        let _ = server.read(&mut [0; 1 << 10]).await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let response = format!("{head}5\r\nhello\r\n0\n\n");
+        server.write_all(response.as_bytes()).await.unwrap();
+    });
+    let request = post("{}");
+    let sent = Connection::new(Box::new(client)).exchange(&request, None);
+    let response = sent.await.map_err(|broken| broken.error).unwrap();
+    let mut body = response.into_body();
+    let first = poll_fn(|cx| body.poll_piece(cx)).await.unwrap();
+    assert_eq!(&*first.unwrap(), b"hello");
+    let second = poll_fn(|cx| body.poll_piece(cx)).await.unwrap();
+    assert!(matches!(second, Err(Error::Body(_))), "{second:?}");
+    serves.await.unwrap();
+}
+
+#[tokio::test]
+async fn two_framings_at_once_keep_a_connection_from_further_use() {
+    let both = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let (pieces, is_free) = exchanged(both, both.len(), false).await.unwrap();
+    assert_eq!((pieces.concat(), is_free), (b"hello".to_vec(), false));
+}
+
+#[tokio::test]
 async fn what_is_no_response_is_an_error() {
     for (response, why) in [
         ("", "connection closed before message completed"),
@@ -137,15 +164,15 @@ async fn what_is_no_response_is_an_error() {
         ),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-            "invalid HTTP content-length parsed",
+            "invalid content-length parsed",
         ),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: +1\r\n\r\n",
-            "invalid HTTP content-length parsed",
+            "invalid content-length parsed",
         ),
         (
             "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
-            "invalid HTTP transfer-encoding parsed",
+            "unexpected transfer-encoding parsed",
         ),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhell",
