@@ -11,7 +11,6 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
 use crate::Gateway;
-use crate::management::get;
 use crate::websocket_keys::health;
 use support::provider::server;
 
@@ -259,35 +258,6 @@ async fn a_caller_who_leaves_is_on_record_with_what_came() {
     let record = gateway.record().await;
     assert_eq!(record["outcome"], "client_closed", "{record}");
     assert_eq!(record["usage"]["estimated"], true, "{record}");
-}
-
-/// A caller who reads nothing holds up the last event. The exchange has ended all the same.
-#[tokio::test]
-async fn an_ended_response_is_no_open_request_though_nobody_reads_it() {
-    let (address, _received) = provider(|frame| {
-        let mut events = completed(frame);
-        // More than the sockets on the way hold.
-        events[2]["response"]["padding"] = "x".repeat(12 << 20).into();
-        events
-    })
-    .await;
-    let may = json!([{ "role": "admin" }, { "read_metrics": true }, { "models": "**" }]);
-    let grant = json!({ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": may } });
-    let gateway = gateway(address, true, json!({ "grants": [grant] })).await;
-    let mut socket = open(&gateway).await;
-    create(&mut socket, json!({"model":"m","input":"hi"})).await;
-    let record = gateway.record().await;
-    assert_eq!(record["outcome"], "complete", "{record}");
-    let metrics = get(&gateway, "/metrics").await.text();
-    assert!(
-        metrics.contains("iris_upstream_open{provider=\"p\"} 0"),
-        "{metrics}"
-    );
-    assert!(
-        metrics.contains("iris_upstream_attempts_total{provider=\"p\"} 1"),
-        "{metrics}"
-    );
-    until(&mut socket, "response.completed").await;
 }
 
 #[tokio::test]
