@@ -28,17 +28,15 @@ const MAX_USER_AGENT: usize = 512;
 /// Letters of a path in a record.
 const MAX_PATH: usize = 1024;
 
-/// The name of an exchange, and when it began: the ledger looks for times by ranges of names.
+/// The name of an exchange, which has the time at which it began.
 pub(super) struct Ticket {
     pub(super) id: EntryId,
-    now: i64,
 }
 
 impl Ticket {
     pub(super) fn new() -> Self {
-        let now = clock::unix_ms();
-        let id = EntryId::new(now);
-        Self { id, now }
+        let id = EntryId::new(clock::unix_ms());
+        Self { id }
     }
 }
 
@@ -50,7 +48,7 @@ pub(super) fn new(
     head: &http::request::Parts,
     permit: &Permit,
 ) -> Entry {
-    let Ticket { id, now } = ticket;
+    let Ticket { id } = ticket;
     let user_agent = head.headers.get(header::USER_AGENT);
     let user_agent = user_agent.and_then(|value| value.to_str().ok());
     let user_agent = start(user_agent.unwrap_or_default(), MAX_USER_AGENT);
@@ -60,8 +58,8 @@ pub(super) fn new(
     reasons.extend(permit.reasons(caller));
     Entry {
         session: named_session(&head.headers).map_or_else(|| id.text(), Text::from),
+        started_at: id.started_at(),
         id,
-        started_at: now,
         caller: names.key,
         login: names.login,
         node_id: names.node_id,

@@ -21,11 +21,12 @@ pub struct EntryId(pub(super) Text);
 
 impl EntryId {
     /// A new id: 48 bits of `unix_ms`, then 80 random bits, in Crockford's base 32. The time is
-    /// the entry's [`started_at`](Entry::started_at): queries by time are ranges of ids.
+    /// the entry's [`started_at`](Entry::started_at): queries by time are ranges of places. A later time
+    /// than 2248 becomes the last that entries have.
     pub fn new(unix_ms: i64) -> EntryId {
         let mut random = [0; 16];
         random[6..].copy_from_slice(&random_bytes());
-        let id = spell(unix_ms, u128::from_be_bytes(random));
+        let id = spell(unix_ms.min(Self::LAST), u128::from_be_bytes(random));
         EntryId(first(&id, LENGTH).into())
     }
 
@@ -45,7 +46,7 @@ impl EntryId {
         Self::place_of(&self.0)
     }
 
-    /// The same for any text: what sorts before it as an id has no higher place.
+    /// The same for any text. A letter that ids don't have counts as the next that they have, or as the last.
     pub(super) fn place_of(id: &str) -> i64 {
         let digits = match id.strip_prefix("req_") {
             Some(digits) => digits.bytes(),
@@ -64,11 +65,11 @@ impl EntryId {
 
     /// The first place of a time.
     pub(super) fn place_at(unix_ms: i64) -> i64 {
-        unix_ms.clamp(0, Self::LAST) << Self::RANDOM_BITS
+        unix_ms.clamp(0, Self::LAST + 1) << Self::RANDOM_BITS
     }
 
-    /// The last time that has places of its own: 2248.
-    const LAST: i64 = (1 << 43) - 1;
+    /// The last time that entries have, in 2248: one more, and places that follow it are no numbers.
+    const LAST: i64 = (1 << 43) - 2;
 
     /// Bits of a place that are not its time.
     pub(super) const RANDOM_BITS: u32 = 20;
@@ -77,12 +78,13 @@ impl EntryId {
     pub(super) const PROBED: i64 = 256;
 
     /// The time in it, in Unix milliseconds.
-    pub(super) fn started_at(&self) -> i64 {
+    pub fn started_at(&self) -> i64 {
         let digits = self.0.bytes().skip(4).take(10);
-        digits.fold(0, |time, digit| {
+        let time = digits.fold(0, |time, digit| {
             let digit = ALPHABET.partition_point(|one| *one < digit).min(31);
             time << 5 | i64::from(digit.to_le_bytes()[0])
-        })
+        });
+        time.min(Self::LAST)
     }
 
     /// Its letters, to be shared.
@@ -328,7 +330,7 @@ pub(super) mod tests {
         assert_eq!(early.as_str().len(), 30);
         assert!(early.as_str().starts_with("req_"));
         assert_ne!(EntryId::new(5), EntryId::new(5));
-        assert_eq!(&EntryId::new(i64::MAX).as_str()[..14], "req_7zzzzzzzzz");
+        assert_eq!(EntryId::new(i64::MAX).started_at(), EntryId::LAST);
     }
 
     #[test]
@@ -356,7 +358,7 @@ pub(super) mod tests {
         let mut ids: Vec<_> = (0..500).map(|nth| EntryId::new(nth % 50)).collect();
         ids.sort_unstable();
         assert!(ids.is_sorted_by_key(EntryId::place));
-        for time in [0, 1, 1_700_000_000_123, (1 << 43) - 1] {
+        for time in [0, 1, 1_700_000_000_123, EntryId::LAST] {
             let id = EntryId::new(time);
             assert_eq!(id.started_at(), time);
             assert_eq!(id.place() >> EntryId::RANDOM_BITS, time);
@@ -366,12 +368,14 @@ pub(super) mod tests {
             );
         }
         let last = EntryId::place_at(i64::MAX);
-        assert!(EntryId::new(i64::MAX).place() >= last);
-        assert!(EntryId::new((1 << 43) - 2).place() < last);
+        assert!(EntryId::new(i64::MAX).place() < last);
+        let beyond = EntryId("req_7zzzzzzzzz0123456789abcdef".into());
+        assert_eq!(beyond.started_at(), EntryId::LAST);
+        assert_eq!(beyond.place() >> EntryId::RANDOM_BITS, EntryId::LAST);
         assert_eq!(EntryId::place_at(-1), 0);
         assert_eq!(EntryId::place_of("a"), 0);
         assert_eq!(EntryId::place_of("req_"), 0);
-        assert_eq!(EntryId::place_of("req_z"), last);
+        assert_eq!(EntryId::place_of("req_z"), EntryId::place_at(EntryId::LAST));
         assert_eq!(EntryId::place_of("s"), i64::MAX);
     }
 

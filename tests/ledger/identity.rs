@@ -225,7 +225,7 @@ fn earlier_rows() -> String {
                 model_requested, model, provider, method, path, status, outcome, stream,
                 tokens_estimated, tool_calls, duration_ms, request_bytes, response_bytes, user_agent,
                 reasons) VALUES ('{id}', 's{node}', {at}, '{login}', '{node}', 'laptop', '[]', '', 'a',
-                'm', 'm', 'p', 'POST', '/', 200, 'complete', 0, 0, 0, 1.0, 0, 0, '', '[]');"
+                'm', 'm', 'p', 'POST', '/', 200, 'complete', 0, 0, 0, 1.0, 0, 0, '', '[\"a\\u0000\\\\u0000\"]');"
         ).unwrap();
         let counts = "1, 0, 7, 3, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0";
         writeln!(rows,
@@ -296,6 +296,8 @@ async fn records_from_before_go_to_who_made_them(place: &Place) {
         .await
         .unwrap();
     assert_eq!(everything.len(), 6);
+    let rows = place.texts("SELECT id, reasons FROM entries").await;
+    assert!(rows.len() == 6 && rows.iter().all(|row| row[1].contains("\\\\u0000")));
     assert_eq!(seen(&ledger, "user:10").await, (0, 0, 0, 0));
     let take = async |key: &str, login: &str, node: &str| {
         ledger.take_earlier(key, login, node).await.unwrap();

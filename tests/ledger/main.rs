@@ -55,6 +55,7 @@ const EVERY: &[&[Test<Place>]] = &[
 
 /// Tests of a database that outlives its ledger.
 const LASTING: &[&[Test<Place>]] = &[
+    queries::LASTING,
     faults::LASTING,
     outbox::LASTING,
     audit::LASTING,
@@ -67,6 +68,7 @@ const LASTING: &[&[Test<Place>]] = &[
 const FILES: &[&[Test<Place>]] = &[retention::FILES, outbox::FILES, budgets::FILES];
 
 const POSTGRES: &[&[Test<Place>]] = &[
+    queries::POSTGRES,
     faults::POSTGRES,
     failover::POSTGRES,
     rooms::POSTGRES,

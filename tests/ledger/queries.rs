@@ -1,7 +1,9 @@
 //! Queries of the records.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
+use iris::base::reasons::Reason;
 use iris::records::{Entry, EntryId, Outcome, Query, Record, Scope, Session, Tokens, ToolCall};
 
 use crate::store::{Place, all, entry, full, write};
@@ -16,8 +18,19 @@ pub(crate) const EVERY: &[Test<Place>] = tests![
     sessions_of_different_logins_stay_apart,
     sessions_are_found_by_a_tool_however_common,
     strange_records_do_not_stop_the_queue,
+    a_time_beyond_all_is_the_last,
     calls_of_tools_are_counted_by_day,
     concurrent_records_are_all_there_once,
+];
+
+pub(crate) const LASTING: &[Test<Place>] = tests![
+    Place;
+    the_view_has_every_record_whatever_is_in_it,
+];
+
+pub(crate) const POSTGRES: &[Test<Place>] = tests![
+    Place;
+    new_headers_of_two_nodes_do_not_deadlock,
 ];
 
 const ANN: &str = "ann@example.com";
@@ -117,6 +130,8 @@ const FINDING: &[fn(&mut Query)] = &[
     |query| query.login = Some(BOB.into()),
     |query| query.node = Some("n2".into()),
     |query| query.session = Some("s2".into()),
+    |query| (query.session, query.login) = (Some("s2".into()), Some(BOB.into())),
+    |query| (query.session, query.tool) = (Some("s2".into()), Some("read".into())),
     |query| query.model = Some("other".into()),
     |query| query.provider = Some("second".into()),
     |query| query.agent = Some("codex".into()),
@@ -144,6 +159,8 @@ const MISSING: &[fn(&mut Query)] = &[
     |query| (query.tool, query.to) = (Some("read".into()), Some(2_000)),
     |query| query.to = Some(1_000),
     |query| query.model = Some("a\0b".into()),
+    |query| (query.session, query.login) = (Some("s2".into()), Some(ANN.into())),
+    |query| (query.session, query.to) = (Some("s2".into()), Some(2_000)),
 ];
 
 async fn nobody_sees_what_is_not_theirs(place: &Place) {
@@ -171,7 +188,21 @@ async fn nobody_sees_what_is_not_theirs(place: &Place) {
         };
         let found = ledger.requests(scope.clone(), asks_for_ann.clone()).await;
         assert_eq!(found.unwrap().len(), usize::from(sees));
-        let found = ledger.sessions(scope, asks_for_ann).await.unwrap();
+        let found = ledger.sessions(scope.clone(), asks_for_ann).await.unwrap();
+        assert_eq!(found.len(), usize::from(sees));
+        // Both have a session of this name.
+        let of_session = |login: Option<&str>| {
+            let query = Query {
+                session: Some("s".into()),
+                login: login.map(str::to_owned),
+                ..Query::default()
+            };
+            ledger.requests(scope.clone(), query)
+        };
+        let sees_bob = usize::from(scope != own(ANN));
+        let found = of_session(None).await.unwrap();
+        assert_eq!(found.len(), usize::from(sees) + sees_bob);
+        let found = of_session(Some(ANN)).await.unwrap();
         assert_eq!(found.len(), usize::from(sees));
     }
     let found = ledger.requests(own(BOB), Query::default()).await.unwrap();
@@ -283,6 +314,80 @@ async fn strange_records_do_not_stop_the_queue(place: &Place) {
     assert_eq!(sessions[0].counts.input_tokens, 4 << 36);
 }
 
+async fn the_view_has_every_record_whatever_is_in_it(place: &Place) {
+    let ledger = place.open();
+    let mut strange = entry(1_000, ANN, "s");
+    strange.model_requested = "a\0b".into();
+    strange.tags = vec!["tag:\0\0".into(), "\\\0".into(), "\\u0000".into()];
+    strange.reasons = vec![Reason::Sentence("route: \"a\0b\" is main".into())];
+    write(&ledger, [strange.into(), entry(2_000, BOB, "s").into()]).await;
+    assert_eq!(all(&ledger).await.len(), 2);
+    let sql = "SELECT id, model_requested, tags, reasons FROM entries ORDER BY started_at";
+    let rows = place.texts(sql).await;
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0][1], "a\u{fffd}b");
+    let list = |json: &str| serde_json::from_str::<Vec<String>>(json).unwrap();
+    let tags = ["tag:\u{fffd}\u{fffd}", "\\\u{fffd}", "\\u0000"];
+    assert_eq!(list(&rows[0][2]), tags);
+    assert_eq!(list(&rows[0][3]), ["route: \"a\u{fffd}b\" is main"]);
+}
+
+/// Each node locks the values that it writes until its transaction ends.
+async fn new_headers_of_two_nodes_do_not_deadlock(place: &Place) {
+    let nodes = [place.open(), place.open()];
+    for round in 0..4 {
+        let records = |node: i64| {
+            let record = move |nth: i64| {
+                let mut record = Record::from(entry(round * 100 + nth, ANN, "s"));
+                let value = if node == 0 { nth } else { 39 - nth };
+                record.headers = vec![("x-trace".into(), format!("{round}-{value}"))];
+                record
+            };
+            (0..40).map(record)
+        };
+        tokio::join!(write(&nodes[0], records(0)), write(&nodes[1], records(1)));
+    }
+    assert_eq!(all(&nodes[0]).await.len(), 4 * 2 * 40);
+    // What a connection has counted is known for certain once it has ended.
+    for node in nodes {
+        node.close().await.unwrap();
+    }
+    let others = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while place.integers(others).await != [0] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(place.integers(deadlocks).await, [0]);
+}
+
+/// Such as that of a clock that is wrong.
+async fn a_time_beyond_all_is_the_last(place: &Place) {
+    let ledger = place.open();
+    let late = || entry(i64::MAX, ANN, "s");
+    write(&ledger, [late().into(), late().into()]).await;
+    let found = all(&ledger).await;
+    assert_eq!(found.len(), 2);
+    let last = found[0].id.started_at();
+    assert_eq!(found[0].started_at, last);
+    for (from, count) in [(last, 2), (last + 1, 0)] {
+        let query = Query {
+            from: Some(from),
+            session: Some("s".into()),
+            ..Query::default()
+        };
+        let found = ledger.requests(Scope::Everyone, query).await.unwrap();
+        assert_eq!(found.len(), count, "{from}");
+    }
+    let query = Query {
+        api: Some("openai_chat".into()),
+        ..Query::default()
+    };
+    let sessions = ledger.sessions(Scope::Everyone, query).await.unwrap();
+    assert_eq!(sessions.len(), 1);
+    assert_eq!((sessions[0].started_at, sessions[0].last_at), (last, last));
+}
+
 async fn calls_of_tools_are_counted_by_day(place: &Place) {
     const DAY: i64 = 86_400_000;
     let ledger = place.open();
@@ -326,7 +431,32 @@ async fn calls_of_tools_are_counted_by_day(place: &Place) {
         read(own(BOB), query.clone()).await,
         [row(first, "Bash", 1, 1)]
     );
+    let session = Some("s".into());
+    assert_eq!(
+        read(
+            own(BOB),
+            Query {
+                session,
+                ..query.clone()
+            }
+        )
+        .await,
+        [row(first, "Bash", 1, 1)]
+    );
     let tool = Some("Read".into());
+    let session = Some("s".into());
+    assert_eq!(
+        read(
+            Scope::Everyone,
+            Query {
+                tool: tool.clone(),
+                session,
+                ..query.clone()
+            }
+        )
+        .await,
+        [row(first, "Read", 1, 1), row(second, "Read", 1, 1)]
+    );
     assert_eq!(
         read(Scope::Everyone, Query { tool, ..query }).await,
         [row(first, "Read", 1, 1), row(second, "Read", 1, 1)]

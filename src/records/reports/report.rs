@@ -1,7 +1,7 @@
 //! Reports: sums over the requests of a time, by whatever they are told apart.
 //!
-//! Whole UTC days are read from the sums that are kept by day; other ranges, and hours, from the
-//! entries themselves.
+//! Whole UTC days are read from the sums that are kept by day, and whole hours from those by hour. Other
+//! ranges, and hours of callers, are read from the entries themselves.
 
 use std::collections::BTreeMap;
 

@@ -361,6 +361,10 @@ impl Connection for ServerConnection {
         self.in_transaction = true;
         self.is_committing = false;
         self.session.begins = true;
+        if self.session.is_pooled {
+            // The server behind the pooler may be another one by now, without the latest names.
+            self.names = Names::default();
+        }
         Ok(())
     }
 

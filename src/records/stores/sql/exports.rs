@@ -41,11 +41,13 @@ impl Exports for dyn Connection + '_ {
         let sql = "SELECT last_entry FROM export_cursor WHERE name = $1";
         let last = rows(self, sql, vec![exporter.into()], Row::text)?;
         let last = last.first().map_or("", String::as_str);
+        // Another node may export some meanwhile, so the statement looks again what was taken last.
         let sql = "INSERT INTO export_queue (exporter, entry_id, batch, until) \
-            SELECT $1, id, NULL, 0 FROM requests WHERE place >= $2 AND id > $3 \
+            SELECT $1, id, NULL, 0 FROM requests WHERE place >= $2 AND id > \
+            COALESCE((SELECT last_entry FROM export_cursor WHERE name = $3), '') \
             ON CONFLICT (exporter, entry_id) DO NOTHING";
         let from = EntryId::place_of(last);
-        self.change(sql, vec![exporter.into(), from.into(), last.into()])?;
+        self.change(sql, vec![exporter.into(), from.into(), exporter.into()])?;
         if alone {
             let sql = "UPDATE export_queue SET until = 0 WHERE exporter = $1 AND until > 0";
             self.change(sql, vec![exporter.into()])?;

@@ -146,11 +146,11 @@ pub(crate) trait Connection: Send {
     fn lock(&self) -> &'static str {
         ""
     }
-    /// A query that waits until no other transaction has asked it, where several may write at once.
+    /// A query that waits for other transactions that have asked for it, where several may write at once.
     fn alone(&self) -> Option<&'static str> {
         None
     }
-    /// The numbers of names that are known, of what is committed.
+    /// The numbers of names that this connection knows, all of them committed.
     fn names(&mut self) -> &mut Names;
     /// Makes what was deleted unreadable; false while a reader is active; try again then.
     fn scrub(&mut self) -> Result<bool, Failure>;

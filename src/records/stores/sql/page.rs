@@ -40,10 +40,10 @@ pub(crate) fn requests(
         query,
         found: Vec::new(),
     };
-    if *scope != Scope::Everyone || query.login.is_some() {
+    if query.session.is_some() {
+        page.session(connection, scope, &places)?;
+    } else if *scope != Scope::Everyone || query.login.is_some() {
         page.own(connection, scope, &places)?;
-    } else if query.session.is_some() {
-        page.session(connection, &places)?;
     } else if query.tool.is_some() || query.header.is_some() {
         page.walk(connection, &[Part::all(places)])?;
     } else if query.node.is_some() {
@@ -110,11 +110,14 @@ impl Page<'_> {
     fn session(
         &mut self,
         connection: &mut dyn Connection,
+        scope: &Scope,
         places: &Range<i64>,
     ) -> Result<(), Failure> {
         let mut filter = Filter::default();
+        filter.within("sessions.caller", scope);
         let session = self.query.session.as_deref();
         filter.equal("sessions.session", session, limit::SESSION);
+        filter.equal("callers.login", self.query.login.as_deref(), limit::LOGIN);
         let (conditions, values) = filter.into_parts();
         let sql = format!(
             "SELECT callers.n, first_at, last_at FROM sessions \

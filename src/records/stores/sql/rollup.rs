@@ -177,18 +177,20 @@ pub(super) fn add(
     numbers: &Numbers,
 ) -> Result<(), Failure> {
     let mut added = Added::default();
-    for (nth, record) in records.iter().enumerate().filter(|(nth, _)| is_new[*nth]) {
+    let new = || records.iter().enumerate().filter(|(nth, _)| is_new[*nth]);
+    // Those of all records at once: two nodes that write the same new ones do it in the same order.
+    let carried = new().flat_map(|(_, record)| record.headers.iter().map(header));
+    let carried = names.numbers(connection, &names::HEADERS, carried)?;
+    let mut carried = carried.into_iter();
+    for (nth, record) in new() {
         let measured = Measured::of(&record.entry);
         let (caller, kind) = (numbers.callers[nth], numbers.kinds[nth]);
         let at = record.entry.id.started_at();
         let (day, hour) = (at.div_euclid(DAY_MS), at.div_euclid(HOUR_MS));
         let mut headers = vec![NO_HEADER];
-        if !record.headers.is_empty() {
-            let carried = record.headers.iter().map(header);
-            headers.extend(names.numbers(connection, &names::HEADERS, carried)?);
-            headers.sort_unstable();
-            headers.dedup();
-        }
+        headers.extend(carried.by_ref().take(record.headers.len()));
+        headers.sort_unstable();
+        headers.dedup();
         for header in headers {
             let days = added.days.entry((header, day, kind)).or_default();
             days.add_one(&measured);

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::names::{self, Name, Names};
 use super::value::{Row, Value};
-use super::{Connection, Failure, rows};
+use super::{Connection, Failure, Question, rows};
 use crate::base::reasons::Reason;
 use crate::records::journal::packed::Journaled;
 use crate::records::reports::sums::{COUNTS, Measured, cost, counts};
@@ -36,7 +36,7 @@ pub(super) mod limit {
 pub(crate) const INSERT: &str = "INSERT INTO requests (place, id, session, caller, node, kind, rest) \
     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (place) DO NOTHING";
 
-/// The columns for [`read`], of a query from [`TABLES`].
+/// The columns for [`read`], of `requests` with [`NAMED`].
 pub(super) const SELECTED: &str = "requests.id, requests.session, callers.caller, callers.login, \
     nodes.node_id, kinds.model, kinds.provider, kinds.agent, kinds.api, kinds.status, kinds.outcome, \
     requests.rest, CASE WHEN EXISTS (SELECT 1 FROM captures WHERE captures.entry_id = requests.id) \
@@ -54,7 +54,7 @@ pub(super) const STARTED_AT: &str = "requests.place >> 20";
 
 const _: () = assert!(EntryId::RANDOM_BITS == 20);
 
-/// What entries are not looked for by, in the order that the view reads it in.
+/// The part of an entry by which nobody looks for it, in the order in which the view reads it.
 #[derive(Serialize)]
 struct Written<'r>(
     Cow<'r, str>,
@@ -167,7 +167,28 @@ fn rest(entry: &Entry, reasons: &str) -> Result<String, Failure> {
         serde_json::from_str(reasons).map_err(json)?,
         entry.error.as_deref().map(text),
     );
-    serde_json::to_string(&written).map_err(json)
+    let written = serde_json::to_string(&written);
+    written.map(without_zeros).map_err(json)
+}
+
+/// JSON whose texts have no zero characters: `PostgreSQL` reads none that has.
+fn without_zeros(json: String) -> String {
+    const ZERO: &str = "\\u0000";
+    let mut left = json.as_str();
+    let mut changed = String::new();
+    while let Some(found) = left.find(ZERO) {
+        let (before, rest) = left.split_at(found);
+        // A backslash that follows another one is a character of the text.
+        let escaping = before.bytes().rev().take_while(|byte| *byte == b'\\');
+        let is_zero = escaping.count() % 2 == 0;
+        changed.push_str(before);
+        changed.push_str(if is_zero { "\\ufffd" } else { ZERO });
+        left = &rest[ZERO.len()..];
+    }
+    if changed.is_empty() {
+        return json;
+    }
+    changed + left
 }
 
 fn caller(entry: &Entry) -> Name<'_> {
@@ -230,12 +251,19 @@ pub(super) fn insert(
         let mut taken = Vec::new();
         for (nth, count) in left.into_iter().zip(inserted) {
             is_new[nth] = count > 0;
-            let id = &records[nth].record.entry.id;
-            if count == 0 && !is_there(connection, id, numbers.places[nth])? {
-                // Another entry of the same millisecond has the place.
-                numbers.places[nth] += 1;
+            if count == 0 {
                 taken.push(nth);
             }
+        }
+        let asked = taken.iter().map(|&nth| {
+            let id = records[nth].record.entry.id.as_str();
+            (numbers.places[nth], id)
+        });
+        let mut are_there = are_there(connection, asked)?.into_iter();
+        // Of the others, another entry of the same millisecond has the place.
+        taken.retain(|_| are_there.next() == Some(false));
+        for &nth in &taken {
+            numbers.places[nth] += 1;
         }
         left = taken;
     }
@@ -259,11 +287,19 @@ fn values<'r>(
     ])
 }
 
-/// Whether an entry has a place.
-fn is_there(connection: &mut dyn Connection, id: &EntryId, place: i64) -> Result<bool, Failure> {
+/// Whether entries have their places.
+fn are_there<'e>(
+    connection: &mut dyn Connection,
+    entries: impl Iterator<Item = (i64, &'e str)>,
+) -> Result<Vec<bool>, Failure> {
     let sql = "SELECT 1 FROM requests WHERE place = $1 AND id = $2";
-    let values = vec![place.into(), id.as_str().into()];
-    Ok(!rows(connection, sql, values, |_| Ok(()))?.is_empty())
+    let asked = entries.map(|(place, id)| (sql.into(), vec![place.into(), id.into()]));
+    let asked: Vec<Question<'_>> = asked.collect();
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answers = connection.ask(asked)?;
+    Ok(answers.iter().map(|rows| !rows.is_empty()).collect())
 }
 
 /// The conditions that an entry is found by, for its id. The values are [`found_by`].
@@ -407,6 +443,17 @@ mod tests {
         let reasons = serde_json::to_string(&entry.reasons).unwrap();
         let record = Record::from(entry);
         Journaled { record, reasons }
+    }
+
+    #[test]
+    fn json_loses_its_zero_characters_and_nothing_else() {
+        let plain = r#"["a\\u0000","\\\\u0000"]"#.to_owned();
+        assert_eq!(without_zeros(plain.clone()), plain);
+        for text in ["\0", "a\0\0b", "\\\0\\u0000\0", "\\\\\0\u{fffd}"] {
+            let json = without_zeros(serde_json::to_string(text).unwrap());
+            let read: String = serde_json::from_str(&json).unwrap();
+            assert_eq!(read, text.replace('\0', "\u{fffd}"));
+        }
     }
 
     #[test]

@@ -67,14 +67,15 @@ pub(super) fn add(
             key(&entry.caller, limit::CALLER),
             key(&entry.session, limit::SESSION),
         );
+        let at = entry.id.started_at();
         let session = sessions.entry(own.clone()).or_insert_with(|| Added {
-            first_at: entry.started_at,
-            last_at: entry.started_at,
+            first_at: at,
+            last_at: at,
             last: record,
             sums: Sums::default(),
         });
-        session.first_at = session.first_at.min(entry.started_at);
-        session.last_at = session.last_at.max(entry.started_at);
+        session.first_at = session.first_at.min(at);
+        session.last_at = session.last_at.max(at);
         if entry.id > session.last.entry.id {
             session.last = record;
         }
@@ -184,13 +185,20 @@ fn of_login<'q>(filter: &mut Filter<'q>, login: Option<&'q str>) {
 fn has(conditions: &[String]) -> String {
     format!(
         "EXISTS (SELECT 1 FROM requests WHERE requests.caller IN \
-         (SELECT callers.n FROM callers WHERE callers.caller = sessions.caller) \
-         AND requests.place >= sessions.first_at * {MS} \
-         AND requests.place < (sessions.last_at + 1) * {MS} \
-         AND requests.session = sessions.session AND {})",
+         (SELECT callers.n FROM callers WHERE callers.caller = sessions.caller) AND {} AND {})",
+        *SPAN,
         conditions.join(" AND ")
     )
 }
+
+/// That a request of a session's caller is one of the session.
+pub(super) static SPAN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "requests.place >= sessions.first_at * {MS} \
+         AND requests.place < (sessions.last_at + 1) * {MS} \
+         AND requests.session = sessions.session"
+    )
+});
 
 /// Places of a millisecond.
 const MS: i64 = 1 << EntryId::RANDOM_BITS;

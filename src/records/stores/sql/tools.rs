@@ -3,6 +3,7 @@
 
 use super::query::Filter;
 use super::row::{STARTED_AT, limit};
+use super::session::SPAN;
 use super::value::{Row, Value};
 use super::{Connection, Failure, rows};
 use crate::records::reports::report::DAY_MS;
@@ -17,10 +18,21 @@ pub(crate) fn used(
     query: &Query,
 ) -> Result<Vec<ToolUse>, Failure> {
     let mut filter = Filter::default();
+    filter.conditions.extend([
+        "callers.n = requests.caller".to_owned(),
+        "entry_tools.entry = requests.place".to_owned(),
+    ]);
+    let mut tables = "requests, callers, entry_tools";
+    if query.session.is_some() {
+        // Its requests lie between its first and its last.
+        tables = "sessions CROSS JOIN callers CROSS JOIN requests CROSS JOIN entry_tools";
+        let callers = "callers.caller = sessions.caller".to_owned();
+        filter.conditions.extend([callers, SPAN.clone()]);
+    }
+    let session = query.session.as_deref();
+    filter.equal("sessions.session", session, limit::SESSION);
     filter.within("callers.caller", scope);
     filter.equal("callers.login", query.login.as_deref(), limit::LOGIN);
-    let session = query.session.as_deref();
-    filter.equal("requests.session", session, limit::SESSION);
     filter.equal("entry_tools.name", query.tool.as_deref(), limit::TOOL);
     let rest = Query {
         tool: None,
@@ -32,9 +44,7 @@ pub(crate) fn used(
     values.push(Value::Integer(ROWS));
     let sql = format!(
         "SELECT entry_tools.name, ({STARTED_AT}) / {DAY_MS}, count(*), \
-         sum(CASE WHEN entry_tools.nth = 0 THEN 1 ELSE 0 END) FROM requests \
-         JOIN callers ON callers.n = requests.caller \
-         JOIN entry_tools ON entry_tools.entry = requests.place {conditions} \
+         sum(CASE WHEN entry_tools.nth = 0 THEN 1 ELSE 0 END) FROM {tables} {conditions} \
          GROUP BY 1, 2 ORDER BY 2, 3 DESC, 1 LIMIT ${}",
         values.len()
     );

@@ -238,7 +238,7 @@ CREATE TABLE usage_callers (
     PRIMARY KEY (header, day, caller)
 ) STRICT, WITHOUT ROWID;
 
--- The same by kind: in `kinds`, which takes far more room.
+-- The same by kind, all kinds in one value. It is a table of its own because it takes far more room.
 CREATE TABLE usage_kinds (
     header INTEGER NOT NULL,
     day    INTEGER NOT NULL, -- days since 1970

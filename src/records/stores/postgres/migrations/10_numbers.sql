@@ -98,14 +98,15 @@ CREATE TABLE places_before (id TEXT COLLATE "C" NOT NULL PRIMARY KEY, place BIGI
 INSERT INTO places_before (id, place)
     SELECT id, nth + MAX(place - nth) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING)
     FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS nth,
-            (LEAST(started_at, 8796093022207) << 20) + (strpos('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 15, 1)) - 1) * 32768 + (strpos('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 16, 1)) - 1) * 1024 + (strpos('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 17, 1)) - 1) * 32 + (strpos('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 18, 1)) - 1) AS place
+            (LEAST(started_at, 8796093022206) << 20) + (strpos('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 15, 1)) - 1) * 32768 + (strpos('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 16, 1)) - 1) * 1024 + (strpos('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 17, 1)) - 1) * 32 + (strpos('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 18, 1)) - 1) AS place
         FROM entries_before) AS placed
     ORDER BY id;
 
+-- A zero character in JSON can't be read.
 INSERT INTO requests (place, id, session, caller, node, kind, rest)
     SELECT places_before.place, e.id, e.session, callers.n, nodes.n, kinds.n,
         json_build_array(e.node_name,
-            e.tags::json,
+            regexp_replace(e.tags, '(?<!\\)((\\\\)*)\\u0000', '\1\\ufffd', 'g')::json,
             e.model_requested,
             e.method,
             e.path,
@@ -123,7 +124,7 @@ INSERT INTO requests (place, id, session, caller, node, kind, rest)
             e.request_bytes,
             e.response_bytes,
             e.user_agent,
-            e.reasons::json,
+            regexp_replace(e.reasons, '(?<!\\)((\\\\)*)\\u0000', '\1\\ufffd', 'g')::json,
             e.error)::text
     FROM places_before JOIN entries_before AS e ON e.id = places_before.id
         JOIN callers ON callers.caller = e.caller AND callers.login = e.login
@@ -257,7 +258,7 @@ CREATE TABLE usage_callers (
     PRIMARY KEY (header, day, caller)
 );
 
--- The same by kind: in `kinds`, which takes far more room.
+-- The same by kind, all kinds in one value. It is a table of its own because it takes far more room.
 CREATE TABLE usage_kinds (
     header BIGINT           NOT NULL,
     day    BIGINT           NOT NULL, -- days since 1970
@@ -391,6 +392,8 @@ INSERT INTO usage_hours (header, hour, kind, requests, input_tokens, output_toke
         AND requests.place = entry_headers.entry
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
+UPDATE sessions SET first_at = LEAST(first_at, 8796093022206), last_at = 8796093022206
+    WHERE last_at > 8796093022206;
 DROP INDEX sessions_login;
 DROP INDEX sessions_id;
 CREATE INDEX sessions_id ON sessions (session);

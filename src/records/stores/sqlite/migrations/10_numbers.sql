@@ -98,7 +98,7 @@ CREATE TABLE places_before (id TEXT NOT NULL PRIMARY KEY, place INTEGER NOT NULL
 INSERT INTO places_before (id, place)
     SELECT id, nth + MAX(place - nth) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING)
     FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS nth,
-            (MIN(started_at, 8796093022207) << 20) + (instr('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 15, 1)) - 1) * 32768 + (instr('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 16, 1)) - 1) * 1024 + (instr('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 17, 1)) - 1) * 32 + (instr('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 18, 1)) - 1) AS place
+            (MIN(started_at, 8796093022206) << 20) + (instr('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 15, 1)) - 1) * 32768 + (instr('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 16, 1)) - 1) * 1024 + (instr('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 17, 1)) - 1) * 32 + (instr('0123456789abcdefghjkmnpqrstvwxyz', substr(id, 18, 1)) - 1) AS place
         FROM entries_before) AS placed
     ORDER BY id;
 
@@ -257,7 +257,7 @@ CREATE TABLE usage_callers (
     PRIMARY KEY (header, day, caller)
 ) STRICT, WITHOUT ROWID;
 
--- The same by kind: in `kinds`, which takes far more room.
+-- The same by kind, all kinds in one value. It is a table of its own because it takes far more room.
 CREATE TABLE usage_kinds (
     header INTEGER NOT NULL,
     day    INTEGER NOT NULL, -- days since 1970
@@ -391,6 +391,8 @@ INSERT INTO usage_hours (header, hour, kind, requests, input_tokens, output_toke
         AND requests.place = entry_headers.entry
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
+UPDATE sessions SET first_at = MIN(first_at, 8796093022206), last_at = 8796093022206
+    WHERE last_at > 8796093022206;
 DROP INDEX sessions_login;
 DROP INDEX sessions_id;
 CREATE INDEX sessions_id ON sessions (session);
