@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::Response;
+use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, SizeHint};
 
@@ -24,13 +25,25 @@ pub(super) async fn acknowledged(response: Response<Body>, ledger: Ledger) -> Re
         }
         return response;
     }
+    hold(response, async move { ledger.written_so_far().await })
+}
+
+/// Holds the end of a response until `written` is done, which begins once the body has ended.
+fn hold(
+    response: Response<Body>,
+    written: impl Future<Output = Result<(), Error>> + Send + 'static,
+) -> Response<Body> {
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     response.map(|body| {
-        let left = body.size_hint().exact();
+        // A body of HTTP/2 may not know that its last bytes are the last.
+        let left = body.size_hint().exact().or(length);
         let held = Acknowledged {
             body,
             left,
             held: None,
-            state: State::Passing(ledger),
+            written: Box::pin(written),
+            state: State::Passing,
         };
         held.boxed_unsync()
     })
@@ -42,13 +55,14 @@ struct Acknowledged {
     left: Option<u64>,
     /// The last frame.
     held: Option<Frame<Bytes>>,
+    written: BoxFuture<'static, Result<(), Error>>,
     state: State,
 }
 
 enum State {
-    Passing(Ledger),
+    Passing,
     /// The body has ended, and so its record is made.
-    Ending(BoxFuture<'static, Result<(), Error>>),
+    Ending,
     Ended,
 }
 
@@ -73,23 +87,26 @@ impl hyper::body::Body for Acknowledged {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         loop {
-            match &mut this.state {
-                State::Passing(ledger) => {
-                    let ledger = ledger.clone();
+            match this.state {
+                State::Passing => {
                     match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                        Some(Ok(frame)) if this.held.is_none() && this.is_last(&frame) => {
-                            this.held = Some(frame);
+                        Some(Ok(frame)) => {
+                            let is_last = this.is_last(&frame);
+                            if !is_last && this.held.is_none() {
+                                return Poll::Ready(Some(Ok(frame)));
+                            }
+                            // What comes after the last bytes, such as trailers, is the end.
+                            if let Some(before) = this.held.replace(frame) {
+                                return Poll::Ready(Some(Ok(before)));
+                            }
                         }
-                        None => {
-                            let written = async move { ledger.written_so_far().await };
-                            this.state = State::Ending(Box::pin(written));
-                        }
+                        None => this.state = State::Ending,
                         // A response that breaks off acknowledges nothing.
-                        other => return Poll::Ready(other),
+                        Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                     }
                 }
-                State::Ending(written) => {
-                    let written = ready!(written.as_mut().poll(cx));
+                State::Ending => {
+                    let written = ready!(this.written.as_mut().poll(cx));
                     this.state = State::Ended;
                     if let Err(error) = written {
                         this.held = None;
@@ -115,49 +132,89 @@ impl hyper::body::Body for Acknowledged {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use futures_util::FutureExt;
     use http_body_util::{Full, StreamBody};
+    use tokio::sync::oneshot;
 
     use super::*;
 
-    fn of(body: Body) -> (Response<Body>, Ledger) {
-        let ledger = Ledger::open("sqlite::memory:", Path::new(".")).unwrap();
-        (Response::new(body), ledger)
+    fn body(frames: impl IntoIterator<Item = Frame<Bytes>>) -> Body {
+        let frames: Vec<_> = frames.into_iter().map(Ok::<_, BodyError>).collect();
+        StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync()
     }
 
-    fn full(text: &'static str) -> Body {
-        Full::new(Bytes::from(text))
-            .map_err(|never| match never {})
-            .boxed_unsync()
+    fn frames() -> [Frame<Bytes>; 2] {
+        ["one", "two"].map(|text| Frame::data(text.into()))
     }
 
-    #[tokio::test]
-    async fn the_last_bytes_wait_for_the_disk() {
-        let (response, ledger) = of(full("all of it"));
-        let mut body = acknowledged(response, ledger).await.into_body();
+    /// A response whose end is held, and what lets it go.
+    fn held(response: Response<Body>) -> (Body, oneshot::Sender<()>) {
+        let (done, written) = oneshot::channel();
+        let written = written.map(|written| {
+            written.unwrap();
+            Ok(())
+        });
+        (hold(response, written).into_body(), done)
+    }
+
+    fn passes(body: &mut Body, expected: &str) {
+        let frame = body.frame().now_or_never().unwrap().unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), expected);
+    }
+
+    fn waits(body: &mut Body) {
+        assert!(body.frame().now_or_never().is_none());
+    }
+
+    fn ends(body: &mut Body) {
+        assert!(body.frame().now_or_never().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_last_bytes_wait_for_the_disk() {
+        let full = Full::new(Bytes::from("all of it")).map_err(|never| match never {});
+        let (mut body, done) = held(Response::new(full.boxed_unsync()));
         assert_eq!(body.size_hint().exact(), Some(9));
-        assert!(
-            body.frame().now_or_never().is_none(),
-            "the writer is asked first"
-        );
-        let frame = body.frame().await.unwrap().unwrap();
-        assert_eq!(frame.into_data().unwrap(), "all of it");
+        waits(&mut body);
+        done.send(()).unwrap();
+        passes(&mut body, "all of it");
         assert!(body.is_end_stream());
     }
 
-    #[tokio::test]
-    async fn of_a_stream_only_the_end_waits() {
-        let events = ["one", "two"].map(|text| Ok::<_, BodyError>(Frame::data(text.into())));
-        let events = StreamBody::new(futures_util::stream::iter(events));
-        let (response, ledger) = of(events.boxed_unsync());
-        let mut body = acknowledged(response, ledger).await.into_body();
-        for expected in ["one", "two"] {
-            let frame = body.frame().now_or_never().unwrap().unwrap().unwrap();
-            assert_eq!(frame.into_data().unwrap(), expected);
-        }
-        assert!(body.frame().now_or_never().is_none());
-        assert!(body.frame().await.is_none());
+    #[test]
+    fn of_a_stream_only_the_end_waits() {
+        let (mut body, done) = held(Response::new(body(frames())));
+        passes(&mut body, "one");
+        passes(&mut body, "two");
+        waits(&mut body);
+        done.send(()).unwrap();
+        ends(&mut body);
+    }
+
+    #[test]
+    fn a_length_that_only_the_head_tells_holds_the_last_bytes() {
+        let mut response = Response::new(body(frames()));
+        response.headers_mut().insert(CONTENT_LENGTH, 6.into());
+        let (mut body, done) = held(response);
+        passes(&mut body, "one");
+        waits(&mut body);
+        done.send(()).unwrap();
+        passes(&mut body, "two");
+        ends(&mut body);
+    }
+
+    #[test]
+    fn what_comes_after_the_last_bytes_is_the_end() {
+        let trailers = Frame::trailers(http::HeaderMap::new());
+        let mut response = Response::new(body(frames().into_iter().chain([trailers])));
+        response.headers_mut().insert(CONTENT_LENGTH, 6.into());
+        let (mut body, done) = held(response);
+        passes(&mut body, "one");
+        passes(&mut body, "two");
+        waits(&mut body);
+        done.send(()).unwrap();
+        let last = body.frame().now_or_never().unwrap().unwrap().unwrap();
+        assert!(last.is_trailers());
+        ends(&mut body);
     }
 }
