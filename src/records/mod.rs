@@ -112,6 +112,8 @@ struct Shared {
     earlier: Mutex<archive::earlier::Taken>,
     /// Records are in the journal that may not be folded yet.
     has_appended: AtomicBool,
+    /// What is not folded at all.
+    left_out: Mutex<journal::LeftOut>,
     /// Responses end only when their record is durable.
     acknowledges: AtomicBool,
     /// A delivery was queued for a hook.
@@ -247,7 +249,8 @@ impl Ledger {
     /// Purges now all that retention says; returns how many captures and calls of tools went. It
     /// happens by itself once a minute.
     pub async fn purge(&self) -> Result<u64, Error> {
-        // What is in the journal is to be purged as well.
+        // What is on its way is to be purged as well.
+        self.durable().await?;
         self.fold().await?;
         self.ask(writer::Message::Purge).await
     }
@@ -271,8 +274,11 @@ impl Ledger {
     }
 
     /// Waits until what is durable now is in the tables that are queried.
+    ///
+    /// # Errors
+    /// When it can't be folded.
     async fn fold(&self) -> Result<(), Error> {
-        self.inner.readers.run_folded(|_| Ok(())).await
+        self.inner.readers.fold().await
     }
 
     async fn ask<T>(

@@ -22,7 +22,7 @@ pub(super) struct Group<'g> {
 }
 
 /// What can't be folded, and stays out so that all else can.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct LeftOut {
     /// Ids of rows that can't be read. They stay in the journal.
     pub(super) rows: HashSet<String>,
@@ -59,8 +59,10 @@ pub(super) trait Journal: Exports + Outbox {
     fn append(&mut self, group: &Group<'_>) -> Result<bool, Failure>;
     /// Does all that appending a group takes, and undoes it.
     fn try_append(&mut self, group: &Group<'_>) -> Result<(), Failure>;
-    /// The last row that is to be folded, if there is one.
-    fn unfolded(&mut self) -> Result<Option<String>, Failure>;
+    /// The last row that is to be folded, if there is one. Those that can't be read are not.
+    fn unfolded(&mut self, unreadable: &HashSet<String>) -> Result<Option<String>, Failure>;
+    /// How many records are in it.
+    fn length(&mut self) -> Result<u64, Failure>;
     /// Folds the first rows, of about `most` records, and commits. Waits for another node that folds. Records
     /// whose id exists already are skipped with all that goes with them.
     fn fold(&mut self, policy: &Policy, left_out: &LeftOut, most: usize)

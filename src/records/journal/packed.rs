@@ -84,6 +84,16 @@ impl Packed {
 }
 
 impl Unpacked {
+    /// Bytes that a row unpacks to; 0 where it can't be read.
+    pub(crate) fn size(content: &[u8]) -> usize {
+        let size = match content.split_first() {
+            Some((&VERSION, mut rest)) => u64::get(&mut rest).filter(|size| *size <= UNPACKED),
+            _ => None,
+        };
+        size.and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(0)
+    }
+
     pub(crate) fn read(content: &[u8]) -> Result<Unpacked, Failure> {
         let damaged = || Failure::Value("a row of the journal that is damaged".to_owned());
         let (version, mut rest) = content.split_first().ok_or_else(damaged)?;

@@ -17,9 +17,6 @@ use crate::records::{Error, Refusal, Repeat, Shared};
 /// How often it is looked for what nodes that are gone have left.
 const OTHERS: Duration = Duration::from_secs(30);
 
-/// Between two tries while folding fails.
-const BACKOFF: Duration = Duration::from_millis(100);
-
 struct Folding {
     store: Arc<dyn Store>,
     shared: Arc<Shared>,
@@ -72,10 +69,7 @@ impl Folding {
             (is_due, wait) = match self.step() {
                 Ok(folded) if folded.is_more => (true, Duration::ZERO),
                 Ok(_) => (false, EVERY),
-                Err(error) => {
-                    lock(&self.folder).failed(self.store.name(), &error);
-                    (true, BACKOFF)
-                }
+                Err(error) => (true, lock(&self.folder).failed(self.store.name(), &error)),
             };
         }
     }

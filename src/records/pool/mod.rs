@@ -79,9 +79,9 @@ impl Connections {
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let work = Arc::new(work);
-        let first = Arc::clone(&work);
+        let (first, shared) = (Arc::clone(&work), Arc::clone(&self.shared));
         let done = self.run(Repeat::Always, move |connection| {
-            match connection.unfolded()? {
+            match unfolded(connection, &shared)? {
                 Some(upto) => Ok(Err(upto)),
                 None => first(connection).map(Ok),
             }
@@ -90,9 +90,25 @@ impl Connections {
             Ok(done) => return Ok(done),
             Err(upto) => upto,
         };
-        self.folds.upto(upto, &self.shared).await;
+        // While nothing can be written, what is folded is all that there is to read.
+        let _ = self.folds.upto(upto, &self.shared).await;
         self.run(Repeat::Always, move |connection| work(connection))
             .await
+    }
+
+    /// Folds all records that are durable now.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub(crate) async fn fold(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let upto = self.run(Repeat::Always, move |connection| {
+            unfolded(connection, &shared)
+        });
+        match upto.await? {
+            Some(upto) => self.folds.upto(upto, &self.shared).await,
+            None => Ok(()),
+        }
     }
 
     /// Runs `work` on a thread that may wait, and again as `repeat` says.
@@ -117,6 +133,11 @@ impl Connections {
             (done, _) => done,
         }
     }
+}
+
+fn unfolded(connection: &mut dyn Connection, shared: &Shared) -> Result<Option<String>, Failure> {
+    let unreadable = lock(&shared.left_out).rows.clone();
+    connection.unfolded(&unreadable)
 }
 
 impl Pool {

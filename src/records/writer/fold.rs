@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use super::{Message, Queue, Writer};
 use crate::base::lock::lock;
 use crate::base::panics;
-use crate::records::journal::{Folded, Journal as _, LeftOut};
+use crate::records::journal::{Folded, Journal as _};
 use crate::records::stores::Connection;
-use crate::records::{Failure, Shared};
+use crate::records::{Error, Failure, Shared};
 
 /// How long a record stays in the journal, unless someone asks for it.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
@@ -28,13 +28,14 @@ pub(super) const FOLDED_FIRST: usize = 1_000_000;
 /// For how long a start folds what the last end has left, before all else.
 const FOLDED_ON_START: Duration = Duration::from_secs(1);
 
-/// Between two tries while folding fails.
-const FOLD_BACKOFF: Duration = Duration::from_millis(100);
+/// Between two tries while folding fails; longer and longer while it panics at no record.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_LAST: Duration = Duration::from_mins(1);
 
 /// For how long those who ask wait while folding fails.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Someone who waits until a row of the journal is folded.
+/// Someone who waits until a row of the journal is folded. Dropped unanswered where it can't be.
 pub(crate) struct Ask {
     upto: String,
     done: oneshot::Sender<()>,
@@ -48,26 +49,30 @@ pub(crate) enum Folds {
 }
 
 impl Folds {
-    /// Waits until all is folded up to a row of the journal. While nothing can be written, what is folded
-    /// is all that there is to read.
-    pub(crate) async fn upto(&self, upto: String, shared: &Shared) {
+    /// Waits until all is folded up to a row of the journal.
+    ///
+    /// # Errors
+    /// While nothing can be written.
+    pub(crate) async fn upto(&self, upto: String, shared: &Shared) -> Result<(), Error> {
         let mut failing = std::pin::pin!(shared.failing.notified());
         failing.as_mut().enable();
-        if shared.writable().is_err() {
-            return;
-        }
+        shared.writable()?;
         let (done, answer) = oneshot::channel();
         let ask = Ask { upto, done };
         let is_sent = match self {
             Folds::ByWriter(queue) => queue.send(Message::Fold(ask)).is_ok(),
             Folds::ByThread(thread) => thread.send(ask).is_ok(),
         };
-        if is_sent {
-            tokio::select! {
-                _ = answer => {}
-                () = failing => {}
-            }
+        let is_folded = is_sent
+            && tokio::select! {
+                answer = answer => answer.is_ok(),
+                () = failing => false,
+            };
+        if is_folded {
+            return Ok(());
         }
+        shared.writable()?;
+        Err(Error::Write("the journal can't be folded".to_owned()))
     }
 }
 
@@ -75,9 +80,10 @@ impl Folds {
 #[derive(Default)]
 pub(crate) struct Folder {
     asks: Vec<Ask>,
-    left_out: LeftOut,
     /// It has panicked since it last folded something.
     has_panicked: bool,
+    /// How often in a row it has, at no record.
+    futile: u32,
     failing_since: Option<Instant>,
 }
 
@@ -99,8 +105,8 @@ impl Folder {
     ) -> Result<Folded, Failure> {
         let policy = lock(&shared.policy).clone();
         let folded = loop {
-            let (left_out, open) = (&self.left_out, &mut *connection);
-            let fold = AssertUnwindSafe(|| open.fold(&policy, left_out, BATCH));
+            let (left_out, open) = (lock(&shared.left_out).clone(), &mut *connection);
+            let fold = AssertUnwindSafe(|| open.fold(&policy, &left_out, BATCH));
             match catch_unwind(fold) {
                 Ok(folded) => break folded?,
                 Err(panic) => {
@@ -109,12 +115,21 @@ impl Folder {
                     connection.rollback();
                 }
             }
-            if std::mem::replace(&mut self.has_panicked, true) && !self.sift(connection, shared)? {
+            if !std::mem::replace(&mut self.has_panicked, true) {
+                continue;
+            }
+            let sifted = catch_unwind(AssertUnwindSafe(|| sift(connection, shared)));
+            let has_found = sifted.unwrap_or_else(|_| {
+                connection.rollback();
+                Ok(false)
+            })?;
+            if !has_found {
+                self.futile = self.futile.saturating_add(1);
                 let why = "folding the journal goes on panicking";
                 return Err(Failure::Value(why.to_owned()));
             }
         };
-        self.has_panicked = false;
+        (self.has_panicked, self.futile) = (false, 0);
         self.failing_since = None;
         if folded.skipped > 0 {
             let skipped = folded.skipped;
@@ -122,7 +137,7 @@ impl Folder {
         }
         for (row, failure) in &folded.unreadable {
             tracing::error!(row, %failure, "ledger: records in the journal can't be read; they stay there");
-            self.left_out.rows.insert(row.clone());
+            lock(&shared.left_out).rows.insert(row.clone());
         }
         if folded.has_deliveries {
             shared.delivery.notify_one();
@@ -138,33 +153,9 @@ impl Folder {
         Ok(folded)
     }
 
-    /// Leaves out the records at which folding panics: they would hold up all others for ever. Answers
-    /// whether there were any.
-    fn sift(&mut self, connection: &mut dyn Connection, shared: &Shared) -> Result<bool, Failure> {
-        let policy = lock(&shared.policy).clone();
-        let mut any = false;
-        for record in connection.waiting(&self.left_out, BATCH)? {
-            let open = &mut *connection;
-            let tried = catch_unwind(AssertUnwindSafe(|| open.try_fold(&record, &policy)));
-            if let Ok(tried) = tried {
-                tried?;
-                continue;
-            }
-            connection.rollback();
-            any = true;
-            // The log is its last chance. What was said stays out of it.
-            let entry = &record.record.entry;
-            tracing::error!(
-                ?entry,
-                "ledger: the writer panics at a record, which is not written"
-            );
-            self.left_out.entries.insert(entry.id.to_string());
-        }
-        Ok(any)
-    }
-
-    /// Notes that folding has failed. Those who wait don't do so for ever.
-    pub(crate) fn failed(&mut self, ledger: &str, error: &str) {
+    /// Notes that folding has failed. Those who wait don't do so for ever. Answers how long to wait until
+    /// the next try, unless someone asks.
+    pub(crate) fn failed(&mut self, ledger: &str, error: &str) -> Duration {
         let since = *self.failing_since.get_or_insert_with(|| {
             tracing::warn!(
                 ledger,
@@ -174,11 +165,37 @@ impl Folder {
             Instant::now()
         });
         if since.elapsed() >= PATIENCE {
-            for ask in self.asks.drain(..) {
-                let _ = ask.done.send(());
-            }
+            self.asks.clear();
         }
+        let wait = BACKOFF_FIRST.saturating_mul(1 << self.futile.min(16));
+        wait.min(BACKOFF_LAST)
     }
+}
+
+/// Leaves out the records at which folding panics: they would hold up all others for ever. Answers
+/// whether there were any.
+fn sift(connection: &mut dyn Connection, shared: &Shared) -> Result<bool, Failure> {
+    let policy = lock(&shared.policy).clone();
+    let left_out = lock(&shared.left_out).clone();
+    let mut any = false;
+    for record in connection.waiting(&left_out, BATCH)? {
+        let open = &mut *connection;
+        let tried = catch_unwind(AssertUnwindSafe(|| open.try_fold(&record, &policy)));
+        if let Ok(tried) = tried {
+            tried?;
+            continue;
+        }
+        connection.rollback();
+        any = true;
+        // The log is its last chance. What was said stays out of it.
+        let entry = &record.record.entry;
+        tracing::error!(
+            ?entry,
+            "ledger: the writer panics at a record, which is not written"
+        );
+        lock(&shared.left_out).entries.insert(entry.id.to_string());
+    }
+    Ok(any)
 }
 
 impl Writer {
@@ -224,8 +241,8 @@ impl Writer {
                 folded.is_more
             }
             Err(error) => {
-                folder.failed(self.store.name(), &error);
-                self.fold_at = Some(Instant::now() + FOLD_BACKOFF);
+                let wait = folder.failed(self.store.name(), &error);
+                self.fold_at = Some(Instant::now() + wait);
                 false
             }
         }
@@ -233,6 +250,10 @@ impl Writer {
 
     /// Folds what the last end has left. What takes longer goes on between groups.
     pub(super) fn fold_left(&mut self) {
+        if self.folder.is_some() {
+            let left = self.connection.length().unwrap_or(0);
+            self.unfolded = usize::try_from(left).unwrap_or(usize::MAX);
+        }
         let begun = Instant::now();
         while self.fold() && begun.elapsed() < FOLDED_ON_START {}
     }

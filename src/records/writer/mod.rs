@@ -246,6 +246,8 @@ impl Writer {
                     self.group_bytes -= record.size();
                     self.shared.held.fetch_sub(record.size(), Ordering::Relaxed);
                     self.packed = None;
+                    // Who waits for the record may not hear that it is durable.
+                    self.tells.clear();
                 }
             }
         }
@@ -266,9 +268,9 @@ impl Writer {
                 self.write_out();
             }
             let now = Instant::now();
-            if self.fold_at.is_some_and(|at| at <= now)
-                && (!is_crowded || self.unfolded >= FOLDED_FIRST)
-            {
+            let is_asked = self.folder.as_ref().is_some_and(Folder::is_asked);
+            let is_first = is_asked || self.unfolded >= FOLDED_FIRST;
+            if self.fold_at.is_some_and(|at| at <= now) && (!is_crowded || is_first) {
                 self.fold();
             }
             if self.purge_at <= now {

@@ -13,13 +13,15 @@ impl Writer {
     /// a flush waits for all.
     pub(super) fn purge(&mut self) {
         let due = std::mem::replace(&mut self.purge_at, Instant::now() + retention::EVERY);
+        // A panic doesn't leave them waiting.
+        let purges = std::mem::take(&mut self.purges);
         panics::point("purge");
         let mut total = 0;
         loop {
             match self.purge_batch() {
                 Ok((purged, is_more)) => {
                     total += purged;
-                    if is_more && !self.purges.is_empty() {
+                    if is_more && !purges.is_empty() {
                         continue;
                     }
                     if is_more {
@@ -33,7 +35,7 @@ impl Writer {
             }
             break;
         }
-        for done in self.purges.drain(..) {
+        for done in purges {
             let _ = done.send(total);
         }
     }

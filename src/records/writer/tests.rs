@@ -1,5 +1,6 @@
 //! The writer, on a database that works and on one that fails as it is told to.
 
+mod folds;
 mod groups;
 
 use std::sync::Mutex;

@@ -98,6 +98,37 @@ fn what_is_damaged_or_of_a_later_version_is_refused() {
 }
 
 #[test]
+fn a_row_of_version_1_is_read() {
+    let content = include_bytes!("version_1");
+    let read = Unpacked::read(content).unwrap();
+    assert_eq!(read.exporters, ["s3"]);
+    let [one] = &*read.records else {
+        panic!("{} records", read.records.len());
+    };
+    let (record, written) = (&one.record, full());
+    assert_eq!(record.entry.id.started_at(), written.entry.id.started_at());
+    let text = |entry: &Entry| {
+        (
+            entry.login.clone(),
+            entry.session.clone(),
+            entry.error.clone(),
+        )
+    };
+    assert_eq!(text(&record.entry), text(&written.entry));
+    assert_eq!(record.entry.tokens, written.entry.tokens);
+    assert_eq!(record.entry.cost, Some(-3));
+    assert_eq!(record.entry.request_bytes, u64::MAX);
+    assert_eq!(record.tools, written.tools);
+    assert_eq!(record.headers, written.headers);
+    assert_eq!(record.capture, written.capture);
+    assert_eq!(record.deliveries, written.deliveries);
+    assert_eq!(
+        one.reasons,
+        serde_json::to_string(&written.entry.reasons).unwrap()
+    );
+}
+
+#[test]
 fn numbers_come_back_from_end_to_end() {
     for number in [i64::MIN, -65, -64, -1, 0, 1, 63, 64, 300, i64::MAX] {
         let mut bytes = Vec::new();

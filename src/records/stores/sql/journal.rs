@@ -31,6 +31,9 @@ const INSERT_TOOL: &str = "INSERT INTO entry_tools (entry, position, name, nth, 
 const ROWS: usize = 256;
 const BYTES: u64 = 8 << 20;
 
+/// Bytes that they unpack to, beyond which a batch takes no further row.
+const PLAIN: usize = 32 << 20;
+
 impl Journal for dyn Connection + '_ {
     fn append(&mut self, group: &Group<'_>) -> Result<bool, Failure> {
         let settlements = group.settlements();
@@ -58,10 +61,17 @@ impl Journal for dyn Connection + '_ {
         })
     }
 
-    fn unfolded(&mut self) -> Result<Option<String>, Failure> {
-        let sql = "SELECT MAX(id) FROM journal";
-        let last = rows(self, sql, Vec::new(), Row::maybe_text)?;
-        Ok(last.into_iter().flatten().next())
+    fn unfolded(&mut self, unreadable: &HashSet<String>) -> Result<Option<String>, Failure> {
+        let most = unreadable.len() + 1;
+        let sql = format!("SELECT id FROM journal ORDER BY id DESC LIMIT {most}");
+        let last = rows(self, &sql, Vec::new(), Row::text)?;
+        Ok(last.into_iter().find(|id| !unreadable.contains(id)))
+    }
+
+    fn length(&mut self) -> Result<u64, Failure> {
+        let sql = "SELECT CAST(COALESCE(SUM(records), 0) AS BIGINT) FROM journal";
+        let counts = rows(self, sql, Vec::new(), Row::count)?;
+        Ok(counts.into_iter().sum())
     }
 
     fn fold(
@@ -173,15 +183,17 @@ fn batch(
     left_out: &LeftOut,
     most: usize,
 ) -> Result<Batch, Failure> {
+    // Rows that are left out take no place of others.
+    let looked_at = ROWS + left_out.rows.len();
     let sql = format!(
-        "SELECT id, records, LENGTH(content) FROM journal ORDER BY id LIMIT {ROWS}{}",
+        "SELECT id, records, LENGTH(content) FROM journal ORDER BY id LIMIT {looked_at}{}",
         connection.lock()
     );
     let waiting = rows(connection, &sql, Vec::new(), |row| {
         Ok((row.text()?, row.count()?, row.count()?))
     })?;
     let mut batch = Batch::default();
-    batch.folded.is_more = waiting.len() == ROWS;
+    batch.folded.is_more = waiting.len() == looked_at;
     let (mut records, mut bytes) = (0, 0);
     let mut wanted = Vec::new();
     for (id, count, length) in waiting {
@@ -203,11 +215,17 @@ fn batch(
         (sql.into(), vec![Value::text(id.clone())])
     };
     let contents = connection.ask(wanted.iter().map(content).collect())?;
+    let mut plain = 0;
     for (id, content) in wanted.into_iter().zip(contents) {
         let Some(mut row) = content.into_iter().next() else {
             continue;
         };
         let content = row.maybe_bytes()?.unwrap_or_default();
+        plain += Unpacked::size(&content);
+        if !batch.rows.is_empty() && plain > PLAIN {
+            batch.folded.is_more = true;
+            break;
+        }
         match Unpacked::read(&content) {
             Ok(unpacked) => batch.add(id, unpacked, left_out),
             Err(failure) => batch.folded.unreadable.push((id, failure)),
@@ -258,6 +276,14 @@ fn fill(
         let entries = entries.filter(|id| !skips || is_new.contains(id));
         exports::queue(connection, exporter, entries)?;
     }
+    // One that has begun since they were packed gets them too.
+    for exporter in &policy.exporters {
+        let got = batch.exports.get(exporter).map_or(0, Vec::len);
+        if got < batch.records.len() {
+            let entries = new.iter().map(|record| record.entry.id.as_str());
+            exports::queue(connection, exporter, entries)?;
+        }
+    }
     Ok(())
 }
 
@@ -294,7 +320,7 @@ fn insert<'r>(
     if keep.captures {
         let captures = new.iter().filter_map(|record| {
             let capture = record.capture.as_ref()?;
-            Some(capture::write(record.entry.id.as_str(), capture, keep.raws))
+            Some(capture::write(record.entry.id.as_str(), capture))
         });
         let captures = captures.collect::<Result<_, _>>()?;
         super::insert(connection, capture::INSERT, captures)?;
