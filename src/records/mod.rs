@@ -327,6 +327,22 @@ impl Ledger {
         self.inner.readers.run_folded(work).await
     }
 
+    /// Reads what goes with a request. It is folded with its entry, so that only a request that isn't there has
+    /// the journal folded.
+    async fn read_part<T: Default + Send + 'static>(
+        &self,
+        scope: Scope,
+        id: &str,
+        read: fn(&mut dyn Connection, &Scope, &str) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        if self.request(scope.clone(), id).await?.is_none() {
+            return Ok(T::default());
+        }
+        let id = id.to_owned();
+        self.read(move |connection| read(connection, &scope, &id))
+            .await
+    }
+
     /// Reads what people wait for before they change something: it fails in time if a server is silent.
     async fn read_in_time<T: Send + 'static>(
         &self,

@@ -5,11 +5,8 @@ pub(super) mod audit;
 pub(super) mod chats;
 pub(super) mod earlier;
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
-use super::stores::Connection;
 use super::{Capture, Counts, Entry, EntryId, Error, Failure, Ledger, Query, Scope, ToolCall};
 use audit::AuditLog;
 pub use audit::{AuditQuery, Audited, Version};
@@ -58,20 +55,20 @@ pub(super) trait Archive: AuditLog + Chats + Earlier {
 impl Ledger {
     /// One request; `None` also where it is not within `scope`.
     pub async fn request(&self, scope: Scope, id: &str) -> Result<Option<Entry>, Error> {
-        let id = id.to_owned();
-        let find = move |connection: &mut dyn Connection| connection.request(&scope, &id);
-        let find = Arc::new(find);
-        let again = Arc::clone(&find);
-        match self.read(move |connection| find(connection)).await? {
-            // It may be in the journal.
-            None => self.read_records(move |connection| again(connection)).await,
-            found => Ok(found),
+        let (within, of) = (scope.clone(), id.to_owned());
+        let found = self.read(move |connection| connection.request(&within, &of));
+        if let Some(found) = found.await? {
+            return Ok(Some(found));
         }
+        // It may be in the journal.
+        let id = id.to_owned();
+        self.read_records(move |connection| connection.request(&scope, &id))
+            .await
     }
 
     /// The calls of tools in a request's answer, in order; empty where they were purged.
     pub async fn tools(&self, scope: Scope, id: &str) -> Result<Vec<ToolCall>, Error> {
-        self.part(scope, id, |connection, scope, id| {
+        self.read_part(scope, id, |connection, scope, id| {
             connection.tools(scope, id)
         })
         .await
@@ -79,7 +76,7 @@ impl Ledger {
 
     /// The headers by which a request can be filtered.
     pub async fn headers(&self, scope: Scope, id: &str) -> Result<Vec<(String, String)>, Error> {
-        self.part(scope, id, |connection, scope, id| {
+        self.read_part(scope, id, |connection, scope, id| {
             connection.headers(scope, id)
         })
         .await
@@ -87,26 +84,10 @@ impl Ledger {
 
     /// What was said in a request, if it was captured and is kept.
     pub async fn capture(&self, scope: Scope, id: &str) -> Result<Option<Capture>, Error> {
-        self.part(scope, id, |connection, scope, id| {
+        self.read_part(scope, id, |connection, scope, id| {
             connection.capture(scope, id)
         })
         .await
-    }
-
-    /// What goes with a request. It is folded with its entry, so that only a request that isn't there has
-    /// the journal folded.
-    async fn part<T: Default + Send + 'static>(
-        &self,
-        scope: Scope,
-        id: &str,
-        read: fn(&mut dyn Connection, &Scope, &str) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        if self.request(scope.clone(), id).await?.is_none() {
-            return Ok(T::default());
-        }
-        let id = id.to_owned();
-        self.read(move |connection| read(connection, &scope, &id))
-            .await
     }
 
     /// The sessions within `scope` of which some request matches, newest first.
