@@ -1,4 +1,4 @@
-//! Two nodes on one PostgreSQL that both fold the journal, one of which is killed again and again: what was
+//! Two nodes on one database that both fold the journal, one of which is killed again and again: what was
 //! seen at either is there, once, and the sums and balances are those of the records.
 
 use std::sync::Arc;
