@@ -118,7 +118,7 @@ impl<'p> Additions<'p> {
         self.texts[0].filter(|_| self.texts[1].is_none())
     }
 
-    /// Bytes of the texts; `None` if one of them is no text.
+    /// Bytes of the texts; `None` if one of them isn't a string.
     pub(super) fn bytes(&self) -> Option<usize> {
         let mut texts = self.texts.iter().flatten();
         texts.try_fold(0, |all, (_, text)| Some(all + text_bytes(*text)?))

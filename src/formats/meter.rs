@@ -143,7 +143,7 @@ impl ToolCall {
         Some(Self { name, params })
     }
 
-    /// A value as the text of a tool's parameters; that of `null` if there is none.
+    /// A value as the text of a tool's parameters; `null` if it is missing.
     pub(super) fn params(value: Option<Part<'_>>) -> String {
         value.map(Part::value).unwrap_or_default().to_string()
     }

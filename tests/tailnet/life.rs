@@ -242,7 +242,7 @@ async fn a_deleted_node_joins_again(world: &World) -> anyhow::Result<()> {
     world
         .headscale
         .delete(&world.headscale.id("deleted-once")?)?;
-    let link = one.link().await.with_context(|| gateway.process.log())?;
+    one.link().await.with_context(|| gateway.process.log())?;
     // The node tells its link a moment before its state.
     until("the node's state", 10, || async {
         let ready = one.get("/readyz").await?;
@@ -250,6 +250,8 @@ async fn a_deleted_node_joins_again(world: &World) -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
+    // It may have asked for another link meanwhile, and waits for that one alone.
+    let link = one.link().await.with_context(|| gateway.process.log())?;
     let id = link.rsplit('/').next().unwrap_or_default();
     world.headscale.approve(id, "bob")?;
     one.joined().await.with_context(|| gateway.process.log())

@@ -179,7 +179,7 @@ reasons! {
     "hook_failed_closed" => HookFailedClosed { hook: Text, why: Text, ms: u64 },
     #[error("hook {hook} failed, and is passed over: {why} ({ms} ms)")]
     "hook_failed_open" => HookFailedOpen { hook: Text, why: Text, ms: u64 },
-    #[error("provider {provider} is no alternative: {guardrail} has not looked at the request")]
+    #[error("provider {provider} can't take over: {guardrail} has not looked at the request")]
     "unchecked" => Unchecked { provider: Text, guardrail: Text },
 
     // Attempts, and what providers say.

@@ -143,7 +143,7 @@ const ALL: &[(&str, &str)] = &[
     ),
     (
         r#"{"unchecked":{"provider":"p","guardrail":"g"}}"#,
-        "provider p is no alternative: g has not looked at the request",
+        "provider p can't take over: g has not looked at the request",
     ),
     (
         r#"{"attempt_failed":{"attempt":1,"provider":"p","ms":12.345,"why":"it answered 503 Service Unavailable","next":"another"}}"#,

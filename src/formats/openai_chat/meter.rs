@@ -314,7 +314,7 @@ impl Kind {
         Some((said, only.map(|(_, text)| text).filter(is_plain)))
     }
 
-    /// Bytes that the texts of a piece say; `None` if one of them is no text.
+    /// Bytes of a piece's texts; `None` if one of them isn't a string.
     fn said(&self, piece: Part<'_>) -> Option<usize> {
         let (mut plain, mut reasoning) = (0, 0);
         for (key, value) in piece.members().filter(|(_, value)| value.is_text()) {

@@ -293,7 +293,7 @@ impl Connector {
         Ok(match &self.proxying {
             Proxying::Never => None,
             Proxying::Over(proxy) => Some(proxy),
-            // Asked first, because mostly there is none.
+            // Looked up first, because most machines have no proxy.
             Proxying::Environment => match self.environment.proxy(secure, host, port) {
                 Some(proxy) if self.over_tailnet(host)?.is_none() => Some(proxy),
                 _ => None,

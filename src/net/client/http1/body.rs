@@ -156,8 +156,8 @@ impl Body {
     }
 }
 
-/// Takes the first `data` bytes of a buffer, of which `used` are read. A few bytes get room of their own, so
-/// that whoever keeps them doesn't keep all of it.
+/// Takes the first `data` bytes of a buffer, of which `used` are read. A few bytes are copied, because a
+/// piece that is kept would otherwise keep the whole buffer.
 fn piece(ahead: &mut BytesMut, data: usize, used: usize) -> Bytes {
     if used == ahead.len() && data > ahead.capacity() / 2 {
         let mut whole = std::mem::take(ahead);

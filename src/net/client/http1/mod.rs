@@ -1,4 +1,4 @@
-//! HTTP/1.1 towards a server, without a task: whoever waits for a response drives its connection, from the
+//! HTTP/1.1 towards a server, without a task: the code that waits for a response drives its connection, from the
 //! first byte of the request to the last byte of the response. So a request wakes no other task, a read
 //! passes on all that it has brought as one piece, and a response that waits holds no buffer.
 
@@ -29,7 +29,7 @@ const HEAD_READ: usize = 8 << 10;
 /// A body below this is written together with its head.
 const SHORT_BODY: usize = 8 << 10;
 
-/// Why there is no response, or not all of it.
+/// Why a response, or a part of it, is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It ended while it was idle.

@@ -146,7 +146,7 @@ pub(crate) trait Connection: Send {
     fn lock(&self) -> &'static str {
         ""
     }
-    /// A query that waits for other transactions that have asked for it, where several may write at once.
+    /// A query for the lock that lets one transaction at a time add to sums; `None` for a store with one writer.
     fn alone(&self) -> Option<&'static str> {
         None
     }
