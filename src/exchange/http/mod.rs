@@ -1,5 +1,6 @@
 //! Model requests over HTTP: each is one exchange, from the verified caller to the relayed response.
 
+mod acknowledged;
 mod attempt;
 mod count;
 
@@ -54,6 +55,9 @@ impl Gateway {
             .unwrap_or_else(|rejection| format.refuse(&rejection));
         if let Ok(named) = named {
             response.headers_mut().insert(REQUEST_ID, named);
+        }
+        if self.ledger.acknowledges() {
+            response = acknowledged::acknowledged(response, self.ledger.clone()).await;
         }
         response
     }
