@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes};
 use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::sent::Sent;
 use crate::wire::Body;
 use crate::wire::body::BodyError;
 
@@ -101,7 +102,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Chunks<S> {
     }
 
     /// Sends the response to its end.
-    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+    pub(super) fn poll_sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        sent: &Sent,
+    ) -> Poll<Result<(), BodyError>> {
         self.stay(cx)?;
         loop {
             ready!(self.poll_write(cx))?;
@@ -110,7 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Chunks<S> {
                     .poll_flush(cx)
                     .map_err(Into::into);
             }
-            match Pin::new(&mut self.body).poll_frame(cx) {
+            let next = Pin::new(&mut self.body).poll_frame(cx);
+            sent.asked(&next);
+            match next {
                 Poll::Ready(Some(frame)) => {
                     // Trailers would need a promise in the head.
                     let data = frame?.into_data().unwrap_or_default();
@@ -196,7 +203,7 @@ mod tests {
             let sends = tokio::spawn(async move {
                 let mut chunks =
                     Chunks::new(server, body(&["one", "", "a longer one, of 27 bytes..."]));
-                std::future::poll_fn(|cx| chunks.poll_sent(cx))
+                std::future::poll_fn(|cx| chunks.poll_sent(cx, &Sent::default()))
                     .await
                     .unwrap();
                 chunks.into_stream().1
@@ -214,7 +221,7 @@ mod tests {
         let (mut caller, server) = tokio::io::duplex(64);
         caller.write_all(b"GET / ").await.unwrap();
         let mut chunks = Chunks::new(server, body(&["one"]));
-        std::future::poll_fn(|cx| chunks.poll_sent(cx))
+        std::future::poll_fn(|cx| chunks.poll_sent(cx, &Sent::default()))
             .await
             .unwrap();
         assert_eq!(chunks.into_stream().1, b"GET / ");
@@ -225,8 +232,9 @@ mod tests {
         let (caller, server) = tokio::io::duplex(64);
         let nothing = StreamBody::new(stream::pending::<Result<Frame<Bytes>, BodyError>>());
         let mut chunks = Chunks::new(server, nothing.boxed_unsync());
-        let ended =
-            tokio::spawn(async move { std::future::poll_fn(|cx| chunks.poll_sent(cx)).await });
+        let ended = tokio::spawn(async move {
+            std::future::poll_fn(|cx| chunks.poll_sent(cx, &Sent::default())).await
+        });
         tokio::task::yield_now().await;
         drop(caller);
         assert!(ended.await.unwrap().is_err());

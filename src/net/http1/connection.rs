@@ -101,7 +101,8 @@ where
             return;
         };
         let (stream, ahead) = chunks.into_stream();
-        self.turn.pace.give();
+        self.turn.served.sent.end();
+        self.turn.served.pace.give();
         self.state = if self.is_last {
             State::Closes(stream)
         } else {
@@ -140,7 +141,7 @@ where
                     }
                 }
                 State::Waits { chunks, .. } => {
-                    ready!(chunks.poll_sent(cx))?;
+                    ready!(chunks.poll_sent(cx, &this.turn.served.sent))?;
                     this.sent();
                 }
                 State::Closes(stream) => {

@@ -55,11 +55,11 @@ where
         // Bounded below, without a timer for each request.
         .header_read_timeout(None::<Duration>);
     let turn = Arc::new(Turn::new());
-    turn.pace.give();
+    turn.served.pace.give();
     let answered = Arc::clone(&turn);
     let service = service_fn(move |mut request| {
         let (asked, turn) = (Asked::of(&request), Arc::clone(&answered));
-        turn.pace.ask();
+        turn.served.pace.ask();
         detach::detach(&mut request);
         let answered = answer(request);
         async move { Ok::<_, Infallible>(ResponseBody::of(answered.await, asked, turn)) }
@@ -69,8 +69,12 @@ where
     tokio::select! {
         biased;
         ended = stop.ends(connection, Connection::shut_down) => ended,
-        () = turn.pace.stalled(limits.head) => {
+        () = turn.served.pace.stalled(limits.head) => {
             tracing::debug!("the head of the next request took too long");
+            Ok(())
+        }
+        () = turn.served.sent.revoked() => {
+            tracing::debug!("a caller takes nothing of a response that it may no longer have");
             Ok(())
         }
     }

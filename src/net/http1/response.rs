@@ -20,7 +20,12 @@ pub(super) struct ResponseBody {
 }
 
 impl ResponseBody {
-    pub(super) fn of(response: Response<Body>, asked: Asked, turn: Arc<Turn>) -> Response<Self> {
+    pub(super) fn of(
+        mut response: Response<Body>,
+        asked: Asked,
+        turn: Arc<Turn>,
+    ) -> Response<Self> {
+        turn.served.sent.begin(&mut response);
         let (head, body) = response.into_parts();
         let mut whole = None;
         if asked.is_chunked(&head, &body) {
@@ -44,7 +49,8 @@ impl Drop for ResponseBody {
         let body = body.or_else(|| self.turn.chunked().take().map(|sent| sent.body));
         if body.is_some() {
             drop(body);
-            self.turn.pace.give();
+            self.turn.served.sent.end();
+            self.turn.served.pace.give();
         }
     }
 }
@@ -58,7 +64,9 @@ impl hyper::body::Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(body) = &mut self.whole {
-            return Pin::new(body).poll_frame(cx);
+            let next = Pin::new(body).poll_frame(cx);
+            self.turn.served.sent.asked(&next);
+            return next;
         }
         let mut chunked = self.turn.chunked();
         let Some(sent) = &mut *chunked else {
@@ -66,6 +74,7 @@ impl hyper::body::Body for ResponseBody {
         };
         let next = Pin::new(&mut sent.body).poll_frame(cx);
         sent.waits = next.is_pending();
+        self.turn.served.sent.asked(&next);
         next
     }
 
@@ -76,7 +85,7 @@ impl hyper::body::Body for ResponseBody {
                 let chunked = self.turn.chunked();
                 chunked
                     .as_ref()
-                    .is_none_or(|sent| sent.body.is_end_stream())
+                    .is_none_or(|sent| hyper::body::Body::is_end_stream(&sent.body))
             }
         }
     }

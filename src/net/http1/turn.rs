@@ -7,7 +7,7 @@ use http::response::Parts;
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use hyper::body::Body as _;
 
-use crate::net::pace::Pace;
+use crate::net::sent::Served;
 use crate::wire::Body;
 
 /// What the stream says of the parser that reads and writes it.
@@ -88,16 +88,16 @@ pub(super) struct Chunked {
     pub(super) keep_alive: bool,
 }
 
-/// Whose turn it is, and the response in chunks that is sent, if it is one.
+/// The request that is served, and its response if that is in chunks.
 pub(super) struct Turn {
-    pub(super) pace: Pace,
+    pub(super) served: Served,
     chunked: Mutex<Option<Chunked>>,
 }
 
 impl Turn {
     pub(super) fn new() -> Self {
         Self {
-            pace: Pace::new(),
+            served: Served::new(),
             chunked: Mutex::default(),
         }
     }
