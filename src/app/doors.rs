@@ -286,9 +286,10 @@ async fn accept(
         panics::point("accept");
         match accepted {
             Ok(accepted) => {
-                let serve = connection::serve(Arc::clone(&engines), Arc::clone(&door), accepted);
+                let (serves, door) = (Arc::clone(&engines), Arc::clone(&door));
                 engines.tracker.spawn(async move {
-                    serve.await;
+                    // Made here: a future that is handed over has its room twice.
+                    connection::serve(serves, door, accepted).await;
                     drop(room);
                 });
             }

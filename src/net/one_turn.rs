@@ -3,7 +3,7 @@
 //! into its queue for that, and wake another thread to look into the queue.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -40,11 +40,11 @@ impl Wake for Turn {
     }
 }
 
-/// Runs a future to its end.
-pub(super) async fn in_one_turn<F: Future>(future: F) -> F::Output {
+/// Runs a future to its end. It is pinned where it stands, because a future that is handed over has its room
+/// twice.
+pub(super) async fn in_one_turn<F: Future>(mut future: Pin<&mut F>) -> F::Output {
     let turn = Arc::new(Turn::default());
     let waker = Waker::from(Arc::clone(&turn));
-    let mut future = pin!(future);
     poll_fn(|cx| {
         turn.task.register(cx.waker());
         for _ in 0..POLLS {
@@ -68,6 +68,8 @@ pub(super) async fn in_one_turn<F: Future>(future: F) -> F::Output {
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
+
+    use std::pin::pin;
 
     use super::*;
 
@@ -100,7 +102,8 @@ mod tests {
             let count = Arc::new(Count::default());
             let waker = Waker::from(Arc::clone(&count));
             let mut cx = Context::from_waker(&waker);
-            let mut future = pin!(in_one_turn(restless(times)));
+            let restless = pin!(restless(times));
+            let mut future = pin!(in_one_turn(restless));
             let mut polled = 1;
             while future.as_mut().poll(&mut cx).is_pending() {
                 polled += 1;
@@ -113,13 +116,16 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn no_wake_of_another_thread_is_lost() {
         let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-        let receives = tokio::spawn(in_one_turn(async move {
-            let mut sum = 0;
-            while let Some(number) = receiver.recv().await {
-                sum += number;
-            }
-            sum
-        }));
+        let receives = tokio::spawn(async move {
+            let sums = pin!(async move {
+                let mut sum = 0;
+                while let Some(number) = receiver.recv().await {
+                    sum += number;
+                }
+                sum
+            });
+            in_one_turn(sums).await
+        });
         for number in 0..10_000_u64 {
             sender.send(number).await.unwrap();
         }

@@ -2,6 +2,7 @@
 //! parser for it, and tells the version.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -49,7 +50,9 @@ where
             stop,
         } = self;
         let signals = Arc::new(Signals::default());
-        let mut stream = StrictHttp1::new(stream, source, upgraded, Arc::clone(&signals));
+        // Boxed, because it is handed over several times, and each future on the way has room for it.
+        let strict = StrictHttp1::new(stream, source, upgraded, Arc::clone(&signals));
+        let mut stream = Box::new(strict);
         let stopped = async {
             stop.cancelled().await;
             // The request of a connection that was accepted just now is still on its way.
@@ -100,10 +103,12 @@ async fn requests<S, A, F>(
     // hyper-util's builder for both versions would give the parser the first 24 bytes alone, for which
     // it would then have room twice.
     let ended = if stream.is_http2() {
-        let ended = http2::serve(stream, source, limits, stop, answer).await;
+        // Boxed, because it is several times what HTTP/1 takes.
+        let ended = Box::pin(http2::serve(stream, source, limits, stop, answer)).await;
         ended.map_err(BodyError::from)
     } else {
-        in_one_turn(http1::serve(stream, signals, limits, stop, answer)).await
+        let served = pin!(http1::serve(stream, signals, limits, stop, answer));
+        in_one_turn(served).await
     };
     if let Err(error) = ended {
         tracing::debug!(%source, %error, "a connection ended with an error");
