@@ -64,6 +64,7 @@ mod told;
 mod trailers;
 mod unwritable;
 mod usage;
+mod waiting;
 mod warnings;
 mod websocket;
 mod websocket_keys;

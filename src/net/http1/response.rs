@@ -79,15 +79,12 @@ impl hyper::body::Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.whole {
-            Some(body) => hyper::body::Body::is_end_stream(body),
-            None => {
-                let chunked = self.turn.chunked();
-                chunked
-                    .as_ref()
-                    .is_none_or(|sent| hyper::body::Body::is_end_stream(&sent.body))
-            }
+        if let Some(body) = &self.whole {
+            return hyper::body::Body::is_end_stream(body);
         }
+        let chunked = self.turn.chunked();
+        let chunked = chunked.as_ref();
+        chunked.is_none_or(|sent| hyper::body::Body::is_end_stream(&sent.body))
     }
 
     fn size_hint(&self) -> SizeHint {

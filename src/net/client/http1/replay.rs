@@ -17,8 +17,6 @@ pub struct Replayed {
     pub status: u16,
     pub fields: usize,
     pub data: Vec<u8>,
-    /// The connection can serve another request.
-    pub is_free: bool,
     /// Why it broke off, if it did.
     pub broken: Option<String>,
 }
@@ -42,17 +40,14 @@ pub fn replay(bytes: &[u8], size: usize, method: http::Method) -> Result<Replaye
             status: head.status.as_u16(),
             fields: head.headers.len(),
             data: Vec::new(),
-            is_free: false,
             broken: None,
         };
         while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await {
             match piece {
                 Ok(piece) => replayed.data.extend_from_slice(&piece),
-                Err(Error::Body(why)) => replayed.broken = Some(why.to_string()),
-                Err(why) => replayed.broken = Some(why.to_string()),
+                Err(why) => replayed.broken = Some(format!("{why:?}")),
             }
         }
-        replayed.is_free = body.take_free().is_some();
         Ok(replayed)
     })
 }
