@@ -126,7 +126,9 @@ func receiver(from net.Conn) (read func() (*buffer, int, error), done func()) {
 		}, func() {}
 	}
 	// The adapter's own Read would want the buffer before there is anything
-	// to read, and makes a channel each time that it waits.
+	// to read, and makes a channel each time that it waits. It also lets the
+	// receive buffer grow from 1 MiB to 8, which would then wait here for each
+	// caller whose request isn't read yet.
 	entry, ready := waiter.NewChannelEntry(waiter.ReadableEvents)
 	queue.EventRegister(&entry)
 	return func() (*buffer, int, error) { return readEndpoint(ep, ready) },
