@@ -29,7 +29,7 @@ const BATCH_PART: usize = 4;
 
 /// Records in the journal at which they are folded at once, and at which folding goes before what waits.
 const FOLDED_AT: usize = 8_000;
-pub(super) const FOLDED_FIRST: usize = 1_000_000;
+pub(super) const FOLDED_FIRST: usize = 4_000_000;
 
 /// For how long a start folds what the last end has left, before all else.
 const FOLDED_ON_START: Duration = Duration::from_secs(1);
