@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use iris::records::Ledger;
+use iris::records::{EntryId, Ledger};
 
 use super::records::{Dice, record};
 
@@ -29,7 +29,10 @@ pub(super) async fn offer(url: &str, dir: &Path, start_ms: i64, rate: u32, lengt
         let due = usize::try_from(due).unwrap_or(usize::MAX);
         while nth < due {
             let mut record = kinds[nth % kinds.len()].clone();
-            record.entry.id = iris::records::EntryId::new(record.entry.started_at);
+            // Requests end about in the order in which they began.
+            record.entry.started_at =
+                start_ms + i64::try_from(nth).expect("a count") * 1_000 / i64::from(rate);
+            record.entry.id = EntryId::new(record.entry.started_at);
             match ledger.admit() {
                 Ok(slot) => slot.record(record),
                 Err(_) => refused += 1,

@@ -6,7 +6,7 @@ section! {
     /// How records are written.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Records {
-        /// Whether a response over HTTP ends only when its record is on the disk.
+        /// Whether a response ends only when its record is on the disk.
         acknowledge: bool,
     }
 }

@@ -260,6 +260,17 @@ impl Ledger {
         self.ask(writer::Message::Flush).await
     }
 
+    /// The same, without waiting while nothing can be written.
+    async fn durable_now(&self) -> Result<(), Error> {
+        let mut failing = std::pin::pin!(self.inner.shared.failing.notified());
+        failing.as_mut().enable();
+        self.writable()?;
+        tokio::select! {
+            durable = self.durable() => durable,
+            () = failing => Err(self.writable().err().unwrap_or_else(|| self.not_durable())),
+        }
+    }
+
     /// The same, with the group that the records are in, which isn't hurried.
     pub async fn written_so_far(&self) -> Result<(), Error> {
         self.ask(writer::Message::Tell).await

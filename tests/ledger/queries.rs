@@ -18,6 +18,7 @@ pub(crate) const EVERY: &[Test<Place>] = tests![
     sessions_of_different_logins_stay_apart,
     sessions_are_found_by_a_tool_however_common,
     strange_records_do_not_stop_the_queue,
+    many_at_once_are_there_once_and_what_is_stored_alike_is_one,
     a_time_beyond_all_is_the_last,
     calls_of_tools_are_counted_by_day,
     concurrent_records_are_all_there_once,
@@ -312,6 +313,26 @@ async fn strange_records_do_not_stop_the_queue(place: &Place) {
     assert_eq!(sessions.len(), 1);
     assert_eq!(sessions[0].counts.requests, 4);
     assert_eq!(sessions[0].counts.input_tokens, 4 << 36);
+}
+
+async fn many_at_once_are_there_once_and_what_is_stored_alike_is_one(place: &Place) {
+    let ledger = place.open();
+    let record = |nth: i64, zero: &str| {
+        let mut record: Record = entry(1_000, ANN, &format!("s{nth}{zero}")).into();
+        record.entry.model = format!("m{nth}{zero}").into();
+        record
+    };
+    let records = (0..20).flat_map(|nth| [record(nth, "\0"), record(nth, "\u{fffd}")]);
+    let records: Vec<Record> = records.collect();
+    // Each twice in one group.
+    write(&ledger, records.iter().chain(&records).cloned()).await;
+    assert_eq!(all(&ledger).await.len(), 40);
+    let query = Query::default();
+    let sessions = ledger.sessions(Scope::Everyone, query).await.unwrap();
+    assert_eq!(sessions.len(), 20);
+    for session in sessions {
+        assert_eq!(session.counts.requests, 2, "{}", session.id);
+    }
 }
 
 async fn the_view_has_every_record_whatever_is_in_it(place: &Place) {

@@ -1,6 +1,7 @@
 //! Responses over a WebSocket, with a provider whose every frame a test chooses.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -82,7 +83,7 @@ pub async fn create(socket: &mut Socket, frame: Value) {
 
 /// The next event; `None` once the gateway closes.
 async fn event(socket: &mut Socket) -> Option<Value> {
-    let next = tokio::time::timeout(std::time::Duration::from_secs(10), socket.next());
+    let next = tokio::time::timeout(Duration::from_secs(10), socket.next());
     match next.await.expect("something comes") {
         Some(Ok(Message::Text(text))) => Some(serde_json::from_str(&text).unwrap()),
         _ => None,
@@ -132,6 +133,29 @@ async fn each_response_is_a_record_of_one_session() {
         (&json!(200), &json!(true))
     );
     assert_eq!(record["usage"]["input_tokens"], 7);
+}
+
+#[tokio::test]
+async fn a_response_that_is_acknowledged_ends_once_its_record_is_written() {
+    let (address, _received) = provider(completed).await;
+    let more = json!({ "records": { "acknowledge": true } });
+    let gateway = gateway(address, true, more).await;
+    let database = gateway.config().with_file_name("state").join("iris.db");
+    let other = rusqlite::Connection::open(database).unwrap();
+    other.busy_timeout(Duration::from_secs(10)).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let mut socket = open(&gateway).await;
+    create(&mut socket, json!({"model":"p/m","input":"hi"})).await;
+    let early = until(&mut socket, "response.completed");
+    let early = tokio::time::timeout(Duration::from_secs(1), early).await;
+    assert!(early.is_err(), "it waits");
+    other.execute_batch("ROLLBACK").unwrap();
+    until(&mut socket, "response.completed").await;
+    // Whether it is folded or not.
+    let sql = "SELECT (SELECT COUNT(*) FROM requests) \
+        + (SELECT COALESCE(SUM(records), 0) FROM journal)";
+    let written: i64 = other.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(written, 1);
 }
 
 #[tokio::test]
@@ -277,7 +301,7 @@ async fn a_caller_who_leaves_with_the_last_item_pays_for_what_counts_after_it() 
         for event in events {
             let _ = socket.send(Message::text(event.to_string())).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         let last = json!({"type":"response.completed","response":{"id":"r","status":"completed",
             "output":[item],"usage":{"input_tokens":12,"output_tokens":9000}}});
         let _ = socket.send(Message::text(last.to_string())).await;
@@ -308,7 +332,7 @@ async fn a_provider_that_falls_silent_is_noticed_while_the_caller_talks() {
     until(&mut socket, "response.output_text.delta").await;
     let mut pings = 0;
     let refused = loop {
-        let wait = std::time::Duration::from_millis(100);
+        let wait = Duration::from_millis(100);
         match tokio::time::timeout(wait, socket.next()).await {
             Ok(Some(Ok(Message::Text(text)))) => break text,
             Ok(Some(Ok(_))) => {}
@@ -346,7 +370,7 @@ async fn a_gateway_that_stops_ends_idle_connections() {
     let mut socket = open(&gateway).await;
     create(&mut socket, json!({"model":"m","input":"hi"})).await;
     until(&mut socket, "response.completed").await;
-    let stopped = tokio::time::timeout(std::time::Duration::from_secs(10), gateway.stop());
+    let stopped = tokio::time::timeout(Duration::from_secs(10), gateway.stop());
     let (stopped, last) = tokio::join!(stopped, socket.next());
     assert!(stopped.is_ok());
     assert!(

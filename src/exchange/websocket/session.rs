@@ -280,6 +280,10 @@ impl Session<'_> {
             let failed = is_error(&text);
             over = (failed || running.meter.is_complete()).then_some(failed);
         }
+        let is_held = over.is_some() && self.gateway.ledger.acknowledges();
+        if is_held && let Some(end) = self.conclude(over).await {
+            return Some(end);
+        }
         if let Some(end) = self.give(Message::Text(text)).await {
             return Some(end);
         }
@@ -287,15 +291,21 @@ impl Session<'_> {
         if let Some(running) = &mut self.running {
             running.heard = Instant::now();
         }
-        match over {
-            Some(true) => {
-                let why = "the provider ended the response with an error".to_owned();
-                self.end(Ending::ProviderFailed(why));
-            }
-            Some(false) => self.end(Ending::Complete),
-            None => {}
-        }
-        None
+        self.conclude(over).await
+    }
+
+    /// Ends the running response, if it is over, with an error or without. Where responses are acknowledged,
+    /// waits until its record is durable.
+    async fn conclude(&mut self, over: Option<bool>) -> Option<End> {
+        self.running.as_ref()?;
+        let ending = if over? {
+            let why = "the provider ended the response with an error".to_owned();
+            Ending::ProviderFailed(why)
+        } else {
+            Ending::Complete
+        };
+        self.end(ending);
+        acknowledged(self.gateway).await
     }
 
     /// Ends the running answer: its caller is told in the format's own way.
@@ -312,6 +322,9 @@ impl Session<'_> {
         let event = self.formats.caller.stream_error(rejection);
         let event = String::from_utf8_lossy(&event);
         let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+        if let Some(end) = acknowledged(self.gateway).await {
+            return Some(end);
+        }
         self.give(Message::text(data.unwrap_or_default())).await
     }
 
@@ -340,6 +353,15 @@ impl Session<'_> {
             running.end(ending);
         }
     }
+}
+
+/// Where responses are acknowledged, waits until all records so far are durable.
+async fn acknowledged(gateway: &Gateway) -> Option<End> {
+    if !gateway.ledger.acknowledges() {
+        return None;
+    }
+    let error = gateway.ledger.written_so_far().await.err()?;
+    Some(End::close(CloseCode::Error, error))
 }
 
 /// What a future comes to; without one this waits without end.

@@ -149,9 +149,12 @@ impl Ledger {
     }
 
     /// Queues for an exporter what was written while it was off.
+    ///
+    /// # Errors
+    /// At once, while nothing can be written.
     pub async fn start_export(&self, exporter: &str) -> Result<(), Error> {
         // Records that were packed before may not have been for it, also those that are still written.
-        self.durable().await?;
+        self.durable_now().await?;
         self.fold().await?;
         let (exporter, alone) = (exporter.to_owned(), !self.is_shared());
         self.write(move |connection| connection.start_export(&exporter, alone))

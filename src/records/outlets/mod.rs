@@ -115,9 +115,12 @@ impl Outlets<'_> {
         let mut failures = 0;
         while let Err(error) = self.ledger.start_export(name).await {
             tracing::warn!(name, %error, "an exporter can't begin yet");
-            tokio::time::sleep(backoff(FIRST, failures, LATEST)).await;
+            let wait = backoff(FIRST, failures, LATEST);
             failures += 1;
+            self.failing(name, failures, error.to_string());
+            tokio::time::sleep(wait).await;
         }
+        self.board.change(name, |status| status.failures = 0);
         loop {
             // The first export comes with the next cycle, as in Aperture.
             tokio::time::sleep(every).await;
@@ -138,16 +141,20 @@ impl Outlets<'_> {
                         let wait = backoff(FIRST, failures, LATEST);
                         failures = failures.saturating_add(1);
                         tracing::error!(name, why, ?wait, "an export failed and is tried again");
-                        self.board.change(name, |status| {
-                            status.last_failure = Some(clock::unix_ms());
-                            status.last_error = Some(why);
-                            status.failures = failures;
-                        });
+                        self.failing(name, failures, why);
                         tokio::time::sleep(wait).await;
                     }
                 }
             }
         }
+    }
+
+    fn failing(&self, name: &'static str, failures: u32, why: String) {
+        self.board.change(name, |status| {
+            status.last_failure = Some(clock::unix_ms());
+            status.last_error = Some(why);
+            status.failures = failures;
+        });
     }
 
     /// The entry of a batch; `None` if it is gone.

@@ -18,12 +18,18 @@ use crate::records::{Error, Failure, Shared};
 /// How long a record stays in the journal, unless someone asks for it.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
-/// Records of one batch: enough to share what is added up, few enough not to hold up the next group.
-pub(crate) const BATCH: usize = 1_000;
+/// Records of one batch at least: few enough not to hold up the next group.
+const BATCH: usize = 1_000;
+
+/// Records of one batch at most: enough to share the rows that they add to, few enough for the memory.
+pub(crate) const BATCH_MOST: usize = 8_000;
+
+/// The part of what waits that is a batch: the more there is, the more it matters how much work it is.
+const BATCH_PART: usize = 4;
 
 /// Records in the journal at which they are folded at once, and at which folding goes before what waits.
-const FOLDED_AT: usize = 2_000;
-pub(super) const FOLDED_FIRST: usize = 1_000_000;
+const FOLDED_AT: usize = 8_000;
+pub(super) const FOLDED_FIRST: usize = 4_000_000;
 
 /// For how long a start folds what the last end has left, before all else.
 const FOLDED_ON_START: Duration = Duration::from_secs(1);
@@ -97,16 +103,17 @@ impl Folder {
         !self.asks.is_empty()
     }
 
-    /// Folds a batch. Answers those who waited for it.
+    /// Folds a batch of about `most` records. Answers those who waited for it.
     pub(crate) fn step(
         &mut self,
         connection: &mut dyn Connection,
         shared: &Shared,
+        most: usize,
     ) -> Result<Folded, Failure> {
         let policy = lock(&shared.policy).clone();
         let folded = loop {
             let (left_out, open) = (lock(&shared.left_out).clone(), &mut *connection);
-            let fold = AssertUnwindSafe(|| open.fold(&policy, &left_out, BATCH));
+            let fold = AssertUnwindSafe(|| open.fold(&policy, &left_out, most));
             match catch_unwind(fold) {
                 Ok(folded) => break folded?,
                 Err(panic) => {
@@ -118,7 +125,7 @@ impl Folder {
             if !std::mem::replace(&mut self.has_panicked, true) {
                 continue;
             }
-            let sifted = catch_unwind(AssertUnwindSafe(|| sift(connection, shared)));
+            let sifted = catch_unwind(AssertUnwindSafe(|| sift(connection, shared, most)));
             let has_found = sifted.unwrap_or_else(|_| {
                 connection.rollback();
                 Ok(false)
@@ -174,11 +181,11 @@ impl Folder {
 
 /// Leaves out the records at which folding panics: they would hold up all others for ever. Answers
 /// whether there were any.
-fn sift(connection: &mut dyn Connection, shared: &Shared) -> Result<bool, Failure> {
+fn sift(connection: &mut dyn Connection, shared: &Shared, most: usize) -> Result<bool, Failure> {
     let policy = lock(&shared.policy).clone();
     let left_out = lock(&shared.left_out).clone();
     let mut any = false;
-    for record in connection.waiting(&left_out, BATCH)? {
+    for record in connection.waiting(&left_out, most)? {
         let open = &mut *connection;
         let tried = catch_unwind(AssertUnwindSafe(|| open.try_fold(&record, &policy)));
         if let Ok(tried) = tried {
@@ -225,8 +232,9 @@ impl Writer {
         let Some(folder) = &mut self.folder else {
             return false;
         };
+        let most = (self.unfolded / BATCH_PART).clamp(BATCH, BATCH_MOST);
         let folded = is_open.and_then(|_| {
-            let folded = folder.step(&mut *self.connection, &self.shared);
+            let folded = folder.step(&mut *self.connection, &self.shared, most);
             folded.map_err(|error| error.to_string())
         });
         match folded {

@@ -8,6 +8,7 @@
 mod bulk;
 mod connect;
 mod open;
+mod session;
 mod value;
 
 use std::path::PathBuf;

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, TryStreamExt, future};
 use tokio::runtime::Runtime;
+use tokio_postgres::Config;
 use tokio_postgres::error::Severity;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, Statement};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
-use super::connect::{Driver, LOCAL_SETTINGS, connect, drive};
-use super::value::{kind, value};
-use super::{DriverError, bulk};
+use super::DriverError;
+use super::connect::{Driver, connect, drive};
+use super::session::{Session, row};
+use super::value::kind;
 use crate::records::Failure;
 use crate::records::stores::{Connection, Names, Question, Row, Value};
 
@@ -34,22 +34,11 @@ const IDLE: Duration = Duration::from_secs(10);
 /// How long that answer may take.
 const PING: Duration = Duration::from_secs(3);
 
-/// Statements that a connection keeps prepared; one more and it forgets them all.
-const STATEMENTS: usize = 128;
-
-/// Rows that are inserted by a statement each: another one is prepared for more.
-const FEW: usize = 8;
-
 /// Unix milliseconds by the server's clock, as it is when the expression is evaluated.
 const CLOCK: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
 /// Waits for other transactions that add to sums, and holds others off until this one ends.
 const ALONE: &str = "SELECT CAST(pg_advisory_xact_lock(115940116332546) AS TEXT)";
-
-/// Whoever has waited for a lock must see what was committed meanwhile, whatever the default of the
-/// server, the database or the user.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 
 /// The same for statements that are a transaction by themselves.
 const ISOLATION: &str = "SET default_transaction_isolation = 'read committed'";
@@ -89,124 +78,6 @@ pub(super) struct ServerConnection {
     /// The generation of connections that it is of, and the one that is in use.
     generation: u64,
     current: Arc<AtomicU64>,
-}
-
-struct Session {
-    client: Arc<Client>,
-    /// Those that were executed before; prepared from the second time on.
-    statements: HashMap<String, Option<Statement>>,
-    /// Each transaction may run in another session of the server.
-    is_pooled: bool,
-    writes: bool,
-    /// A transaction begins with the next statement.
-    begins: bool,
-}
-
-type Bound<'v> = Vec<(&'v (dyn ToSql + Sync), Type)>;
-
-fn bound<'v>(values: &'v [Value<'v>]) -> Bound<'v> {
-    let typed = values.iter().map(|one| {
-        let value: &(dyn ToSql + Sync) = one;
-        (value, kind(one))
-    });
-    typed.collect()
-}
-
-impl Session {
-    /// What is sent before the next statement.
-    fn begin(&mut self) -> Option<String> {
-        if !std::mem::take(&mut self.begins) {
-            return None;
-        }
-        let begin = if self.writes { BEGIN } else { BEGIN_READING };
-        Some(if self.is_pooled {
-            format!("{begin}; {LOCAL_SETTINGS}")
-        } else {
-            begin.to_owned()
-        })
-    }
-
-    /// A statement that is executed often is parsed once. Where sessions are not ours alone, each
-    /// is parsed when it is executed.
-    async fn prepare(&mut self, sql: &str, count: usize) -> Result<Option<Statement>, Failure> {
-        if self.is_pooled {
-            return Ok(None);
-        }
-        let known = self.statements.get(sql).cloned();
-        if let Some(Some(statement)) = known {
-            return Ok(Some(statement));
-        }
-        if known.is_none() && self.statements.len() >= STATEMENTS {
-            self.statements.clear();
-        }
-        let statement = if known.is_some() || count > 1 {
-            Some(self.client.prepare(sql).await?)
-        } else {
-            None
-        };
-        self.statements.insert(sql.to_owned(), statement.clone());
-        Ok(statement)
-    }
-
-    /// Executes a statement for each of `rows`, and `commits` behind the last; all is sent before the
-    /// first answer is waited for.
-    async fn execute(
-        &mut self,
-        sql: &str,
-        rows: Vec<Vec<Value<'_>>>,
-        commits: bool,
-    ) -> Result<Vec<u64>, Failure> {
-        let statement = self.prepare(sql, rows.len()).await?;
-        let client = &self.client;
-        // A statement that fails makes the commit behind it a rollback.
-        let commit = async {
-            if commits {
-                client.batch_execute("COMMIT").await?;
-            }
-            Ok(())
-        };
-        let changed = if let Some(statement) = statement {
-            let sent = rows
-                .into_iter()
-                .map(|values| client.execute_raw(&statement, values));
-            future::try_join(future::try_join_all(sent), commit).await
-        } else {
-            let rows: Vec<Bound<'_>> = rows.iter().map(|values| bound(values)).collect();
-            let sent = rows.iter().map(|values| client.execute_typed(sql, values));
-            future::try_join(future::try_join_all(sent), commit).await
-        };
-        Ok(changed.map(|(changed, ())| changed)?)
-    }
-
-    /// Inserts rows, all by one statement where sessions are ours.
-    async fn insert(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<(), Failure> {
-        let one = if rows.len() < FEW {
-            None
-        } else {
-            self.prepare(sql, rows.len()).await?
-        };
-        let many = one.and_then(|one| Some((bulk::statement(sql, &one)?, one)));
-        let Some((sql, one)) = many else {
-            return self.execute(sql, rows, false).await.map(drop);
-        };
-        let statement = self.prepare(&sql, rows.len()).await?;
-        let statement = statement.ok_or_else(|| Failure::Value("no statement".to_owned()))?;
-        let columns = bulk::columns(&rows, one.params())?;
-        let columns: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|one| &**one as _).collect();
-        self.client.execute(&statement, &columns).await?;
-        Ok(())
-    }
-
-    async fn question(&self, question: Question<'_>) -> Result<Vec<Row>, Failure> {
-        let (sql, values) = question;
-        let rows = self.client.query_typed(&sql, &bound(&values)).await?;
-        rows.iter().map(row).collect()
-    }
-}
-
-fn row(row: &tokio_postgres::Row) -> Result<Row, Failure> {
-    let values = (0..row.len()).map(|nth| value(row, nth));
-    Ok(Row::new(values.collect::<Result<_, _>>()?))
 }
 
 impl ServerConnection {
@@ -397,6 +268,15 @@ impl Connection for ServerConnection {
         self.statement(async |session| session.insert(sql, rows).await)
     }
 
+    fn insert_free(
+        &mut self,
+        sql: &str,
+        key: &str,
+        rows: Vec<Vec<Value<'_>>>,
+    ) -> Result<Vec<bool>, Failure> {
+        self.statement(async |session| session.insert_free(sql, key, rows).await)
+    }
+
     fn execute_and_commit(
         &mut self,
         sql: &str,
@@ -426,11 +306,7 @@ impl Connection for ServerConnection {
     }
 
     fn ask(&mut self, questions: Vec<Question<'_>>) -> Result<Vec<Vec<Row>>, Failure> {
-        self.statement(async |session| {
-            let session = &*session;
-            let sent = questions.into_iter().map(|one| session.question(one));
-            future::try_join_all(sent).await
-        })
+        self.statement(async |session| session.ask(questions).await)
     }
 
     fn clock(&self) -> Option<&'static str> {

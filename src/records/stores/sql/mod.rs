@@ -92,6 +92,17 @@ pub(crate) trait Connection: Send {
     fn insert(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<(), Failure> {
         self.execute(sql, rows).map(drop)
     }
+    /// Inserts rows by a statement for one of them, which passes over those whose key is taken: says of each
+    /// whether it was inserted. `key` is the first column, a number.
+    fn insert_free(
+        &mut self,
+        sql: &str,
+        _key: &str,
+        rows: Vec<Vec<Value<'_>>>,
+    ) -> Result<Vec<bool>, Failure> {
+        let inserted = self.execute(sql, rows)?;
+        Ok(inserted.into_iter().map(|count| count > 0).collect())
+    }
     /// Hands each row of the answer to `each`.
     fn query(
         &mut self,

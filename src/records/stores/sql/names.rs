@@ -2,6 +2,7 @@
 //! is looked up once for each connection that writes; a name is never removed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
 
 use super::value::{Row, Value};
 use super::{Connection, Failure, places};
@@ -60,18 +61,20 @@ impl Table {
 /// The columns of a name.
 pub(super) type Name<'a> = Vec<Value<'a>>;
 
-/// A name as one text. No part has a zero character (`Value::text`).
-fn spelled(name: &[Value<'_>]) -> String {
-    let mut text = String::with_capacity(64);
+/// Spells a name as one text. No part has a zero character (`Value::text`).
+fn spell(name: &[Value<'_>], text: &mut String) {
+    text.clear();
     for part in name {
         match part {
             Value::Text(part) => text.push_str(part),
-            Value::Integer(part) => text.push_str(&part.to_string()),
+            // Writing to a text doesn't fail.
+            Value::Integer(part) => {
+                let _ = write!(text, "{part}");
+            }
             Value::Null | Value::Real(_) | Value::Bytes(_) => {}
         }
         text.push('\0');
     }
-    text
 }
 
 /// The numbers that a connection knows.
@@ -79,7 +82,8 @@ fn spelled(name: &[Value<'_>]) -> String {
 pub(crate) struct Names {
     known: HashMap<&'static str, HashMap<String, i64>>,
     /// Rows of `session_models` that are there.
-    models: HashSet<[String; 3]>,
+    models: HashSet<String>,
+    spelled: String,
 }
 
 impl Names {
@@ -88,7 +92,12 @@ impl Names {
         if self.models.len() > MOST {
             self.models.clear();
         }
-        self.models.insert(of.map(str::to_owned))
+        self.spelled.clear();
+        for part in of {
+            // Names that differ are spelled differently, whatever is in them. Writing to a text doesn't fail.
+            let _ = write!(self.spelled, "{} {part}", part.len());
+        }
+        !self.models.contains(&self.spelled) && self.models.insert(self.spelled.clone())
     }
 
     /// The numbers of `wanted`, in their order. Those that are new are written; so what is known holds only
@@ -104,18 +113,20 @@ impl Names {
             known.clear();
         }
         let mut missing: BTreeMap<String, Name<'r>> = BTreeMap::new();
-        let spelled: Vec<String> = wanted
-            .map(|name| {
-                let text = spelled(&name);
-                if !known.contains_key(&text) && !missing.contains_key(&text) {
+        let text = &mut self.spelled;
+        let numbers = wanted.map(|name| {
+            spell(&name, text);
+            known.get(text.as_str()).copied().ok_or_else(|| {
+                if !missing.contains_key(text.as_str()) {
                     missing.insert(text.clone(), name);
                 }
-                text
+                text.clone()
             })
-            .collect();
+        });
+        let numbers: Vec<Result<i64, String>> = numbers.collect();
         if !missing.is_empty() {
             // In one order, for nodes that share a database.
-            connection.execute(&table.insert(), missing.values().cloned().collect())?;
+            connection.insert(&table.insert(), missing.values().cloned().collect())?;
             let select = table.select();
             let missing: Vec<_> = missing.into_iter().collect();
             for some in missing.chunks(ASKED) {
@@ -127,8 +138,9 @@ impl Names {
                 }
             }
         }
-        let numbers = spelled.iter().map(|text| known.get(text).copied());
+        let numbers = numbers.into_iter();
         numbers
+            .map(|number| number.map_or_else(|text| known.get(&text).copied(), Some))
             .collect::<Option<_>>()
             .ok_or_else(|| Failure::Value("a name without a number".to_owned()))
     }

@@ -5,7 +5,7 @@
 //! them as well; the number 0 stands for no header.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::names::{self, Name, Names};
 use super::row::{Numbers, limit};
@@ -156,16 +156,28 @@ fn there<const N: usize>(
 /// What tells a row from others: a header, a time, and a kind or a caller.
 type Key = (i64, i64, i64);
 
-/// What a group of records adds.
+/// One record in one row: the row's key, the record's kind, and its place among the new ones.
+type One = (Key, i64, usize);
+
+/// What a group of records adds, in the order of the rows.
 #[derive(Default)]
 struct Added {
-    days: BTreeMap<Key, Sums>,
-    hours: BTreeMap<Key, Sums>,
-    callers: BTreeMap<Key, Sums>,
-    /// By kind, in their order.
-    kinds: BTreeMap<Key, BTreeMap<i64, Sums>>,
+    days: Vec<One>,
+    hours: Vec<One>,
+    /// By kind within a row.
+    callers: Vec<One>,
     /// The nodes of callers, by day.
-    nodes: BTreeSet<Key>,
+    nodes: Vec<Key>,
+}
+
+impl Added {
+    fn sort(&mut self) {
+        for ones in [&mut self.days, &mut self.hours, &mut self.callers] {
+            ones.sort_unstable();
+        }
+        self.nodes.sort_unstable();
+        self.nodes.dedup();
+    }
 }
 
 /// Adds the records that are `new` to the sums. To be called in the transaction that writes them.
@@ -182,45 +194,62 @@ pub(super) fn add(
     let carried = new().flat_map(|(_, record)| record.headers.iter().map(header));
     let carried = names.numbers(connection, &names::HEADERS, carried)?;
     let mut carried = carried.into_iter();
+    let (mut measured, mut headers) = (Vec::new(), Vec::new());
     for (nth, record) in new() {
-        let measured = Measured::of(&record.entry);
         let (caller, kind) = (numbers.callers[nth], numbers.kinds[nth]);
         let at = record.entry.id.started_at();
         let (day, hour) = (at.div_euclid(DAY_MS), at.div_euclid(HOUR_MS));
-        let mut headers = vec![NO_HEADER];
+        headers.clear();
+        headers.push(NO_HEADER);
         headers.extend(carried.by_ref().take(record.headers.len()));
         headers.sort_unstable();
         headers.dedup();
-        for header in headers {
-            let days = added.days.entry((header, day, kind)).or_default();
-            days.add_one(&measured);
+        for &header in &headers {
+            added.days.push(((header, day, kind), kind, measured.len()));
+            added
+                .hours
+                .push(((header, hour, kind), kind, measured.len()));
             let own = (header, day, caller);
-            added.callers.entry(own).or_default().add_one(&measured);
-            let kinds = added.kinds.entry(own).or_default();
-            kinds.entry(kind).or_default().add_one(&measured);
-            let hours = added.hours.entry((header, hour, kind)).or_default();
-            hours.add_one(&measured);
+            added.callers.push((own, kind, measured.len()));
         }
-        added.nodes.insert((numbers.nodes[nth], day, caller));
+        added.nodes.push((numbers.nodes[nth], day, caller));
+        measured.push(Measured::of(&record.entry));
     }
-    let keys = |added: &BTreeMap<Key, Sums>| added.keys().copied().collect::<Vec<_>>();
+    added.sort();
+    let own = keys(&added.callers);
     let [days, hours, callers, kinds] = there(
         connection,
         &[
             (&BY_DAY, keys(&added.days)),
             (&BY_HOUR, keys(&added.hours)),
-            (&BY_CALLER, keys(&added.callers)),
-            (&KINDS_OF_CALLER, keys(&added.callers)),
+            (&BY_CALLER, own.clone()),
+            (&KINDS_OF_CALLER, own),
         ],
     )?;
-    write(connection, &BY_DAY, added.days, days)?;
-    write(connection, &BY_HOUR, added.hours, hours)?;
-    write(connection, &BY_CALLER, added.callers, callers)?;
-    write_kinds(connection, &added.kinds, kinds)?;
+    write(connection, &BY_DAY, &added.days, &measured, days)?;
+    write(connection, &BY_HOUR, &added.hours, &measured, hours)?;
+    write(connection, &BY_CALLER, &added.callers, &measured, callers)?;
+    write_kinds(connection, &added.callers, &measured, kinds)?;
     let sql = "INSERT INTO node_days (node, day, caller) VALUES ($1, $2, $3) \
         ON CONFLICT (node, day, caller) DO NOTHING";
     let seen = added.nodes.into_iter().map(|key| key_values(key).to_vec());
     connection.insert(sql, seen.collect())
+}
+
+/// The rows that are added to.
+fn keys(ones: &[One]) -> Vec<Key> {
+    let mut keys: Vec<Key> = ones.iter().map(|(key, ..)| *key).collect();
+    keys.dedup();
+    keys
+}
+
+/// The sums of some records.
+fn sum(ones: &[One], measured: &[Measured]) -> Sums {
+    let mut sums = Sums::default();
+    for (.., nth) in ones {
+        sums.add_one(&measured[*nth]);
+    }
+    sums
 }
 
 fn key_values<'v>((first, second, last): Key) -> [Value<'v>; 3] {
@@ -230,46 +259,49 @@ fn key_values<'v>((first, second, last): Key) -> [Value<'v>; 3] {
 fn write(
     connection: &mut dyn Connection,
     table: &Table,
-    mut added: BTreeMap<Key, Sums>,
+    ones: &[One],
+    measured: &[Measured],
     there: Vec<There>,
 ) -> Result<(), Failure> {
-    let mut unknown = Vec::new();
-    for (key, mut row) in there {
-        if let Some(sums) = added.get_mut(&key)
-            && !sums.add_reported(&mut row)?
-        {
-            unknown.push(key);
-        }
-    }
-    let rows = added.iter().map(|(key, sums)| {
-        let mut row: Vec<Value<'_>> = key_values(*key)
-            .into_iter()
-            .chain(sums.reported())
-            .collect();
-        if unknown.contains(key) {
+    let mut there: HashMap<Key, Row> = there.into_iter().collect();
+    let rows = ones.chunk_by(|one, other| one.0 == other.0).map(|ones| {
+        let key = ones[0].0;
+        let mut sums = sum(ones, measured);
+        let is_known = match there.remove(&key) {
+            Some(mut before) => sums.add_reported(&mut before)?,
+            None => true,
+        };
+        let mut row: Vec<Value<'_>> = key_values(key).into_iter().chain(sums.reported()).collect();
+        if !is_known {
             // What was counted before cannot be added up any more.
             row.pop();
             row.push(Value::Null);
         }
-        row
+        Ok(row)
     });
-    connection.insert(&table.upsert(), rows.collect())
+    let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
+    connection.insert(&table.upsert(), rows)
 }
 
 fn write_kinds(
     connection: &mut dyn Connection,
-    added: &BTreeMap<Key, BTreeMap<i64, Sums>>,
+    ones: &[One],
+    measured: &[Measured],
     there: Vec<There>,
 ) -> Result<(), Failure> {
     let mut before: HashMap<Key, Vec<u8>> = HashMap::new();
     for (key, mut row) in there {
         before.insert(key, row.maybe_bytes()?.unwrap_or_default());
     }
-    let rows = added.iter().map(|(key, kinds)| {
-        let before = before.get(key).map_or(&[][..], Vec::as_slice);
-        let kinds = sums::with_kinds(before, kinds)?;
-        let kinds = [Value::Bytes(kinds.into())];
-        Ok(key_values(*key).into_iter().chain(kinds).collect())
+    let mut kinds = Vec::new();
+    let rows = ones.chunk_by(|one, other| one.0 == other.0).map(|ones| {
+        let key = ones[0].0;
+        kinds.clear();
+        let by_kind = ones.chunk_by(|one, other| one.1 == other.1);
+        kinds.extend(by_kind.map(|ones| (ones[0].1, sum(ones, measured))));
+        let before = before.get(&key).map_or(&[][..], Vec::as_slice);
+        let kinds = [Value::Bytes(sums::with_kinds(before, &kinds)?.into())];
+        Ok(key_values(key).into_iter().chain(kinds).collect())
     });
     let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
     connection.insert(&KINDS_OF_CALLER.upsert(), rows)

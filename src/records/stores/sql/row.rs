@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::names::{self, Name, Names};
-use super::value::{Row, Value};
+use super::value::{Row, Value, stored};
 use super::{Connection, Failure, Question, rows};
 use crate::base::reasons::Reason;
 use crate::records::journal::packed::Journaled;
@@ -132,12 +132,8 @@ struct Summed(
     serde::de::IgnoredAny,
 );
 
-/// Text without a zero character, as in [`Value::text`].
 fn text(text: &str) -> Cow<'_, str> {
-    if memchr::memchr(0, text.as_bytes()).is_some() {
-        return text.replace('\0', "\u{fffd}").into();
-    }
-    text.into()
+    stored(text.into())
 }
 
 fn rest(entry: &Entry, reasons: &str) -> Result<String, Failure> {
@@ -176,7 +172,7 @@ fn without_zeros(json: String) -> String {
     const ZERO: &str = "\\u0000";
     let mut left = json.as_str();
     let mut changed = String::new();
-    while let Some(found) = left.find(ZERO) {
+    while let Some(found) = memchr::memmem::find(left.as_bytes(), ZERO.as_bytes()) {
         let (before, rest) = left.split_at(found);
         // A backslash that follows another one is a character of the text.
         let escaping = before.bytes().rev().take_while(|byte| *byte == b'\\');
@@ -247,11 +243,11 @@ pub(super) fn insert(
             .iter()
             .map(|&nth| values(&records[nth], &numbers, nth))
             .collect::<Result<_, _>>()?;
-        let inserted = connection.execute(INSERT, rows)?;
+        let inserted = connection.insert_free(INSERT, "place", rows)?;
         let mut taken = Vec::new();
-        for (nth, count) in left.into_iter().zip(inserted) {
-            is_new[nth] = count > 0;
-            if count == 0 {
+        for (nth, is_inserted) in left.into_iter().zip(inserted) {
+            is_new[nth] = is_inserted;
+            if !is_inserted {
                 taken.push(nth);
             }
         }
@@ -440,7 +436,7 @@ mod tests {
     }
 
     fn journaled(entry: Entry) -> Journaled {
-        let reasons = serde_json::to_string(&entry.reasons).unwrap();
+        let reasons = serde_json::to_string(&entry.reasons).unwrap().into();
         let record = Record::from(entry);
         Journaled { record, reasons }
     }

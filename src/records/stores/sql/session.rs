@@ -2,14 +2,14 @@
 //! its caller and its id together, so nobody can join another's.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::query::Filter;
 use super::row::limit;
 use super::sums::{self, PLAIN};
-use super::value::{Row, Value, key};
+use super::value::{Row, Value, key, stored};
 use super::{Connection, Failure, Names, places, rows};
 use crate::records::reports::sums::{Measured, Sums};
 use crate::records::{EntryId, Query, Record, Scope, Session};
@@ -44,69 +44,68 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
 const ADD_MODEL: &str = "INSERT INTO session_models (caller, session, model) VALUES ($1, $2, $3) \
     ON CONFLICT (caller, session, model) DO NOTHING";
 
-/// What a group of records adds to one session.
-struct Added<'a> {
-    first_at: i64,
-    last_at: i64,
-    last: &'a Record,
-    sums: Sums,
-}
-
-/// Adds `records` to their sessions. To be called in the transaction that writes them, and only
-/// with those that it has written.
+/// Adds `records` to their sessions. To be called in the transaction that writes them, and only with those
+/// that it has written.
 pub(super) fn add(
     connection: &mut dyn Connection,
     names: &mut Names,
     records: &[&Record],
 ) -> Result<(), Failure> {
-    let mut sessions: BTreeMap<(Cow<'_, str>, Cow<'_, str>), Added<'_>> = BTreeMap::new();
-    let mut models = BTreeSet::new();
+    let mut sessions: HashMap<(Cow<'_, str>, Cow<'_, str>), Vec<&Record>> = HashMap::new();
     for record in records {
         let entry = &record.entry;
-        let own = (
-            key(&entry.caller, limit::CALLER),
-            key(&entry.session, limit::SESSION),
-        );
-        let at = entry.id.started_at();
-        let session = sessions.entry(own.clone()).or_insert_with(|| Added {
-            first_at: at,
-            last_at: at,
-            last: record,
-            sums: Sums::default(),
-        });
-        session.first_at = session.first_at.min(at);
-        session.last_at = session.last_at.max(at);
-        if entry.id > session.last.entry.id {
-            session.last = record;
-        }
-        session.sums.add_one(&Measured::of(entry));
-        if !entry.model.is_empty() {
-            let model = key(&entry.model, limit::MODEL);
-            models.insert((own.0, own.1, model));
-        }
+        // Those that are stored alike are one session.
+        let caller = stored(key(&entry.caller, limit::CALLER));
+        let session = stored(key(&entry.session, limit::SESSION));
+        sessions.entry((caller, session)).or_default().push(record);
     }
-    let upserts = sessions.into_iter().map(|((caller, session), added)| {
-        let last = &added.last.entry;
+    let mut sessions: Vec<_> = sessions.iter().collect();
+    sessions.sort_unstable_by_key(|(own, _)| *own);
+    let mut upserts = Vec::new();
+    let mut models = BTreeSet::new();
+    for ((caller, session), records) in sessions {
+        let (mut first_at, mut last_at) = (i64::MAX, i64::MIN);
+        let mut last = &records[0].entry;
+        let mut sums = Sums::default();
+        let mut own: Vec<&str> = Vec::new();
+        for record in records {
+            let entry = &record.entry;
+            let at = entry.id.started_at();
+            (first_at, last_at) = (first_at.min(at), last_at.max(at));
+            if entry.id > last.id {
+                last = entry;
+            }
+            sums.add_one(&Measured::of(entry));
+            if !entry.model.is_empty() && !own.contains(&&*entry.model) {
+                own.push(&entry.model);
+            }
+        }
+        for model in own {
+            let model = stored(key(model, limit::MODEL));
+            if names.is_new_model([caller, session, &model]) {
+                models.insert((caller, session, model));
+            }
+        }
         let mut row: Vec<Value<'_>> = vec![
-            Value::text(caller),
+            Value::text(&**caller),
             Value::key(&last.login, limit::LOGIN),
-            Value::text(session),
-            added.first_at.into(),
-            added.last_at.into(),
+            Value::text(&**session),
+            first_at.into(),
+            last_at.into(),
             last.id.as_str().into(),
             last.node_name.as_str().into(),
             Value::key(&last.agent, limit::AGENT),
             Value::key(&last.model, limit::MODEL),
             Value::key(&last.provider, limit::PROVIDER),
         ];
-        row.extend(added.sums.values());
-        row
+        row.extend(sums.values());
+        upserts.push(row);
+    }
+    connection.insert(&UPSERT, upserts)?;
+    let models = models.into_iter().map(|(caller, session, model)| {
+        let values = [&**caller, &**session].map(Value::text);
+        values.into_iter().chain([Value::text(model)]).collect()
     });
-    connection.insert(&UPSERT, upserts.collect())?;
-    let models = models
-        .into_iter()
-        .filter(|(caller, session, model)| names.is_new_model([caller, session, model]))
-        .map(|(caller, session, model)| [caller, session, model].map(Value::text).into());
     super::insert(connection, ADD_MODEL, models.collect())
 }
 

@@ -1,7 +1,5 @@
 //! Sums as columns, in one order; and those of reports as four columns and bytes.
 
-use std::collections::BTreeMap;
-
 use super::Failure;
 use super::value::{Row, Value};
 use crate::records::reports::histogram::BUCKETS;
@@ -114,10 +112,7 @@ impl Sums {
 
 /// Sums by kind as bytes, with more `added`: of each kind its number, the length of its sums, and those, in
 /// the order of their numbers.
-pub(super) fn with_kinds(
-    mut before: &[u8],
-    added: &BTreeMap<i64, Sums>,
-) -> Result<Vec<u8>, Failure> {
+pub(super) fn with_kinds(mut before: &[u8], added: &[(i64, Sums)]) -> Result<Vec<u8>, Failure> {
     let mut all = Vec::with_capacity(before.len() + 64 * added.len());
     let mut one = Vec::new();
     let mut added = added.iter().peekable();
@@ -130,13 +125,13 @@ pub(super) fn with_kinds(
             Some(next(&mut before)?)
         };
         let kind = there.map_or(i64::MAX, |(kind, _)| kind);
-        while let Some((more, sums)) = added.next_if(|(more, _)| **more < kind || there.is_none()) {
+        while let Some((more, sums)) = added.next_if(|(more, _)| *more < kind || there.is_none()) {
             append(&mut all, &mut one, *more, sums);
         }
         let Some((_, sums)) = there else {
             return Ok(all);
         };
-        match added.next_if(|(more, _)| **more == kind) {
+        match added.next_if(|(more, _)| *more == kind) {
             Some((_, more)) => {
                 let mut both = more.clone();
                 both.decode(sums)?;
@@ -234,7 +229,7 @@ mod tests {
             let mut read = Sums::default();
             assert!(read.add_reported(&mut row).unwrap());
             assert_eq!(read.0, written.0);
-            let added = BTreeMap::from([(3, written.clone()), (1 << 40, written.clone())]);
+            let added = [(3, written.clone()), (1 << 40, written.clone())];
             let bytes = with_kinds(&[], &added).unwrap();
             let mut kinds = Vec::new();
             each_kind(&bytes, |kind, add| {
@@ -253,7 +248,7 @@ mod tests {
     fn kinds_are_added_to_those_that_are_there() {
         let of = |kinds: &[(i64, i64)]| {
             let kinds = kinds.iter().map(|(kind, sum)| (*kind, sums(&[(0, *sum)])));
-            kinds.collect::<BTreeMap<_, _>>()
+            kinds.collect::<Vec<_>>()
         };
         let read = |bytes: &[u8]| {
             let mut found = Vec::new();

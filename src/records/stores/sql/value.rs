@@ -20,11 +20,7 @@ impl<'a> Value<'a> {
     /// Text of any length. `PostgreSQL` cannot hold a zero character, and `SQLite` should not
     /// differ.
     pub(crate) fn text(text: impl Into<Cow<'a, str>>) -> Value<'a> {
-        let text = text.into();
-        if memchr::memchr(0, text.as_bytes()).is_some() {
-            return Value::Text(text.replace('\0', "\u{fffd}").into());
-        }
-        Value::Text(text)
+        Value::Text(stored(text.into()))
     }
 
     /// The same, owned.
@@ -57,6 +53,14 @@ impl<'a> Value<'a> {
         }
         Value::key(text, limit)
     }
+}
+
+/// Text as it is stored.
+pub(crate) fn stored(text: Cow<'_, str>) -> Cow<'_, str> {
+    if memchr::memchr(0, text.as_bytes()).is_some() {
+        return text.replace('\0', "\u{fffd}").into();
+    }
+    text
 }
 
 /// Hexadecimal digits of the hash that a long key ends with: no two texts are found that share 192
