@@ -37,7 +37,7 @@ const LONG: usize = 64 << 10;
 /// A request that all guardrails and hooks have let pass, and the providers for which they did.
 pub struct Cleared {
     pub(super) draft: Draft,
-    asked: Asked,
+    asked: Box<Asked>,
     /// The providers that have not been asked yet.
     pub(super) choices: VecDeque<Route>,
 }
