@@ -66,7 +66,8 @@ pictures:
 # Fifty restarts, panics everywhere, a thousand kills, two hundred power cuts and a thousand write errors; takes root
 # for its disk.
 crash:
-    IRIS_CRASH_RESTARTS=50 IRIS_CRASH_PANICS=3 IRIS_CRASH_KILLS=1000 IRIS_CRASH_CUTS=200 IRIS_CRASH_ERRORS=500 \
+    IRIS_CRASH_RESTARTS=50 IRIS_CRASH_PANICS=3 IRIS_CRASH_KILLS=1000 IRIS_CRASH_NODES=100 \
+        IRIS_CRASH_CUTS=200 IRIS_CRASH_ERRORS=500 \
         cargo test --no-default-features --features postgres --test crash -- \
         --skip install --skip database --skip account --skip flood --skip changes
 

@@ -56,7 +56,7 @@ async fn durable(ledger: Ledger) -> Vec<Duration> {
     let mut times = Vec::new();
     while began.elapsed() < LENGTH {
         let asked = Instant::now();
-        ledger.flush().await.expect("a working disk");
+        ledger.durable().await.expect("a working disk");
         times.push(asked.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -188,6 +188,7 @@ async fn ledger(rules: &Rules, options: &Options, manager: &Manager) -> anyhow::
     let ledger = tokio::task::spawn_blocking(move || Ledger::open(url.expose(), &dir)).await??;
     drop(opening);
     ledger.set_retention(&rules.file.database, &outlets::names(&rules.file.exporters));
+    ledger.set_acknowledge(rules.file.records.acknowledge);
     Ok(ledger)
 }
 

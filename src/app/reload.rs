@@ -242,6 +242,7 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     settings::set_stale(engines.resolver.as_deref(), &new.tailnet);
     settings::set_memory(new);
     ledger.set_retention(&new.database, &outlets::names(&new.exporters));
+    ledger.set_acknowledge(new.records.acknowledge);
     sender.send_replace(Arc::new(rules));
     tracing::info!(generation, "a new configuration is in force");
 }

@@ -21,6 +21,7 @@ use super::listen::Listen;
 use super::provider::Provider;
 use super::quotas::Quota;
 use super::readers::{Named, Perhaps};
+use super::records::Records;
 use super::routing::{Aliases, DefaultModels, Routing};
 use super::section;
 use super::subjects;
@@ -67,6 +68,8 @@ section! {
         exporters: Exporters,
         /// Where records are kept, and for how long; see [LEDGER.md](LEDGER.md).
         database: Database,
+        /// How records are written; see [LEDGER.md](LEDGER.md).
+        records: Records,
         /// Prices that win over the built-in ones, by `model` or `provider/model`; see [PRICING.md](PRICING.md).
         prices: IndexMap<String, Price> => Named("model"),
         /// Whether a provider's price list is inferred from its URL and formats.

@@ -34,6 +34,7 @@ mod provider;
 mod proxy;
 mod quotas;
 mod readers;
+mod records;
 mod routing;
 mod schema;
 mod secrets;
@@ -79,6 +80,7 @@ pub use load::{LONGEST, Loaded, check, find, load, parse, text};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use proxy::{Environment, Proxy, Proxying};
 pub use quotas::{Quota, amount};
+pub use records::Records;
 pub use routing::{Alias, Aliases, DefaultModels, Destination, Routing, Share, Strategy};
 #[cfg(test)]
 pub(crate) use schema::tests::capabilities;

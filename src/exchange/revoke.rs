@@ -1,6 +1,5 @@
 //! Whether a caller may still have the response that is on its way.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -12,27 +11,24 @@ use super::verified::Unverified;
 use crate::exchange::rules::Rules;
 use crate::policy::identity::Refused;
 use crate::policy::route::Route;
-use crate::wire::Rejection;
-
-/// Resolves to the reason once the caller of a running response may no longer have it.
-pub(super) type Watch = Pin<Box<dyn Future<Output = Rejection> + Send>>;
+use crate::wire::{Rejection, Revocation, revocation};
 
 impl Gateway {
     /// Watches whether the caller may still have the response of the provider that was asked last.
-    pub(super) fn watch(&self, cleared: &Cleared) -> Watch {
+    pub(super) fn watch(&self, cleared: &Cleared) -> Revocation {
         match cleared.draft.attempts.last() {
             Some(attempt) => watch(self.rules.clone(), cleared.asked(), &attempt.route),
-            None => Box::pin(std::future::pending()),
+            None => revocation(std::future::pending()),
         }
     }
 }
 
 /// Looks again whenever the tailnet or the configuration changes.
-fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route: &Route) -> Watch {
+fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route: &Route) -> Revocation {
     let mut who = asked.who.clone();
     let mut seen = Some(asked.rules.generation);
     let (provider, model) = (Arc::clone(&route.provider), route.model.clone());
-    Box::pin(async move {
+    revocation(async move {
         let mut changes = who.changes.take();
         loop {
             let current = rules.borrow_and_update().clone();

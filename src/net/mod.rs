@@ -9,6 +9,7 @@ pub mod listen;
 mod one_turn;
 mod pace;
 mod pass_writes;
+mod sent;
 pub mod serve;
 pub mod socket;
 pub mod tailnet;

@@ -159,7 +159,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Outcome; 6] = [
+    /// In the order of their declaration, to which new ones are appended: the journal holds their places.
+    pub(super) const ALL: [Outcome; 6] = [
         Outcome::Complete,
         Outcome::Refused,
         Outcome::ClientClosed,

@@ -23,10 +23,11 @@ mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::Instant;
 
 use crate::base::lock::lock;
 use crate::base::secret::Secret;
@@ -46,6 +47,7 @@ pub use reports::{
     Counts, Group, Percentiles, Query, Report, Scope, ToolUse, Totals, Usage, UsageGroup,
 };
 use stores::{Connection, Store};
+use writer::fold::Folds;
 pub use writer::room::{Backlog, Slot};
 pub use writer::written::Written;
 use writer::{misplaced, turn, written};
@@ -79,7 +81,7 @@ struct Inner {
     dir: std::path::PathBuf,
     room: Arc<Semaphore>,
     capacity: usize,
-    queue: mpsc::Sender<writer::Message>,
+    queue: writer::Queue,
     writer: std::thread::JoinHandle<()>,
     shared: Arc<Shared>,
     readers: Arc<Connections>,
@@ -110,6 +112,12 @@ struct Shared {
     policy: Mutex<retention::Policy>,
     /// Earlier records that a user has taken.
     earlier: Mutex<archive::earlier::Taken>,
+    /// Records are in the journal that may not be folded yet.
+    has_appended: AtomicBool,
+    /// What is not folded at all.
+    left_out: Mutex<journal::LeftOut>,
+    /// Responses end only when their record is durable.
+    acknowledges: AtomicBool,
     /// A delivery was queued for a hook.
     delivery: Notify,
     /// Records are durable.
@@ -163,8 +171,15 @@ impl Ledger {
         let shared = Arc::new(Shared::default());
         let (queue, writer) = writer::spawn(store.clone(), shared.clone())?;
         misplaced::watch(&store, &shared)?;
-        let connections =
-            |writes| Connections::new(store.clone(), writes, queue.clone(), shared.clone());
+        let folds = if store.is_shared() {
+            Folds::ByThread(pool::folding::spawn(&store, &shared, &queue)?)
+        } else {
+            Folds::ByWriter(queue.clone())
+        };
+        let connections = |writes| {
+            let (store, shared) = (Arc::clone(&store), Arc::clone(&shared));
+            Connections::new(store, writes, queue.clone(), folds.clone(), shared)
+        };
         let writers = store.is_shared().then(|| connections(true));
         let readers = Arc::new(connections(false));
         let inner = Inner {
@@ -221,17 +236,51 @@ impl Ledger {
         let _ = self.inner.queue.send(writer::Message::Retention);
     }
 
+    /// Puts the section `records` in force, now and after each reload.
+    pub fn set_acknowledge(&self, acknowledge: bool) {
+        let acknowledges = &self.inner.shared.acknowledges;
+        acknowledges.store(acknowledge, Ordering::Relaxed);
+    }
+
+    /// Whether a response ends only when its record is durable.
+    #[must_use]
+    pub fn acknowledges(&self) -> bool {
+        self.inner.shared.acknowledges.load(Ordering::Relaxed)
+    }
+
     /// Purges now all that retention says; returns how many captures and calls of tools went. It
     /// happens by itself once a minute.
     pub async fn purge(&self) -> Result<u64, Error> {
+        // What is on its way is to be purged as well.
+        self.durable().await?;
+        self.fold().await?;
         self.ask(writer::Message::Purge).await
     }
 
     /// Waits until every record handed over so far is durable, however long that takes.
+    pub async fn durable(&self) -> Result<(), Error> {
+        self.ask(writer::Message::Flush).await
+    }
+
+    /// The same, with the group that the records are in, which isn't hurried.
+    pub async fn written_so_far(&self) -> Result<(), Error> {
+        self.ask(writer::Message::Tell).await
+    }
+
+    /// The same, and until the records are in the tables that are queried, and what was held and given up
+    /// is free. They are durable also where an error says that the tables can't be looked at.
     pub async fn flush(&self) -> Result<(), Error> {
-        self.ask(writer::Message::Flush).await?;
+        self.durable().await?;
         self.flush_holds().await;
-        Ok(())
+        self.fold().await
+    }
+
+    /// Waits until what is durable now is in the tables that are queried.
+    ///
+    /// # Errors
+    /// When it can't be folded.
+    async fn fold(&self) -> Result<(), Error> {
+        self.inner.readers.fold().await
     }
 
     async fn ask<T>(
@@ -264,12 +313,36 @@ impl Ledger {
         self.inner.shared.misplaced()
     }
 
-    /// Reads, beside the writer. May run twice when a connection breaks.
+    /// Reads what is no record, beside the writer. May run twice when a connection breaks.
     async fn read<T: Send + 'static>(
         &self,
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
         self.inner.readers.run(Repeat::Always, work).await
+    }
+
+    /// Reads all records that are durable now, beside the writer. May run twice when a connection breaks.
+    async fn read_records<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        self.inner.readers.run_folded(work).await
+    }
+
+    /// Reads what goes with a request. It is folded with its entry, so that only a request that isn't there has
+    /// the journal folded.
+    async fn read_part<T: Default + Send + 'static>(
+        &self,
+        scope: Scope,
+        id: &str,
+        read: fn(&mut dyn Connection, &Scope, &str) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        if self.request(scope.clone(), id).await?.is_none() {
+            return Ok(T::default());
+        }
+        let id = id.to_owned();
+        self.read(move |connection| read(connection, &scope, &id))
+            .await
     }
 
     /// Reads what people wait for before they change something: it fails in time if a server is silent.
@@ -314,10 +387,17 @@ impl Ledger {
     /// A slot taken earlier still records; the writer ends when the last handle is gone.
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.room.close();
-        match tokio::time::timeout(CLOSE_WAIT, self.flush()).await {
-            Ok(flushed) => flushed,
-            Err(_) => Err(self.not_durable()),
+        let end = Instant::now() + CLOSE_WAIT;
+        match tokio::time::timeout_at(end, self.durable()).await {
+            Ok(durable) => durable?,
+            Err(_) => return Err(self.not_durable()),
         }
+        // What is not folded by then is when the gateway starts again.
+        let folded = tokio::time::timeout_at(end, self.flush()).await;
+        if let Ok(Err(error)) = folded {
+            tracing::warn!(%error, "ledger: the journal is folded at the next start");
+        }
+        Ok(())
     }
 
     fn not_durable(&self) -> Error {

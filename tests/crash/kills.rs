@@ -23,7 +23,7 @@ pub const TESTS: &[support::harness::Test<()>] = support::tests![nothing_acknowl
 /// Requests at once.
 const AT_ONCE: usize = 12;
 /// Nanodollars in the bucket that pays for everything.
-const PURSE: i64 = 1_000_000 * 1_000_000_000;
+pub const PURSE: i64 = 1_000_000 * 1_000_000_000;
 
 /// The records that were seen, and the responses that callers got.
 #[derive(Default)]

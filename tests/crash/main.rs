@@ -3,7 +3,7 @@
 //! the whole machine.
 //!
 //! The environment says how often: `IRIS_CRASH_RESTARTS`, `IRIS_CRASH_PANICS`, `IRIS_CRASH_KILLS`,
-//! `IRIS_CRASH_CUTS`, `IRIS_CRASH_ERRORS`, `IRIS_CRASH_DAMAGES`, `IRIS_CRASH_AWAY` (seconds) and
+//! `IRIS_CRASH_NODES`, `IRIS_CRASH_CUTS`, `IRIS_CRASH_ERRORS`, `IRIS_CRASH_DAMAGES`, `IRIS_CRASH_AWAY` (seconds) and
 //! `IRIS_SOAK_REQUESTS`; `just crash` and `just soak` have the long forms.
 #![expect(clippy::print_stdout, reason = "figures for people")]
 #![expect(unreachable_pub, reason = "a program of its own")]
@@ -28,6 +28,8 @@ mod flood;
 mod install;
 mod iris;
 mod kills;
+#[cfg(feature = "postgres")]
+mod nodes;
 mod panics;
 mod provider;
 mod records;
@@ -50,6 +52,8 @@ fn main() -> ExitCode {
     }
     harness::run(harness::unshared(&[
         kills::TESTS,
+        #[cfg(feature = "postgres")]
+        nodes::TESTS,
         restarts::TESTS,
         service::TESTS,
         install::TESTS,

@@ -31,7 +31,7 @@ const EACH: usize = 12;
 const SHARED: usize = 4;
 
 /// Where a request passes, and whether there is room for its record by then.
-const PLACES: [(&str, bool); 15] = [
+const PLACES: [(&str, bool); 16] = [
     ("accept", false),
     ("gate", false),
     ("access", false),
@@ -45,8 +45,9 @@ const PLACES: [(&str, bool); 15] = [
     ("relay", true),
     ("meter", true),
     ("usage", true),
-    // Of these two the caller notices nothing.
+    // Of these the caller notices nothing.
     ("ledger", true),
+    ("ledger-fold", true),
     ("ledger-work", true),
 ];
 
@@ -171,8 +172,13 @@ async fn one_request_is_hurt_and_no_other() -> anyhow::Result<()> {
 
 async fn at(provider: &Provider, place: &str, nth: usize, recorded: bool) -> anyhow::Result<()> {
     let mut gateway = Place::new(&kills::config(provider))?;
-    // Where requests pass in pairs, or all at once, one connection is not enough for the nth.
-    let nth = if place == "accept" { 3 } else { nth };
+    // Where requests pass in pairs, or many at once, there are not enough of them for the nth.
+    let nth = match place {
+        "accept" => 3,
+        "ledger" => 4,
+        "ledger-fold" => 1,
+        _ => nth,
+    };
     gateway.environment = vec![("IRIS_PANIC".to_owned(), format!("{place}:{nth}"))];
     let mut iris = gateway.start().await?;
     let ends = if place == "ledger-work" {
@@ -180,6 +186,10 @@ async fn at(provider: &Provider, place: &str, nth: usize, recorded: bool) -> any
     } else {
         load(&iris).await?
     };
+    if place == "ledger-fold" {
+        // What is asked for is folded at once.
+        iris.client().api("/api/requests").await?;
+    }
     ensure!(iris.is_alive(), "the program has ended:\n{}", gateway.log());
     ensure!(
         gateway.log().contains(&format!("planned at {place}")),

@@ -12,6 +12,7 @@ use support::tests;
 pub(crate) const EVERY: &[Test<Place>] = tests![
     Place;
     each_record_is_queued_for_each_exporter,
+    who_begins_gets_what_is_on_its_way,
     a_batch_is_one_exporters_until_it_is_given_back,
 ];
 
@@ -61,6 +62,24 @@ async fn each_record_is_queued_for_each_exporter(place: &Place) {
     let (_, all) = take(&ledger, "otlp", "one", 10).await.unwrap();
     assert_eq!(all.len(), 5);
     assert_eq!(ledger.export_waiting("none").await.unwrap(), 0);
+}
+
+async fn who_begins_gets_what_is_on_its_way(place: &Place) {
+    let ledger = place.open();
+    // It has taken later ones, so that only the queue can have these.
+    let later = records(100, 1);
+    write(&ledger, later.iter().cloned()).await;
+    ledger.start_export("s3").await.unwrap();
+    let batch = ledger.take_batch("s3", "one", 10, LEASE).await.unwrap();
+    ledger.exported("s3", batch.unwrap()).await.unwrap();
+    let early = records(1, 3);
+    for record in early.iter().cloned() {
+        ledger.admit().unwrap().record(record);
+    }
+    ledger.set_retention(&Database::default(), &["s3"]);
+    ledger.start_export("s3").await.unwrap();
+    let (_, all) = take(&ledger, "s3", "two", 10).await.unwrap();
+    assert_eq!(all, ids(&early));
 }
 
 async fn a_batch_is_one_exporters_until_it_is_given_back(place: &Place) {

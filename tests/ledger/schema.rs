@@ -59,12 +59,17 @@ macro_rules! scripts {
                 $store,
                 "/migrations/10_numbers.sql"
             )),
+            include_str!(concat!(
+                "../../src/records/stores/",
+                $store,
+                "/migrations/11_journal.sql"
+            )),
         ]
     };
 }
 
-const SQLITE: [&str; 10] = scripts!("sqlite");
-const POSTGRES: [&str; 10] = scripts!("postgres");
+const SQLITE: [&str; 11] = scripts!("sqlite");
+const POSTGRES: [&str; 11] = scripts!("postgres");
 
 impl Place {
     /// Makes the database as it was in a version, with `rows` in it.

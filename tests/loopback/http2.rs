@@ -23,7 +23,7 @@ use support::provider::{COMPLETION, STREAM, Script, answer, provider, write};
 const LONG: Duration = Duration::from_secs(10);
 
 /// A connection of HTTP/2.
-struct Caller {
+pub struct Caller {
     address: SocketAddr,
     sender: SendRequest<http_body_util::Full<bytes::Bytes>>,
     connection: JoinHandle<hyper::Result<()>>,
@@ -31,7 +31,7 @@ struct Caller {
 
 impl Caller {
     /// Connects; so many bytes of each response may be in flight.
-    async fn new(gateway: &Gateway, window: u32) -> Self {
+    pub async fn new(gateway: &Gateway, window: u32) -> Self {
         let stream = TcpStream::connect(gateway.address).await.unwrap();
         let mut builder = Builder::new(TokioExecutor::new());
         builder.initial_stream_window_size(window);
@@ -50,7 +50,7 @@ impl Caller {
         self.sender.send_request(request).await.unwrap()
     }
 
-    async fn stream(&mut self) -> Incoming {
+    pub async fn stream(&mut self) -> Incoming {
         let asked = self.ask(r#"{"model":"m","messages":[],"stream":true}"#);
         asked.await.into_body()
     }
@@ -79,7 +79,7 @@ fn event() -> String {
     "data: {\"choices\":[]}\n\n".to_owned()
 }
 
-fn long_event() -> String {
+pub fn long_event() -> String {
     let said = "x".repeat(1_000);
     format!("data: {{\"choices\":[],\"x\":\"{said}\"}}\n\n")
 }

@@ -67,5 +67,6 @@ mod usage;
 mod warnings;
 mod websocket;
 mod websocket_keys;
+mod withdrawn;
 
 support::library_gateway!();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 use crate::Gateway;
 use crate::management::{ask, get, put, shown};
@@ -223,4 +224,37 @@ async fn a_database_that_is_moved_or_replaced_is_noticed_and_nothing_is_accepted
         page["requests"].as_array().unwrap().len() == count
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_response_that_is_acknowledged_ends_once_its_record_is_written() {
+    let (address, _asked) = server("127.0.0.1:0", |_| ("200 OK", COMPLETION.to_owned())).await;
+    let more = json!({ "records": { "acknowledge": true } });
+    let gateway = Gateway::start(address, more).await;
+    assert_eq!(gateway.chat(CHAT).await.status, 200);
+    let other = rusqlite::Connection::open(state(&gateway, "iris.db")).unwrap();
+    other.busy_timeout(Duration::from_secs(10)).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let mut stream = gateway.raw_chat(CHAT).await;
+    let mut text = Vec::new();
+    let early = async { while stream.read_buf(&mut text).await.unwrap() > 0 {} };
+    let early = tokio::time::timeout(Duration::from_secs(1), early).await;
+    assert!(early.is_err(), "it waits");
+    assert!(!is_whole(&text), "{}", String::from_utf8_lossy(&text));
+    other.execute_batch("ROLLBACK").unwrap();
+    within("the end", async {
+        while !is_whole(&text) {
+            assert!(stream.read_buf(&mut text).await.unwrap() > 0, "it is cut");
+        }
+    })
+    .await;
+    // Whether they are folded or not.
+    let sql = "SELECT (SELECT COUNT(*) FROM requests) \
+        + (SELECT COALESCE(SUM(records), 0) FROM journal)";
+    let written: i64 = other.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(written, 2);
+}
+
+fn is_whole(response: &[u8]) -> bool {
+    response.ends_with(COMPLETION.as_bytes())
 }

@@ -1,5 +1,6 @@
 //! Model requests over HTTP: each is one exchange, from the verified caller to the relayed response.
 
+mod acknowledged;
 mod attempt;
 mod count;
 
@@ -54,6 +55,9 @@ impl Gateway {
             .unwrap_or_else(|rejection| format.refuse(&rejection));
         if let Ok(named) = named {
             response.headers_mut().insert(REQUEST_ID, named);
+        }
+        if self.ledger.acknowledges() {
+            response = acknowledged::acknowledged(response, self.ledger.clone()).await;
         }
         response
     }
@@ -123,7 +127,6 @@ impl Gateway {
     fn relay(&self, mut cleared: Cleared, response: Response<Begun>) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
         let framing = framing(&head.headers);
-        let revoked = self.watch(&cleared);
         let (asked, draft) = cleared.split();
         let facts = &mut **draft;
         facts.entry.first_byte_ms = Some(facts.elapsed_ms());
@@ -161,6 +164,11 @@ impl Gateway {
             meter: asked.formats.served.meter(&asked.call.metered(form.room)),
             decoding: Decoding::of(&head.headers),
         };
+        let is_revocable = form.is_stream && !form.is_error;
+        let revoked = is_revocable.then(|| self.watch(&cleared));
+        if let Some(revoked) = &revoked {
+            head.extensions.insert(revoked.clone());
+        }
         let relayed = RelayBody::new(upstream, reader, cleared.draft, revoked, &form);
         Response::from_parts(head, relayed.boxed_unsync())
     }

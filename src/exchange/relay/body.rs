@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -15,11 +16,10 @@ use crate::base::panics;
 use crate::exchange::context::Formats;
 use crate::exchange::draft::Draft;
 use crate::exchange::ending::{Ending, Stage};
-use crate::exchange::revoke::Watch;
 use crate::formats::Meter;
-use crate::wire::Rejection;
 use crate::wire::body::BodyError;
 use crate::wire::decode::Decoding;
+use crate::wire::{Rejection, Revocation};
 
 /// The connection breaks this long after the event that says why: hyper throws away what it
 /// has not yet written when a body fails.
@@ -41,7 +41,8 @@ pub(in crate::exchange) struct RelayBody {
     state: State,
     is_stream: bool,
     formats: Formats,
-    revoked: Watch,
+    /// Of a stream alone: an unstreamed response was complete while the grant was valid.
+    revoked: Option<Revocation>,
     idle: Duration,
     idle_at: Pin<Box<Sleep>>,
     /// The provider was asked for more and had none: only then is it silent, and not while its caller
@@ -72,7 +73,7 @@ impl RelayBody {
         mut upstream: Begun,
         reader: Reader,
         draft: Draft,
-        revoked: Watch,
+        revoked: Option<Revocation>,
         form: &Form,
     ) -> Self {
         let now = Instant::now();
@@ -173,9 +174,8 @@ impl RelayBody {
             return Poll::Ready(None);
         }
         panics::point("relay");
-        // An unstreamed response was complete while the grant was still valid.
-        if self.is_stream
-            && let Poll::Ready(rejection) = self.revoked.as_mut().poll(cx)
+        if let Some(revoked) = &mut self.revoked
+            && let Poll::Ready(rejection) = revoked.poll_unpin(cx)
         {
             return self.fail(Ending::Revoked, &rejection);
         }
@@ -297,10 +297,14 @@ impl Body for RelayBody {
 
 impl Drop for RelayBody {
     /// Every other end is decided where it is seen: a server that drops an answer which still runs
-    /// has lost its caller.
+    /// has lost its caller, unless it may no longer have it.
     fn drop(&mut self) {
-        if let Some(live) = self.take() {
-            live.abandon();
+        let revoked = self.revoked.as_ref().and_then(Revocation::peek);
+        let revoked = revoked.map(|rejection| rejection.message.to_string());
+        match (self.take(), revoked) {
+            (Some(mut live), Some(why)) => live.end(Ending::Revoked(why)),
+            (Some(live), None) => live.abandon(),
+            (None, _) => {}
         }
     }
 }

@@ -7,11 +7,10 @@ use crate::exchange::attempts::Tries;
 use crate::exchange::clear::Cleared;
 use crate::exchange::ending::{Ended, Ending, Metered};
 use crate::exchange::held::Remember;
-use crate::exchange::revoke::Watch;
 use crate::exchange::upstream::Handshake;
 use crate::formats::Meter;
 use crate::net::client::Timeouts;
-use crate::wire::sse;
+use crate::wire::{Revocation, sse};
 
 /// How the connection was opened that has the frame, if it had served others before: it may have
 /// been closed for that alone, and the frame is sent once more on a new one.
@@ -26,7 +25,7 @@ pub(super) struct Retry {
 
 /// What a running response has of its provider.
 pub(super) struct Parts {
-    pub(super) revoked: Watch,
+    pub(super) revoked: Revocation,
     /// How to ask once more, while nothing has come.
     pub(super) retry: Option<Retry>,
     pub(super) remember: Option<Remember>,

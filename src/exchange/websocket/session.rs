@@ -157,7 +157,7 @@ impl Session<'_> {
         let upstream = self.upstream.as_mut();
         let from_provider = if_any(upstream.map(|connected| connected.socket.next()));
         let running = self.running.as_mut();
-        let withdrawn = if_any(running.map(|running| running.parts.revoked.as_mut()));
+        let withdrawn = if_any(running.map(|running| &mut running.parts.revoked));
         let (caller, stop) = (&mut self.caller, &self.stop);
         let next = async {
             // Nothing more is given of what was withdrawn.
@@ -318,7 +318,18 @@ impl Session<'_> {
     /// Gives a frame to the caller, who may not be reading.
     async fn give(&mut self, frame: Message) -> Option<End> {
         let limit = self.gateway.upstream.timeouts().idle;
-        match within(limit, self.caller.send(frame)).await {
+        let running = self.running.as_mut();
+        let withdrawn = if_any(running.map(|running| &mut running.parts.revoked));
+        let sent = tokio::select! {
+            biased;
+            sent = within(limit, self.caller.send(frame)) => sent,
+            rejection = withdrawn => {
+                let why = rejection.message.to_string();
+                self.end(Ending::Revoked(why.clone()));
+                return Some(End::Close(CloseCode::Policy, why));
+            }
+        };
+        match sent {
             Ok(Ok(())) => None,
             Ok(Err(_)) | Err(_) => Some(End::Gone),
         }

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::lifetime::{Limits, Stop};
-use super::pace::Pace;
+use super::sent::Served;
 use crate::wire::Body;
 use response::ResponseBody;
 
@@ -48,22 +48,26 @@ where
         .max_buf_size(limits.head_bytes)
         // Bounded below, without a timer for each request.
         .header_read_timeout(None::<Duration>);
-    let pace = Arc::new(Pace::new());
-    pace.give();
-    let turn = Arc::clone(&pace);
+    let served = Arc::new(Served::new());
+    served.pace.give();
+    let serves = Arc::clone(&served);
     let service = service_fn(move |mut request| {
-        turn.ask();
+        serves.pace.ask();
         detach::detach(&mut request);
-        let (answered, turn) = (answer(request), Arc::clone(&turn));
-        async { Ok::<_, Infallible>(answered.await.map(|body| ResponseBody::new(body, turn))) }
+        let (answered, serves) = (answer(request), Arc::clone(&serves));
+        async { Ok::<_, Infallible>(ResponseBody::of(answered.await, serves)) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let connection = pin!(connection.with_upgrades());
     tokio::select! {
         biased;
         ended = stop.ends(connection, http1::UpgradeableConnection::graceful_shutdown) => ended,
-        () = pace.stalled(limits.head) => {
+        () = served.pace.stalled(limits.head) => {
             tracing::debug!("the head of the next request took too long");
+            Ok(())
+        }
+        () = served.sent.revoked() => {
+            tracing::debug!("a caller takes nothing of a response that it may no longer have");
             Ok(())
         }
     }

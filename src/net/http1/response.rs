@@ -4,26 +4,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::Response;
 use hyper::body::{Bytes, Frame, SizeHint};
 
-use crate::net::pace::Pace;
+use crate::net::sent::Served;
 use crate::wire::Body;
 
 /// A body that begins the caller's turn when it is dropped.
 pub(super) struct ResponseBody {
     body: Body,
-    turn: Arc<Pace>,
+    served: Arc<Served>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Body, turn: Arc<Pace>) -> Self {
-        Self { body, turn }
+    /// The response, which begins to be sent.
+    pub(super) fn of(mut response: Response<Body>, served: Arc<Served>) -> Response<Self> {
+        served.sent.begin(&mut response);
+        response.map(|body| Self { body, served })
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.turn.give();
+        self.served.sent.end();
+        self.served.pace.give();
     }
 }
 
@@ -35,7 +39,9 @@ impl hyper::body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let next = Pin::new(&mut self.body).poll_frame(cx);
+        self.served.sent.asked(&next);
+        next
     }
 
     fn is_end_stream(&self) -> bool {

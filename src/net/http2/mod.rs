@@ -49,7 +49,7 @@ where
     let counted = open.clone();
     let service = service_fn(move |request| {
         let (one, answered) = (counted.one(), answer(request));
-        async { Ok::<_, Infallible>(answered.await.map(|body| ResponseBody::of(body, one))) }
+        async { Ok::<_, Infallible>(ResponseBody::of(answered.await, one)) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let shut_down = http2::Connection::graceful_shutdown;

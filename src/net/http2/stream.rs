@@ -8,18 +8,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::idle::OpenRequest;
-use crate::net::pace::Pace;
-use crate::wire::Body;
+use http::Response;
 use hyper::body::{Bytes, Frame, SizeHint};
 use hyper::rt::Executor;
 
+use super::idle::OpenRequest;
+use crate::net::sent::Served;
+use crate::wire::Body;
+
 tokio::task_local! {
-    static PACE: Arc<Pace>;
+    static SERVED: Arc<Served>;
 }
 
 /// Runs the requests of a connection, and resets those whose callers take nothing of the response for
-/// too long.
+/// too long, or when they may no longer have it.
 #[derive(Clone)]
 pub(super) struct Streams {
     /// How long a caller may take for a piece; zero waits without end.
@@ -28,12 +30,18 @@ pub(super) struct Streams {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, request: F) {
-        let (pace, within) = (Arc::new(Pace::new()), self.within);
+        let (served, within) = (Arc::new(Served::new()), self.within);
         tokio::spawn(async move {
+            // What is dropped resets the stream, and cancels what is behind the response.
             tokio::select! {
-                () = PACE.scope(Arc::clone(&pace), request) => {}
-                // What is dropped resets the stream, and cancels what is behind the response.
-                () = pace.stalled(within) => tracing::debug!("a caller takes none of an answer"),
+                biased;
+                () = SERVED.scope(Arc::clone(&served), request) => {}
+                () = served.pace.stalled(within) => {
+                    tracing::debug!("a caller takes none of an answer");
+                }
+                () = served.sent.revoked() => {
+                    tracing::debug!("a caller takes nothing of a response that it may no longer have");
+                }
             }
         });
     }
@@ -42,21 +50,22 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 /// A response that is open until its last byte is taken, or it is dropped.
 pub(super) struct ResponseBody {
     body: Body,
-    pace: Arc<Pace>,
+    served: Arc<Served>,
     _open: OpenRequest,
 }
 
 impl ResponseBody {
-    /// The body of the response to the request that runs, which is one of [`Streams`].
-    pub(super) fn of(body: Body, open: OpenRequest) -> Self {
-        let pace = PACE.with(Arc::clone);
+    /// The response to the request that runs, which is one of [`Streams`].
+    pub(super) fn of(mut response: Response<Body>, open: OpenRequest) -> Response<Self> {
+        let served = SERVED.with(Arc::clone);
+        served.sent.begin(&mut response);
         // It may never be asked for a first piece.
-        pace.give();
-        Self {
+        served.pace.give();
+        response.map(|body| Self {
             body,
-            pace,
+            served,
             _open: open,
-        }
+        })
     }
 }
 
@@ -70,9 +79,10 @@ impl hyper::body::Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let next = Pin::new(&mut self.body).poll_frame(cx);
         match next {
-            Poll::Ready(_) => self.pace.give(),
-            Poll::Pending => self.pace.ask(),
+            Poll::Ready(_) => self.served.pace.give(),
+            Poll::Pending => self.served.pace.ask(),
         }
+        self.served.sent.asked(&next);
         next
     }
 

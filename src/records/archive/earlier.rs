@@ -53,7 +53,7 @@ impl Ledger {
         let [by, of, from] = [key, login, node].map(str::to_owned);
         if is_free
             && self
-                .read(move |connection| connection.is_named(&of, &from))
+                .read_records(move |connection| connection.is_named(&of, &from))
                 .await?
         {
             let [of, from] = [login, node].map(str::to_owned);

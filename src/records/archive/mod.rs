@@ -55,35 +55,44 @@ pub(super) trait Archive: AuditLog + Chats + Earlier {
 impl Ledger {
     /// One request; `None` also where it is not within `scope`.
     pub async fn request(&self, scope: Scope, id: &str) -> Result<Option<Entry>, Error> {
+        let (within, of) = (scope.clone(), id.to_owned());
+        let found = self.read(move |connection| connection.request(&within, &of));
+        if let Some(found) = found.await? {
+            return Ok(Some(found));
+        }
+        // It may be in the journal.
         let id = id.to_owned();
-        self.read(move |connection| connection.request(&scope, &id))
+        self.read_records(move |connection| connection.request(&scope, &id))
             .await
     }
 
     /// The calls of tools in a request's answer, in order; empty where they were purged.
     pub async fn tools(&self, scope: Scope, id: &str) -> Result<Vec<ToolCall>, Error> {
-        let id = id.to_owned();
-        self.read(move |connection| connection.tools(&scope, &id))
-            .await
+        self.read_part(scope, id, |connection, scope, id| {
+            connection.tools(scope, id)
+        })
+        .await
     }
 
     /// The headers by which a request can be filtered.
     pub async fn headers(&self, scope: Scope, id: &str) -> Result<Vec<(String, String)>, Error> {
-        let id = id.to_owned();
-        self.read(move |connection| connection.headers(&scope, &id))
-            .await
+        self.read_part(scope, id, |connection, scope, id| {
+            connection.headers(scope, id)
+        })
+        .await
     }
 
     /// What was said in a request, if it was captured and is kept.
     pub async fn capture(&self, scope: Scope, id: &str) -> Result<Option<Capture>, Error> {
-        let id = id.to_owned();
-        self.read(move |connection| connection.capture(&scope, &id))
-            .await
+        self.read_part(scope, id, |connection, scope, id| {
+            connection.capture(scope, id)
+        })
+        .await
     }
 
     /// The sessions within `scope` of which some request matches, newest first.
     pub async fn sessions(&self, scope: Scope, query: Query) -> Result<Vec<Session>, Error> {
-        self.read(move |connection| connection.sessions(&scope, &query))
+        self.read_records(move |connection| connection.sessions(&scope, &query))
             .await
     }
 }

@@ -1,5 +1,5 @@
 //! The queues of what leaves the gateway, as their users see them: deliveries for hooks, and batches for
-//! exporters. Both are filled in the transaction of the record that they are about.
+//! exporters. Both are filled in the transaction that folds the record that they are about.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl Ledger {
 
     /// What waits for each hook.
     pub async fn deliveries_waiting(&self) -> Result<Vec<Waiting>, Error> {
-        self.read(|connection| connection.deliveries_waiting())
+        self.read_records(|connection| connection.deliveries_waiting())
             .await
     }
 
@@ -150,6 +150,9 @@ impl Ledger {
 
     /// Queues for an exporter what was written while it was off.
     pub async fn start_export(&self, exporter: &str) -> Result<(), Error> {
+        // Records that were packed before may not have been for it, also those that are still written.
+        self.durable().await?;
+        self.fold().await?;
         let (exporter, alone) = (exporter.to_owned(), !self.is_shared());
         self.write(move |connection| connection.start_export(&exporter, alone))
             .await
@@ -193,7 +196,7 @@ impl Ledger {
     /// How many entries an exporter has yet to take.
     pub async fn export_waiting(&self, exporter: &str) -> Result<u64, Error> {
         let exporter = exporter.to_owned();
-        self.read(move |connection| connection.export_waiting(&exporter))
+        self.read_records(move |connection| connection.export_waiting(&exporter))
             .await
     }
 }

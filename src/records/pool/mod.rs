@@ -4,9 +4,9 @@
 //! When a server is at its limit of connections, the open ones do the work. If a pool has none open,
 //! its work runs on the writer's connection.
 
+pub(super) mod folding;
 mod reports;
 
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,9 @@ use tokio::sync::Semaphore;
 
 use crate::base::lock::lock;
 use crate::records::error::WRITE;
+use crate::records::journal::Journal as _;
 use crate::records::stores::{Connection, Store};
+use crate::records::writer::fold::Folds;
 use crate::records::writer::{self, turn};
 use crate::records::{Error, Failure, Refusal, Repeat, Shared};
 
@@ -31,7 +33,8 @@ pub(crate) struct Connections {
     pool: Arc<Pool>,
     turns: Arc<Semaphore>,
     shared: Arc<Shared>,
-    queue: Sender<writer::Message>,
+    queue: writer::Queue,
+    folds: Folds,
 }
 
 /// Connections of one kind.
@@ -55,7 +58,8 @@ impl Connections {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         writes: bool,
-        queue: Sender<writer::Message>,
+        queue: writer::Queue,
+        folds: Folds,
         shared: Arc<Shared>,
     ) -> Connections {
         let pool = Arc::new(Pool::new(store, writes));
@@ -64,7 +68,46 @@ impl Connections {
             pool,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             queue,
+            folds,
             shared,
+        }
+    }
+
+    /// Runs `work` on all records that are durable now: what is still in the journal is folded first.
+    pub(crate) async fn run_folded<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        let work = Arc::new(work);
+        let (first, shared) = (Arc::clone(&work), Arc::clone(&self.shared));
+        let done = self.run(Repeat::Always, move |connection| {
+            match unfolded(connection, &shared)? {
+                Some(upto) => Ok(Err(upto)),
+                None => first(connection).map(Ok),
+            }
+        });
+        let upto = match done.await? {
+            Ok(done) => return Ok(done),
+            Err(upto) => upto,
+        };
+        // While nothing can be written, what is folded is all that there is to read.
+        let _ = self.folds.upto(upto, &self.shared).await;
+        self.run(Repeat::Always, move |connection| work(connection))
+            .await
+    }
+
+    /// Folds all records that are durable now.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub(crate) async fn fold(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let upto = self.run(Repeat::Always, move |connection| {
+            unfolded(connection, &shared)
+        });
+        match upto.await? {
+            Some(upto) => self.folds.upto(upto, &self.shared).await,
+            None => Ok(()),
         }
     }
 
@@ -90,6 +133,11 @@ impl Connections {
             (done, _) => done,
         }
     }
+}
+
+fn unfolded(connection: &mut dyn Connection, shared: &Shared) -> Result<Option<String>, Failure> {
+    let unreadable = lock(&shared.left_out).rows.clone();
+    connection.unfolded(&unreadable)
 }
 
 impl Pool {

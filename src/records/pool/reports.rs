@@ -5,13 +5,11 @@ use std::ops::Range;
 use super::Connections;
 use crate::records::reports::{Answered, Reports};
 use crate::records::stores::sql::{page, report, session, tools};
-use crate::records::{Entry, Query, Repeat, Report, Scope, ToolUse, Usage};
+use crate::records::{Entry, Query, Report, Scope, ToolUse, Usage};
 
 impl Reports for Connections {
     fn requests(&self, scope: Scope, query: Query) -> Answered<'_, Vec<Entry>> {
-        Box::pin(self.run(Repeat::Always, move |connection| {
-            page::requests(connection, &scope, &query)
-        }))
+        Box::pin(self.run_folded(move |connection| page::requests(connection, &scope, &query)))
     }
 
     fn session_count(
@@ -20,20 +18,18 @@ impl Reports for Connections {
         login: Option<String>,
         time: Range<i64>,
     ) -> Answered<'_, u64> {
-        Box::pin(self.run(Repeat::Always, move |connection| {
+        Box::pin(self.run_folded(move |connection| {
             session::count(connection, &scope, login.as_deref(), &time)
         }))
     }
 
     fn tool_use(&self, scope: Scope, query: Query) -> Answered<'_, Vec<ToolUse>> {
-        Box::pin(self.run(Repeat::Always, move |connection| {
-            tools::used(connection, &scope, &query)
-        }))
+        Box::pin(self.run_folded(move |connection| tools::used(connection, &scope, &query)))
     }
 
     fn usage(&self, scope: Scope, report: Report) -> Answered<'_, Usage> {
         Box::pin(async move {
-            let read = self.run(Repeat::Always, move |connection| {
+            let read = self.run_folded(move |connection| {
                 let groups = report::groups(connection, &scope, &report)?;
                 Ok(report.usage(groups))
             });

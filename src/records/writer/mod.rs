@@ -1,13 +1,19 @@
 //! The writer: one thread that owns the write connection and commits records in groups.
 //!
 //! A group is kept until its transaction has committed. A failed commit may have reached the
-//! database all the same, so a retry skips the ids that are already there, and adds nothing to
-//! the sums for them: nothing is lost or doubled.
+//! database all the same: a group has an id that stays with it while it is tried again, and is not written
+//! where that is already there. Nothing is lost or doubled.
+//!
+//! A group is one row of the journal, which is folded into the tables that are queried afterwards (`fold`).
 //!
 //! A request takes its room in the queue before it is accepted (`room`), other work gets its turn between
 //! groups (`turn`), and readers that wait for records are told once those are durable (`written`).
 
+pub(crate) mod fold;
+mod gather;
 pub(super) mod misplaced;
+mod purge;
+mod queue;
 pub(super) mod room;
 pub(super) mod turn;
 pub(super) mod written;
@@ -15,7 +21,7 @@ pub(super) mod written;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,17 +30,16 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::base::clock;
 use crate::base::lock::lock;
 use crate::base::panics;
-use crate::records::journal::{Journal, retention};
+use crate::records::journal::packed::Packed;
+use crate::records::journal::{Group, Journal, retention};
 use crate::records::stores::{Connection, Store};
-use crate::records::{Error, Failure, Record, Refusal, Shared};
+use crate::records::{EntryId, Error, Failure, Record, Refusal, Shared};
+use fold::{Ask, FOLDED_FIRST, Folder};
+use gather::Next;
+pub(super) use queue::Queue;
 
-/// Records per transaction: enough to share the cost of one sync, few enough to commit quickly.
+/// Records per transaction at most.
 const GROUP: usize = 512;
-
-/// Records of a group after which the next is gathered for a while before it is written: more of
-/// them then share a sync, and the pages that all of them touch.
-const BUSY: usize = 16;
-const GATHER: Duration = Duration::from_millis(5);
 
 /// Bytes of a transaction, beyond which it takes no further record.
 const GROUP_BYTES: usize = 16 << 20;
@@ -49,10 +54,14 @@ pub(crate) enum Message {
     /// The permit is the record's room in the queue, given back once it is durable.
     Record(Box<Record>, OwnedSemaphorePermit),
     Flush(oneshot::Sender<()>),
+    /// Asks for the same without hurry: answered with the group that gathers.
+    Tell(oneshot::Sender<()>),
     /// Purges all that is due; answered with how many rows went.
     Purge(oneshot::Sender<u64>),
     /// Something has changed that decides what is due.
     Retention,
+    /// Waits until rows of the journal are folded.
+    Fold(Ask),
     /// Runs once everything sent before is durable, with the connection or the error that prevents one.
     Work(Work),
 }
@@ -64,8 +73,8 @@ pub(crate) type Work = Box<dyn FnOnce(Result<&mut dyn Connection, String>) + Sen
 pub(crate) fn spawn(
     store: Arc<dyn Store>,
     shared: Arc<Shared>,
-) -> Result<(Sender<Message>, JoinHandle<()>), Error> {
-    let (queue, messages) = channel();
+) -> Result<(Queue, JoinHandle<()>), Error> {
+    let (sender, messages) = channel();
     let (opened, opening) = channel();
     let writer = std::thread::Builder::new()
         .name("ledger-writer".into())
@@ -75,14 +84,15 @@ pub(crate) fn spawn(
                 Ok(connection) => connection,
                 Err(error) => return drop(opened.send(Err(error))),
             };
-            let writer = Writer::new(store, connection, shared, messages);
+            let mut writer = Writer::new(store, connection, shared, messages);
+            writer.fold_left();
             if opened.send(Ok(())).is_ok() {
                 writer.run_to_end();
             }
         })
         .map_err(Error::Thread)?;
     match opening.recv() {
-        Ok(opened) => opened.map(|()| (queue, writer)),
+        Ok(opened) => opened.map(|()| (Queue::new(sender, writer.thread().clone()), writer)),
         Err(gone) => Err(Error::Thread(std::io::Error::other(gone))),
     }
 }
@@ -120,12 +130,25 @@ struct Writer {
     messages: Receiver<Message>,
     /// Taken from the queue and not yet durable.
     group: Vec<(Box<Record>, OwnedSemaphorePermit)>,
+    /// The group as it is written, once that was tried.
+    packed: Option<Packed>,
+    /// Its id.
+    group_id: Option<EntryId>,
+    /// It isn't known how the last try to write it has ended.
+    is_again: bool,
     group_bytes: usize,
     /// To be answered once the group is durable.
     flushes: Vec<oneshot::Sender<()>>,
+    tells: Vec<oneshot::Sender<()>>,
     purges: Vec<oneshot::Sender<u64>>,
     /// To be done once the group is durable.
     work: Vec<Work>,
+    /// On a database that nodes share, another thread folds.
+    folder: Option<Folder>,
+    /// When to fold what is in the journal.
+    fold_at: Option<Instant>,
+    /// Records that were written and not folded.
+    unfolded: usize,
     /// When to look for what has become too old.
     purge_at: Instant,
     /// Something was deleted and can perhaps still be read.
@@ -134,8 +157,8 @@ struct Writer {
     failures: u32,
     /// It has panicked since the last record was written.
     has_panicked: bool,
-    /// The last group was large.
-    is_busy: bool,
+    /// When the group has gathered for long enough.
+    gathered_at: Option<Instant>,
 }
 
 impl Writer {
@@ -145,22 +168,30 @@ impl Writer {
         shared: Arc<Shared>,
         messages: Receiver<Message>,
     ) -> Writer {
+        let folder = (!store.is_shared()).then(Folder::default);
         Writer {
             store,
             connection,
             shared,
             messages,
             group: Vec::with_capacity(GROUP),
+            packed: None,
+            group_id: None,
+            is_again: false,
             group_bytes: 0,
             flushes: Vec::new(),
+            tells: Vec::new(),
             purges: Vec::new(),
             work: Vec::new(),
+            folder,
+            fold_at: None,
+            unfolded: 0,
             purge_at: Instant::now() + retention::EVERY,
             // A purge before the last end may not have come that far.
             unscrubbed: true,
             failures: 0,
             has_panicked: false,
-            is_busy: false,
+            gathered_at: None,
         }
     }
 
@@ -194,9 +225,17 @@ impl Writer {
         let (mut nth, before) = (0, self.group.len());
         while let Some((record, _)) = self.group.get(nth) {
             let connection = &mut *self.connection;
-            let write = || connection.write(&[record], &policy);
+            let write = || {
+                let records: &[&Record] = &[record];
+                let packed = Packed::new(EntryId::new(clock::unix_ms()), records, &policy)?;
+                connection.try_append(&Group {
+                    packed: &packed,
+                    records,
+                    is_again: false,
+                })
+            };
             match catch_unwind(AssertUnwindSafe(write)) {
-                Ok(Ok(_)) => nth += 1,
+                Ok(Ok(())) => nth += 1,
                 // That is another trouble, which may pass.
                 Ok(Err(_)) => break,
                 Err(_) => {
@@ -206,50 +245,55 @@ impl Writer {
                     let (record, _) = self.group.remove(nth);
                     self.group_bytes -= record.size();
                     self.shared.held.fetch_sub(record.size(), Ordering::Relaxed);
+                    self.packed = None;
+                    // Who waits for the record may not hear that it is durable.
+                    self.tells.clear();
                 }
             }
+        }
+        if self.group.is_empty() {
+            (self.group_id, self.is_again) = (None, false);
         }
         self.group.len() < before
     }
 
     fn run(&mut self) {
         loop {
-            if self.group.is_empty() && self.flushes.is_empty() && self.work.is_empty() {
-                let wait = self.purge_at.saturating_duration_since(Instant::now());
-                match self.messages.recv_timeout(wait) {
-                    Ok(message) => self.take(message),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
+            let next = self.gather();
+            if next == Next::End {
+                return;
             }
-            if self.is_busy && self.flushes.is_empty() && self.work.is_empty() {
-                std::thread::park_timeout(GATHER);
+            let is_crowded = self.group.len() >= GROUP;
+            if next == Next::Write {
+                self.write_out();
             }
-            // What comes after work may count on it, so it ends a group.
-            while self.group.len() < GROUP
-                && self.group_bytes < GROUP_BYTES
-                && self.work.is_empty()
-                && let Ok(message) = self.messages.try_recv()
-            {
-                self.take(message);
+            let now = Instant::now();
+            let is_asked = self.folder.as_ref().is_some_and(Folder::is_asked);
+            let is_first = is_asked || self.unfolded >= FOLDED_FIRST;
+            if self.fold_at.is_some_and(|at| at <= now) && (!is_crowded || is_first) {
+                self.fold();
             }
-            while let Err(error) = self.commit() {
-                // Records wait for as long as it takes, people do not.
-                for work in self.work.drain(..) {
-                    work(Err(error.clone()));
-                }
-                self.failed(&error);
-            }
-            self.succeeded();
-            for work in std::mem::take(&mut self.work) {
-                panics::point("ledger-work");
-                match self.in_place().and_then(|()| self.connect()) {
-                    Ok(_) => work(Ok(&mut *self.connection)),
-                    Err(error) => work(Err(error)),
-                }
-            }
-            if self.purge_at <= Instant::now() {
+            if self.purge_at <= now {
                 self.purge();
+            }
+        }
+    }
+
+    /// Writes the group, however long that takes, and does what waited for it.
+    fn write_out(&mut self) {
+        while let Err(error) = self.commit() {
+            // Records wait for as long as it takes, people do not.
+            for work in self.work.drain(..) {
+                work(Err(error.clone()));
+            }
+            self.failed(&error);
+        }
+        self.succeeded();
+        for work in std::mem::take(&mut self.work) {
+            panics::point("ledger-work");
+            match self.in_place().and_then(|()| self.connect()) {
+                Ok(_) => work(Ok(&mut *self.connection)),
+                Err(error) => work(Err(error)),
             }
         }
     }
@@ -261,11 +305,25 @@ impl Writer {
                 self.group.push((record, room));
             }
             Message::Flush(done) => self.flushes.push(done),
+            Message::Tell(done) if self.group.is_empty() => {
+                // All before it is durable.
+                let _ = done.send(());
+            }
+            Message::Tell(done) => self.tells.push(done),
             Message::Purge(done) => {
                 self.purges.push(done);
                 self.purge_at = Instant::now();
             }
-            Message::Retention => self.purge_at = Instant::now(),
+            Message::Retention => {
+                self.purge_at = Instant::now();
+                self.fold_at = self.folder.is_some().then_some(self.purge_at);
+            }
+            Message::Fold(ask) => {
+                if let Some(folder) = &mut self.folder {
+                    folder.ask(ask);
+                    self.fold_at = Some(Instant::now());
+                }
+            }
             Message::Work(work) => self.work.push(work),
         }
     }
@@ -283,18 +341,36 @@ impl Writer {
             self.open()?;
             written = self.write();
         }
-        let skipped = written.map_err(|error| error.to_string())?;
-        self.in_place()?;
-        if skipped > 0 && self.failures == 0 && !is_again {
-            tracing::error!(skipped, "ledger: records with an id that is there already");
-        }
-        Ok(())
+        written.map_err(|error| error.to_string())?;
+        self.in_place()
     }
 
-    fn write(&mut self) -> Result<usize, Failure> {
-        let policy = self.policy();
+    fn write(&mut self) -> Result<(), Failure> {
         let records: Vec<&Record> = self.group.iter().map(|(record, _)| &**record).collect();
-        self.connection.write(&records, &policy)
+        let packed = if let Some(packed) = self.packed.take() {
+            packed
+        } else {
+            let id = self.group_id.clone();
+            let id = id.unwrap_or_else(|| EntryId::new(clock::unix_ms()));
+            Packed::new(id, &records, &self.policy())?
+        };
+        let packed = self.packed.insert(packed);
+        self.group_id = Some(packed.id.clone());
+        let is_again = std::mem::replace(&mut self.is_again, true);
+        let group = Group {
+            packed,
+            records: &records,
+            is_again,
+        };
+        let is_new = self.connection.append(&group)?;
+        if !is_new && !is_again {
+            // Another group has the same id: it gets another one.
+            (self.packed, self.group_id) = (None, None);
+            self.is_again = false;
+            let what = "a group of records with an id that is there already";
+            return Err(Failure::Value(what.to_owned()));
+        }
+        Ok(())
     }
 
     /// Whether what is written stays.
@@ -346,7 +422,7 @@ impl Writer {
     }
 
     fn succeeded(&mut self) {
-        self.is_busy = self.group.len() >= BUSY;
+        self.gathered_at = None;
         // A flush of nothing proves nothing about the disk.
         let has_written = !self.group.is_empty();
         self.has_panicked &= !has_written;
@@ -360,71 +436,24 @@ impl Writer {
             self.failures = 0;
             self.shared.fails(None);
         }
-        if self
-            .group
-            .iter()
-            .any(|(record, _)| !record.deliveries.is_empty())
-        {
-            self.shared.delivery.notify_one();
-        }
+        self.has_appended(self.group.len());
         let written = &self.shared.written;
         written.tell(self.group.iter().map(|(record, _)| &**record));
-        for (record, room) in self.group.drain(..) {
-            self.shared.held.fetch_sub(record.size(), Ordering::Relaxed);
-            drop(room);
-        }
+        self.shared
+            .held
+            .fetch_sub(self.group_bytes, Ordering::Relaxed);
         self.group_bytes = 0;
+        (self.packed, self.group_id, self.is_again) = (None, None, false);
+        // All room is given back at once.
+        let rooms = self.group.drain(..).map(|(_, room)| room);
+        drop(rooms.reduce(|mut all, room| {
+            all.merge(room);
+            all
+        }));
         // The waiting side may have given up.
-        for flush in self.flushes.drain(..) {
+        for flush in self.flushes.drain(..).chain(self.tells.drain(..)) {
             let _ = flush.send(());
         }
-    }
-
-    /// Purges a batch; the next comes after the records that have arrived meanwhile, unless
-    /// a flush waits for all.
-    fn purge(&mut self) {
-        let due = std::mem::replace(&mut self.purge_at, Instant::now() + retention::EVERY);
-        panics::point("purge");
-        let mut total = 0;
-        loop {
-            match self.purge_batch() {
-                Ok((purged, is_more)) => {
-                    total += purged;
-                    if is_more && !self.purges.is_empty() {
-                        continue;
-                    }
-                    if is_more {
-                        self.purge_at = due;
-                    }
-                }
-                Err(error) => {
-                    // Records come first; this is tried again.
-                    tracing::warn!(error, "ledger: the purge of old captures failed");
-                }
-            }
-            break;
-        }
-        for done in self.purges.drain(..) {
-            let _ = done.send(total);
-        }
-    }
-
-    fn purge_batch(&mut self) -> Result<(u64, bool), String> {
-        self.connect()?;
-        let policy = self.policy();
-        let failed = |error: Failure| error.to_string();
-        let (purged, is_more) = self
-            .connection
-            .purge(&policy, clock::unix_ms())
-            .map_err(failed)?;
-        self.unscrubbed |= purged > 0 || self.shared.deleted.swap(false, Ordering::Relaxed);
-        if self.unscrubbed && !is_more {
-            self.unscrubbed = !self.connection.scrub().map_err(failed)?;
-        }
-        if purged > 0 {
-            tracing::info!(rows = purged, "ledger: old captures were purged");
-        }
-        Ok((purged, is_more))
     }
 
     fn policy(&self) -> retention::Policy {

@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::Message;
+use super::{Message, Queue};
 use crate::records::stores::Connection;
 use crate::records::{Error, Failure, Shared};
 
@@ -24,7 +23,7 @@ const IS_GIVEN_UP: u8 = 2;
 
 /// Runs `work` on the writer's connection. It is given up when writing fails before it has begun.
 pub(crate) async fn run<T: Send + 'static>(
-    queue: &Sender<Message>,
+    queue: &Queue,
     shared: &Shared,
     work: impl FnOnce(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Error> {
@@ -81,13 +80,18 @@ fn change(state: &AtomicU8, to: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
 
+    fn opened() -> (Queue, Receiver<Message>) {
+        let (sender, messages) = channel();
+        (Queue::new(sender, std::thread::current()), messages)
+    }
+
     #[tokio::test]
     async fn work_is_given_up_when_writing_fails_and_is_not_done_later() {
-        let (queue, messages) = channel();
+        let (queue, messages) = opened();
         let shared = Arc::new(Shared::default());
         let asked = {
             let (queue, shared) = (queue.clone(), Arc::clone(&shared));
@@ -119,14 +123,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_that_has_begun_is_waited_for_and_not_without_end() {
-        let (queue, messages) = channel();
+        let (queue, messages) = opened();
         let shared = Arc::new(Shared::default());
         let asked = tokio::spawn(async move { run(&queue, &shared, |_| Ok(7)).await });
         tokio::time::sleep(TURN / 2).await;
         drop(messages);
         // The writer's end is known at once.
         assert!(asked.await.unwrap().is_err());
-        let (queue, messages) = channel();
+        let (queue, messages) = opened();
         let shared = Arc::new(Shared::default());
         let asked = tokio::spawn(async move { run(&queue, &shared, |_| Ok(7)).await });
         let error = asked.await.unwrap().unwrap_err();

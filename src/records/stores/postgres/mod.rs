@@ -5,6 +5,7 @@
 //! be taught what is particular here: that connections which are open do the work when a server takes no
 //! more, that those from before a failover are not used any more, and what may be done twice.
 
+mod bulk;
 mod connect;
 mod open;
 mod value;
@@ -53,6 +54,7 @@ const SCHEMA: Schema = Schema {
         include_str!("migrations/8_audit_caller.sql"),
         include_str!("migrations/9_reasons.sql"),
         include_str!("migrations/10_numbers.sql"),
+        include_str!("migrations/11_journal.sql"),
     ],
 };
 

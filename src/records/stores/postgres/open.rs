@@ -18,9 +18,9 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Statement};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
-use super::DriverError;
 use super::connect::{Driver, LOCAL_SETTINGS, connect, drive};
 use super::value::{kind, value};
+use super::{DriverError, bulk};
 use crate::records::Failure;
 use crate::records::stores::{Connection, Names, Question, Row, Value};
 
@@ -36,6 +36,9 @@ const PING: Duration = Duration::from_secs(3);
 
 /// Statements that a connection keeps prepared; one more and it forgets them all.
 const STATEMENTS: usize = 128;
+
+/// Rows that are inserted by a statement each: another one is prepared for more.
+const FEW: usize = 8;
 
 /// Unix milliseconds by the server's clock, as it is when the expression is evaluated.
 const CLOCK: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
@@ -173,6 +176,25 @@ impl Session {
             future::try_join(future::try_join_all(sent), commit).await
         };
         Ok(changed.map(|(changed, ())| changed)?)
+    }
+
+    /// Inserts rows, all by one statement where sessions are ours.
+    async fn insert(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<(), Failure> {
+        let one = if rows.len() < FEW {
+            None
+        } else {
+            self.prepare(sql, rows.len()).await?
+        };
+        let many = one.and_then(|one| Some((bulk::statement(sql, &one)?, one)));
+        let Some((sql, one)) = many else {
+            return self.execute(sql, rows, false).await.map(drop);
+        };
+        let statement = self.prepare(&sql, rows.len()).await?;
+        let statement = statement.ok_or_else(|| Failure::Value("no statement".to_owned()))?;
+        let columns = bulk::columns(&rows, one.params())?;
+        let columns: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|one| &**one as _).collect();
+        self.client.execute(&statement, &columns).await?;
+        Ok(())
     }
 
     async fn question(&self, question: Question<'_>) -> Result<Vec<Row>, Failure> {
@@ -369,6 +391,10 @@ impl Connection for ServerConnection {
 
     fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
         self.statement(async |session| session.execute(sql, rows, false).await)
+    }
+
+    fn insert(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<(), Failure> {
+        self.statement(async |session| session.insert(sql, rows).await)
     }
 
     fn execute_and_commit(

@@ -1,6 +1,13 @@
--- The schema of a new database, version 10. Whoever changes it writes a migration that changes an existing
+-- The schema of a new database, version 11. Whoever changes it writes a migration that changes an existing
 -- one to the same, for both databases; a test compares them.
 -- Text is compared byte by byte, as SQLite does: a page of ids must not depend on a server's language.
+
+-- Records that are durable and not yet folded into the other tables: a group in each row (see `packed`).
+CREATE TABLE journal (
+    id      TEXT COLLATE "C" NOT NULL PRIMARY KEY, -- begins with the time, as an entry's does
+    records BIGINT NOT NULL, -- how many
+    content BYTEA NOT NULL
+);
 
 -- Names that many records share, by number. A name is never removed.
 -- `login` is what people call a caller, which others can come to be called too; `caller` is the user's

@@ -96,12 +96,12 @@ impl Balances for dyn Connection + '_ {
     }
 }
 
-/// Takes what the requests of a group have cost, and commits the transaction of the group: other
-/// nodes wait for these rows.
+/// Takes what the requests of a group have cost: what their buckets hold then, to be stored by
+/// [`store`]. Other nodes wait for these rows, which are locked.
 pub(super) fn settle(
     connection: &mut dyn Connection,
     settlements: &[&Settlement],
-) -> Result<(), Failure> {
+) -> Result<BTreeMap<String, Level>, Failure> {
     let holds = settlements.iter().map(|one| one.hold.as_str());
     let holds: Vec<&str> = holds.filter(|hold| !hold.is_empty()).collect();
     let here = clock::unix_ms();
@@ -121,7 +121,7 @@ pub(super) fn settle(
             }
         }
     }
-    store(connection, levels)
+    Ok(levels)
 }
 
 /// Holds what is wanted and commits.
@@ -348,7 +348,10 @@ fn ask(
 }
 
 /// Stores what buckets hold, and commits.
-fn store(connection: &mut dyn Connection, levels: BTreeMap<String, Level>) -> Result<(), Failure> {
+pub(super) fn store(
+    connection: &mut dyn Connection,
+    levels: BTreeMap<String, Level>,
+) -> Result<(), Failure> {
     let rows = levels
         .into_iter()
         .map(|(name, level)| vec![level.balance.into(), level.at.into(), Value::text(name)]);

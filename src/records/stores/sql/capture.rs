@@ -25,12 +25,9 @@ pub(super) const SELECTED: &str = "captures.request_headers, captures.request_bo
     captures.request_size, captures.response_headers, captures.response_body, \
     captures.response_size, captures.raw, captures.raw_size, captures.truncated";
 
-pub(super) fn write<'r>(
-    id: &'r str,
-    capture: &'r Capture,
-    raws: bool,
-) -> Result<Vec<Value<'r>>, Failure> {
-    let raw = capture.raw.as_ref().filter(|_| raws);
+/// What may not be kept of it was left out when it was packed.
+pub(super) fn write<'r>(id: &'r str, capture: &'r Capture) -> Result<Vec<Value<'r>>, Failure> {
+    let raw = capture.raw.as_ref();
     Ok(vec![
         id.into(),
         Value::json(&capture.request_headers),

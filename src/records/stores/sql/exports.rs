@@ -1,4 +1,4 @@
-//! The queue of exporters, as rows. Entries are queued in their own transaction, taken in named batches, and
+//! The queue of exporters, as rows. Entries are queued in the transaction that folds them, taken in named batches, and
 //! deleted with their batch. A batch that was begun and not finished is taken again under its name, with
 //! the same entries.
 
@@ -7,22 +7,19 @@ use std::borrow::Cow;
 use super::value::{Row, Value};
 use super::{Connection, Failure, rows, skip_locked, transaction};
 use crate::records::journal::Exports;
-use crate::records::{Batch, EntryId, Record};
+use crate::records::{Batch, EntryId};
 
 const INSERT: &str = "INSERT INTO export_queue (exporter, entry_id, batch, until) \
     VALUES ($1, $2, NULL, 0) ON CONFLICT (exporter, entry_id) DO NOTHING";
 
-/// Queues the records of a group; within its transaction.
-pub(super) fn queue(
+/// Queues entries for an exporter; within the transaction that writes them.
+pub(super) fn queue<'e>(
     connection: &mut dyn Connection,
-    records: &[&Record],
-    exporters: &[String],
+    exporter: &str,
+    entries: impl Iterator<Item = &'e str>,
 ) -> Result<(), Failure> {
-    for exporter in exporters {
-        let ids = records.iter().map(|record| &record.entry.id);
-        connection.execute(INSERT, rows_of(exporter, ids))?;
-    }
-    Ok(())
+    let rows = entries.map(|entry| vec![exporter.into(), entry.into()]);
+    super::insert(connection, INSERT, rows.collect())
 }
 
 /// An exporter and an entry, in each row.

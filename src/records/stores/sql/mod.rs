@@ -13,7 +13,7 @@ mod capture;
 mod chats;
 mod earlier;
 mod exports;
-mod journal;
+pub(crate) mod journal;
 mod names;
 mod outbox;
 pub(crate) mod page;
@@ -35,14 +35,14 @@ pub(crate) use names::Names;
 pub(crate) use value::{Row, Value};
 
 /// The version of the schema: one more than there are migrations.
-pub(super) const VERSION: i64 = 10;
+pub(super) const VERSION: i64 = 11;
 
 /// What makes and changes the tables of a database, in its dialect. A new database gets the whole schema
 /// at once; `tests/ledger/schema.rs` checks that the migrations lead to the same one.
 pub(super) struct Schema {
     pub(super) new: [&'static str; 1],
     /// The scripts that bring a database from version N to N + 1, from 1 on. Only ever appended to.
-    pub(super) migrations: [&'static str; 9],
+    pub(super) migrations: [&'static str; 10],
 }
 
 impl Schema {
@@ -87,6 +87,11 @@ pub(crate) trait Connection: Send {
     fn rollback(&mut self);
     /// Runs one statement for each of `rows`, in order: how many rows each has changed.
     fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure>;
+    /// Inserts rows by a statement for one of them. No two may have the same key: a server far away gets all
+    /// of them in one statement.
+    fn insert(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<(), Failure> {
+        self.execute(sql, rows).map(drop)
+    }
     /// Hands each row of the answer to `each`.
     fn query(
         &mut self,
@@ -188,6 +193,18 @@ fn execute(
 ) -> Result<(), Failure> {
     if !rows.is_empty() {
         connection.execute(sql, rows)?;
+    }
+    Ok(())
+}
+
+/// Inserts rows, as [`Connection::insert`] does. Without rows, nothing is sent.
+fn insert(
+    connection: &mut dyn Connection,
+    sql: &str,
+    rows: Vec<Vec<Value<'_>>>,
+) -> Result<(), Failure> {
+    if !rows.is_empty() {
+        connection.insert(sql, rows)?;
     }
     Ok(())
 }

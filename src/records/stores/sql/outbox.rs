@@ -1,4 +1,4 @@
-//! The queue of deliveries to hooks, as rows. It is filled in the transaction of the record, so that
+//! The queue of deliveries to hooks, as rows. It is filled in the transaction that folds the record, so that
 //! hooks are sent what is recorded; on a shared database each row is delivered by one node.
 
 use super::row::limit;
@@ -10,7 +10,7 @@ use crate::records::{Queued, Record, Waiting};
 const INSERT: &str = "INSERT INTO outbox (id, hook, event, payload, tries, created_at, due_at) \
     VALUES ($1, $2, $3, $4, 0, $5, $5)";
 
-/// Adds what a group of records has for hooks; within the transaction of the group.
+/// Adds what records have for hooks; within the transaction that writes them.
 pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
     if records.iter().all(|record| record.deliveries.is_empty()) {
         return Ok(());
@@ -28,7 +28,7 @@ pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Resul
             ]);
         }
     }
-    connection.execute(INSERT, added).map(drop)
+    connection.insert(INSERT, added)
 }
 
 /// A tenth of what waits for a hook is dropped at once, so that a full queue isn't cut for each

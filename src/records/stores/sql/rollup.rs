@@ -220,8 +220,7 @@ pub(super) fn add(
     let sql = "INSERT INTO node_days (node, day, caller) VALUES ($1, $2, $3) \
         ON CONFLICT (node, day, caller) DO NOTHING";
     let seen = added.nodes.into_iter().map(|key| key_values(key).to_vec());
-    connection.execute(sql, seen.collect())?;
-    Ok(())
+    connection.insert(sql, seen.collect())
 }
 
 fn key_values<'v>((first, second, last): Key) -> [Value<'v>; 3] {
@@ -254,8 +253,7 @@ fn write(
         }
         row
     });
-    connection.execute(&table.upsert(), rows.collect())?;
-    Ok(())
+    connection.insert(&table.upsert(), rows.collect())
 }
 
 fn write_kinds(
@@ -274,6 +272,5 @@ fn write_kinds(
         Ok(key_values(*key).into_iter().chain(kinds).collect())
     });
     let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
-    connection.execute(&KINDS_OF_CALLER.upsert(), rows)?;
-    Ok(())
+    connection.insert(&KINDS_OF_CALLER.upsert(), rows)
 }

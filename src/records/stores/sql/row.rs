@@ -4,13 +4,15 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::names::{self, Name, Names};
 use super::value::{Row, Value};
 use super::{Connection, Failure, Question, rows};
 use crate::base::reasons::Reason;
+use crate::records::journal::packed::Journaled;
 use crate::records::reports::sums::{COUNTS, Measured, cost, counts};
-use crate::records::{Entry, EntryId, Outcome, Record, Tokens};
+use crate::records::{Entry, EntryId, Outcome, Tokens};
 
 /// Bytes of what is part of a key; what is longer ends with a hash (`value::key`). All keys
 /// together stay below the 2,704 bytes that `PostgreSQL` has room for.
@@ -74,7 +76,7 @@ struct Written<'r>(
     u64,
     u64,
     Cow<'r, str>,
-    &'r [Reason],
+    &'r RawValue,
     Option<Cow<'r, str>>,
 );
 
@@ -138,7 +140,8 @@ fn text(text: &str) -> Cow<'_, str> {
     text.into()
 }
 
-fn rest(entry: &Entry) -> Result<String, Failure> {
+fn rest(entry: &Entry, reasons: &str) -> Result<String, Failure> {
+    let json = |error: serde_json::Error| Failure::Value(error.to_string());
     let finite = |ms: Option<f64>| ms.filter(|ms| ms.is_finite());
     let most = |count: u64| count.min(i64::MAX.cast_unsigned());
     let written = Written(
@@ -161,12 +164,11 @@ fn rest(entry: &Entry) -> Result<String, Failure> {
         most(entry.request_bytes),
         most(entry.response_bytes),
         text(&entry.user_agent),
-        &entry.reasons,
+        serde_json::from_str(reasons).map_err(json)?,
         entry.error.as_deref().map(text),
     );
-    let json = serde_json::to_string(&written);
-    json.map(without_zeros)
-        .map_err(|error| Failure::Value(error.to_string()))
+    let written = serde_json::to_string(&written);
+    written.map(without_zeros).map_err(json)
 }
 
 /// JSON whose texts have no zero characters: `PostgreSQL` reads none that has.
@@ -223,9 +225,9 @@ pub(super) struct Numbers {
 pub(super) fn insert(
     connection: &mut dyn Connection,
     names: &mut Names,
-    records: &[&Record],
+    records: &[Journaled],
 ) -> Result<(Vec<bool>, Numbers), Failure> {
-    let entries = || records.iter().map(|record| &record.entry);
+    let entries = || records.iter().map(|one| &one.record.entry);
     let callers = names.numbers(connection, &names::CALLERS, entries().map(caller))?;
     let nodes = names.numbers(connection, &names::NODES, entries().map(node))?;
     let kinds = names.numbers(connection, &names::KINDS, entries().map(kind))?;
@@ -243,7 +245,7 @@ pub(super) fn insert(
     while !left.is_empty() {
         let rows = left
             .iter()
-            .map(|&nth| values(&records[nth].entry, &numbers, nth))
+            .map(|&nth| values(&records[nth], &numbers, nth))
             .collect::<Result<_, _>>()?;
         let inserted = connection.execute(INSERT, rows)?;
         let mut taken = Vec::new();
@@ -254,7 +256,7 @@ pub(super) fn insert(
             }
         }
         let asked = taken.iter().map(|&nth| {
-            let id = records[nth].entry.id.as_str();
+            let id = records[nth].record.entry.id.as_str();
             (numbers.places[nth], id)
         });
         let mut are_there = are_there(connection, asked)?.into_iter();
@@ -268,7 +270,12 @@ pub(super) fn insert(
     Ok((is_new, numbers))
 }
 
-fn values<'r>(entry: &'r Entry, numbers: &Numbers, nth: usize) -> Result<Vec<Value<'r>>, Failure> {
+fn values<'r>(
+    one: &'r Journaled,
+    numbers: &Numbers,
+    nth: usize,
+) -> Result<Vec<Value<'r>>, Failure> {
+    let entry = &one.record.entry;
     Ok(vec![
         numbers.places[nth].into(),
         entry.id.as_str().into(),
@@ -276,7 +283,7 @@ fn values<'r>(entry: &'r Entry, numbers: &Numbers, nth: usize) -> Result<Vec<Val
         numbers.callers[nth].into(),
         numbers.nodes[nth].into(),
         numbers.kinds[nth].into(),
-        Value::Text(rest(entry)?.into()),
+        Value::Text(rest(entry, &one.reasons)?.into()),
     ])
 }
 
@@ -394,41 +401,48 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::records::Scope;
     use crate::records::archive::Archive;
     use crate::records::entry::tests::entry;
     use crate::records::stores::Store;
     use crate::records::stores::sqlite::SqliteStore;
+    use crate::records::{Record, Scope};
 
     #[test]
     fn entries_whose_places_are_the_same_stand_side_by_side() {
         let store = SqliteStore::parse("sqlite::memory:", Path::new(".")).unwrap();
         let mut open = store.open_writer().unwrap();
-        let of = |end: &str| {
+        let of = |nth: usize| {
             let mut entry = entry(1_700_000_000_123, "ann@example.com", "s");
-            entry.id = EntryId(format!("req_01hf7yat3v04hm{end:0>12}").into());
-            Record::from(entry)
+            entry.id = EntryId(format!("req_01hf7yat3v04hm{nth:0>12}").into());
+            entry
         };
-        let records = [of("1"), of("2"), of("3")];
         let mut names = Names::default();
         let mut insert = |open: &mut dyn Connection, which: &[usize]| {
-            let which: Vec<&Record> = which.iter().map(|nth| &records[*nth]).collect();
+            let which = which.iter().map(|nth| journaled(of(*nth)));
+            let which: Vec<Journaled> = which.collect();
             let (is_new, numbers) = insert(open, &mut names, &which).unwrap();
             (is_new, numbers.places)
         };
-        let first = records[0].entry.id.place();
+        let first = of(0).id.place();
         let inserted = insert(open.as_mut(), &[0, 1]);
         assert_eq!(inserted, (vec![true, true], vec![first, first + 1]));
         // One that is there is found, wherever it stands.
         let inserted = insert(open.as_mut(), &[2, 1, 0]);
         let places = vec![first + 2, first + 1, first];
         assert_eq!(inserted, (vec![true, false, false], places));
-        for (nth, record) in (0..).zip(&records) {
-            let id = record.entry.id.as_str();
-            assert_eq!(place(open.as_mut(), id).unwrap(), first + nth);
-            let found = open.request(&Scope::Everyone, id).unwrap();
-            assert_eq!(found.as_ref(), Some(&record.entry));
+        for nth in 0..3 {
+            let entry = of(nth);
+            let place = place(open.as_mut(), entry.id.as_str()).unwrap();
+            assert_eq!(place, first + i64::try_from(nth).unwrap());
+            let found = open.request(&Scope::Everyone, entry.id.as_str()).unwrap();
+            assert_eq!(found, Some(entry));
         }
+    }
+
+    fn journaled(entry: Entry) -> Journaled {
+        let reasons = serde_json::to_string(&entry.reasons).unwrap();
+        let record = Record::from(entry);
+        Journaled { record, reasons }
     }
 
     #[test]
@@ -446,7 +460,7 @@ mod tests {
     fn what_reports_take_stands_where_it_is_read() {
         let mut one = entry(5, "ann@example.com", "s");
         one.first_token_ms = Some(7.5);
-        let written = rest(&one).unwrap();
+        let written = rest(&one, "[]").unwrap();
         let values = vec![
             Value::text(one.outcome.as_str()),
             Value::Text(written.into()),

@@ -10,7 +10,7 @@ use super::query::Filter;
 use super::row::limit;
 use super::sums::{self, PLAIN};
 use super::value::{Row, Value, key};
-use super::{Connection, Failure, Names, execute, places, rows};
+use super::{Connection, Failure, Names, places, rows};
 use crate::records::reports::sums::{Measured, Sums};
 use crate::records::{EntryId, Query, Record, Scope, Session};
 
@@ -102,12 +102,12 @@ pub(super) fn add(
         row.extend(added.sums.values());
         row
     });
-    connection.execute(&UPSERT, upserts.collect())?;
+    connection.insert(&UPSERT, upserts.collect())?;
     let models = models
         .into_iter()
         .filter(|(caller, session, model)| names.is_new_model([caller, session, model]))
         .map(|(caller, session, model)| [caller, session, model].map(Value::text).into());
-    execute(connection, ADD_MODEL, models.collect())
+    super::insert(connection, ADD_MODEL, models.collect())
 }
 
 /// Requests that a rare tool has at most.

@@ -51,6 +51,7 @@ const SCHEMA: Schema = Schema {
         include_str!("migrations/8_audit_caller.sql"),
         include_str!("migrations/9_reasons.sql"),
         include_str!("migrations/10_numbers.sql"),
+        include_str!("migrations/11_journal.sql"),
     ],
 };
 

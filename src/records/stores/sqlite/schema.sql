@@ -1,5 +1,12 @@
--- The schema of a new database, version 10. Whoever changes it writes a migration that changes an existing
+-- The schema of a new database, version 11. Whoever changes it writes a migration that changes an existing
 -- one to the same, for both databases; a test compares them.
+
+-- Records that are durable and not yet folded into the other tables: a group in each row (see `packed`).
+CREATE TABLE journal (
+    id      TEXT NOT NULL PRIMARY KEY, -- begins with the time, as an entry's does
+    records INTEGER NOT NULL, -- how many
+    content BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Names that many records share, by number. A name is never removed.
 -- `login` is what people call a caller, which others can come to be called too; `caller` is the user's

@@ -1,0 +1,96 @@
+//! Two nodes on one database that both fold the journal, one of which is killed again and again: what was
+//! seen at either is there, once, and the sums and balances are those of the records.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::json;
+use support::postgres::Server;
+use support::random::random;
+use tokio_postgres::{Client, NoTls};
+
+use crate::iris::Place;
+use crate::kills::{Seen, config, decide, load};
+use crate::provider::Provider;
+use crate::times;
+
+pub const TESTS: &[support::harness::Test<()>] =
+    support::tests![a_killed_node_leaves_its_records_to_the_other,];
+
+async fn a_killed_node_leaves_its_records_to_the_other() -> anyhow::Result<()> {
+    let kills = times("IRIS_CRASH_NODES", 4);
+    let server = tokio::task::spawn_blocking(Server::start).await?;
+    let dir = tempfile::tempdir()?;
+    let provider = Provider::start(&dir.path().join("account"), decide).await?;
+    let mut config = config(&provider);
+    config["database"] = json!({ "url": server.url("postgres") });
+    let places = [Place::new(&config)?, Place::new(&config)?];
+    let seen = Arc::new(Seen::default());
+    let stays = places[0].start().await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = load(&stays, &seen, &stop);
+    for round in 0..kills as u64 {
+        let mut iris = places[1].start().await?;
+        tasks.extend(load(&iris, &seen, &stop));
+        // Long enough to fold by itself.
+        tokio::time::sleep(Duration::from_millis(500 + random(round) % 1_500)).await;
+        iris.kill()?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await?;
+    }
+    // Some callers have left, and their requests end a moment later. The question folds all.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stays.client().api("/api/requests?limit=1").await?;
+    let (client, connection) = tokio_postgres::connect(&server.url("postgres"), NoTls).await?;
+    tokio::spawn(connection);
+    let count = check(&client, &seen).await?;
+    println!(
+        "  {kills} kills: {count} records of two nodes, of which {} were seen; 0 lost, 0 double",
+        seen.records().len()
+    );
+    drop(stays);
+    server.stop();
+    Ok(())
+}
+
+/// That each record that was seen is there, once, and all else is what the records add up to. Answers how
+/// many there are.
+async fn check(client: &Client, seen: &Seen) -> anyhow::Result<usize> {
+    let mut ids = std::collections::HashMap::new();
+    for row in client.query("SELECT session, id FROM entries", &[]).await? {
+        let (mark, id): (String, String) = (row.get(0), row.get(1));
+        let before = ids.insert(mark, id);
+        ensure!(before.is_none(), "{before:?} has two records");
+    }
+    for (mark, id) in seen.records() {
+        ensure!(
+            ids.get(&mark) == Some(&id),
+            "the record {id} of {mark} was seen, and is lost"
+        );
+    }
+    let number = async |sql: &str| -> anyhow::Result<i64> {
+        let sql = format!("SELECT CAST(COALESCE(({sql}), 0) AS BIGINT)");
+        Ok(client.query_one(&sql, &[]).await?.get(0))
+    };
+    ensure!(number("SELECT COUNT(*) FROM journal").await? == 0);
+    for table in ["sessions", "usage_days WHERE header = 0"] {
+        let requests = number(&format!("SELECT SUM(requests) FROM {table}")).await?;
+        ensure!(
+            requests == i64::try_from(ids.len())?,
+            "{table} has {requests} of {}",
+            ids.len()
+        );
+    }
+    let spent = number("SELECT SUM(cost) FROM entries").await?;
+    let left = "SELECT balance FROM buckets WHERE name = 'purse:(loopback)'";
+    let left = number(left).await?;
+    ensure!(
+        left == crate::kills::PURSE - spent,
+        "the bucket holds {left} after {spent} were spent"
+    );
+    Ok(ids.len())
+}
