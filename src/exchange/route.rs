@@ -70,7 +70,7 @@ where
     if let Some(coding) = coding {
         let packed = body::read_packed(incoming, limit, idle).await;
         let (packed, hold) = packed.map_err(|error| refusal::unreadable(&error))?;
-        unpack::open(coding, packed, hold, limit).await
+        Box::pin(unpack::open(coding, packed, hold, limit)).await
     } else {
         let read = body::read(incoming, limit, idle).await;
         read.map_err(|error| refusal::unreadable(&error))

@@ -80,7 +80,7 @@ const CLAIMED_PREFIXES: [&str; 17] = [
 /// headers that its `Connection` header names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let hops = headers.get_all(header::CONNECTION);
-    let is_hop = |name: &&HeaderName| HOP_BY_HOP.contains(name) || is_named(&hops, name);
+    let is_hop = |name: &&HeaderName| Kind::of(name).is_hop || is_named(&hops, name);
     let names: Vec<HeaderName> = headers.keys().filter(is_hop).cloned().collect();
     for name in names {
         headers.remove(name);
@@ -89,10 +89,12 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Whether the `Connection` headers `hops` name a header.
 fn is_named(hops: &GetAll<'_, HeaderValue>, name: &HeaderName) -> bool {
-    hops.iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|one| one.trim().eq_ignore_ascii_case(name.as_str()))
+    let name = name.as_str().as_bytes();
+    let is_it = |one: &[u8]| one.trim_ascii().eq_ignore_ascii_case(name);
+    hops.iter().any(|value| {
+        let value = value.as_bytes();
+        value.len() >= name.len() && value.split(|byte| *byte == b',').any(is_it)
+    })
 }
 
 /// Headers of a caller that a provider may get.
@@ -115,8 +117,11 @@ const OF_AN_ACCOUNT: [&str; 4] = [
     "x-goog-user-project",
 ];
 
+/// Lists of headers of a format.
+pub type Lists = &'static [&'static [&'static str]];
+
 /// Whether a list names a header; what ends in `*` is a prefix.
-fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
+fn is_listed(name: &str, lists: Lists) -> bool {
     /// What reveals the account behind a key, whatever it begins with.
     const OF_THE_ACCOUNT: [&str; 6] = [
         "account",
@@ -147,7 +152,7 @@ fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
 #[must_use]
 pub fn forwarded(
     headers: &HeaderMap,
-    known: &[&[&str]],
+    known: Lists,
     more: &[HeaderName],
     passthrough: bool,
 ) -> Passed {
@@ -164,7 +169,7 @@ pub fn forwarded(
             continue;
         }
         let text = name.as_str();
-        let passes = is_listed(text, known)
+        let passes = kind::is_listed(name, known)
             || more.contains(name)
             || kind.is_credential
             || (brings_own && OF_AN_ACCOUNT.contains(&text));
@@ -341,15 +346,15 @@ static NOT_RETURNED: [HeaderName; 6] = [
 /// Prepares a provider's response headers for the caller: those that `known` lists and those of
 /// `more` stay. Among the others are some that set state in a browser for the gateway's own name,
 /// that reveal an account, or that look like the gateway's.
-pub fn returned(headers: &mut HeaderMap, known: &[&[&str]], more: &[HeaderName]) {
+pub fn returned(headers: &mut HeaderMap, known: Lists, more: &[HeaderName]) {
     let hops = headers.get_all(header::CONNECTION);
     let dropped: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
-            let text = name.as_str();
-            HOP_BY_HOP.contains(name)
+            Kind::of(name).is_hop
                 || is_named(&hops, name)
-                || !(is_listed(text, known) || (more.contains(name) && is_passable(text)))
+                || !(kind::is_listed(name, known)
+                    || (more.contains(name) && is_passable(name.as_str())))
         })
         .cloned()
         .collect();

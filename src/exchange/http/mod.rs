@@ -108,7 +108,7 @@ impl Gateway {
             return Ok(response);
         }
         let response = self.ask_providers(cleared).await?;
-        Ok(self.counted(response, &count, cleared).await)
+        Ok(Box::pin(self.counted(response, &count, cleared)).await)
     }
 
     async fn ask_providers(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
