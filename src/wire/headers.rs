@@ -242,6 +242,9 @@ pub fn unbuffer(headers: &mut HeaderMap) {
         "application/json-seq",
     ];
     let kind = headers.get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind == "application/json") {
+        return;
+    }
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if TYPES.iter().any(|one| kind.eq_ignore_ascii_case(one)) {
