@@ -167,7 +167,7 @@ pub(super) fn bare(key: &str) -> String {
 fn why(key: &str) -> Option<Why> {
     /// Places for keys. A key has one of them, which it takes from the one before it.
     const PLACES: usize = 128;
-    /// Longer keys are no usual ones.
+    /// Longer keys aren't usual.
     const LONGEST: usize = 40;
     thread_local! {
         static FOUND: RefCell<Vec<(String, Option<Why>)>> = RefCell::default();

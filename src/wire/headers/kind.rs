@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_of_its_kind_whoever_had_its_place() {
+    fn a_name_is_of_its_kind_whatever_had_its_place_before() {
         let names = (0..1_000).map(|nth| format!("x-{nth}"));
         let names = names.chain(["authorization", "x-api-key", "host", "accept"].map(Into::into));
         let names: Vec<HeaderName> = names.map(|name| name.parse().unwrap()).collect();
