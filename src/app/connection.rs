@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -25,6 +25,9 @@ use crate::net::write_timeout::WriteTimeout;
 use crate::policy::identity::{Caller, Refused};
 use crate::web::{self, Gate, api, pages};
 use crate::wire::{Body, Rejection, headers};
+
+/// The code of a refusal.
+static ERROR: HeaderName = HeaderName::from_static("x-iris-error");
 
 /// Where a connection came in.
 pub(super) struct Door {
@@ -284,7 +287,7 @@ async fn dispatch(
     if let Some(api) = api {
         let caller = Arc::clone(&who.caller);
         let response = engines.gateway.handle(api, who, request).await;
-        let code = response.headers().get("x-iris-error");
+        let code = response.headers().get(&ERROR);
         if code.is_some_and(|code| code == "no_role") {
             let refusals = &engines.management.refusals;
             refusals.count(&caller, api.name, "no_role");

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod money;
 pub mod output;
 pub mod panics;
+pub mod quick_hash;
 pub mod reasons;
 pub mod secret;
 pub mod text;

@@ -37,7 +37,7 @@ const LONG: usize = 64 << 10;
 /// A request that all guardrails and hooks have let pass, and the providers for which they did.
 pub struct Cleared {
     pub(super) draft: Draft,
-    asked: Asked,
+    asked: Box<Asked>,
     /// The providers that have not been asked yet.
     pub(super) choices: VecDeque<Route>,
 }
@@ -120,7 +120,7 @@ impl Gateway {
             let standing = match &states {
                 Some(states) => states.clone(),
                 // A bucket that can't pay refuses before any hook is called.
-                None => match self.look_at_buckets(routed).await {
+                None => match Box::pin(self.look_at_buckets(routed)).await {
                     Ok(found) => states.insert(found).clone(),
                     Err(rejection) if rejection.status == StatusCode::TOO_MANY_REQUESTS => {
                         let provider = routed.choice.first.provider.id.clone();
@@ -144,7 +144,9 @@ impl Gateway {
                 body: &asked.call.body,
             };
             let client = &self.upstream.client;
-            let (verdict, reason) = hooks::ask(client, wired, &request, &self.tally).await;
+            let asked = hooks::ask(client, wired, &request, &self.tally);
+            // Boxed, because few requests have hooks, and all would have room for one.
+            let (verdict, reason) = Box::pin(asked).await;
             routed.draft.reason(reason);
             match verdict {
                 Verdict::Allow => {}
@@ -220,7 +222,7 @@ async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
     for name in &terms.guards {
         seen.guards.insert(name.to_string());
         let guard = name.clone();
-        match looked(routed.asked(), name, &provider.pass_keys).await? {
+        match Box::pin(looked(routed.asked(), name, &provider.pass_keys)).await? {
             guardrails::Verdict::Passed => {}
             guardrails::Verdict::Reported(found) => {
                 routed.draft.reason(Reason::GuardReports {

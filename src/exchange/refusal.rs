@@ -107,6 +107,10 @@ pub(super) fn unreadable_type(format: &Format, headers: &http::HeaderMap) -> Res
     let accepted = format.accepts;
     // A program that reads the second of two types reads another body.
     let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() < 2;
+    // Without parameters there is nothing more to judge.
+    if is_one && text.is_some_and(|text| accepted.contains(&text)) {
+        return Ok(());
+    }
     let readable = match declared {
         Some(declared) => {
             let is_it = |kind: &&str| declared.eq_ignore_ascii_case(kind);

@@ -21,7 +21,8 @@ use crate::wire::{Rejection, body, hops, unpack};
 /// A request that was understood, and for which there are providers that the caller may use.
 pub struct Routed {
     pub(super) draft: Draft,
-    asked: Asked,
+    /// Boxed, because each stage takes it from the one before.
+    asked: Box<Asked>,
     pub(super) choice: Choice,
 }
 
@@ -44,7 +45,7 @@ impl Routed {
         std::mem::replace(&mut self.asked.call, call)
     }
 
-    pub(super) fn into_parts(self) -> (Draft, Asked, Choice) {
+    pub(super) fn into_parts(self) -> (Draft, Box<Asked>, Choice) {
         (self.draft, self.asked, self.choice)
     }
 }
@@ -69,7 +70,7 @@ where
     if let Some(coding) = coding {
         let packed = body::read_packed(incoming, limit, idle).await;
         let (packed, hold) = packed.map_err(|error| refusal::unreadable(&error))?;
-        unpack::open(coding, packed, hold, limit).await
+        Box::pin(unpack::open(coding, packed, hold, limit)).await
     } else {
         let read = body::read(incoming, limit, idle).await;
         read.map_err(|error| refusal::unreadable(&error))
@@ -94,11 +95,11 @@ impl Gateway {
         let earlier = earlier.and_then(|id| self.responses.session(context.who.caller.key(), id));
         entry::describe(&mut draft.entry, &call, earlier);
         panics::point("route");
-        let asked = Asked {
+        let asked = Box::new(Asked {
             context,
             head,
             call,
-        };
+        });
         match self.chosen(&asked, &mut draft) {
             Ok(choice) => Ok(Routed {
                 draft,

@@ -6,15 +6,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::ControlFlow;
 
-use serde::Deserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::tree;
 use crate::wire::json;
 
 /// Parts of one message that are looked at.
@@ -39,8 +35,11 @@ pub(super) fn of(instructions: Option<&[u8]>, messages: Option<&[u8]>) -> Option
     }
     match messages.first() {
         Some(b'"') => opening.say("user", messages),
-        Some(b'{') => opening.add(&serde_json::from_slice(messages).ok()?),
-        _ => tree::each(messages, |message| opening.message(message.get())),
+        Some(b'{') => {
+            let message = Message::of(messages)?;
+            opening.add(&message);
+        }
+        _ => json::each_element(messages, |message| opening.message(message)),
     }
     opening.found.then(|| {
         let digest = opening.digest.finalize();
@@ -61,19 +60,16 @@ struct Opening {
 }
 
 impl Opening {
-    /// Adds a message of a list; the rest isn't read once the user has spoken.
-    fn message(&mut self, message: &str) -> ControlFlow<()> {
-        if message.starts_with('"') {
-            self.say("user", message.as_bytes());
-        } else if let Ok(message) = serde_json::from_str(message) {
+    /// Adds a message of a list. Answers whether the next is looked at too: not once the user has spoken.
+    fn message(&mut self, message: &[u8]) -> bool {
+        if message.first() == Some(&b'"') {
+            self.say("user", message);
+        } else if let Some(message) = Message::of(message) {
             self.add(&message);
         } else {
-            return ControlFlow::Break(());
+            return false;
         }
-        if self.found {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
+        !self.found
     }
 
     fn add(&mut self, message: &Message<'_>) {
@@ -90,8 +86,7 @@ impl Opening {
             Some(other) => other,
             None => "user",
         };
-        let said = message.said.map_or("\"\"", RawValue::get);
-        self.say(role, said.as_bytes());
+        self.say(role, message.said.unwrap_or(b"\"\""));
     }
 
     /// Adds what a role said. Instructions in two messages are the same as in one of two parts.
@@ -226,35 +221,29 @@ impl Opening {
 struct Message<'a> {
     role: Option<Cow<'a, str>>,
     kind: Option<Cow<'a, str>>,
-    said: Option<&'a RawValue>,
+    said: Option<&'a [u8]>,
 }
 
-impl<'de> serde::Deserialize<'de> for Message<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Message<'de>;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a message")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message<'de>, A::Error> {
-                let mut message = Message::default();
-                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-                    match &*key {
-                        "role" => message.role = map.next_value()?,
-                        "type" => message.kind = map.next_value()?,
-                        "content" | "parts" => message.said = Some(map.next_value()?),
-                        _ => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
+impl<'a> Message<'a> {
+    /// Reads an object. `None` if it isn't one, or if its role or its type is no text.
+    fn of(message: &'a [u8]) -> Option<Self> {
+        let mut read = Self::default();
+        let mut is_odd = false;
+        json::each_member(message, |key, value| {
+            let word = match &*key {
+                "role" => &mut read.role,
+                "type" => &mut read.kind,
+                "content" | "parts" => {
+                    read.said = Some(value);
+                    return true;
                 }
-                Ok(message)
-            }
-        }
-        from.deserialize_map(Fields)
+                _ => return true,
+            };
+            *word = json::string(value);
+            is_odd |= word.is_none() && value != b"null";
+            !is_odd
+        })?;
+        (!is_odd).then_some(read)
     }
 }
 

@@ -22,7 +22,7 @@ mod stores;
 mod writer;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -103,6 +103,8 @@ struct Shared {
     failing: Notify,
     /// Why what is written would be lost: the database's file isn't where it was.
     misplaced: Mutex<Option<String>>,
+    /// In which millisecond a request last looked where the file is.
+    looked: AtomicI64,
     /// The pools of all connections but the writer's.
     pools: Mutex<Vec<Arc<Pool>>>,
     /// Bytes of the records that are queued.

@@ -4,9 +4,10 @@
 //! a page that spends its visitor's budget.
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 
 use crate::wire::Rejection;
 
@@ -21,7 +22,21 @@ pub struct Gate {
     pub port: u16,
     /// Servers in front that pass requests on under the name by which they are called themselves.
     pub proxies: Vec<Proxy>,
+    usual: Usual,
 }
+
+/// The `Host` of the first request that was accepted, and whether that came over HTTPS. It says nothing that
+/// the gate's other fields don't, so it doesn't count when gates are compared.
+#[derive(Clone, Debug, Default)]
+struct Usual(OnceLock<(bool, HeaderValue)>);
+
+impl PartialEq for Usual {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Usual {}
 
 /// The URL of a server in front: `https://ai.example.com`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +89,7 @@ impl Gate {
             addresses,
             port,
             proxies: urls.into_iter().filter_map(|url| Proxy::of(url)).collect(),
+            usual: Usual::default(),
         }
     }
 
@@ -109,24 +125,8 @@ impl Gate {
         }
         let headers = request.headers();
         unambiguous_framing(headers)?;
-        let authority = authority(request)?;
-        own_scheme(request, secure)?;
-        let status = StatusCode::MISDIRECTED_REQUEST;
-        let wrong_host = |why| Err(Rejection::new(status, "wrong_host", why));
-        match self.owner(&authority, secure) {
-            Owner::Gateway => {}
-            Owner::OtherPort => {
-                return wrong_host(format!(
-                    "this gateway is called by port {}, and the request is for {authority}; send \
-                     the port along, or add the URL of the proxy in front to `listen.names`",
-                    self.port
-                ));
-            }
-            Owner::Another => {
-                return wrong_host(format!(
-                    "this gateway is not {authority}; add the name to `listen.names` if it is"
-                ));
-            }
+        if !self.is_usual(request, secure) {
+            self.check_host(request, secure)?;
         }
         // ts.net is a public suffix: another node's page is same-site, and foreign all the same.
         let is_foreign = is_from_elsewhere(headers) && !(is_page && is_followed_link(request));
@@ -137,6 +137,45 @@ impl Gate {
             return Err(Rejection::new(StatusCode::FORBIDDEN, "cross_origin", why));
         }
         Ok(())
+    }
+
+    /// Whether a request names the host that the first one did which was accepted, in the same way. Most do,
+    /// so that their authority needn't be parsed.
+    fn is_usual<B>(&self, request: &Request<B>, secure: bool) -> bool {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return false;
+        };
+        let is_it = |(of, known): &(bool, HeaderValue)| *of == secure && known == host;
+        let uri = request.uri();
+        uri.authority().is_none() && uri.scheme().is_none() && self.usual.0.get().is_some_and(is_it)
+    }
+
+    fn check_host<B>(&self, request: &Request<B>, secure: bool) -> Result<(), Rejection> {
+        let authority = authority(request)?;
+        own_scheme(request, secure)?;
+        let status = StatusCode::MISDIRECTED_REQUEST;
+        let wrong_host = |why| Err(Rejection::new(status, "wrong_host", why));
+        match self.owner(&authority, secure) {
+            Owner::Gateway => {
+                let host = request.headers().get(header::HOST);
+                // Its own copy, because the value shares memory with those of the other headers.
+                let host = host.and_then(|host| HeaderValue::from_bytes(host.as_bytes()).ok());
+                if let Some(host) = host {
+                    // The first one stays.
+                    let _ = self.usual.0.set((secure, host));
+                }
+                Ok(())
+            }
+            Owner::OtherPort => wrong_host(format!(
+                "this gateway is called by port {}, and the request is for {authority}; send \
+                     the port along, or add the URL of the proxy in front to `listen.names`",
+                self.port
+            )),
+            Owner::Another => wrong_host(format!(
+                "this gateway is not {authority}; add the name to `listen.names` if it is"
+            )),
+        }
     }
 
     /// Whether the origin of a page is the gateway itself.

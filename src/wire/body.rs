@@ -1,9 +1,13 @@
 //! The body type of every request and response that Iris builds.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout_at};
@@ -146,18 +150,23 @@ async fn collect(
     let mut paused = Duration::ZERO;
     loop {
         let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        let elapsed = started.elapsed().saturating_sub(paused);
-        let wait = patience(idle, held, elapsed).ok_or(ReadError::Stalled)?;
-        let next = within(wait, body.frame());
-        let Ok(next) = (match pledged {
-            Some(until) => timeout_at(until, next).await,
-            None => Ok(next.await),
-        }) else {
-            pledged = None;
-            hold.shrink(weighed(held));
-            continue;
-        };
-        let Some(frame) = next.map_err(|_| ReadError::Stalled)? else {
+        // Mostly all of it has come with the head: then no time has passed.
+        let mut next = at_once(&mut body).await;
+        if next.is_none() {
+            let elapsed = started.elapsed().saturating_sub(paused);
+            let wait = patience(idle, held, elapsed).ok_or(ReadError::Stalled)?;
+            let waited = within(wait, body.frame());
+            let Ok(waited) = (match pledged {
+                Some(until) => timeout_at(until, waited).await,
+                None => Ok(waited.await),
+            }) else {
+                pledged = None;
+                hold.shrink(weighed(held));
+                continue;
+            };
+            next = Some(waited.map_err(|_| ReadError::Stalled)?);
+        }
+        let Some(frame) = next.flatten() else {
             break;
         };
         let frame = frame.map_err(|error| ReadError::Broken(error.to_string()))?;
@@ -165,38 +174,56 @@ async fn collect(
             continue;
         };
         fits((held + data.len()) as u64)?;
-        let began = Instant::now();
-        if let Err(full) = hold.reserve(weighed(held + data.len())).await {
-            drop((hold, first, rest, data));
-            discard(body, limit).await;
-            return Err(full.into());
+        let wanted = weighed(held + data.len());
+        if wanted > hold.bytes() {
+            let began = Instant::now();
+            if let Err(full) = hold.reserve(wanted).await {
+                drop((hold, first, rest, data));
+                discard(body, limit).await;
+                return Err(full.into());
+            }
+            paused += began.elapsed();
         }
-        paused += began.elapsed();
-        // Most requests arrive in one piece, which is then kept without a copy, but for a short
-        // one: it is a part of the connection's buffer, which would be held for as long.
-        if held == 0 {
-            first = Some(if data.len() < SHORT {
-                Bytes::copy_from_slice(&data)
-            } else {
-                data
-            });
-            continue;
-        }
-        if let Some(first) = first.take() {
-            rest.extend_from_slice(&first);
-        }
-        // Room for all of it is made once a quarter has come: a length alone costs nothing.
-        let whole = declared.filter(|declared| held >= declared / 4);
-        if rest.capacity() < held + data.len()
-            && let Some(whole) = whole
-        {
-            rest.reserve(whole.saturating_sub(held).max(data.len()));
-        }
-        rest.extend_from_slice(&data);
+        add(data, declared, &mut first, &mut rest);
     }
     let whole = first.unwrap_or_else(|| rest.freeze());
     hold.shrink(weighed(whole.len()));
     Ok((whole, hold))
+}
+
+/// Adds a piece to what has come of a body: to `rest`, unless it is the `first` one.
+fn add(data: Bytes, declared: Option<usize>, first: &mut Option<Bytes>, rest: &mut BytesMut) {
+    let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
+    // Most requests arrive in one piece, which is then kept without a copy, but for a short
+    // one: it is a part of the connection's buffer, which would be held for as long.
+    if held == 0 {
+        *first = Some(if data.len() < SHORT {
+            Bytes::copy_from_slice(&data)
+        } else {
+            data
+        });
+        return;
+    }
+    if let Some(first) = first.take() {
+        rest.extend_from_slice(&first);
+    }
+    // Room for all of it is made once a quarter has come: a length alone costs nothing.
+    let whole = declared.filter(|declared| held >= declared / 4);
+    if rest.capacity() < held + data.len()
+        && let Some(whole) = whole
+    {
+        rest.reserve(whole.saturating_sub(held).max(data.len()));
+    }
+    rest.extend_from_slice(&data);
+}
+
+/// The next piece of a body, if it is there already.
+async fn at_once<B: Readable>(body: &mut B) -> Option<Option<Result<Frame<Bytes>, B::Error>>> {
+    let next = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx)));
+    match next.await {
+        Poll::Ready(next) => Some(next),
+        Poll::Pending => None,
+    }
 }
 
 /// Reads the rest of a body and keeps nothing of it: most clients look for a response only once they have
@@ -227,7 +254,6 @@ pub fn patience(idle: Duration, held: usize, elapsed: Duration) -> Option<Durati
 
 #[cfg(test)]
 mod tests {
-    use http_body::Frame;
     use http_body_util::StreamBody;
 
     use super::*;
@@ -267,11 +293,11 @@ mod tests {
             type Data = Bytes;
             type Error = Infallible;
             fn poll_frame(
-                mut self: std::pin::Pin<&mut Self>,
+                mut self: Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-                self.1.take().map_or(std::task::Poll::Pending, |piece| {
-                    std::task::Poll::Ready(Some(Ok(Frame::data(piece))))
+            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                self.1.take().map_or(Poll::Pending, |piece| {
+                    Poll::Ready(Some(Ok(Frame::data(piece))))
                 })
             }
             fn size_hint(&self) -> http_body::SizeHint {

@@ -1,10 +1,13 @@
 //! Which headers cross the gateway, and in which direction.
 
+mod kind;
+
 use std::borrow::Cow;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, GetAll, HeaderMap, HeaderName, HeaderValue};
 
 use super::HeaderList;
+use kind::Kind;
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), with those that the
 /// old proxies left behind.
@@ -76,23 +79,22 @@ const CLAIMED_PREFIXES: [&str; 17] = [
 /// Removes what belongs to the connection that the message came over, including the
 /// headers that its `Connection` header names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    for name in named_hops(headers) {
-        headers.remove(name);
-    }
-    for name in &HOP_BY_HOP {
+    let hops = headers.get_all(header::CONNECTION);
+    let is_hop = |name: &&HeaderName| Kind::of(name).is_hop || is_named(&hops, name);
+    let names: Vec<HeaderName> = headers.keys().filter(is_hop).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }
 
-/// The headers that the `Connection` header names.
-fn named_hops(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect()
+/// Whether the `Connection` headers `hops` name a header.
+fn is_named(hops: &GetAll<'_, HeaderValue>, name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    let is_it = |one: &[u8]| one.trim_ascii().eq_ignore_ascii_case(name);
+    hops.iter().any(|value| {
+        let value = value.as_bytes();
+        value.len() >= name.len() && value.split(|byte| *byte == b',').any(is_it)
+    })
 }
 
 /// Headers of a caller that a provider may get.
@@ -115,8 +117,11 @@ const OF_AN_ACCOUNT: [&str; 4] = [
     "x-goog-user-project",
 ];
 
+/// Lists of headers of a format.
+pub type Lists = &'static [&'static [&'static str]];
+
 /// Whether a list names a header; what ends in `*` is a prefix.
-fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
+fn is_listed(name: &str, lists: Lists) -> bool {
     /// What reveals the account behind a key, whatever it begins with.
     const OF_THE_ACCOUNT: [&str; 6] = [
         "account",
@@ -128,11 +133,17 @@ fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
     ];
     let mut all = lists.iter().flat_map(|list| list.iter());
     let name_bytes = name.as_bytes();
-    all.any(|known| match known.as_bytes() {
-        [prefix @ .., b'*'] => {
-            name_bytes.starts_with(prefix) && !OF_THE_ACCOUNT.iter().any(|word| name.contains(word))
-        }
-        exact => name_bytes == exact,
+    all.any(|known| {
+        let known = known.as_bytes();
+        // Nearly all differ in their first letter or in their length.
+        known.first() == name_bytes.first()
+            && match known {
+                [prefix @ .., b'*'] => {
+                    name_bytes.starts_with(prefix)
+                        && !OF_THE_ACCOUNT.iter().any(|word| name.contains(word))
+                }
+                exact => name_bytes == exact,
+            }
     })
 }
 
@@ -141,35 +152,37 @@ fn is_listed(name: &str, lists: &[&[&str]]) -> bool {
 #[must_use]
 pub fn forwarded(
     headers: &HeaderMap,
-    known: &[&[&str]],
+    known: Lists,
     more: &[HeaderName],
     passthrough: bool,
 ) -> Passed {
-    let mut out = HeaderMap::with_capacity(headers.len());
+    // Room for what is added too.
+    let mut out = HeaderMap::with_capacity(headers.len() + 2);
+    let hops = headers.get_all(header::CONNECTION);
     let brings_own = passthrough
         && (headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key"));
     for (name, value) in headers {
+        let kind = Kind::of(name);
+        // A type that was judged by is one for the provider too.
+        let is_hop = name != header::CONTENT_TYPE && is_named(&hops, name);
+        if is_hop || !kind.travels || (kind.hides && !passthrough) {
+            continue;
+        }
         let text = name.as_str();
-        let passes = is_listed(text, known)
+        let passes = kind::is_listed(name, known)
             || more.contains(name)
-            || (passthrough && CREDENTIALS.contains(&text))
+            || kind.is_credential
             || (brings_own && OF_AN_ACCOUNT.contains(&text));
+        if !passes {
+            continue;
+        }
         let value = if name == header::ACCEPT && !more.contains(name) {
             countable(value)
         } else {
             Some(Cow::Borrowed(value))
         };
-        if let Some(value) = value
-            && passes
-            && travels(text, passthrough)
-        {
+        if let Some(value) = value {
             out.append(name, value.into_owned());
-        }
-    }
-    // A type that was judged by is one for the provider too.
-    for name in named_hops(headers) {
-        if name != header::CONTENT_TYPE {
-            out.remove(name);
         }
     }
     Passed {
@@ -229,6 +242,9 @@ pub fn unbuffer(headers: &mut HeaderMap) {
         "application/json-seq",
     ];
     let kind = headers.get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind == "application/json") {
+        return;
+    }
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if TYPES.iter().any(|one| kind.eq_ignore_ascii_case(one)) {
@@ -257,7 +273,8 @@ pub fn is_passable(name: &str) -> bool {
         "secret",
     ];
     let name = name.to_ascii_lowercase().replace('_', "-");
-    travels(&name, false)
+    travels(&name)
+        && !hides(&name)
         && !name.starts_with("x-iris-")
         && !name.starts_with("access-control-")
         && !matches!(
@@ -268,18 +285,28 @@ pub fn is_passable(name: &str) -> bool {
         && !CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
 }
 
-fn travels(name: &str, passthrough: bool) -> bool {
-    let mut name = Cow::Borrowed(name);
+/// A name with `_` read as `-`.
+fn dashed(name: &str) -> Cow<'_, str> {
     if name.contains('_') {
-        name = name.replace('_', "-").into();
+        name.replace('_', "-").into()
+    } else {
+        name.into()
     }
-    let name = &*name;
+}
+
+/// Whether some server takes a header for one with a credential.
+fn hides(name: &str) -> bool {
+    CREDENTIALS.contains(&&*dashed(name))
+}
+
+/// Whether a header of a caller's can go on, if it is no credential.
+fn travels(name: &str) -> bool {
+    let name = &*dashed(name);
     !NOT_FORWARDED.contains(&name)
         && !HOP_BY_HOP.iter().any(|hop| hop == name)
         && !CLAIMED_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix))
-        && (passthrough || !CREDENTIALS.contains(&name))
 }
 
 /// The subprotocol that is taken of those that the request for a WebSocket offers, the first: what
@@ -322,13 +349,15 @@ static NOT_RETURNED: [HeaderName; 6] = [
 /// Prepares a provider's response headers for the caller: those that `known` lists and those of
 /// `more` stay. Among the others are some that set state in a browser for the gateway's own name,
 /// that reveal an account, or that look like the gateway's.
-pub fn returned(headers: &mut HeaderMap, known: &[&[&str]], more: &[HeaderName]) {
-    strip_hop_by_hop(headers);
+pub fn returned(headers: &mut HeaderMap, known: Lists, more: &[HeaderName]) {
+    let hops = headers.get_all(header::CONNECTION);
     let dropped: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
-            let text = name.as_str();
-            !(is_listed(text, known) || (more.contains(name) && is_passable(text)))
+            Kind::of(name).is_hop
+                || is_named(&hops, name)
+                || !(kind::is_listed(name, known)
+                    || (more.contains(name) && is_passable(name.as_str())))
         })
         .cloned()
         .collect();
@@ -376,24 +405,9 @@ const REDACTED: &str = "[redacted]";
 /// Words in the names of headers that hold secrets, besides [`CREDENTIALS`].
 const SECRET_WORDS: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
 
-/// Names without such a word that nearly every message has: they need no search.
-const HARMLESS: [&str; 8] = [
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "date",
-    "host",
-    "user-agent",
-];
-
 /// Whether a value could be a credential.
 fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
-    let name = name.as_str();
-    value.is_sensitive()
-        || (!HARMLESS.contains(&name)
-            && (CREDENTIALS.contains(&name) || SECRET_WORDS.iter().any(|word| name.contains(word))))
+    value.is_sensitive() || Kind::of(name).is_secret
 }
 
 /// The values that could be a credential.
@@ -414,6 +428,8 @@ pub fn redacted(headers: &HeaderMap) -> HeaderList {
     for (name, value) in headers {
         if is_secret(name, value) {
             list.push(name.as_str(), REDACTED);
+        } else if let Ok(value) = value.to_str() {
+            list.push(name.as_str(), value);
         } else {
             list.push(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));
         }

@@ -172,10 +172,12 @@ impl Gateway {
         reuse: Reuse,
         may_go_on: bool,
     ) -> Result<Response<Begun>, Failure> {
-        let (response, mask) = self.upstream.send(funded, reuse).await?;
+        // Boxed, because what opens a connection takes room, and the stages around it are moved once each.
+        let sent = Box::pin(self.upstream.send(funded, reuse));
+        let (response, mask) = sent.await?;
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
-            return Ok(self.refusal(head, body, mask).await);
+            return Ok(Box::pin(self.refusal(head, body, mask)).await);
         }
         if !may_go_on {
             return Ok(Response::from_parts(head, Begun::from(body).success(mask)));

@@ -108,7 +108,7 @@ impl Gateway {
             return Ok(response);
         }
         let response = self.ask_providers(cleared).await?;
-        Ok(self.counted(response, &count, cleared).await)
+        Ok(Box::pin(self.counted(response, &count, cleared)).await)
     }
 
     async fn ask_providers(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
@@ -180,7 +180,11 @@ fn is_bodiless(status: StatusCode) -> bool {
 }
 
 fn framing(headers: &HeaderMap) -> Option<Framing> {
-    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let kind = headers.get(header::CONTENT_TYPE)?;
+    if kind == "application/json" {
+        return None;
+    }
+    let kind = kind.to_str().ok()?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let framings = [
         ("text/event-stream", Framing::Text),

@@ -10,9 +10,13 @@ use crate::exchange::held::Remember;
 use crate::net::client::{ExchangeError, Received};
 use crate::wire::Mask;
 
-/// A response's body, as it comes from a provider.
+/// A response's body, as it comes from a provider. Boxed, because it passes through all stages between
+/// the connection and the relay.
 #[derive(Default)]
-pub(in crate::exchange) struct Begun {
+pub(in crate::exchange) struct Begun(Box<Parts>);
+
+#[derive(Default)]
+struct Parts {
     first: Option<Frame<Bytes>>,
     /// What was looked at, and is read once more.
     seen: BytesMut,
@@ -21,27 +25,28 @@ pub(in crate::exchange) struct Begun {
     /// What broke while the beginning was looked at, for those who read on.
     broken: Option<ExchangeError>,
     /// Hides what the body may quote of the request.
-    mask: Option<Box<Mask>>,
+    mask: Option<Mask>,
     /// The same for a success, in which only an error is expected to quote it.
-    pub(super) error_mask: Option<Box<Mask>>,
+    error_mask: Option<Mask>,
     remember: Option<Box<Remember>>,
 }
 
 impl Begun {
     /// A body that may quote the credentials of its request.
-    pub(in crate::exchange) fn masked(self, mask: Mask) -> Self {
-        Self {
-            mask: Some(Box::new(mask)),
-            ..self
-        }
+    pub(in crate::exchange) fn masked(mut self, mask: Mask) -> Self {
+        self.0.mask = Some(mask);
+        self
     }
 
     /// A successful response, and what hides credentials in an error that it may report.
-    pub(in crate::exchange) fn success(self, mask: Mask) -> Self {
-        Self {
-            error_mask: Some(Box::new(mask)),
-            ..self
-        }
+    pub(in crate::exchange) fn success(mut self, mask: Mask) -> Self {
+        self.0.error_mask = Some(mask);
+        self
+    }
+
+    /// What hides credentials in an error that a successful response may report.
+    pub(super) fn take_error_mask(&mut self) -> Option<Mask> {
+        self.0.error_mask.take()
     }
 
     /// Waits for the first piece: until it is there, another provider can be asked instead. A body that
@@ -50,67 +55,68 @@ impl Begun {
         let next = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await;
         let ended = next.is_none();
         let first = next.transpose()?;
-        Ok(Self {
-            first,
-            ended,
-            ..Self::from(rest)
-        })
+        let mut begun = Self::from(rest);
+        (begun.0.first, begun.0.ended) = (first, ended);
+        Ok(begun)
     }
 
     /// Reads up to about `most` bytes, which are given once more to those who read on. Nothing is
     /// lost if the future is dropped before it is ready.
     pub(in crate::exchange) async fn peek(&mut self, most: usize) -> &[u8] {
-        while self.seen.len() < most {
-            let next = std::future::poll_fn(|cx| self.unseen(cx)).await;
+        let parts = &mut *self.0;
+        while parts.seen.len() < most {
+            let next = std::future::poll_fn(|cx| parts.unseen(cx)).await;
             match next.map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(piece))) => self.seen.extend_from_slice(&piece),
+                Some(Ok(Ok(piece))) => parts.seen.extend_from_slice(&piece),
                 // Trailers are not passed on.
                 Some(Ok(Err(_))) => {}
                 Some(Err(error)) => {
-                    self.broken = Some(error);
+                    parts.broken = Some(error);
                     break;
                 }
                 None => {
-                    self.ended = true;
+                    parts.ended = true;
                     break;
                 }
             }
         }
-        &self.seen
+        &parts.seen
     }
 
     /// Whether it has ended without a piece.
     pub(in crate::exchange) fn is_empty(&self) -> bool {
-        self.ended && self.first.is_none() && self.seen.is_empty()
+        self.0.ended && self.0.first.is_none() && self.0.seen.is_empty()
     }
 }
 
 impl From<Received> for Begun {
     fn from(rest: Received) -> Self {
-        Self {
+        Self(Box::new(Parts {
             rest: Some(rest),
-            ..Self::default()
-        }
+            ..Parts::default()
+        }))
     }
 }
 
 /// A body that is there already.
 impl From<Bytes> for Begun {
     fn from(whole: Bytes) -> Self {
-        Self {
+        Self(Box::new(Parts {
             first: Some(Frame::data(whole)),
             ended: true,
-            ..Self::default()
-        }
+            ..Parts::default()
+        }))
     }
 }
 
 impl Begun {
     /// Has the names remembered of what the provider keeps.
     pub(in crate::exchange) fn remember(&mut self, remember: Remember) {
-        self.remember = Some(Box::new(remember));
+        self.0.remember = Some(Box::new(remember));
     }
+}
 
+impl Parts {
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         if self.seen.is_empty() {
             return self.unseen(cx);
@@ -168,9 +174,9 @@ impl Body for Begun {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
-        let this = self.get_mut();
-        let next = ready!(this.next(cx));
-        if let (Some(remember), Some(Ok(frame))) = (&mut this.remember, &next)
+        let parts = &mut *self.get_mut().0;
+        let next = ready!(parts.next(cx));
+        if let (Some(remember), Some(Ok(frame))) = (&mut parts.remember, &next)
             && let Some(piece) = frame.data_ref()
         {
             remember.read(piece);
@@ -179,7 +185,8 @@ impl Body for Begun {
     }
 
     fn is_end_stream(&self) -> bool {
-        (self.first.is_none() && self.seen.is_empty() && self.broken.is_none())
-            && (self.ended || self.rest.as_ref().is_none_or(Body::is_end_stream))
+        let parts = &*self.0;
+        (parts.first.is_none() && parts.seen.is_empty() && parts.broken.is_none())
+            && (parts.ended || parts.rest.as_ref().is_none_or(Body::is_end_stream))
     }
 }

@@ -78,9 +78,9 @@ impl RelayBody {
     ) -> Self {
         let now = Instant::now();
         let longest = reader.formats.served.longest_event;
-        let live = Live {
+        let mut live = Live {
             tee: Tee::new(reader.meter, reader.decoding, form, longest),
-            mask: upstream.error_mask.take(),
+            mask: upstream.take_error_mask(),
             upstream,
             draft,
             is_success: !form.is_error,
@@ -145,7 +145,7 @@ impl RelayBody {
     /// connection breaks, so that nobody takes the response for whole.
     fn break_off(
         &mut self,
-        live: Live,
+        mut live: Live,
         ending: Ending,
         held: &[u8],
         rejection: &Rejection,
@@ -228,9 +228,10 @@ impl RelayBody {
 
     /// The provider's answer has come to its end.
     fn finish(&mut self) {
-        if let Some(live) = self.take() {
+        if let State::Running(live) = &mut self.state {
             live.finish();
         }
+        self.state = State::Ended;
     }
 
     /// The provider has broken off. What had come to its own end before that is whole.
@@ -301,7 +302,7 @@ impl Drop for RelayBody {
         let revoked = self.revoked.as_ref().and_then(Revocation::peek);
         let revoked = revoked.map(|rejection| rejection.message.to_string());
         match (self.take(), revoked) {
-            (Some(live), Some(why)) => live.end(Ending::Revoked(why)),
+            (Some(mut live), Some(why)) => live.end(Ending::Revoked(why)),
             (Some(live), None) => live.abandon(),
             (None, _) => {}
         }

@@ -1,5 +1,6 @@
 //! A response while it passes, and what is read of it once its caller has left.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,9 @@ pub(in crate::exchange) const REST_TIME: Duration = Duration::from_secs(5);
 pub(in crate::exchange) const REST_BYTES: usize = 64 << 20;
 /// Answers that are read so at a time. Beyond it, what they cost is estimated.
 const MOST_RESTS: u32 = 1_024;
+/// What every word for an error has. Made once, because to make a finder takes longer than to look through a
+/// short response.
+static RROR: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(b"rror"));
 static RESTS: Semaphore = Semaphore::const_new(MOST_RESTS as usize);
 
 /// Room to read the rest of an answer for its count alone, if there is any.
@@ -46,7 +50,7 @@ pub(super) struct Live {
     /// Its status is that of a success.
     pub(super) is_success: bool,
     /// Hides credentials in an error that a successful response reports.
-    pub(super) mask: Option<Box<Mask>>,
+    pub(super) mask: Option<Mask>,
     /// Something in an unstreamed response may be an error.
     pub(super) may_fail: bool,
     /// All of it has come.
@@ -78,7 +82,7 @@ impl Live {
                 out
             };
         }
-        self.may_fail |= memmem::find(&out, b"rror").is_some();
+        self.may_fail |= RROR.find(&out).is_some();
         if !self.may_fail {
             return out;
         }
@@ -99,19 +103,20 @@ impl Live {
             }
             _ => rest,
         };
-        let sent = rest.as_ref().map_or(0, Bytes::len);
-        self.draft.received(sent, false);
+        if let Some(rest) = &rest {
+            self.draft.received(rest.len(), false);
+        }
         rest
     }
 
     /// Makes the record of a response that came to its own end.
-    pub(super) fn finish(mut self) {
+    pub(super) fn finish(&mut self) {
         self.is_whole = true;
         self.end(Ending::Complete);
     }
 
     /// Makes the record. What the provider has reported is how it ended, whatever came after.
-    pub(super) fn end(mut self, ending: Ending) {
+    pub(super) fn end(&mut self, ending: Ending) {
         let metered = panics::caught_now("a meter", || self.tee.finish());
         let mut metered = metered.unwrap_or_default();
         if let (Some(mask), Some(words)) = (&self.mask, &mut metered.reading.failure) {
@@ -150,7 +155,7 @@ impl Live {
     /// The caller has left. What the model has yet to write is cancelled; what it has written is
     /// read to its end, because the count stands there. Where an item of the output has just ended,
     /// nobody knows which of the two it is: reasoning that nobody sees counts at the end too.
-    pub(super) fn abandon(self) {
+    pub(super) fn abandon(mut self) {
         // An error status says enough.
         if !self.is_success {
             return self.finish();

@@ -13,9 +13,17 @@ pub(super) fn has_events(start: &[u8], streamed: bool) -> Option<bool> {
     if streamed && start.starts_with(b":") {
         return Some(true);
     }
+    // Most responses are JSON: their first byte tells.
+    let may_begin = |byte: u8| {
+        let mut fields = FIELDS.iter();
+        matches!(byte, b'\r' | b'\n') || fields.any(|field| field.first() == Some(&byte))
+    };
+    if start.first().is_some_and(|first| !may_begin(*first)) {
+        return Some(false);
+    }
     let mut rest = start;
     while start.len() <= MAX_START {
-        let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let end = memchr::memchr2(b'\r', b'\n', rest);
         let (line, is_whole) = (&rest[..end.unwrap_or(rest.len())], end.is_some());
         let field = FIELDS.iter().find(|field| line.starts_with(field));
         match field {

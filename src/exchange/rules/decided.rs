@@ -6,13 +6,14 @@
 //! and are kept with what was decided, so that no other one has the same.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::Rules;
 use crate::base::lock::lock;
+use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
 use crate::formats::Format;
 use crate::policy::access::{Header, Permit};
@@ -111,10 +112,7 @@ impl Rules {
     /// On which terms a request goes to a provider.
     pub fn terms(&self, asker: &Asker, route: &Route) -> Arc<Terms> {
         let provider = Arc::as_ptr(&route.provider).addr();
-        let key = self
-            .decided
-            .terms
-            .key((asker.place(), provider, &*route.model));
+        let key = key((asker.place(), provider, &*route.model));
         let is_it = |terms: &Terms| {
             terms.asker.is(asker)
                 && Arc::ptr_eq(&terms.route.provider, &route.provider)
@@ -131,7 +129,7 @@ impl Rules {
     /// The only route of a request, if it was found before.
     pub fn only_route(&self, asker: &Asker, question: Question<&str>) -> Option<Route> {
         let routes = &self.decided.routes;
-        let known = routes.get(routes.key(question.place(asker)))?;
+        let known = routes.get(key(question.place(asker)))?;
         let is_it = known.asker.is(asker)
             && known.question.of(()) == question.of(())
             && known.question.model == *question.model;
@@ -146,7 +144,8 @@ impl Rules {
             question: question.of(question.model.into()),
             route: route.clone(),
         };
-        routes.keep(routes.key(question.place(asker)), Arc::new(known));
+        let key = key(question.place(asker));
+        routes.keep(key, Arc::new(known));
     }
 }
 
@@ -199,24 +198,22 @@ impl Terms {
 
 /// Decisions by a hash of what they are about. Two may have the same, so each use checks what it gets.
 struct Kept<T> {
-    hasher: RandomState,
-    all: Mutex<HashMap<u64, Arc<T>>>,
+    all: Mutex<HashMap<u64, Arc<T>, QuickHash>>,
 }
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
         Self {
-            hasher: RandomState::new(),
             all: Mutex::default(),
         }
     }
 }
 
-impl<T> Kept<T> {
-    fn key(&self, of: impl Hash) -> u64 {
-        self.hasher.hash_one(of)
-    }
+fn key(of: impl Hash) -> u64 {
+    QuickHash::default().hash_one(of)
+}
 
+impl<T> Kept<T> {
     fn get(&self, key: u64) -> Option<Arc<T>> {
         lock(&self.all).get(&key).map(Arc::clone)
     }

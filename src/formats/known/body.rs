@@ -3,6 +3,7 @@
 //! ways to respond that can't be counted. They are found where a request is read, and judged once
 //! its provider is known: a provider's `pass_keys` can allow most of them.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -161,8 +162,35 @@ pub(super) fn bare(key: &str) -> String {
     folded.filter(|char| char.is_alphanumeric()).collect()
 }
 
-/// What a key would choose, whatever its case and separators.
+/// What a key would choose, whatever its case and separators. Each thread keeps what it has found of the
+/// usual ones.
 fn why(key: &str) -> Option<Why> {
+    /// Places for keys. A key has one of them, which it takes from the one before it.
+    const PLACES: usize = 128;
+    /// Longer keys aren't usual.
+    const LONGEST: usize = 40;
+    thread_local! {
+        static FOUND: RefCell<Vec<(String, Option<Why>)>> = RefCell::default();
+    }
+    if key.is_empty() || key.len() > LONGEST {
+        return found(key);
+    }
+    FOUND.with_borrow_mut(|places| {
+        if places.is_empty() {
+            places.resize_with(PLACES, || (String::new(), None));
+        }
+        let letter = |at: usize| key.as_bytes().get(at).copied().map_or(0, usize::from);
+        let place = key.len() * 31 + letter(0) * 7 + letter(key.len() / 2) * 5;
+        let (of, why) = &mut places[place % PLACES];
+        if of != key {
+            key.clone_into(of);
+            *why = found(key);
+        }
+        *why
+    })
+}
+
+fn found(key: &str) -> Option<Why> {
     let bare = bare(key);
     // `model` itself is read and replaced; another spelling of it is not.
     if bare == "model" && key != "model" {

@@ -2,6 +2,9 @@
 //! Google's ranking, plugins of `OpenRouter`. A caller's own functions name none.
 
 use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem;
 
 use super::body::{Choice, Why, bare, models};
 use crate::wire::json;
@@ -65,7 +68,9 @@ pub(in crate::formats) fn models_of_tools(
 
 /// Whether a text may have the key `tools`, however it is written.
 fn may_hold_tools(text: &[u8]) -> bool {
-    memchr::memmem::find(text, b"ools").is_some() || memchr::memchr(b'\\', text).is_some()
+    // Made once: to make a finder takes longer than to look through a short text.
+    static OOLS: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(b"ools"));
+    OOLS.find(text).is_some() || memchr::memchr(b'\\', text).is_some()
 }
 
 /// The models of the tools that a message brings along.

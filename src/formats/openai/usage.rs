@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::formats::Tokens;
-use crate::formats::tree::{self, add_counts, counted, highest, list, sum};
+use crate::formats::tree::{self, add_counts, counted, highest, sum};
 use crate::wire::json::Part;
 
 /// What a report counts by one of its words.
@@ -24,6 +24,10 @@ impl Word {
     /// Servers have several words for one count. `prompt_eval_count` and `tokens_evaluated` are Ollama's
     /// and llama.cpp's own; those of the cache are `DeepSeek`'s, Anthropic's and others'.
     fn of(key: &str) -> Option<Self> {
+        // Most members of a response have shorter ones.
+        if key.len() < "eval_count".len() {
+            return None;
+        }
         Some(match key {
             "prompt_tokens" | "input_tokens" | "prompt_token_count" | "prompt_eval_count"
             | "tokens_evaluated" => Self::Input,
@@ -85,24 +89,23 @@ pub(in crate::formats) struct Usage {
 impl Usage {
     /// Reads a response, wherever it has its usage.
     pub(in crate::formats) fn of_response(response: Part<'_>) -> Self {
-        let below = |from: Option<Part<'_>>, key: &str| {
-            let report = from?.get(key)?;
-            report.is_object().then(|| Self::of(report))
-        };
-        let usage = response.get("usage");
-        let mut found = below(Some(response), "usage").unwrap_or_default();
+        let report = |part: Part<'_>| part.is_object().then(|| Self::of(part));
+        let below = |from: Option<Part<'_>>, key: &str| report(from?.get(key)?);
+        let places = Places::of(response);
+        let mut found = places.usage.and_then(report).unwrap_or_default();
         // Groq, and Moonshot in the choice that ends the response.
-        found.fill(below(response.get("x_groq"), "usage"));
-        let of_choices = list(response, "choices").filter_map(|one| below(Some(one), "usage"));
+        found.fill(below(places.groq, "usage"));
+        let choices = places.choices.into_iter().flat_map(Part::elements);
+        let of_choices = choices.filter_map(|one| below(Some(one), "usage"));
         found.fill(of_choices.reduce(Self::beside));
         // Cohere bills other counts than those that its models see.
         // Cloudflare wraps its responses.
-        found.fill(below(response.get("result"), "usage"));
-        for from in [usage, response.get("meta")] {
+        found.fill(below(places.result, "usage"));
+        for from in [places.usage, places.meta] {
             found.fill(below(from, "billed_units"));
             found.fill(below(from, "tokens"));
         }
-        let of_timings = response.get("timings").filter(|of| of.is_object());
+        let of_timings = places.timings.filter(|of| of.is_object());
         found.fill(of_timings.map(timings));
         found.fill(Some(Self::of(response)));
         found
@@ -178,6 +181,37 @@ impl Usage {
         held.reasoning = held.reasoning.or(tokens.reasoning);
         self.total = self.total.or(total);
         self.written = self.written.or(written);
+    }
+}
+
+/// Where a response may have its usage.
+#[derive(Clone, Copy, Default)]
+struct Places<'a> {
+    choices: Option<Part<'a>>,
+    groq: Option<Part<'a>>,
+    meta: Option<Part<'a>>,
+    result: Option<Part<'a>>,
+    timings: Option<Part<'a>>,
+    usage: Option<Part<'a>>,
+}
+
+impl<'a> Places<'a> {
+    fn of(response: Part<'a>) -> Self {
+        let mut places = Self::default();
+        for (key, value) in response.members() {
+            let place = match key {
+                "choices" => &mut places.choices,
+                "meta" => &mut places.meta,
+                "result" => &mut places.result,
+                "timings" => &mut places.timings,
+                "usage" => &mut places.usage,
+                "x_groq" => &mut places.groq,
+                _ => continue,
+            };
+            // Of a key that is given twice, the first counts.
+            place.get_or_insert(value);
+        }
+        places
     }
 }
 

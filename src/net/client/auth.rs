@@ -77,10 +77,10 @@ pub(crate) fn sign(
 /// Whether a request gets the configured credential.
 pub(crate) fn is_configured(headers: &HeaderMap, provider: &Provider) -> bool {
     let callers_own =
-        headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
+        || headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
     match provider.auth_mode {
         AuthMode::None => false,
-        AuthMode::Passthrough => !callers_own,
+        AuthMode::Passthrough => !callers_own(),
         AuthMode::Override => true,
     }
 }

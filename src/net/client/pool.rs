@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use super::connect::{Connector, Way};
 use super::connect_error::ConnectError;
 use super::proxy;
+use crate::base::quick_hash::QuickHash;
 use crate::config::{Certificates, Network, Proxying};
 use crate::wire::Mask;
 
@@ -105,7 +106,7 @@ impl Pool {
         for sending in 1.. {
             let lent = self.0.lend(&origin, reuse).await;
             let sent = match lent.map_err(RequestError::Connect)? {
-                Lent::Http1(connection) => self.alone(connection, &origin, request).await,
+                Lent::Http1(connection) => self.alone(connection, request).await,
                 Lent::Http2(slot) => Box::pin(shared(slot, request)).await,
             };
             let error = match sent {
@@ -151,15 +152,15 @@ impl Pool {
     async fn alone(
         &self,
         lent: Http1,
-        origin: &Origin,
         request: &Request<Bytes>,
     ) -> Result<Response<Received>, Unanswered> {
         let began = Instant::now();
-        let forward = lent.forward;
-        let sent = lent.connection.exchange(request, forward.as_ref()).await;
+        let (connection, server) = (lent.connection, lent.to);
+        let forward = server.forward.as_ref();
+        let sent = connection.exchange(request, forward).await;
         let broken = match sent {
             Ok(response) => {
-                if let Some(forward) = &forward
+                if let Some(forward) = forward
                     && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
                 {
                     let refused = Arc::new(proxy::refused(&forward.proxy));
@@ -167,8 +168,7 @@ impl Pool {
                 }
                 let home = Home {
                     pool: Arc::clone(&self.0),
-                    origin: origin.clone(),
-                    forward,
+                    server,
                 };
                 return Ok(response.map(|body| Received::alone(body, home)));
             }
@@ -235,7 +235,7 @@ impl Inner {
     /// The connections to one server.
     fn host<T>(&self, origin: &Origin, work: impl FnOnce(&mut Host) -> T) -> T {
         let mut hosts = self.hosts();
-        let at = hosts.iter().position(|(known, _)| known == origin);
+        let at = hosts.iter().position(|(known, _)| is_same(known, origin));
         let at = at.unwrap_or_else(|| {
             hosts.push((origin.clone(), Host::default()));
             hosts.len() - 1
@@ -325,7 +325,7 @@ impl Inner {
             Ok(Opened::Http1(connection)) => {
                 self.host(origin, Host::speaks_http1);
                 if let Err(Ok(Lent::Http1(unwanted))) = to.send(Ok(Lent::Http1(connection))) {
-                    self.keep(origin, unwanted);
+                    self.keep(unwanted);
                 }
                 Ok(())
             }
@@ -344,8 +344,9 @@ impl Inner {
     }
 
     /// Keeps a connection for the next request.
-    fn keep(self: &Arc<Self>, origin: &Origin, connection: Http1) {
-        self.host(origin, |host| host.keep(connection));
+    fn keep(self: &Arc<Self>, connection: Http1) {
+        let server = Arc::clone(&connection.to);
+        self.host(&server.origin, |host| host.keep(connection));
         self.sweep();
     }
 
@@ -372,6 +373,12 @@ impl Inner {
     }
 }
 
+/// Whether two are the same server. Mostly they are copies of one text, which needs no comparing.
+fn is_same(one: &Origin, other: &Origin) -> bool {
+    let (name, named) = (one.1.as_str(), other.1.as_str());
+    one.0 == other.0 && (std::ptr::eq(name, named) || one.1 == other.1)
+}
+
 /// Which server a URL leads to.
 fn origin(uri: &Uri) -> Result<Origin, RequestError> {
     match (uri.scheme(), uri.authority()) {
@@ -380,10 +387,13 @@ fn origin(uri: &Uri) -> Result<Origin, RequestError> {
     }
 }
 
+/// Pools by the network that they use and the fingerprint of a provider, each with when it was last used.
+type ByWay = HashMap<(Network, u64), (Pool, Instant), QuickHash>;
+
 /// The pools of all providers.
 pub(crate) struct Pools {
     connect: Box<Connect>,
-    pools: Mutex<HashMap<(Network, u64), (Pool, Instant)>>,
+    pools: Mutex<ByWay>,
 }
 
 impl Pools {

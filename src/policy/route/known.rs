@@ -1,11 +1,13 @@
 //! What is known of each provider and its models.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Provider;
 use super::health::{Health, ModelHealth, Track};
+use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
 
 /// How long an earlier configuration of a provider is remembered, for requests that still have it.
@@ -16,10 +18,10 @@ const KEPT: Duration = Duration::from_mins(10);
 pub(super) struct Known(Arc<Mutex<Providers>>);
 
 #[derive(Default)]
-pub(super) struct Providers(HashMap<Key, State>);
+pub(super) struct Providers(HashMap<Key, State, QuickHash>);
 
 /// A provider as it is configured.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) id: Text,
     fingerprint: u64,
@@ -34,6 +36,13 @@ pub(super) struct State {
     /// It refuses requests with `stream_options`.
     pub(super) refuses_stream_options: bool,
     used: Instant,
+}
+
+impl Hash for Key {
+    /// By what is a hash already: only providers that are configured alike share it.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.fingerprint);
+    }
 }
 
 impl Known {

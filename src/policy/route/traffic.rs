@@ -94,29 +94,32 @@ impl Traffic {
     #[must_use]
     pub fn turn(&self, of: &str) -> usize {
         let mut groups = self.groups();
-        let turn = bounded(&mut groups.turns, of, 0);
-        let this = *turn;
-        *turn = turn.wrapping_add(1);
-        this
+        bounded(&mut groups.turns, of, 0, |turn| {
+            let this = *turn;
+            *turn = turn.wrapping_add(1);
+            this
+        })
     }
 
     /// Pays for retries of later requests of the group.
     pub fn deposit(&self, group: &str) {
         let mut groups = self.groups();
-        let budget = bounded(&mut groups.budgets, group, MOST);
-        *budget = (*budget + DEPOSIT).min(MOST);
+        bounded(&mut groups.budgets, group, MOST, |budget| {
+            *budget = (*budget + DEPOSIT).min(MOST);
+        });
     }
 
     /// Whether one more try may be made in the group.
     #[must_use]
     pub fn retry(&self, group: &str) -> bool {
         let mut groups = self.groups();
-        let budget = bounded(&mut groups.budgets, group, MOST);
-        let may = *budget >= RETRY;
-        if may {
-            *budget -= RETRY;
-        }
-        may
+        bounded(&mut groups.budgets, group, MOST, |budget| {
+            let may = *budget >= RETRY;
+            if may {
+                *budget -= RETRY;
+            }
+            may
+        })
     }
 
     /// Whether a provider has refused a request for its `stream_options`.
@@ -138,12 +141,20 @@ impl Traffic {
     }
 }
 
-/// The value of a name; all start over before there are too many.
-fn bounded<'a, T>(map: &'a mut HashMap<String, T>, name: &str, first: T) -> &'a mut T {
-    if map.len() >= NAMES && !map.contains_key(name) {
+/// Works with the value of a name; all start over before there are too many.
+fn bounded<T, R>(
+    map: &mut HashMap<String, T>,
+    name: &str,
+    first: T,
+    work: impl FnOnce(&mut T) -> R,
+) -> R {
+    if let Some(value) = map.get_mut(name) {
+        return work(value);
+    }
+    if map.len() >= NAMES {
         map.clear();
     }
-    map.entry(name.to_owned()).or_insert(first)
+    work(map.entry(name.to_owned()).or_insert(first))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
 use super::{Message, misplaced};
-use crate::base::memory;
+use crate::base::{clock, memory};
 use crate::records::{Inner, Ledger, Record, Unavailable};
 
 /// Bytes of queued records beyond which nothing more is admitted: captures are long.
@@ -70,8 +70,13 @@ impl Ledger {
         if self.is_heavy() {
             return Err(Unavailable::Full);
         }
-        // Looked at for each, because a record that is written elsewhere is lost.
-        if let Some(why) = self.inner.store.misplaced() {
+        // Looked at in each millisecond, because a record that is written elsewhere is lost. A request takes
+        // longer, so one that is admitted within the same millisecond is at no greater risk.
+        let (now, looked) = (clock::unix_ms(), &self.inner.shared.looked);
+        if looked.swap(now, Ordering::Relaxed) != now
+            && let Some(why) = self.inner.store.misplaced()
+        {
+            looked.store(i64::MIN, Ordering::Relaxed);
             misplaced::note(&self.inner.shared, Some(why));
             return Err(Unavailable::Misplaced);
         }

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 pub use outline::{Oddities, Outline, Part};
-pub use ranges::{elements, member, members};
+pub use ranges::{each_element, each_member, elements, member, members};
 use scanner::Scanner;
 pub use sieve::Sieve;
 pub use strings::{Text, closing, literals, strings};

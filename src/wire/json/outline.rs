@@ -293,19 +293,38 @@ impl<'a> Part<'a> {
     /// The member of an object with this key.
     #[must_use]
     pub fn get(self, key: &str) -> Option<Self> {
-        self.members()
-            .find_map(|(name, value)| (name == key).then_some(value))
+        if !self.is_object() {
+            return None;
+        }
+        let bytes = self.text.as_bytes();
+        let (mut at, end) = (self.at + 1, self.places[self.at].next as usize);
+        while at < end {
+            let place = &self.places[at];
+            if bytes[place.key.0 as usize..place.key.1 as usize] == *key.as_bytes() {
+                return Some(Self { at, ..self });
+            }
+            at = place.next as usize;
+        }
+        None
     }
 
     /// The value that a path of keys and of places in arrays leads to, such as `choices/0/text`.
     #[must_use]
     pub fn at(self, path: &str) -> Option<Self> {
-        path.split('/').try_fold(self, |of, step| {
-            if of.is_array() {
-                return of.elements().nth(step.parse().ok()?);
+        let (mut of, mut path) = (self, path);
+        loop {
+            let end = path.bytes().position(|byte| byte == b'/');
+            let step = &path[..end.unwrap_or(path.len())];
+            of = if of.is_array() {
+                of.elements().nth(step.parse().ok()?)?
+            } else {
+                of.get(step)?
+            };
+            match end {
+                Some(end) => path = &path[end + 1..],
+                None => return Some(of),
             }
-            of.get(step)
-        })
+        }
     }
 
     /// The text there.

@@ -1,9 +1,10 @@
 //! Places in a document that was scanned: what can be cut out of it, and what it is made of.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::fail;
 use super::scanner::Scanner;
+use super::{fail, string};
 
 /// Where the member whose value stands at `value` can be cut out of its object, with the comma
 /// that parts it from its neighbour.
@@ -60,6 +61,24 @@ pub fn members(object: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
         true
     })?;
     Some(found)
+}
+
+/// Calls `each` with the elements of a JSON array, one after the other, as long as it returns true. Anything
+/// but an array has none.
+pub fn each_element<'a>(array: &'a [u8], mut each: impl FnMut(&'a [u8]) -> bool) {
+    // What comes before an end is handed over all the same.
+    let _ = items(array, b'[', |_, element| each(&array[element]));
+}
+
+/// Calls `each` with the keys and the values of a JSON object, one after the other, as long as it returns
+/// true. `None` for anything else, and if it did not.
+pub fn each_member<'a>(
+    object: &'a [u8],
+    mut each: impl FnMut(Cow<'a, str>, &'a [u8]) -> bool,
+) -> Option<()> {
+    items(object, b'{', |key, value| {
+        string(&object[key]).is_some_and(|key| each(key, &object[value]))
+    })
 }
 
 /// Hands over what stands in an object or a list, as long as `take` returns true.

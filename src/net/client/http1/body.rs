@@ -17,7 +17,7 @@ const READ_UNKNOWN: usize = 16 << 10;
 /// The rest of a response.
 pub(in crate::net::client) struct Body {
     /// Gone when the body has ended or broken off.
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     framing: Framing,
     /// The connection can serve another request afterwards.
     keep_alive: bool,
@@ -28,7 +28,7 @@ pub(in crate::net::client) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(connection: Connection, framing: Framing, keep_alive: bool) -> Self {
+    pub(super) fn new(connection: Box<Connection>, framing: Framing, keep_alive: bool) -> Self {
         Self {
             connection: Some(connection),
             framing,
@@ -38,7 +38,7 @@ impl Body {
         }
     }
 
-    pub(super) fn upgraded(connection: Connection) -> Self {
+    pub(super) fn upgraded(connection: Box<Connection>) -> Self {
         Self {
             is_upgraded: true,
             ..Self::new(connection, Framing::Length(0), false)
@@ -58,7 +58,7 @@ impl Body {
     }
 
     /// The connection, once the body has ended and if another request can use it.
-    pub(in crate::net::client) fn take_free(&mut self) -> Option<Connection> {
+    pub(in crate::net::client) fn take_free(&mut self) -> Option<Box<Connection>> {
         if !self.framing.is_ended() || self.is_upgraded {
             return None;
         }

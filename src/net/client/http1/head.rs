@@ -189,7 +189,7 @@ impl Head {
     /// The response, whose body comes over `connection`.
     pub(super) fn with_body(
         mut self,
-        connection: Connection,
+        connection: Box<Connection>,
         is_for_head: bool,
     ) -> Result<Response<Body>, Error> {
         let headers = self.response.headers_mut();

@@ -81,8 +81,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(io: Box<dyn Io>) -> Self {
-        Self {
+    /// Boxed once, because each request moves it from the pool to its response, and back.
+    #[expect(clippy::unnecessary_box_returns, reason = "it is used in a box alone")]
+    pub(super) fn new(io: Box<dyn Io>) -> Box<Self> {
+        Box::new(Self {
             io,
             ahead: BytesMut::new(),
             unsent: (Bytes::new(), Bytes::new()),
@@ -90,7 +92,7 @@ impl Connection {
             has_responded: false,
             has_read: false,
             seen: 0,
-        }
+        })
     }
 
     /// Whether its server has closed it, or sends what nobody has asked for.
@@ -107,7 +109,7 @@ impl Connection {
     /// Sends a request, and waits for the head of its response. A proxy that forwards it gets the whole
     /// URL.
     pub(super) async fn exchange(
-        mut self,
+        mut self: Box<Self>,
         request: &Request<Bytes>,
         forward: Option<&Forward>,
     ) -> Result<Response<Body>, Broken> {

@@ -8,19 +8,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::Inner;
 use super::error::ExchangeError;
 use super::kept::Slot;
-use super::open::{Forward, Http1};
-use super::{Inner, Origin};
+use super::open::{Http1, Server};
 use crate::net::client::http1;
 
 /// The body of a provider's response.
 pub struct Received(Kind);
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is boxed with all of a response, and mostly comes over HTTP/1.1"
-)]
 enum Kind {
     Http1 {
         body: http1::Body,
@@ -35,8 +31,7 @@ enum Kind {
 /// Where a connection of HTTP/1.1 goes once its response is over.
 pub(super) struct Home {
     pub(super) pool: Arc<Inner>,
-    pub(super) origin: Origin,
-    pub(super) forward: Option<Forward>,
+    pub(super) server: Arc<Server>,
 }
 
 impl Received {
@@ -75,8 +70,7 @@ impl Kind {
         if let Some(connection) = body.take_free()
             && let Some(home) = home.take()
         {
-            let connection = Http1::free(connection, home.forward);
-            home.pool.keep(&home.origin, connection);
+            home.pool.keep(Http1::free(connection, home.server));
         }
     }
 }

@@ -31,21 +31,28 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Stands for a limit of requests that the server has not sent yet; no server can send this one.
 const UNANNOUNCED: usize = usize::MAX - 1;
 
+/// The other end of a connection of HTTP/1.1.
+pub(super) struct Server {
+    pub(super) origin: Origin,
+    /// A proxy there forwards requests.
+    pub(super) forward: Option<Forward>,
+}
+
 /// A connection of HTTP/1.1, which one request at a time uses.
 pub(super) struct Http1 {
-    pub(super) connection: Connection,
-    /// A proxy at its end forwards requests.
-    pub(super) forward: Option<Forward>,
+    pub(super) connection: Box<Connection>,
+    /// Where it leads.
+    pub(super) to: Arc<Server>,
     /// Since when it is idle.
     pub(super) since: Instant,
 }
 
 impl Http1 {
     /// A connection that is free from now on.
-    pub(super) fn free(connection: Connection, forward: Option<Forward>) -> Self {
+    pub(super) fn free(connection: Box<Connection>, to: Arc<Server>) -> Self {
         Self {
             connection,
-            forward,
+            to,
             since: Instant::now(),
         }
     }
@@ -164,5 +171,7 @@ pub(super) async fn open(connector: &Connector, origin: &Origin) -> Result<Opene
             since: Mutex::new(Instant::now()),
         })));
     }
-    Ok(Opened::Http1(Http1::free(Connection::new(io), forward)))
+    let origin = origin.clone();
+    let to = Arc::new(Server { origin, forward });
+    Ok(Opened::Http1(Http1::free(Connection::new(io), to)))
 }
