@@ -1,32 +1,12 @@
 //! Iris: a private AI gateway that joins your tailnet.
 //!
 //! A module imports only from those above it in this list (`tests/architecture` enforces it);
-//! `docs/ARCHITECTURE.md` says how a request moves through them. Without the feature `server`, only the
-//! client is built.
-#![cfg_attr(
-    not(feature = "server"),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "the client needs a part of the modules that it shares with the server"
-    )
-)]
-
-pub mod base;
-pub mod wire;
-
-pub mod formats;
-
-pub mod config;
-
-pub mod policy;
-
-pub mod net;
-
-pub mod client;
+//! `docs/ARCHITECTURE.md` says how a request moves through them. Those down to `records` are compiled as a package of
+//! their own (`core.rs`). Without the feature `server`, only the client is built.
 
 #[cfg(feature = "server")]
-pub mod records;
+pub use iris_core::records;
+pub use iris_core::{base, client, config, formats, net, policy, wire};
 
 #[cfg(feature = "server")]
 pub mod exchange;
@@ -36,12 +16,3 @@ pub mod web;
 
 #[cfg(feature = "server")]
 pub mod app;
-
-/// The exporters, whose keys `config` reads though they are further down: what composes the library
-/// hands them over. The client has none.
-pub(crate) fn exporters() -> Vec<config::Exporter> {
-    #[cfg(feature = "server")]
-    return records::outlets::declared();
-    #[cfg(not(feature = "server"))]
-    return Vec::new();
-}

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = ROOT / "target/mutants"
@@ -92,6 +93,43 @@ def place(text, position):
     return before + position["column"] - 1
 
 
+def one_library():
+    """The roots of both packages as one."""
+    lower = (ROOT / "src/core.rs").read_text()
+    upper = (ROOT / "src/lib.rs").read_text()
+    upper = re.sub(r"//!.*\n|(#\[cfg.*\]\n)?pub use iris_core::.*\n", "", upper)
+    return lower + upper
+
+
+def manifest():
+    """The manifests of both packages as one, with what a library needs."""
+    one = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    lower = tomllib.loads((ROOT / "core/Cargo.toml").read_text())
+    del one["dependencies"]["iris-core"], one["test"], one["bench"]
+    one["workspace"] |= {"members": ["tests/support"], "default-members": ["."]}
+    for table in ("dependencies", "dev-dependencies"):
+        one[table] = lower[table] | one[table]
+    for name, parts in one["features"].items():
+        own = [part for part in parts if not part.startswith("iris-core/")]
+        one["features"][name] = own + [part for part in lower["features"][name] if part not in own]
+    lines = []
+    for name, table in one.items():
+        lines.append(f"[{name}]")
+        lines += [f"{json.dumps(key)} = {inline(value)}" for key, value in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def inline(value):
+    """A value as TOML, in one line."""
+    match value:
+        case dict():
+            pairs = (f"{json.dumps(key)} = {inline(one)}" for key, one in value.items())
+            return "{ " + ", ".join(pairs) + " }"
+        case list():
+            return "[" + ", ".join(map(inline, value)) + "]"
+    return json.dumps(value)
+
+
 def tree(name):
     """A package of the library, with the tests of a group."""
     _, _, _, stores = GROUPS[name]
@@ -100,13 +138,12 @@ def tree(name):
     (made / "tests").mkdir(parents=True)
     for part in ("src", "docs", "config", "tests/support"):
         shutil.copytree(ROOT / part, made / part)
-    for part in ("Cargo.lock", "build.rs"):
-        shutil.copy(ROOT / part, made)
-    # Of the manifest, what a library needs.
-    manifest = (ROOT / "Cargo.toml").read_text().split("\n[[test]]")[0]
-    (made / "Cargo.toml").write_text(manifest)
+    shutil.copy(ROOT / "Cargo.lock", made)
+    build = (ROOT / "core/build.rs").read_text()
+    (made / "build.rs").write_text(build.replace('"../', '"'))
+    (made / "Cargo.toml").write_text(manifest())
     (made / "src/main.rs").unlink()
-    library = "#![allow(warnings)]\n" + (ROOT / "src/lib.rs").read_text()
+    library = "#![allow(warnings)]\n" + one_library()
     if stores:
         library += SUITE % " ".join(stores.split())
         for part in ("ledger", "fixtures"):

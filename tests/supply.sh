@@ -13,10 +13,10 @@ root=$PWD
 out=$root/target/supply
 mkdir -p "$out"
 
-# At most so many crates, Iris and those that only run in a build included. Each is code that others
+# At most so many crates, the two of Iris and those that only run in a build included. Each is code that others
 # may change, and time in every clean build.
-MOST_CRATES=218
-MOST_CRATES_OF_CLIENT=157
+MOST_CRATES=219
+MOST_CRATES_OF_CLIENT=158
 
 number() {
     local wrong=0
@@ -29,7 +29,7 @@ number() {
 at_most() {
     local most=$1 name=$2 what=$3 found
     shift 3
-    found=$(cargo tree --locked --target x86_64-unknown-linux-gnu -e normal,build --prefix none --no-dedupe "$@" |
+    found=$(cargo tree --locked --package iris --target x86_64-unknown-linux-gnu -e normal,build --prefix none --no-dedupe "$@" |
         cut -d' ' -f1,2 | sort -u | wc -l)
     echo "$what: $found crates, at most $most"
     if [ "$found" -gt "$most" ]; then
@@ -83,8 +83,8 @@ materials() {
     fi
     cargo cyclonedx --format json --spec-version 1.5 --all-features --override-filename iris.cdx
     mv iris.cdx.json "$out/"
-    # Nothing of the tests is in the program.
-    rm -f tests/support/iris.cdx.json
+    # Nothing of the tests is in the program, and its own names all crates.
+    rm -f core/iris.cdx.json tests/support/iris.cdx.json
     echo "bill of materials: $(grep -c '"purl": "pkg:cargo' "$out/iris.cdx.json") crates in $out/iris.cdx.json"
 }
 

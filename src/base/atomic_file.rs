@@ -13,7 +13,7 @@ use rustix::io::Errno;
 ///
 /// # Errors
 /// As the system gives them: `AlreadyExists` for a file that is there, which stays as it is.
-pub(crate) fn create(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+pub fn create(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     placed(path, contents, mode, |_| Ok(()), publish)
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn create(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> 
 ///
 /// # Errors
 /// As the system gives them.
-pub(crate) fn replace(
+pub fn replace(
     path: &Path,
     contents: &[u8],
     finish: impl FnOnce(&File) -> io::Result<()>,
@@ -38,7 +38,7 @@ pub(crate) fn replace(
 ///
 /// # Errors
 /// As the system gives them.
-pub(crate) fn keep(path: &Path, kept: &Path) -> io::Result<()> {
+pub fn keep(path: &Path, kept: &Path) -> io::Result<()> {
     let new = beside(kept)?;
     remove(&new)?;
     let done = fs::hard_link(path, &new).and_then(|()| fs::rename(&new, kept));
@@ -52,7 +52,7 @@ pub(crate) fn keep(path: &Path, kept: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// As the system gives them, and when it isn't a regular file.
-pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);

@@ -27,12 +27,12 @@ pub enum Command {
 }
 
 /// For commands that ask something: success, or a failure that isn't an error.
-pub(crate) fn exit_code(is_good: bool) -> ExitCode {
+pub fn exit_code(is_good: bool) -> ExitCode {
     ExitCode::from(u8::from(!is_good))
 }
 
 /// For commands that wait for one thing after the other.
-pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -114,21 +114,12 @@ mod tests {
     use super::*;
     use crate::config::{self, Severity};
 
-    const OWN: &str = include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/self-signed.crt"
-    ));
-    const KEY: &str = include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/self-signed.key"
-    ));
+    const OWN: &str = include_str!("../../tests/fixtures/self-signed.crt");
+    const KEY: &str = include_str!("../../tests/fixtures/self-signed.key");
 
     #[test]
     fn one_or_several_are_read_whatever_surrounds_them() {
-        let other = include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/ai.tail.test.crt"
-        ));
+        let other = include_str!("../../tests/fixtures/ai.tail.test.crt");
         let count = |text: &str| Certificates::parse(text).unwrap().all().len();
         assert_eq!(count(OWN), 1);
         assert_eq!(count(&format!("subject=x\n{OWN}\nissuer=y\n{other}")), 2);

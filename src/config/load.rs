@@ -61,7 +61,7 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Load
 }
 
 /// What stands in `${…}` in the values of a document; comments refer to nothing.
-pub(crate) fn references(text: &str) -> BTreeSet<String> {
+pub fn references(text: &str) -> BTreeSet<String> {
     let references = RefCell::new(BTreeSet::new());
     // What is wrong with the document is for others to say.
     let _ = parse(text, &|name| {

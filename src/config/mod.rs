@@ -75,7 +75,7 @@ pub use keyfile::ServiceAccount;
 pub use later::{Connector, Connectors, Flag, Mcp, Server};
 pub use limits::{Limits, Timeouts};
 pub use listen::{LOOPBACK, Listen};
-pub(crate) use load::references;
+pub use load::references;
 pub use load::{LONGEST, Loaded, check, find, load, parse, text};
 pub use provider::{AuthMode, Authorization, Compatibility, CostName, Network, Provider};
 pub use proxy::{Environment, Proxy, Proxying};
@@ -86,7 +86,7 @@ pub use routing::{Alias, Aliases, DefaultModels, Destination, Routing, Share, St
 pub(crate) use schema::tests::capabilities;
 pub use schema::{json_schema, reference};
 pub use secrets::{PLACEHOLDER, catalog, redacted, restored};
-pub(crate) use stored::{check_with, is_there, store};
+pub use stored::{check_with, is_there, store};
 pub use tailnet::{CAPABILITY, Mode, StaleRefuses, Tailnet};
 pub use watch::{Watch, watch};
 

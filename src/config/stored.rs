@@ -16,7 +16,7 @@ use crate::base::secret::Secret;
 ///
 /// # Errors
 /// As [`parse`].
-pub(crate) fn check_with(
+pub fn check_with(
     text: &str,
     path: &Path,
     typed: &[(String, Secret)],
@@ -32,7 +32,7 @@ pub(crate) fn check_with(
 
 /// Whether what stands in `${…}` has a value for a configuration at `path`.
 #[must_use]
-pub(crate) fn is_there(reference: &str, path: &Path) -> bool {
+pub fn is_there(reference: &str, path: &Path) -> bool {
     resolve(reference, path.parent()).is_some_and(|value| !value.is_empty())
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn is_there(reference: &str, path: &Path) -> bool {
 ///
 /// # Errors
 /// As the system gives them. A file that is there stays as it is.
-pub(crate) fn store(path: &Path, secret: &Secret) -> io::Result<()> {
+pub fn store(path: &Path, secret: &Secret) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(folder)?;

@@ -1,11 +1,18 @@
-//! What can go wrong with the ledger.
+//! What can go wrong with the ledger, and what its callers are told then.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use http::StatusCode;
 
 use super::CAPACITY;
+use crate::wire::Rejection;
 
 /// What a connection could not do with a database.
 pub(super) const WRITE: &str = "write to it";
+
+/// How long a caller waits before the next try.
+const RETRY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -121,7 +128,7 @@ pub enum Failure {
         refusal: Refusal,
     },
     #[error("no answer from the server within {0:?}")]
-    Timeout(std::time::Duration),
+    Timeout(Duration),
     /// The answer to a commit got lost.
     #[error("{0}; whether it was done is not known")]
     Undecided(Box<Failure>),
@@ -142,4 +149,20 @@ pub enum Refusal {
     ReadOnly,
     /// Anything else.
     Other,
+}
+
+/// The ledger can't be used, or was asked for what it doesn't answer. The cause is for the log alone.
+impl From<Error> for Rejection {
+    fn from(error: Error) -> Self {
+        if let Error::Report(why) = error {
+            return Self::new(StatusCode::BAD_REQUEST, "bad_query", why);
+        }
+        let what = if error.is_of_write() {
+            "the database cannot be written right now"
+        } else {
+            "the records cannot be read right now"
+        };
+        tracing::error!(%error, "{what}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", what).retry_after(RETRY)
+    }
 }

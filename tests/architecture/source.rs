@@ -135,6 +135,7 @@ pub(crate) fn module_of(path: &Path) -> Module {
     if parts
         .last()
         .is_some_and(|last| last == "mod" || last == "lib")
+        || path == Path::new("core")
     {
         parts.pop();
     }

@@ -27,7 +27,7 @@ const LIST: &str = "formats! {\n";
 const SOURCES: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
-    "build.rs",
+    "core",
     "benches",
     "src",
     "config",

@@ -39,7 +39,7 @@ const PLAIN_RELAY: &str = "TS_DEBUG_USE_DERP_HTTP";
 
 fn main() -> ExitCode {
     harness::with_environment(PLAIN_RELAY, "1");
-    // `IRIS_LOG=iris::net::tailnet=trace` shows what the nodes say.
+    // `IRIS_LOG=iris_core::net::tailnet=trace` shows what the nodes say.
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("IRIS_LOG"))
         .with_writer(std::io::stderr)

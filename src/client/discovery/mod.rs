@@ -11,10 +11,10 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
-pub(crate) use probe::{Listed, fit, formats, get, models, reason};
+pub use probe::{Listed, fit, formats, get, models, reason};
 use server::baseurl;
 pub use server::{Formats, Kind, Server};
-pub(crate) use server::{compatibility, free_id, id_at};
+pub use server::{compatibility, free_id, id_at};
 
 use crate::config::{self, CAPABILITY, File};
 use crate::net::client::Client;
@@ -222,6 +222,8 @@ pub fn configuration(servers: &[Server], loopback: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use support::provider::Received;
+
     use super::*;
     use crate::config::parse;
     use crate::net::client::Timeouts;
@@ -234,14 +236,25 @@ mod tests {
         Client::new(None, Timeouts::all(Duration::from_secs(1)))
     }
 
+    /// A model server with one model.
+    async fn model_server() -> SocketAddr {
+        let answers = |request: &Received| match &*request.target() {
+            "GET /v1/models" => (
+                "200 OK",
+                r#"{"object":"list","data":[{"id":"demo"}]}"#.into(),
+            ),
+            _ => ("404 Not Found", "{}".into()),
+        };
+        support::provider::server("127.0.0.1:0", answers).await.0
+    }
+
     #[tokio::test]
     async fn only_what_answers_is_found_and_can_be_used() {
-        let demo = crate::app::demo::Provider::start().await.unwrap();
+        let port = model_server().await.port();
         let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let silent = unused.local_addr().unwrap().port();
         drop(unused);
         let upstream = upstream();
-        let port = demo.address().port();
         let place = |port| Place {
             host: HERE,
             port,
@@ -260,8 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_configuration_does_not_name_is_not_asked() {
-        let demo = crate::app::demo::Provider::start().await.unwrap();
-        let url = format!("http://{}", demo.address());
+        let url = format!("http://{}", model_server().await);
         let hosts = [HERE.to_owned()];
         assert_eq!(
             server(&upstream(), &hosts, None, &url).await,

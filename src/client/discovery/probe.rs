@@ -28,7 +28,7 @@ const NOWHERE: &str = "/v1/iris-asks-whether-unknown-routes-are-refused";
 
 /// An answer to the question for models.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Listed {
+pub enum Listed {
     /// The models, and what serves them if that is known.
     Models(Vec<String>, Option<Kind>),
     /// The server refuses: its status, and what it says.
@@ -52,7 +52,7 @@ struct Row {
 }
 
 /// The models that a server lists in OpenAI's format.
-pub(crate) async fn models(upstream: &Client, provider: &Provider, timeout: Duration) -> Listed {
+pub async fn models(upstream: &Client, provider: &Provider, timeout: Duration) -> Listed {
     let (status, body) = match get(upstream, provider, "/v1/models", None, timeout).await {
         Ok(answer) => answer,
         Err(why) => return Listed::Unreachable(why),
@@ -69,7 +69,7 @@ pub(crate) async fn models(upstream: &Client, provider: &Provider, timeout: Dura
 }
 
 /// Gets a document from a provider, below its base URL. The error says why no response arrived.
-pub(crate) async fn get(
+pub async fn get(
     upstream: &Client,
     provider: &Provider,
     path: &str,
@@ -91,7 +91,7 @@ pub(crate) async fn get(
 
 /// Those names of models that may stand in a configuration.
 #[must_use]
-pub(crate) fn fit(models: impl Iterator<Item = String>) -> Vec<String> {
+pub fn fit(models: impl Iterator<Item = String>) -> Vec<String> {
     models.filter(|one| is_fit(one)).take(MOST_MODELS).collect()
 }
 
@@ -107,7 +107,7 @@ fn is_fit(model: &str) -> bool {
 
 /// What a server says of its refusal, for a terminal.
 #[must_use]
-pub(crate) fn reason(body: &[u8]) -> String {
+pub fn reason(body: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     // An error is an object in most formats, and Gemini's a list of one.
     let json = json.get(0).unwrap_or(&json);
@@ -156,7 +156,7 @@ impl Route {
 }
 
 /// The formats that a server speaks.
-pub(crate) async fn formats(upstream: &Client, provider: &Provider, timeout: Duration) -> Formats {
+pub async fn formats(upstream: &Client, provider: &Provider, timeout: Duration) -> Formats {
     let paths = [
         "/v1/chat/completions",
         "/v1/responses",

@@ -190,7 +190,7 @@ impl Server {
 }
 
 /// The id of a kind of server at this port.
-pub(crate) fn id_at(kind: &str, port: u16, usual: u16) -> String {
+pub fn id_at(kind: &str, port: u16, usual: u16) -> String {
     if port == usual {
         kind.to_owned()
     } else {
@@ -201,7 +201,7 @@ pub(crate) fn id_at(kind: &str, port: u16, usual: u16) -> String {
 /// The first id that no provider has, for one that would be called `id` if it were alone. It depends
 /// on the provider's place before it depends on which others are there, so that a record names the
 /// same server tomorrow.
-pub(crate) fn free_id(id: &str, host: &str, is_taken: impl Fn(&str) -> bool) -> String {
+pub fn free_id(id: &str, host: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let label = host.split('.').next().unwrap_or_default();
     let label = label.to_ascii_lowercase();
     let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
@@ -213,7 +213,7 @@ pub(crate) fn free_id(id: &str, host: &str, is_taken: impl Fn(&str) -> bool) -> 
 }
 
 /// A provider's `compatibility`; `None` for OpenAI's chat alone, which needs none.
-pub(crate) fn compatibility(flags: &[&'static str]) -> Option<serde_json::Value> {
+pub fn compatibility(flags: &[&'static str]) -> Option<serde_json::Value> {
     if flags.is_empty() || flags == [Speaks::Chat.kind()] {
         return None;
     }

@@ -211,7 +211,7 @@ pub(crate) fn capabilities() -> (Vec<Value>, Vec<Value>) {
 /// Rewrites the reference where `IRIS_WRITE_DOCS` is set.
 #[test]
 fn the_reference_is_up_to_date() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CONFIGURATION.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIGURATION.md");
     let text = std::fs::read_to_string(path).unwrap();
     let mark = "<!-- What follows is generated: `just reference` -->\n";
     let (by_hand, generated) = text

@@ -15,7 +15,7 @@ use crate::policy::route::Provider;
 ///
 /// # Errors
 /// When the configured key cannot be a header's value.
-pub(crate) fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), InvalidKey> {
+pub fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), InvalidKey> {
     if !is_configured(headers, provider) {
         return Ok(());
     }
@@ -62,7 +62,7 @@ pub(crate) fn credential(
 ///
 /// # Errors
 /// When the configuration lacks what a signature needs.
-pub(crate) fn sign(
+pub fn sign(
     mut request: Request<()>,
     body: Bytes,
     provider: &Provider,
@@ -89,7 +89,7 @@ pub(crate) fn is_configured(headers: &HeaderMap, provider: &Provider) -> bool {
 ///
 /// # Errors
 /// When it cannot be a header's value.
-pub(crate) fn bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), InvalidKey> {
+pub fn bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), InvalidKey> {
     let text = format!("Bearer {}", token.expose());
     let mut value = HeaderValue::from_str(&text).map_err(|_| InvalidKey)?;
     value.set_sensitive(true);
@@ -100,7 +100,7 @@ pub(crate) fn bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), Inva
 /// The key has characters that no header can carry, or is a key file that can't be read.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("its apikey cannot be used: the configuration's findings may say why")]
-pub(crate) struct InvalidKey;
+pub struct InvalidKey;
 
 #[cfg(test)]
 mod tests {

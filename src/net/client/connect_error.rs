@@ -7,7 +7,7 @@ use crate::net::tailnet;
 
 /// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
+pub enum ConnectError {
     /// The network refused, or the name is unknown.
     #[error("{0}")]
     Io(#[from] io::Error),

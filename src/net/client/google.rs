@@ -33,7 +33,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// Why there is no token.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum TokenError {
+pub enum TokenError {
     /// The key signs nothing.
     #[error("its service-account key does not sign")]
     Unsigned,
@@ -94,7 +94,7 @@ impl TokenCache {
 }
 
 /// Tokens of one account.
-pub(crate) struct TokenSource<'a> {
+pub struct TokenSource<'a> {
     slot: Arc<Slot>,
     account: &'a ServiceAccount,
     client: &'a Client,
@@ -105,7 +105,7 @@ impl TokenSource<'_> {
     ///
     /// # Errors
     /// [`TokenError`] when an exchange is due and fails, or failed a moment ago.
-    pub(crate) async fn token(&self) -> Result<Secret, TokenError> {
+    pub async fn token(&self) -> Result<Secret, TokenError> {
         let mut state = self.slot.0.lock().await;
         let now = Instant::now();
         let alive = state.token.as_ref().filter(|token| now < token.dies_at);
@@ -138,7 +138,7 @@ impl TokenSource<'_> {
     }
 
     /// Forgets a token that a provider did not accept, so that the next request gets another.
-    pub(crate) async fn reject(&self, refused: &Secret) {
+    pub async fn reject(&self, refused: &Secret) {
         let mut state = self.slot.0.lock().await;
         if state
             .token

@@ -4,11 +4,11 @@
 //! [`Client::errand`] sends what the gateway itself wants to know or to tell. What a caller asks leaves
 //! through `exchange::upstream` alone.
 
-pub(crate) mod auth;
+pub mod auth;
 mod connect;
 mod connect_error;
 mod errand;
-pub(crate) mod google;
+pub mod google;
 mod http1;
 mod pool;
 mod proxy;
@@ -26,13 +26,13 @@ use crate::policy::route::Provider;
 pub(crate) use connect::Connector;
 use connect::Way;
 pub use connect::{Timeouts, tls, tls_of};
-pub(crate) use connect_error::ConnectError;
+pub use connect_error::ConnectError;
 pub use errand::Errand;
 use google::{TokenCache, TokenSource};
 pub use http1::{Replayed, Upgraded, replay};
 use pool::Pools;
 pub use pool::{ExchangeError, Received, Reuse};
-pub(crate) use pool::{Fate, Pool, RequestError};
+pub use pool::{Fate, Pool, RequestError, Unanswered};
 
 /// Pooled connections to all servers. Lives as long as the process.
 pub struct Client {
@@ -114,17 +114,17 @@ impl Client {
     }
 
     /// The connections to a provider.
-    pub(crate) fn pool(&self, provider: &Provider) -> Pool {
+    pub fn pool(&self, provider: &Provider) -> Pool {
         self.pools.of(way(provider), provider.fingerprint())
     }
 
     /// Connections for WebSockets to a provider.
-    pub(crate) fn socket_pool(&self, provider: &Provider) -> Pool {
+    pub fn socket_pool(&self, provider: &Provider) -> Pool {
         self.sockets.of(way(provider), provider.fingerprint())
     }
 
     /// Tokens for a request to a provider that has a service account.
-    pub(crate) fn tokens_for<'u>(
+    pub fn tokens_for<'u>(
         &'u self,
         provider: &'u Provider,
         headers: &HeaderMap,
@@ -145,7 +145,7 @@ fn way(provider: &Provider) -> Way<'_> {
 }
 
 /// The innermost cause says what happened; the layers above it only that something did.
-pub(crate) fn innermost(error: &dyn Error) -> String {
+pub fn innermost(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -33,7 +33,7 @@ use crate::wire::Mask;
 use body::Home;
 pub use body::Received;
 pub use error::ExchangeError;
-pub(crate) use error::{Fate, RequestError, Unanswered};
+pub use error::{Fate, RequestError, Unanswered};
 use kept::{Done, Host, Lent, Slot, Wait};
 use open::{Http1, Opened};
 
@@ -67,7 +67,7 @@ type Origin = (Scheme, Authority);
 
 /// The connections of one configuration of a provider.
 #[derive(Clone)]
-pub(crate) struct Pool(Arc<Inner>);
+pub struct Pool(Arc<Inner>);
 
 struct Inner {
     connector: Connector,
@@ -87,7 +87,7 @@ impl Pool {
     }
 
     /// What hides the credentials of a request: its own, and that of the proxy which forwards it.
-    pub(crate) fn mask<B>(&self, request: &Request<B>) -> Mask {
+    pub fn mask<B>(&self, request: &Request<B>) -> Mask {
         let mask = Mask::of(request.headers());
         match self.0.connector.forward_credential(request.uri()) {
             Some(credential) => mask.and_credential(credential.as_bytes()),
@@ -97,7 +97,7 @@ impl Pool {
 
     /// Sends a request, and waits for the head of the response. It is sent again while it is
     /// certain that the server has not looked at it.
-    pub(crate) async fn request(
+    pub async fn request(
         &self,
         request: &Request<Bytes>,
         mut reuse: Reuse,

@@ -29,7 +29,7 @@ const REPLACED: [&str; 4] = [
 
 /// Why a request has no signature.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(crate) enum SignatureError {
+pub enum SignatureError {
     /// The key has another form.
     #[error("its apikey must be ACCESS_KEY_ID:SECRET_ACCESS_KEY, for signatures of AWS")]
     Key,

@@ -22,7 +22,7 @@ pub enum ExchangeError {
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RequestError {
+pub enum RequestError {
     /// There is no connection.
     #[error("no connection")]
     Connect(#[source] Arc<ConnectError>),
@@ -42,7 +42,7 @@ pub(crate) enum RequestError {
 
 impl RequestError {
     /// Whether the request never left.
-    pub(crate) fn is_connect(&self) -> bool {
+    pub fn is_connect(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::NoHost)
     }
 }
@@ -73,7 +73,7 @@ impl From<http1::Error> for RequestError {
 
 /// What has become of a request that got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It never left.
     Unsent,
     /// The server says that it has not looked at it.
@@ -88,9 +88,9 @@ pub(crate) enum Fate {
 
 /// A request that got no response.
 #[derive(Debug)]
-pub(crate) struct Unanswered {
-    pub(crate) error: RequestError,
-    pub(crate) fate: Fate,
+pub struct Unanswered {
+    pub error: RequestError,
+    pub fate: Fate,
 }
 
 impl From<RequestError> for Unanswered {

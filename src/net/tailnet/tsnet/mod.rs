@@ -125,7 +125,7 @@ impl Node {
             "ephemeral": options.ephemeral,
             "tags": options.tags,
             "memory_limit": i64::try_from(memory_limit).unwrap_or(i64::MAX),
-            "verbose": tracing::enabled!(target: "iris::net::tailnet", tracing::Level::TRACE),
+            "verbose": tracing::enabled!(tracing::Level::TRACE),
         }))?;
         let (number, about) = blocking(move || ffi::open(Call::Open, &request)).await?;
         let handle = Arc::new(Handle {

@@ -233,7 +233,7 @@ impl Holding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::identity::tests_support::whois;
+    use crate::policy::identity::{User, WhoIs};
 
     /// Two providers; callers that `src` names may use the models of `models`.
     fn rules(src: &str, models: &str) -> Rules {
@@ -244,13 +244,37 @@ mod tests {
         Rules::compile(config::parse(&text, &|_| None).unwrap(), 1)
     }
 
+    /// Ann on her laptop, to whom the tailnet grants the models of `q`.
+    fn ann() -> Caller {
+        let object = serde_json::value::RawValue::from_string(r#"{"models":"q/**"}"#.into());
+        let who = WhoIs {
+            stable_id: "n1".into(),
+            node_name: "laptop".into(),
+            node_fqdn: "laptop.tail.test".into(),
+            tags: Vec::new(),
+            addresses: Vec::new(),
+            user: Some(User {
+                id: 1,
+                login: "ann@x.org".into(),
+                display_name: String::new(),
+                picture: None,
+            }),
+            capabilities: [(config::CAPABILITY.into(), vec![object.unwrap()])].into(),
+            expired: false,
+            authorized: true,
+            unsigned: false,
+            jailed: false,
+            wireguard_only: false,
+            shared_in: false,
+            key_expiry: None,
+            groups: Vec::new(),
+        };
+        Caller::from_whois(who).unwrap()
+    }
+
     #[test]
     fn who_is_known_is_looked_at_with_what_the_tailnet_grants() {
-        let mut who = whois(Some("ann@x.org"), &[]);
-        let object = serde_json::value::RawValue::from_string(r#"{"models":"q/**"}"#.into());
-        who.capabilities
-            .insert(config::CAPABILITY.into(), vec![object.unwrap()]);
-        let ann = Arc::new(Caller::from_whois(who).unwrap());
+        let ann = Arc::new(ann());
         let (before, after) = (rules("*", "p/**"), rules("*", "*/m"));
         let names = || ["ann@x.org", "bob@x.org"].map(str::to_owned).into();
         // She has both either way.

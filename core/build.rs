@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::{env, fs};
 
-const SOURCES: &str = "src/net/tailnet/tsnet/go";
+const SOURCES: &str = "../src/net/tailnet/tsnet/go";
 const MINIMUM: (u32, u32) = (1, 26);
 
 /// Go's flags, a line each. `./try` starts the same build before Cargo does, so they stand in a file. The tags leave
 /// out parts of tailscale.com that a gateway has no use for: the archive is a third smaller without them.
-const FLAGS: &str = include_str!("src/net/tailnet/tsnet/go/flags.txt");
+const FLAGS: &str = include_str!("../src/net/tailnet/tsnet/go/flags.txt");
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
