@@ -139,7 +139,7 @@ def tree(name):
     for part in ("src", "docs", "config", "tests/support"):
         shutil.copytree(ROOT / part, made / part)
     shutil.copy(ROOT / "Cargo.lock", made)
-    build = (ROOT / "core/build.rs").read_text()
+    build = (ROOT / "build.rs").read_text()
     (made / "build.rs").write_text(build.replace('"../', '"'))
     (made / "Cargo.toml").write_text(manifest())
     (made / "src/main.rs").unlink()

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::{env, fs};
 
+/// Seen from the package `core`, which has it built.
 const SOURCES: &str = "../src/net/tailnet/tsnet/go";
 const MINIMUM: (u32, u32) = (1, 26);
 
 /// Go's flags, a line each. `./try` starts the same build before Cargo does, so they stand in a file. The tags leave
 /// out parts of tailscale.com that a gateway has no use for: the archive is a third smaller without them.
-const FLAGS: &str = include_str!("../src/net/tailnet/tsnet/go/flags.txt");
+const FLAGS: &str = include_str!("src/net/tailnet/tsnet/go/flags.txt");
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../build.rs");
     if env::var_os("CARGO_FEATURE_TAILNET").is_none() {
         return;
     }
