@@ -11,6 +11,7 @@
 
 mod archive;
 pub mod balances;
+mod body;
 mod entry;
 mod error;
 mod journal;

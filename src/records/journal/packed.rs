@@ -8,13 +8,16 @@ mod fields;
 
 use std::cell::RefCell;
 
+use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 
 use self::fields::{Field, Plain, Rest, get_bytes, put_bytes, put_list};
 use super::retention::Policy;
 use crate::base::text::Text;
 use crate::formats::{Tokens, ToolCall};
+use crate::records::body::StoredBody;
 use crate::records::{Capture, Delivery, Entry, EntryId, Failure, Outcome, Record};
+use crate::wire::HeaderList;
 
 /// The first byte of what is packed.
 const VERSION: u8 = 1;
@@ -45,10 +48,37 @@ pub(crate) struct Unpacked {
 /// A record from the journal.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Journaled {
-    /// Without reasons and settlement.
+    /// Without reasons, settlement and capture.
     pub(crate) record: Record,
     /// JSON.
     pub(crate) reasons: Text,
+    pub(in crate::records) capture: Option<StoredCapture>,
+}
+
+/// A capture whose bodies are compressed as the archive keeps them, so that folding only moves them.
+#[derive(Debug, PartialEq)]
+pub(in crate::records) struct StoredCapture {
+    pub(in crate::records) request_headers: HeaderList,
+    pub(in crate::records) request_body: StoredBody,
+    pub(in crate::records) response_headers: HeaderList,
+    pub(in crate::records) response_body: StoredBody,
+    pub(in crate::records) raw: Option<StoredBody>,
+    pub(in crate::records) truncated: bool,
+}
+
+impl StoredCapture {
+    /// Compresses what may be kept.
+    fn of(capture: &Capture, raws: bool) -> std::io::Result<Self> {
+        let raw = capture.raw.as_ref().filter(|_| raws);
+        Ok(Self {
+            request_headers: capture.request_headers.clone(),
+            request_body: StoredBody::of(&capture.request_body)?,
+            response_headers: capture.response_headers.clone(),
+            response_body: StoredBody::of(&capture.response_body)?,
+            raw: raw.map(StoredBody::of).transpose()?,
+            truncated: capture.truncated,
+        })
+    }
 }
 
 impl Packed {
@@ -69,7 +99,8 @@ impl Packed {
             put_list(tools.map_or(&[], Vec::as_slice), &mut plain);
             record.headers.put(&mut plain);
             let capture = record.capture.as_ref().filter(|_| keep.captures);
-            put_capture(capture, keep.raws, &mut plain);
+            let capture = capture.map(|capture| StoredCapture::of(capture, keep.raws));
+            capture.transpose()?.put(&mut plain);
             record.deliveries.put(&mut plain);
         }
         let mut head = Plain::default();
@@ -118,15 +149,21 @@ impl Unpacked {
         for _ in 0..count {
             let entry = get_entry(from)?;
             let reasons = Field::get(from)?;
+            let (tools, headers) = (Field::get(from)?, Field::get(from)?);
+            let capture = Field::get(from)?;
             let record = Record {
                 entry,
-                tools: Field::get(from)?,
-                headers: Field::get(from)?,
-                capture: Field::get(from)?,
+                tools,
+                headers,
+                capture: None,
                 settlement: None,
                 deliveries: Field::get(from)?,
             };
-            records.push(Journaled { record, reasons });
+            records.push(Journaled {
+                record,
+                reasons,
+                capture,
+            });
         }
         from.bytes
             .is_empty()
@@ -191,35 +228,38 @@ fields! {
     response_bytes, user_agent, error,
 }
 
-fn put_capture(capture: Option<&Capture>, raws: bool, to: &mut Plain) {
-    let Some(capture) = capture else {
-        return false.put(to);
-    };
-    true.put(to);
-    capture.request_headers.put(to);
-    put_bytes(&capture.request_body, to);
-    capture.response_headers.put(to);
-    put_bytes(&capture.response_body, to);
-    capture.raw.as_ref().is_some_and(|_| raws).put(to);
-    if let Some(raw) = capture.raw.as_ref().filter(|_| raws) {
-        put_bytes(raw, to);
-    }
-    capture.truncated.put(to);
-}
-
-impl Field for Capture {
+impl Field for StoredCapture {
     fn put(&self, to: &mut Plain) {
-        put_capture(Some(self), true, to);
+        self.request_headers.put(to);
+        self.request_body.put(to);
+        self.response_headers.put(to);
+        self.response_body.put(to);
+        self.raw.put(to);
+        self.truncated.put(to);
     }
 
-    fn get(from: &mut Rest<'_>) -> Option<Capture> {
-        Some(Capture {
+    fn get(from: &mut Rest<'_>) -> Option<StoredCapture> {
+        Some(StoredCapture {
             request_headers: Field::get(from)?,
             request_body: Field::get(from)?,
             response_headers: Field::get(from)?,
             response_body: Field::get(from)?,
             raw: Field::get(from)?,
             truncated: Field::get(from)?,
+        })
+    }
+}
+
+impl Field for StoredBody {
+    fn put(&self, to: &mut Plain) {
+        (self.size as u64).put(to);
+        put_bytes(&self.bytes, to);
+    }
+
+    fn get(from: &mut Rest<'_>) -> Option<StoredBody> {
+        Some(StoredBody {
+            size: usize::try_from(u64::get(from)?).ok()?,
+            bytes: Bytes::copy_from_slice(get_bytes(from)?),
         })
     }
 }

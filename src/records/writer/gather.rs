@@ -4,6 +4,7 @@
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
+use super::room::held_max;
 use super::{GROUP, GROUP_BYTES, Writer};
 
 /// How long a group is gathered, from its first record on, unless something waits for it: records then
@@ -72,7 +73,7 @@ impl Writer {
     fn is_urgent(&self) -> bool {
         self.is_again
             || self.group.len() >= GROUP
-            || self.group_bytes >= GROUP_BYTES
+            || self.group_bytes >= GROUP_BYTES.min(held_max() / 8)
             || !self.flushes.is_empty()
             || !self.work.is_empty()
             || !self.purges.is_empty()

@@ -14,7 +14,7 @@ use crate::records::{Inner, Ledger, Record, Unavailable};
 pub(crate) const HELD_MAX: usize = 256 << 20;
 
 /// The same where there is little memory.
-fn held_max() -> usize {
+pub(super) fn held_max() -> usize {
     HELD_MAX.min(memory::limit() / 8)
 }
 

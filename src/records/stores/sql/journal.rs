@@ -264,13 +264,15 @@ fn fill(
 ) -> Result<(), Failure> {
     let new = insert(connection, names, &batch.records, policy)?;
     batch.folded.skipped = batch.records.len() - new.len();
-    batch.folded.has_deliveries = new.iter().any(|record| !record.deliveries.is_empty());
+    let has_deliveries = |one: &&Journaled| !one.record.deliveries.is_empty();
+    batch.folded.has_deliveries = new.iter().any(has_deliveries);
     let keep = policy.keep();
-    batch.folded.has_dropped = new.iter().any(|record| {
-        !keep.captures && record.capture.is_some() || !keep.tools && !record.tools.is_empty()
+    batch.folded.has_dropped = new.iter().any(|one| {
+        !keep.captures && one.capture.is_some() || !keep.tools && !one.record.tools.is_empty()
     });
     let skips = batch.folded.skipped > 0;
-    let is_new: HashSet<&str> = new.iter().map(|record| record.entry.id.as_str()).collect();
+    let new: Vec<&str> = new.iter().map(|one| one.record.entry.id.as_str()).collect();
+    let is_new: HashSet<&str> = new.iter().copied().collect();
     for (exporter, entries) in &batch.exports {
         let entries = entries.iter().map(String::as_str);
         let entries = entries.filter(|id| !skips || is_new.contains(id));
@@ -280,8 +282,7 @@ fn fill(
     for exporter in &policy.exporters {
         let got = batch.exports.get(exporter).map_or(0, Vec::len);
         if got < batch.records.len() {
-            let entries = new.iter().map(|record| record.entry.id.as_str());
-            exports::queue(connection, exporter, entries)?;
+            exports::queue(connection, exporter, new.iter().copied())?;
         }
     }
     Ok(())
@@ -293,40 +294,39 @@ fn insert<'r>(
     names: &mut Names,
     records: &'r [Journaled],
     policy: &Policy,
-) -> Result<Vec<&'r Record>, Failure> {
+) -> Result<Vec<&'r Journaled>, Failure> {
     let keep = policy.keep();
     let (is_new, numbers) = row::insert(connection, names, records)?;
     panics::point("ledger-fold");
-    let records: Vec<&Record> = records.iter().map(|one| &one.record).collect();
     let places = numbers.places.iter().copied();
-    let new: Vec<(&Record, i64)> = records
+    let new: Vec<(&Journaled, i64)> = records
         .iter()
-        .copied()
         .zip(places)
         .zip(&is_new)
         .filter_map(|(new, is_new)| is_new.then_some(new))
         .collect();
     let headers = new
         .iter()
-        .flat_map(|(record, place)| header_rows(record, *place));
+        .flat_map(|(one, place)| header_rows(&one.record, *place));
     super::insert(connection, INSERT_HEADER, headers.collect())?;
     if keep.tools {
         let tools = new
             .iter()
-            .flat_map(|(record, place)| tool_rows(record, *place));
+            .flat_map(|(one, place)| tool_rows(&one.record, *place));
         super::insert(connection, INSERT_TOOL, tools.collect())?;
     }
-    let new: Vec<&Record> = new.into_iter().map(|(record, _)| record).collect();
+    let new: Vec<&Journaled> = new.into_iter().map(|(one, _)| one).collect();
     if keep.captures {
-        let captures = new.iter().filter_map(|record| {
-            let capture = record.capture.as_ref()?;
-            Some(capture::write(record.entry.id.as_str(), capture))
+        let captures = new.iter().filter_map(|one| {
+            let capture = one.capture.as_ref()?;
+            Some(capture::write(one.record.entry.id.as_str(), capture))
         });
-        let captures = captures.collect::<Result<_, _>>()?;
-        super::insert(connection, capture::INSERT, captures)?;
+        super::insert(connection, capture::INSERT, captures.collect())?;
     }
     if !new.is_empty() {
-        rollup::add(connection, names, &records, &is_new, &numbers)?;
+        let all: Vec<&Record> = records.iter().map(|one| &one.record).collect();
+        rollup::add(connection, names, &all, &is_new, &numbers)?;
+        let new: Vec<&Record> = new.iter().map(|one| &one.record).collect();
         session::add(connection, names, &new)?;
         outbox::add(connection, &new)?;
     }

@@ -438,7 +438,11 @@ mod tests {
     fn journaled(entry: Entry) -> Journaled {
         let reasons = serde_json::to_string(&entry.reasons).unwrap().into();
         let record = Record::from(entry);
-        Journaled { record, reasons }
+        Journaled {
+            record,
+            reasons,
+            capture: None,
+        }
     }
 
     #[test]
