@@ -136,18 +136,15 @@ def tree(name):
     made = TARGET / name
     shutil.rmtree(made, ignore_errors=True)
     (made / "tests").mkdir(parents=True)
-    for part in ("src", "docs", "config", "tests/support"):
+    for part in ("src", "docs", "config", "tests/support", "tests/fixtures"):
         shutil.copytree(ROOT / part, made / part)
     shutil.copy(ROOT / "Cargo.lock", made)
-    build = (ROOT / "build.rs").read_text()
-    (made / "build.rs").write_text(build.replace('"../', '"'))
     (made / "Cargo.toml").write_text(manifest())
     (made / "src/main.rs").unlink()
     library = "#![allow(warnings)]\n" + one_library()
     if stores:
         library += SUITE % " ".join(stores.split())
-        for part in ("ledger", "fixtures"):
-            shutil.copytree(ROOT / "tests" / part, made / "tests" / part)
+        shutil.copytree(ROOT / "tests/ledger", made / "tests/ledger")
         for file in (made / "tests/ledger").glob("*.rs"):
             file.write_text(re.sub(r"\bcrate::", "crate::suite::", file.read_text()))
     (made / "src/lib.rs").write_text(library + SWITCH)

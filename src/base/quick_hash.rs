@@ -1,5 +1,5 @@
-//! A hash for keys that callers don't choose, such as addresses in memory, and for what is compared in any
-//! case. The usual one resists those who look for names with one hash, and takes five times as long.
+//! A hash for keys that callers don't choose, such as addresses in memory, and for what is compared after
+//! it is found. The usual one resists those who look for names with one hash, and takes five times as long.
 
 use std::hash::{BuildHasherDefault, Hasher};
 

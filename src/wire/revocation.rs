@@ -4,13 +4,17 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
 use super::Rejection;
+use crate::base::panics;
 
 /// Resolves to the reason once the caller of a running response may no longer have it. The body itself looks at
 /// it; the server that sends the response finds it in the response's extensions, and looks at it while
 /// the caller takes nothing, because nobody asks the body then.
 pub type Revocation = Shared<BoxFuture<'static, Rejection>>;
 
-/// A revocation that `reason` is the reason of, if it ever resolves.
+/// A revocation that resolves when `reason` does. A panic in it revokes too: nobody may look at the future that it
+/// leaves behind.
 pub fn revocation(reason: impl Future<Output = Rejection> + Send + 'static) -> Revocation {
+    let reason = panics::caught("the watch of a grant", reason);
+    let reason = reason.map(|reason| reason.unwrap_or_else(Rejection::panicked));
     reason.boxed().shared()
 }

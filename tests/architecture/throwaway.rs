@@ -24,9 +24,10 @@ const LINE: &str = "    throwaway: FORMAT;\n";
 const LIST: &str = "formats! {\n";
 
 /// What the program is built from.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "Cargo.toml",
     "Cargo.lock",
+    "build.rs",
     "core",
     "benches",
     "src",

@@ -241,6 +241,9 @@ async fn a_response_that_is_acknowledged_ends_once_its_record_is_written() {
     let early = tokio::time::timeout(Duration::from_secs(1), early).await;
     assert!(early.is_err(), "it waits");
     assert!(!is_whole(&text), "{}", String::from_utf8_lossy(&text));
+    // What has no record waits for none.
+    until("it is known", || async { !is_ready(&gateway).await }).await;
+    assert_refused("request", &within("request", gateway.chat(CHAT)).await);
     other.execute_batch("ROLLBACK").unwrap();
     within("the end", async {
         while !is_whole(&text) {

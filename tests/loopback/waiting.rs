@@ -44,7 +44,7 @@ fn request(gateway: &Gateway, version: &str, more: &str) -> String {
     request.join("\r\n")
 }
 
-/// Sends `first`, once its first event has come `second`, and reads to the end of the connection.
+/// Sends `first`, and `second` once the first event has come, and reads to the end of the connection.
 async fn exchanged(gateway: &Gateway, first: &str, second: &str) -> String {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream.write_all(first.as_bytes()).await.unwrap();

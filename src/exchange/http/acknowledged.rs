@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::Response;
 use http::header::CONTENT_LENGTH;
@@ -12,8 +13,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use crate::records::{Error, Ledger};
-use crate::wire::Body;
 use crate::wire::body::BodyError;
+use crate::wire::{Body, Revocation};
 
 /// Holds the end of a response until the ledger has written all that was handed to it before.
 pub(super) async fn acknowledged(response: Response<Body>, ledger: Ledger) -> Response<Body> {
@@ -33,6 +34,7 @@ fn hold(
     response: Response<Body>,
     written: impl Future<Output = Result<(), Error>> + Send + 'static,
 ) -> Response<Body> {
+    let revoked = response.extensions().get::<Revocation>().cloned();
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     response.map(|body| {
@@ -43,6 +45,7 @@ fn hold(
             left,
             held: None,
             written: Box::pin(written),
+            revoked,
             state: State::Passing,
         };
         held.boxed_unsync()
@@ -56,6 +59,8 @@ struct Acknowledged {
     /// The last frame.
     held: Option<Frame<Bytes>>,
     written: BoxFuture<'static, Result<(), Error>>,
+    /// Of a stream: its caller may lose the right to it while it waits.
+    revoked: Option<Revocation>,
     state: State,
 }
 
@@ -106,6 +111,12 @@ impl hyper::body::Body for Acknowledged {
                     }
                 }
                 State::Ending => {
+                    if let Some(revoked) = &mut this.revoked
+                        && let Poll::Ready(rejection) = revoked.poll_unpin(cx)
+                    {
+                        (this.state, this.held) = (State::Ended, None);
+                        return Poll::Ready(Some(Err(rejection.message.into())));
+                    }
                     let written = ready!(this.written.as_mut().poll(cx));
                     this.state = State::Ended;
                     if let Err(error) = written {

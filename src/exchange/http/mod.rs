@@ -6,6 +6,7 @@ mod count;
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -48,7 +49,8 @@ impl Gateway {
         let ticket = Ticket::new();
         let named = HeaderValue::from_str(ticket.id.as_str());
         let formats = Formats::both(format);
-        let served = self.serve(ticket, formats, who, request);
+        let is_admitted = AtomicBool::new(false);
+        let served = self.serve(ticket, formats, who, request, &is_admitted);
         let mut response = panics::caught("a request", served)
             .await
             .unwrap_or_else(|| Err(Rejection::panicked()))
@@ -56,7 +58,8 @@ impl Gateway {
         if let Ok(named) = named {
             response.headers_mut().insert(REQUEST_ID, named);
         }
-        if self.ledger.acknowledges() {
+        // A refusal before that has no record to wait for.
+        if is_admitted.into_inner() && self.ledger.acknowledges() {
             response = acknowledged::acknowledged(response, self.ledger.clone()).await;
         }
         response
@@ -68,6 +71,7 @@ impl Gateway {
         formats: Formats,
         who: Verified,
         request: Request<B>,
+        is_admitted: &AtomicBool,
     ) -> Result<Response<Body>, Rejection>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
@@ -75,6 +79,7 @@ impl Gateway {
     {
         let (mut head, incoming) = request.into_parts();
         let admitted = self.admit(ticket, who, &head, Surface::Http, formats)?;
+        is_admitted.store(true, Ordering::Relaxed);
         let answered = match route::body(admitted.context(), &mut head, incoming).await {
             // Boxed, so that a body that comes slowly takes no room for what follows it.
             Ok(body) => self.answer(admitted, head, body).boxed().await,

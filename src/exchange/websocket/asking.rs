@@ -21,11 +21,16 @@ use crate::wire::Rejection;
 
 impl Session<'_> {
     /// One request.
-    pub(super) async fn create(&mut self, text: &Utf8Bytes) -> Result<(), Rejection> {
+    pub(super) async fn create(
+        &mut self,
+        text: &Utf8Bytes,
+        is_admitted: &mut bool,
+    ) -> Result<(), Rejection> {
         self.verify().await?;
         let (who, head) = (self.who.clone(), Arc::clone(&self.head));
         let gateway = self.gateway;
         let admitted = gateway.admit(Ticket::new(), who, &head, self.surface, self.formats)?;
+        *is_admitted = true;
         let frame = Bytes::copy_from_slice(text.as_bytes());
         let routed = gateway
             .route(admitted, head, frame)

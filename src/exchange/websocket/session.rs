@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
@@ -29,6 +30,9 @@ use crate::exchange::{Gateway, Verified};
 use crate::formats;
 use crate::policy::identity::Refused;
 use crate::wire::{Mask, Rejection};
+
+/// For a close frame to be taken.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A caller's end.
 pub(super) type Caller = WebSocketStream<Paced<TokioIo<Upgraded>>>;
@@ -93,9 +97,10 @@ impl Session<'_> {
                     code,
                     reason: reason.into(),
                 };
-                // A caller who has left, or reads no more, gets no close frame.
-                let limit = self.gateway.upstream.timeouts().idle;
-                let _ = within(limit, self.caller.close(Some(frame))).await;
+                // Nothing more of a provider is wanted. A caller who has left, or reads no more, gets no
+                // close frame.
+                self.upstream = None;
+                let _ = within(FAREWELL, self.caller.close(Some(frame))).await;
             }
         }
         // Dropping the provider's connection cancels what is left of an answer.
@@ -135,6 +140,7 @@ impl Session<'_> {
                 Heard::Caller(frame) => self.hear_caller(frame).await,
                 Heard::Provider(frame) => self.hear_provider(frame).await,
                 Heard::Withdrawn(rejection) => {
+                    self.upstream = None;
                     self.fail(Ending::Revoked, &rejection).await;
                     Some(End::close(CloseCode::Policy, rejection.message))
                 }
@@ -210,7 +216,18 @@ impl Session<'_> {
                 "response_in_progress",
                 "one response at a time: the one before has not ended",
             )),
-            Ok(formats::Frame::Request) => self.create(&text).await,
+            Ok(formats::Frame::Request) => {
+                let mut is_admitted = false;
+                let created = self.create(&text, &mut is_admitted).await;
+                // A refusal before that has no record to wait for.
+                if created.is_err()
+                    && is_admitted
+                    && let Some(end) = acknowledged(self.gateway).await
+                {
+                    return Some(end);
+                }
+                created
+            }
             Err(rejection) => Err(rejection),
         };
         match refused {
@@ -280,9 +297,16 @@ impl Session<'_> {
             let failed = is_error(&text);
             over = (failed || running.meter.is_complete()).then_some(failed);
         }
-        let is_held = over.is_some() && self.gateway.ledger.acknowledges();
-        if is_held && let Some(end) = self.conclude(over).await {
-            return Some(end);
+        if over.is_some() && self.gateway.ledger.acknowledges() {
+            let running = self.running.as_ref();
+            let revoked = if_any(running.map(|running| running.parts.revoked.clone()));
+            let ended = tokio::select! {
+                ended = self.conclude(over) => ended,
+                rejection = revoked => Some(End::close(CloseCode::Policy, rejection.message)),
+            };
+            if ended.is_some() {
+                return ended;
+            }
         }
         if let Some(end) = self.give(Message::Text(text)).await {
             return Some(end);
@@ -314,7 +338,9 @@ impl Session<'_> {
             return;
         };
         running.end(ending(rejection.message.to_string()));
-        self.tell(rejection).await;
+        if acknowledged(self.gateway).await.is_none() {
+            self.tell(rejection).await;
+        }
     }
 
     /// Sends the format's event for a refusal.
@@ -322,9 +348,6 @@ impl Session<'_> {
         let event = self.formats.caller.stream_error(rejection);
         let event = String::from_utf8_lossy(&event);
         let data = event.lines().find_map(|line| line.strip_prefix("data: "));
-        if let Some(end) = acknowledged(self.gateway).await {
-            return Some(end);
-        }
         self.give(Message::text(data.unwrap_or_default())).await
     }
 

@@ -117,6 +117,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Chunks<S> {
             }
             let next = Pin::new(&mut self.body).poll_frame(cx);
             sent.asked(&next);
+            // What is still to be taken belongs to a response that is whole.
+            if matches!(next, Poll::Ready(None)) || self.body.is_end_stream() {
+                sent.end();
+            }
             match next {
                 Poll::Ready(Some(frame)) => {
                     // Trailers would need a promise in the head.
@@ -214,6 +218,21 @@ mod tests {
             assert_eq!(got, expected, "{room}");
             assert_eq!(sends.await.unwrap(), b"");
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_has_no_last_chunk() {
+        let (mut caller, server) = tokio::io::duplex(64);
+        let pieces: [Result<Frame<Bytes>, BodyError>; 2] =
+            [Ok(Frame::data(Bytes::from("one"))), Err("it breaks".into())];
+        let body = StreamBody::new(stream::iter(pieces)).boxed_unsync();
+        let mut chunks = Chunks::new(server, body);
+        let sent = std::future::poll_fn(|cx| chunks.poll_sent(cx, &Sent::default())).await;
+        assert!(sent.is_err());
+        drop(chunks);
+        let mut got = String::new();
+        caller.read_to_string(&mut got).await.unwrap();
+        assert_eq!(got, "3\r\none\r\n");
     }
 
     #[tokio::test]

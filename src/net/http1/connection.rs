@@ -82,8 +82,9 @@ where
         let State::Parsed(parser) = std::mem::replace(&mut self.state, State::Gone) else {
             return false;
         };
+        // A parser has none once it has ended, and is polled no more then.
         let Some(parts) = parser.into_parts() else {
-            return false;
+            return true;
         };
         self.is_last |= !sent.keep_alive;
         let stream = parts.io.into_inner().before(&parts.read_buf);

@@ -13,7 +13,7 @@ use crate::wire::Body;
 /// What the stream says of the parser that reads and writes it.
 #[derive(Default)]
 pub(in crate::net) struct Signals {
-    /// It has read whole requests alone, and waits for more.
+    /// It has read only whole requests, and waits for more, and waits for more.
     waits: AtomicBool,
     /// It could not write all that it has.
     is_blocked: AtomicBool,

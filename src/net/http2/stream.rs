@@ -83,6 +83,10 @@ impl hyper::body::Body for ResponseBody {
             Poll::Pending => self.served.pace.ask(),
         }
         self.served.sent.asked(&next);
+        // What is still to be taken belongs to a response that is whole.
+        if self.body.is_end_stream() {
+            self.served.sent.end();
+        }
         next
     }
 

@@ -2,7 +2,7 @@
 //! a database can have rows of it.
 //!
 //! The encoding is ours, because it is small and every record passes through it twice (see `fields`). Reasons
-//! are the JSON that the table of entries holds, so that nobody has to read them on the way.
+//! are the JSON that the table of entries holds, so that they aren't parsed on the way.
 
 mod fields;
 

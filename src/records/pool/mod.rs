@@ -7,6 +7,7 @@
 pub(super) mod folding;
 mod reports;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,7 +92,11 @@ impl Connections {
             Err(upto) => upto,
         };
         // While nothing can be written, what is folded is all that there is to read.
-        let _ = self.folds.upto(upto, &self.shared).await;
+        if let Err(error) = self.folds.upto(upto, &self.shared).await
+            && !self.shared.has_failed.load(Ordering::Relaxed)
+        {
+            return Err(error);
+        }
         self.run(Repeat::Always, move |connection| work(connection))
             .await
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Message, Queue, Writer};
+use super::{LOG_EVERY, Message, Queue, Writer};
 use crate::base::lock::lock;
 use crate::base::panics;
 use crate::records::journal::{Folded, Journal as _};
@@ -36,7 +36,7 @@ const FOLDED_ON_START: Duration = Duration::from_secs(1);
 
 /// Between two tries while folding fails; longer and longer while it panics at no record.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-const BACKOFF_LAST: Duration = Duration::from_mins(1);
+const BACKOFF_LAST: Duration = Duration::from_secs(10);
 
 /// For how long those who ask wait while folding fails.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -88,9 +88,10 @@ pub(crate) struct Folder {
     asks: Vec<Ask>,
     /// It has panicked since it last folded something.
     has_panicked: bool,
-    /// How often in a row it has, at no record.
+    /// How often in a row it has failed.
     futile: u32,
     failing_since: Option<Instant>,
+    logged_at: Option<Instant>,
 }
 
 impl Folder {
@@ -131,13 +132,12 @@ impl Folder {
                 Ok(false)
             })?;
             if !has_found {
-                self.futile = self.futile.saturating_add(1);
                 let why = "folding the journal goes on panicking";
                 return Err(Failure::Value(why.to_owned()));
             }
         };
         (self.has_panicked, self.futile) = (false, 0);
-        self.failing_since = None;
+        (self.failing_since, self.logged_at) = (None, None);
         if folded.skipped > 0 {
             let skipped = folded.skipped;
             tracing::error!(skipped, "ledger: records with an id that is there already");
@@ -163,18 +163,21 @@ impl Folder {
     /// Notes that folding has failed. Those who wait don't do so for ever. Answers how long to wait until
     /// the next try, unless someone asks.
     pub(crate) fn failed(&mut self, ledger: &str, error: &str) -> Duration {
-        let since = *self.failing_since.get_or_insert_with(|| {
-            tracing::warn!(
+        let now = Instant::now();
+        let since = *self.failing_since.get_or_insert(now);
+        if self.logged_at.is_none_or(|at| now - at >= LOG_EVERY) {
+            self.logged_at = Some(now);
+            tracing::error!(
                 ledger,
                 error,
                 "ledger: the journal can't be folded; it is tried again"
             );
-            Instant::now()
-        });
+        }
+        self.futile = self.futile.saturating_add(1);
         if since.elapsed() >= PATIENCE {
             self.asks.clear();
         }
-        let wait = BACKOFF_FIRST.saturating_mul(1 << self.futile.min(16));
+        let wait = BACKOFF_FIRST.saturating_mul(1 << (self.futile - 1).min(16));
         wait.min(BACKOFF_LAST)
     }
 }

@@ -45,7 +45,7 @@ const GROUP: usize = 512;
 const GROUP_BYTES: usize = 16 << 20;
 
 /// How often a start that waits for its server says so.
-const LOG_EVERY: Duration = Duration::from_secs(30);
+pub(super) const LOG_EVERY: Duration = Duration::from_secs(30);
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(2);
