@@ -177,7 +177,7 @@ impl Folder {
         if since.elapsed() >= PATIENCE {
             self.asks.clear();
         }
-        let wait = BACKOFF_FIRST.saturating_mul(1 << (self.futile - 1).min(16));
+        let wait = BACKOFF_FIRST.saturating_mul(1 << self.futile.min(16));
         wait.min(BACKOFF_LAST)
     }
 }
