@@ -30,7 +30,7 @@ VERSION = "27.1.0"
 # The folder and its files; the tests that may notice, one call of them after the other; and those
 # of tests/ledger that are among them as `every_store`.
 BUDGETS = "File::budgets Postgres::budgets"
-STORES = """Memory::queries Memory::exports File:: Postgres::queries Postgres::reports Postgres::retention
+STORES = """Memory::queries Memory::written Memory::exports File:: Postgres::queries Postgres::written Postgres::reports Postgres::retention
     Postgres::outbox Postgres::exports Postgres::audit Postgres::chats Postgres::budgets Postgres::faults"""
 GROUPS = {
     "wire": ("wire", ["json/**", "sse.rs", "mask.rs", "headers.rs"], ["wire"], ""),

@@ -225,7 +225,7 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads an object. `None` if it isn't one, or if its role or its type is no text.
+    /// Reads an object. `None` if it isn't one, or if its role or its type isn't a string.
     fn of(message: &'a [u8]) -> Option<Self> {
         let mut read = Self::default();
         let mut is_odd = false;

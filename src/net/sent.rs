@@ -1,5 +1,5 @@
 //! Ends a response that its caller may no longer have and takes nothing of. While a connection can't be
-//! written to, nobody asks for the body of the response, so that it can't end itself.
+//! written to, the body of the response isn't polled, so that it can't end itself.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

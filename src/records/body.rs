@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::thread::LocalKey;
 
 use bytes::Bytes;
 use zstd::bulk::Compressor;
@@ -27,7 +28,8 @@ impl StoredBody {
     pub(in crate::records) fn of(body: &Bytes) -> io::Result<Self> {
         let mut bytes = body.clone();
         if body.len() >= SHORT {
-            let compressed = compress(body)?;
+            thread_local! { static COMPRESSOR: Kept = const { RefCell::new(None) }; }
+            let compressed = compress(&COMPRESSOR, LEVEL, body)?;
             if compressed.len() < body.len() {
                 bytes = compressed.into();
             }
@@ -45,17 +47,21 @@ impl StoredBody {
     }
 }
 
-fn compress(body: &Bytes) -> io::Result<Vec<u8>> {
-    thread_local! {
-        /// Making one takes longer than most bodies do.
-        static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    }
-    COMPRESSOR.with_borrow_mut(|kept| {
+/// A thread's compressor: making one takes longer than most bodies do.
+pub(in crate::records) type Kept = RefCell<Option<Compressor<'static>>>;
+
+/// Compresses with the compressor that a thread keeps for this level.
+pub(in crate::records) fn compress(
+    kept: &'static LocalKey<Kept>,
+    level: i32,
+    plain: &[u8],
+) -> io::Result<Vec<u8>> {
+    kept.with_borrow_mut(|kept| {
         let compressor = match kept {
             Some(compressor) => compressor,
-            None => kept.insert(Compressor::new(LEVEL)?),
+            None => kept.insert(Compressor::new(level)?),
         };
-        compressor.compress(body)
+        compressor.compress(plain)
     })
 }
 

@@ -325,7 +325,7 @@ impl Ledger {
         self.inner.shared.misplaced()
     }
 
-    /// Reads what is no record, beside the writer. May run twice when a connection breaks.
+    /// Reads something other than records, beside the writer. May run twice when a connection breaks.
     async fn read<T: Send + 'static>(
         &self,
         work: impl Fn(&mut dyn Connection) -> Result<T, Failure> + Send + 'static,

@@ -299,7 +299,7 @@ fn hides(name: &str) -> bool {
     CREDENTIALS.contains(&&*dashed(name))
 }
 
-/// Whether a header of a caller's can go on, if it is no credential.
+/// Whether a caller's header may be passed on, unless it is a credential.
 fn travels(name: &str) -> bool {
     let name = &*dashed(name);
     !NOT_FORWARDED.contains(&name)

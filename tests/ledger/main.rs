@@ -26,6 +26,7 @@ mod rooms;
 mod schema;
 mod standby;
 mod store;
+mod written;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// Tests that hold for every store.
 const EVERY: &[&[Test<Place>]] = &[
     queries::EVERY,
+    written::EVERY,
     reports::EVERY,
     retention::EVERY,
     exports::EVERY,
@@ -55,7 +57,7 @@ const EVERY: &[&[Test<Place>]] = &[
 
 /// Tests of a database that outlives its ledger.
 const LASTING: &[&[Test<Place>]] = &[
-    queries::LASTING,
+    written::LASTING,
     faults::LASTING,
     outbox::LASTING,
     audit::LASTING,
@@ -68,7 +70,7 @@ const LASTING: &[&[Test<Place>]] = &[
 const FILES: &[&[Test<Place>]] = &[retention::FILES, outbox::FILES, budgets::FILES];
 
 const POSTGRES: &[&[Test<Place>]] = &[
-    queries::POSTGRES,
+    written::POSTGRES,
     faults::POSTGRES,
     failover::POSTGRES,
     rooms::POSTGRES,

@@ -68,7 +68,7 @@ async fn give(mut stream: TcpStream, event: String, count: usize, pause: u64) {
     write(&mut stream, "data: [DONE]\n\n").await;
 }
 
-async fn gateway(script: Script, timeouts: serde_json::Value) -> Gateway {
+pub async fn gateway(script: Script, timeouts: serde_json::Value) -> Gateway {
     let (address, received) = provider(script).await;
     // Nothing reads what it gets.
     std::mem::forget(received);

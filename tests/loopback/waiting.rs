@@ -32,7 +32,7 @@ async fn gives(mut stream: TcpStream) {
     write(&mut stream, DONE).await;
 }
 
-fn request(gateway: &Gateway, version: &str, more: &str) -> String {
+pub fn request(gateway: &Gateway, version: &str, more: &str) -> String {
     let request = [
         &format!("POST {CHAT} HTTP/{version}"),
         &format!("host: {}", gateway.address),

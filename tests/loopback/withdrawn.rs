@@ -13,12 +13,10 @@ use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::Gateway;
-use crate::http2::{Caller, long_event};
+use crate::http2::{Caller, gateway, long_event};
+use crate::waiting::request;
 use crate::websocket::open;
-use support::http::CHAT;
-use support::provider::{STREAM, Script, provider, write};
-
-const STREAMED: &str = r#"{"model":"m","messages":[],"stream":true}"#;
+use support::provider::{STREAM, write};
 
 /// Withdraws the grant once nothing more of a response is taken, and expects its record.
 async fn ends(gateway: &Gateway, given: &AtomicUsize) {
@@ -50,27 +48,12 @@ async fn floods(mut stream: TcpStream, given: &AtomicUsize) {
     }
 }
 
-async fn gateway(script: Script) -> Gateway {
-    let (address, received) = provider(script).await;
-    // Nothing reads what it gets.
-    std::mem::forget(received);
-    Gateway::start(address, json!({})).await
-}
-
 #[tokio::test]
 async fn a_response_over_http1_of_which_nothing_is_taken_ends() {
     static GIVEN: AtomicUsize = AtomicUsize::new(0);
-    let gateway = gateway(|stream| floods(stream, &GIVEN).boxed()).await;
+    let gateway = gateway(|stream| floods(stream, &GIVEN).boxed(), json!({})).await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let request = [
-        &format!("POST {CHAT} HTTP/1.1"),
-        &format!("host: {}", gateway.address),
-        "content-type: application/json",
-        &format!("content-length: {}", STREAMED.len()),
-        "",
-        STREAMED,
-    ];
-    let request = request.join("\r\n");
+    let request = request(&gateway, "1.1", "");
     stream.write_all(request.as_bytes()).await.unwrap();
     ends(&gateway, &GIVEN).await;
     // What was on its way is followed by the end of the connection.
@@ -80,7 +63,7 @@ async fn a_response_over_http1_of_which_nothing_is_taken_ends() {
 #[tokio::test]
 async fn a_response_over_http2_of_which_nothing_is_taken_ends() {
     static GIVEN: AtomicUsize = AtomicUsize::new(0);
-    let gateway = gateway(|stream| floods(stream, &GIVEN).boxed()).await;
+    let gateway = gateway(|stream| floods(stream, &GIVEN).boxed(), json!({})).await;
     let mut caller = Caller::new(&gateway, 16 << 10).await;
     let _taken = caller.stream().await;
     ends(&gateway, &GIVEN).await;

@@ -161,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Chunks<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Fails once the caller has left: nobody is there for the rest.
+    /// Fails once the caller has left.
     fn stay(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let mut room = [MaybeUninit::uninit(); AHEAD];
         while self.ahead.is_empty() {

@@ -88,7 +88,7 @@ impl hyper::body::Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // Of chunks, nobody knows how many will come.
+        // How many chunks will come isn't known.
         (self.whole.as_ref()).map_or_else(SizeHint::default, hyper::body::Body::size_hint)
     }
 }

@@ -186,7 +186,7 @@ fn read(row: WrittenRow) -> Result<Row, String> {
 fn table(written: &Map<String, Value>) -> Result<Table, String> {
     let mut table = Table::default();
     for (name, value) in written {
-        let text = value.as_str().ok_or(format!("{name} is no text"))?;
+        let text = value.as_str().ok_or(format!("{name} is not a string"))?;
         table
             .set(name, text)
             .map_err(|problem| format!("{name}: {problem:?}"))?;

@@ -9,13 +9,13 @@ mod fields;
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use zstd::bulk::{Compressor, Decompressor};
+use zstd::bulk::Decompressor;
 
 use self::fields::{Field, Plain, Rest, get_bytes, put_bytes, put_list};
 use super::retention::Policy;
 use crate::base::text::Text;
 use crate::formats::{Tokens, ToolCall};
-use crate::records::body::StoredBody;
+use crate::records::body::{self, StoredBody};
 use crate::records::{Capture, Delivery, Entry, EntryId, Failure, Outcome, Record};
 use crate::wire::HeaderList;
 
@@ -107,7 +107,8 @@ impl Packed {
         VERSION.put(&mut head);
         (plain.bytes.len() as u64).put(&mut head);
         let mut content = head.bytes;
-        compress(&plain.bytes, &mut content)?;
+        thread_local! { static COMPRESSOR: body::Kept = const { RefCell::new(None) }; }
+        content.extend(body::compress(&COMPRESSOR, LEVEL, &plain.bytes)?);
         Ok(Packed {
             id,
             count: records.len(),
@@ -173,22 +174,6 @@ impl Unpacked {
 
 fn json(what: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(what).map_err(|error| Failure::Value(error.to_string()))
-}
-
-/// Appends what is compressed.
-fn compress(plain: &[u8], to: &mut Vec<u8>) -> std::io::Result<()> {
-    thread_local! {
-        /// Making one takes longer than a small group does.
-        static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    }
-    COMPRESSOR.with_borrow_mut(|kept| {
-        let compressor = match kept {
-            Some(compressor) => compressor,
-            None => kept.insert(Compressor::new(LEVEL)?),
-        };
-        to.extend(compressor.compress(plain)?);
-        Ok(())
-    })
 }
 
 fn decompress(bytes: &[u8], size: usize) -> std::io::Result<Vec<u8>> {

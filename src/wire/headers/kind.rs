@@ -28,7 +28,7 @@ pub(super) struct Kind {
     pub(super) is_hop: bool,
     /// Its value could be a credential.
     pub(super) is_secret: bool,
-    /// It can go on to a provider, if it is no credential.
+    /// It may be passed on to a provider, unless it is a credential.
     pub(super) travels: bool,
 }
 

@@ -8,7 +8,7 @@ use crate::records::Failure;
 use crate::records::stores::Value;
 
 /// The statement for many rows that inserts like `sql`, the statement for one with its types: `INSERT INTO
-/// … VALUES ($1, …) …`. `None` where it is no such statement.
+/// … VALUES ($1, …) …`. `None` for any other statement.
 pub(super) fn statement(sql: &str, one: &Statement) -> Option<String> {
     let (begin, rest) = sql.split_once(" VALUES (")?;
     let (values, end) = rest.split_once(')')?;
