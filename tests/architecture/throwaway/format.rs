@@ -39,13 +39,15 @@ impl Meter for Counted {
     }
 
     fn body(&mut self, body: &[u8]) {
-        let response = tree::object(body).unwrap_or_default();
-        let count = |path| tree::at(&response, path).and_then(tree::count);
-        self.0.tokens = Tokens {
-            input: count("lines/taken"),
-            output: count("lines/given"),
-            ..Tokens::default()
-        };
+        let tokens = tree::read(body, |response| {
+            let count = |path| response.at(path).and_then(tree::counted);
+            Tokens {
+                input: count("lines/taken"),
+                output: count("lines/given"),
+                ..Tokens::default()
+            }
+        });
+        self.0.tokens = tokens.unwrap_or_default();
     }
 
     fn has_output(&self) -> bool {
