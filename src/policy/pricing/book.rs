@@ -348,7 +348,7 @@ mod tests {
         };
         let good = row(r#""input":"1""#);
         assert!(with(&row(r#""inptu":"1""#)).contains("openai/m: inptu"));
-        assert!(with(&row(r#""input":1"#)).contains("no text"));
+        assert!(with(&row(r#""input":1"#)).contains("input is not a string"));
         assert!(with(&format!("{good},{good}")).contains("twice"));
         assert!(with(r#"{"basis":"acme","model":"m","source":"s","date":"d"}"#).contains("basis"));
     }
