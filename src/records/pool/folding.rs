@@ -69,7 +69,10 @@ impl Folding {
             (is_due, wait) = match self.step() {
                 Ok(folded) if folded.is_more => (true, Duration::ZERO),
                 Ok(_) => (false, EVERY),
-                Err(error) => (true, lock(&self.folder).failed(self.store.name(), &error)),
+                Err(error) => {
+                    let mut folder = lock(&self.folder);
+                    (true, folder.failed(self.store.name(), &error, &self.shared))
+                }
             };
         }
     }

@@ -39,7 +39,7 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LAST: Duration = Duration::from_secs(10);
 
 /// For how long those who ask wait while folding fails.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Someone who waits until a row of the journal is folded. Dropped unanswered where it can't be.
 pub(crate) struct Ask {
@@ -90,7 +90,7 @@ pub(crate) struct Folder {
     has_panicked: bool,
     /// How often in a row it has failed.
     futile: u32,
-    failing_since: Option<Instant>,
+    pub(super) failing_since: Option<Instant>,
     logged_at: Option<Instant>,
 }
 
@@ -138,6 +138,7 @@ impl Folder {
         };
         (self.has_panicked, self.futile) = (false, 0);
         (self.failing_since, self.logged_at) = (None, None);
+        *lock(&shared.unfoldable) = None;
         if folded.skipped > 0 {
             let skipped = folded.skipped;
             tracing::error!(skipped, "ledger: records with an id that is there already");
@@ -162,7 +163,7 @@ impl Folder {
 
     /// Notes that folding has failed. Those who wait don't do so for ever. Answers how long to wait until
     /// the next try, unless someone asks.
-    pub(crate) fn failed(&mut self, ledger: &str, error: &str) -> Duration {
+    pub(crate) fn failed(&mut self, ledger: &str, error: &str, shared: &Shared) -> Duration {
         let now = Instant::now();
         let since = *self.failing_since.get_or_insert(now);
         if self.logged_at.is_none_or(|at| now - at >= LOG_EVERY) {
@@ -176,6 +177,7 @@ impl Folder {
         self.futile = self.futile.saturating_add(1);
         if since.elapsed() >= PATIENCE {
             self.asks.clear();
+            *lock(&shared.unfoldable) = Some(error.to_owned());
         }
         let wait = BACKOFF_FIRST.saturating_mul(1 << self.futile.min(16));
         wait.min(BACKOFF_LAST)
@@ -252,7 +254,7 @@ impl Writer {
                 folded.is_more
             }
             Err(error) => {
-                let wait = folder.failed(self.store.name(), &error);
+                let wait = folder.failed(self.store.name(), &error, &self.shared);
                 self.fold_at = Some(Instant::now() + wait);
                 false
             }
