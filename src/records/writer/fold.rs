@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{LOG_EVERY, Message, Queue, Writer};
 use crate::base::lock::lock;
 use crate::base::panics;
+use crate::records::journal::packed::Texts;
 use crate::records::journal::{Folded, Journal as _};
 use crate::records::stores::Connection;
 use crate::records::{Error, Failure, Shared};
@@ -188,7 +189,14 @@ fn sift(connection: &mut dyn Connection, shared: &Shared, most: usize) -> Result
     let policy = lock(&shared.policy).clone();
     let left_out = lock(&shared.left_out).clone();
     let mut any = false;
-    for record in connection.waiting(&left_out, most)? {
+    let rows = connection.waiting(&left_out, most)?;
+    let (mut texts, mut records) = (Texts::default(), Vec::new());
+    // Those that can't be read are noted when they are folded.
+    for row in &rows {
+        let _ = row.read_into(&mut texts, &mut records);
+    }
+    records.retain(|one| !left_out.entries.contains(one.entry.id));
+    for record in records {
         let open = &mut *connection;
         let tried = catch_unwind(AssertUnwindSafe(|| open.try_fold(&record, &policy)));
         if let Ok(tried) = tried {
@@ -198,7 +206,7 @@ fn sift(connection: &mut dyn Connection, shared: &Shared, most: usize) -> Result
         connection.rollback();
         any = true;
         // The log is its last chance. What was said stays out of it.
-        let entry = &record.record.entry;
+        let entry = &record.entry;
         tracing::error!(
             ?entry,
             "ledger: the writer panics at a record, which is not written"
