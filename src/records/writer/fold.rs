@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{LOG_EVERY, Message, Queue, Writer};
 use crate::base::lock::lock;
 use crate::base::panics;
+use crate::records::journal::packed::Texts;
 use crate::records::journal::{Folded, Journal as _};
 use crate::records::stores::Connection;
 use crate::records::{Error, Failure, Shared};
@@ -22,10 +23,10 @@ pub(crate) const EVERY: Duration = Duration::from_secs(1);
 const BATCH: usize = 1_000;
 
 /// Records of one batch at most: enough to share the rows that they add to, few enough for the memory.
-pub(crate) const BATCH_MOST: usize = 8_000;
+const BATCH_MOST: usize = 16_000;
 
 /// The part of what waits that is a batch: the more there is, the more it matters how much work it is.
-const BATCH_PART: usize = 4;
+const BATCH_PART: usize = 2;
 
 /// Records in the journal at which they are folded at once, and at which folding goes before what waits.
 const FOLDED_AT: usize = 8_000;
@@ -190,7 +191,14 @@ fn sift(connection: &mut dyn Connection, shared: &Shared, most: usize) -> Result
     let policy = lock(&shared.policy).clone();
     let left_out = lock(&shared.left_out).clone();
     let mut any = false;
-    for record in connection.waiting(&left_out, most)? {
+    let rows = connection.waiting(&left_out, most)?;
+    let (mut texts, mut records) = (Texts::default(), Vec::new());
+    // Those that can't be read are noted when they are folded.
+    for row in &rows {
+        let _ = row.read_into(&mut texts, &mut records);
+    }
+    records.retain(|one| !left_out.entries.contains(one.entry.id));
+    for record in records {
         let open = &mut *connection;
         let tried = catch_unwind(AssertUnwindSafe(|| open.try_fold(&record, &policy)));
         if let Ok(tried) = tried {
@@ -200,7 +208,7 @@ fn sift(connection: &mut dyn Connection, shared: &Shared, most: usize) -> Result
         connection.rollback();
         any = true;
         // The log is its last chance. What was said stays out of it.
-        let entry = &record.record.entry;
+        let entry = &record.entry;
         tracing::error!(
             ?entry,
             "ledger: the writer panics at a record, which is not written"
