@@ -53,12 +53,9 @@ impl EntryId {
             None if id < "req_" => return 0,
             None => return i64::MAX,
         };
-        let mut digits = digits.map(|digit| ALPHABET.partition_point(|one| *one < digit));
-        let mut number = |count: u32| {
-            (0..count).fold(0_i64, |number, _| {
-                number << 5 | i64::from(digits.next().unwrap_or(0).min(31).to_le_bytes()[0])
-            })
-        };
+        let mut digits = digits.map(value);
+        let mut number =
+            |count: u32| (0..count).fold(0, |number, _| number << 5 | digits.next().unwrap_or(0));
         let time = number(10).min(Self::LAST);
         time << Self::RANDOM_BITS | number(4)
     }
@@ -80,10 +77,7 @@ impl EntryId {
     /// The time in it, in Unix milliseconds.
     pub fn started_at(&self) -> i64 {
         let digits = self.0.bytes().skip(4).take(10);
-        let time = digits.fold(0, |time, digit| {
-            let digit = ALPHABET.partition_point(|one| *one < digit).min(31);
-            time << 5 | i64::from(digit.to_le_bytes()[0])
-        });
+        let time = digits.fold(0, |time, digit| time << 5 | value(digit));
         time.min(Self::LAST)
     }
 
@@ -112,6 +106,22 @@ fn random_bytes() -> [u8; 10] {
 
 /// The digits of an id.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// What a digit stands for. One that ids don't have counts as the next that they have, or as the last.
+fn value(digit: u8) -> i64 {
+    const VALUES: [u8; 256] = {
+        let mut values = [0; 256];
+        let mut digit = 0;
+        while digit < values.len() {
+            while values[digit] < 31 && (ALPHABET[values[digit] as usize] as usize) < digit {
+                values[digit] += 1;
+            }
+            digit += 1;
+        }
+        values
+    };
+    VALUES[usize::from(digit)].into()
+}
 
 /// How ids begin.
 const START: &str = "req_";
