@@ -73,7 +73,7 @@ pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Reje
     let model = &asked.call.model;
     let caller = asked.who.caller.name();
     let not_found = format!("no route found for model \"{model}\" for user \"{caller}\"");
-    let (model, mut message) = (Text::from(model), not_found);
+    let (model, mut message) = (model.clone(), not_found);
     let reason = match none {
         NoRoute::OtherApi { through } => {
             let reason = Reason::OtherFormat {
