@@ -93,9 +93,9 @@ impl Gateway {
     /// read can't be read for another provider either.
     pub(super) async fn fund<'c>(&self, cleared: &'c mut Cleared) -> Result<Funded<'c>, Rejection> {
         let next = cleared.choices.pop_front();
-        let route = next.ok_or_else(Rejection::panicked)?;
+        let candidate = next.ok_or_else(Rejection::panicked)?;
         let (asked, draft) = cleared.split();
-        draft.choose(asked, route);
+        draft.choose(asked, candidate);
         let Facts {
             started,
             entry,
