@@ -425,6 +425,8 @@ pub fn redacted(headers: &HeaderMap) -> HeaderList {
     for (name, value) in headers {
         if is_secret(name, value) {
             list.push(name.as_str(), REDACTED);
+        } else if let Ok(value) = str::from_utf8(value.as_bytes()) {
+            list.push(name.as_str(), value);
         } else {
             list.push(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));
         }

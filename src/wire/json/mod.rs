@@ -135,11 +135,13 @@ pub fn string(literal: &[u8]) -> Option<Cow<'_, str>> {
 
 /// The same for a literal of a text.
 fn literal(literal: &str) -> Option<Cow<'_, str>> {
-    let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.as_bytes().contains(&b'\\') {
+    let [b'"', inner @ .., b'"'] = literal.as_bytes() else {
+        return None;
+    };
+    if inner.contains(&b'\\') {
         serde_json::from_str::<String>(literal).ok().map(Cow::Owned)
     } else {
-        Some(Cow::Borrowed(inner))
+        literal.get(1..literal.len() - 1).map(Cow::Borrowed)
     }
 }
 
