@@ -13,12 +13,12 @@ use super::attempt::{Attempt, Price, Reached};
 use super::clear::{Cleared, FREE, context, denied, plan};
 use super::context::Asked;
 use super::facts::{Facts, elapsed_ms};
-use crate::base::money::Mode;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::exchange::hooks::{self, After, HookContext};
 use crate::formats::{Call, Outbound, Tokens};
 use crate::policy::budget::Amounts;
+use crate::policy::pricing::Terms;
 use crate::policy::route::Route;
 use crate::records::Entry;
 use crate::records::balances::Reservation;
@@ -93,9 +93,9 @@ impl Gateway {
     /// read can't be read for another provider either.
     pub(super) async fn fund<'c>(&self, cleared: &'c mut Cleared) -> Result<Funded<'c>, Rejection> {
         let next = cleared.choices.pop_front();
-        let route = next.ok_or_else(Rejection::panicked)?;
+        let candidate = next.ok_or_else(Rejection::panicked)?;
         let (asked, draft) = cleared.split();
-        draft.choose(asked, route);
+        draft.choose(asked, candidate);
         let Facts {
             started,
             entry,
@@ -192,9 +192,8 @@ fn estimate(call: &Call, price: Option<&Price>) -> Amounts {
         output: Some(written),
         ..Tokens::default()
     };
-    let cost = price.quote.cost(&counts, Mode::Standard);
     Amounts {
         tokens: i64::try_from(read.saturating_add(written)).unwrap_or(i64::MAX),
-        cost: cost.map(|cost| cost.total),
+        cost: price.quote.total(&counts, Terms::default()),
     }
 }

@@ -50,12 +50,9 @@ impl EntryId {
             None if id < "req_" => return 0,
             None => return i64::MAX,
         };
-        let mut digits = digits.map(|digit| VALUES[usize::from(digit)]);
-        let mut number = |count: u32| {
-            (0..count).fold(0_i64, |number, _| {
-                number << 5 | i64::from(digits.next().unwrap_or(0))
-            })
-        };
+        let mut digits = digits.map(value);
+        let mut number =
+            |count: u32| (0..count).fold(0, |number, _| number << 5 | digits.next().unwrap_or(0));
         let time = number(10).min(Self::LAST);
         time << Self::RANDOM_BITS | number(4)
     }
@@ -77,9 +74,7 @@ impl EntryId {
     /// The time in it, in Unix milliseconds.
     pub fn started_at(&self) -> i64 {
         let digits = self.0.bytes().skip(4).take(10);
-        let time = digits.fold(0, |time, digit| {
-            time << 5 | i64::from(VALUES[usize::from(digit)])
-        });
+        let time = digits.fold(0, |time, digit| time << 5 | value(digit));
         time.min(Self::LAST)
     }
 
@@ -109,19 +104,21 @@ fn random_bytes() -> [u8; 10] {
 /// The digits of an id.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// What each byte counts as in an id: a letter that ids don't have is the next that they have, or the last.
-const VALUES: [u8; 256] = {
-    let mut values = [0; 256];
-    let (mut byte, mut value) = (0, 0);
-    while byte < values.len() {
-        values[byte] = value;
-        if value < 31 && byte == ALPHABET[value as usize] as usize {
-            value += 1;
+/// What a digit stands for. One that ids don't have counts as the next that they have, or as the last.
+fn value(digit: u8) -> i64 {
+    const VALUES: [u8; 256] = {
+        let mut values = [0; 256];
+        let mut digit = 0;
+        while digit < values.len() {
+            while values[digit] < 31 && (ALPHABET[values[digit] as usize] as usize) < digit {
+                values[digit] += 1;
+            }
+            digit += 1;
         }
-        byte += 1;
-    }
-    values
-};
+        values
+    };
+    VALUES[usize::from(digit)].into()
+}
 
 /// How ids begin.
 const START: &str = "req_";

@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use super::row::limit;
 use super::value::{self, Row, Rows, Value};
 use super::{Connection, Failure, Question, committing, places, rows};
-use crate::base::bucket::{Account, Level, Link, Settlement, Terms, admit_all, spend};
+use crate::base::bucket::{Account, ByKey, Level, Link, Settlement, Terms, admit_all, spend};
 use crate::base::clock;
-use crate::base::text::Text;
 use crate::records::balances::{Admission, Balances, StoredBucket, Wanted};
 
 const INSERT: &str = "INSERT INTO buckets (bucket, name, template, balance, at, is_earlier) \
@@ -149,7 +148,7 @@ fn hold(
     let (mut all, mut rows) = (Vec::new(), Rows::default());
     for one in wanted {
         let links = one.chains.iter().flat_map(|chain| chain.links.iter());
-        let accounts: BTreeMap<Text, Account> = links
+        let accounts: ByKey<Account> = links
             .map(|link| {
                 let account = Account {
                     level: level(&levels, link, now),
@@ -158,10 +157,10 @@ fn hold(
                 (link.key.clone(), account)
             })
             .collect();
-        let outcome = admit_all(&one.chains, &mut accounts.clone());
+        let outcome = admit_all(&one.chains, &accounts);
         if let Some(hold) = &one.hold {
             let until = now.saturating_add(hold.lease);
-            for (bucket, amount) in outcome.iter().flatten() {
+            for (bucket, amount) in outcome.iter().flat_map(ByKey::iter) {
                 let bucket = key(bucket);
                 let sum = sums.entry(bucket.clone().into_owned()).or_default();
                 *sum = sum.saturating_add(*amount);
