@@ -1,4 +1,4 @@
-//! What SQLite alone takes for a record. It inserts the rows that records of the bench `ledger` are folded into, in
+//! What `SQLite` alone takes for a record. It inserts the rows that records of the bench `ledger` are folded into, in
 //! the same schema, with the same pragmas, in batches of the same size. The journal isn't part of it, nor is any
 //! other work of the ledger.
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
@@ -189,7 +189,7 @@ fn sums(to: &Transaction<'_>, batch: Range<i64>) -> Result<()> {
         ))?;
         for (header, last) in keys {
             select.query([header, last])?.next()?;
-            insert.execute(params![header, last, batch.start, [7; 60]])?;
+            insert.execute(params![header, last, batch.start, [7_u8; 60]])?;
         }
     }
     let mut select =
@@ -199,7 +199,7 @@ fn sums(to: &Transaction<'_>, batch: Range<i64>) -> Result<()> {
          ON CONFLICT (header, day, caller) DO UPDATE SET kinds = excluded.kinds",
     )?;
     for (header, caller) in by_caller {
-        let kinds = [7; 2_000];
+        let kinds = [7_u8; 2_000];
         let kinds = if header == 0 {
             &kinds[..]
         } else {

@@ -73,18 +73,18 @@ pub(super) fn is_listed(name: &HeaderName, lists: Lists) -> bool {
     })
 }
 
-/// What is known of a name, or is found out now. `of` spreads what is found out of one name.
+/// What is known of a name, or is found out now. A salt gives facts of one name another place.
 fn kept<'k, T>(
     known: &'k mut Known<T>,
     name: &HeaderName,
-    of: usize,
+    salt: usize,
     is_it: impl FnOnce(&T) -> bool,
     find: impl FnOnce(&HeaderName) -> T,
 ) -> &'k T {
     if known.is_empty() {
         known.resize_with(PLACES, || None);
     }
-    let place = &mut known[place(name.as_str().as_bytes(), of)];
+    let place = &mut known[place(name.as_str().as_bytes(), salt)];
     let is_known = matches!(place, Some((of, found)) if of == name && is_it(found));
     if !is_known {
         *place = None;
@@ -92,12 +92,12 @@ fn kept<'k, T>(
     &place.get_or_insert_with(|| (name.clone(), find(name))).1
 }
 
-fn place(name: &[u8], of: usize) -> usize {
+fn place(name: &[u8], salt: usize) -> usize {
     let letter = |at: usize| name.get(at).copied().map_or(0, usize::from);
     let (middle, last) = (name.len() / 2, name.len().saturating_sub(1));
     let letters = letter(0) * 7 + letter(middle) * 5 + letter(last) * 3;
-    // Lists lie next to each other in memory, each at a multiple of eight.
-    (name.len() * 31 + letters + of / 8 * 17) % PLACES
+    // The salt is an address, which is a multiple of eight.
+    (name.len() * 31 + letters + salt / 8 * 17) % PLACES
 }
 
 #[cfg(test)]
