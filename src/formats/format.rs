@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
 use super::transcript::Conversation;
+use super::translate::Codec;
 use super::{
     Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
     Refusals, Tokens, body, refusal, tokens,
@@ -157,6 +158,8 @@ pub struct Format {
     pub turns: &'static [&'static str],
     /// Keys under which a text of the user stands by itself.
     pub texts: &'static [&'static str],
+    /// How it is translated from and to other formats, if it can be.
+    pub codec: Option<&'static Codec>,
     /// The API whose clients list the models that can be asked in it; none for formats whose clients
     /// list all.
     pub lists_for: Option<Dialect>,
@@ -204,6 +207,7 @@ impl Format {
             conversation: Conversation::NONE,
             turns: &[],
             texts: &[],
+            codec: None,
             lists_for: None,
             chat: None,
             operation: "chat",

@@ -23,6 +23,7 @@ mod room;
 mod splice;
 pub mod tokens;
 pub mod transcript;
+pub mod translate;
 mod tree;
 pub mod user_message;
 
