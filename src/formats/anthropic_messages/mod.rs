@@ -4,6 +4,7 @@ mod error;
 mod meter;
 mod session;
 mod transcript;
+mod translate;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -73,6 +74,7 @@ pub(super) static FORMAT: Format = Format {
     state: ProviderState::Named,
     conversation: CONVERSATION,
     turns: &["messages"],
+    codec: Some(&translate::CODEC),
     lists_for: Some(Dialect::Anthropic),
     export_name: "ant_messages",
     chat: Some(Chat {

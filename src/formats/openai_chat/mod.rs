@@ -1,6 +1,7 @@
 //! OpenAI Chat Completions and its many look-alikes: `POST /v1/chat/completions`.
 
 mod meter;
+mod translate;
 
 use bytes::Bytes;
 
@@ -33,6 +34,7 @@ pub(super) static FORMAT: Format = Format {
     state: ProviderState::Named,
     conversation: openai::transcript::CHAT,
     turns: &["messages"],
+    codec: Some(&translate::CODEC),
     export_name: "oai_chat",
     chat: Some(Chat {
         flag: &FLAG,
