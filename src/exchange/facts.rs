@@ -7,6 +7,7 @@ use http::HeaderMap;
 
 use super::attempt::Attempt;
 use super::context::Asked;
+use super::translation::Translation;
 use crate::base::reasons::Reason;
 use crate::base::{clock, memory};
 use crate::config::Routing;
@@ -48,7 +49,7 @@ impl Kept {
         let opaque = if rules.file.database.keep_encrypted_blobs {
             &[]
         } else {
-            asked.formats.served.opaque
+            asked.format.opaque
         };
         let room = rules.file.limits.capture;
         Self {
@@ -123,11 +124,16 @@ impl Facts {
     }
 
     /// Notes the provider that is to be asked.
-    pub(super) fn choose(&mut self, asked: &Asked, route: Route) {
+    pub(super) fn choose(
+        &mut self,
+        asked: &Asked,
+        route: Route,
+        translation: Option<Box<Translation>>,
+    ) {
         if self.attempts.is_empty() {
             self.attempts.reserve_exact(1);
         }
-        let attempt = Attempt::new(asked, route, self.elapsed_ms());
+        let attempt = Attempt::new(asked, route, translation, self.elapsed_ms());
         self.name(&attempt.route);
         let reasons = attempt.route.reasons.iter().cloned();
         self.entry.reasons.extend(reasons);

@@ -160,6 +160,11 @@ pub struct Format {
     pub texts: &'static [&'static str],
     /// How it is translated from and to other formats, if it can be.
     pub codec: Option<&'static Codec>,
+    /// Whether a caller's request for this path can be translated: some count tokens, or ask for
+    /// something besides a response.
+    pub translates: fn(&str) -> bool,
+    /// Headers that a provider needs and that callers of other formats don't send.
+    pub needed_headers: &'static [(&'static str, &'static str)],
     /// The API whose clients list the models that can be asked in it; none for formats whose clients
     /// list all.
     pub lists_for: Option<Dialect>,
@@ -208,6 +213,8 @@ impl Format {
             turns: &[],
             texts: &[],
             codec: None,
+            translates: |_| true,
+            needed_headers: &[],
             lists_for: None,
             chat: None,
             operation: "chat",

@@ -82,14 +82,14 @@ impl Gateway {
     ) -> Option<Response<Begun>> {
         let route = cleared.choices.front()?;
         let asked = cleared.asked();
-        let (format, generation) = (asked.formats.served.name, asked.rules.generation);
+        let (format, generation) = (asked.format.name, asked.rules.generation);
         if !self.uncounted.has(&route.provider.id, format, generation) {
             return None;
         }
         let route = cleared.choices.pop_front()?;
         explain(&route.provider.id, cleared);
         let (asked, draft) = cleared.split();
-        draft.choose(asked, route);
+        draft.choose(asked, route, None);
         Some(response(count))
     }
 
@@ -119,7 +119,7 @@ impl Gateway {
             let mut names = names.iter().filter(|name| !name.is_empty());
             names.any(|name| memmem::find(body, name.as_bytes()).is_some())
         };
-        let (provider, format) = (&route.provider.id, cleared.asked().formats.served.name);
+        let (provider, format) = (&route.provider.id, cleared.asked().format.name);
         let has_counted = self.uncounted.counts(provider, format, generation);
         let is_answer = match &body {
             None => false,

@@ -264,7 +264,7 @@ mod tests {
         };
         let chosen = rules
             .routes
-            .select(&asker.permit, model, &|_| true, evidence);
+            .select(&asker.permit, model, &|_| Some(Fit::Native), evidence);
         chosen.unwrap().first
     }
 

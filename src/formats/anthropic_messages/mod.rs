@@ -75,6 +75,8 @@ pub(super) static FORMAT: Format = Format {
     conversation: CONVERSATION,
     turns: &["messages"],
     codec: Some(&translate::CODEC),
+    translates: |path| FORMAT.target(path) == Some(ENDPOINT),
+    needed_headers: &[("anthropic-version", "2023-06-01")],
     lists_for: Some(Dialect::Anthropic),
     export_name: "ant_messages",
     chat: Some(Chat {

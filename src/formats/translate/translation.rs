@@ -21,7 +21,7 @@ pub struct Translated {
     pub dropped: Vec<String>,
 }
 
-/// Translates a request of `caller` for a provider of `served`.
+/// Translates a request of `caller` for a provider of `served`, which names the model `model`.
 ///
 /// # Errors
 /// If the request has something that the provider's format can't express, and that the caller's API
@@ -30,9 +30,13 @@ pub fn request(
     caller: &Codec,
     served: &Codec,
     inbound: &Inbound<'_>,
+    model: &str,
 ) -> Result<Translated, Untranslatable> {
     let asked = (caller.read_request)(inbound)?;
-    let mut request = asked.clone();
+    let mut request = Request {
+        model: model.to_owned(),
+        ..asked.clone()
+    };
     request.name_results();
     let mut dropped = std::mem::take(&mut request.dropped);
     for feature in request.features(served.name) {
@@ -165,6 +169,12 @@ impl ResponseTranslator {
     #[must_use]
     pub fn response(&self) -> Object {
         (self.caller.write_response)(&self.request, self.collector.response().clone())
+    }
+
+    /// Whether the caller gets a stream.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        matches!(self.output, Output::Events(_))
     }
 
     /// Whether [`response`](Self::response) lacks something for which there was no room.

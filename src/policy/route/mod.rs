@@ -18,7 +18,7 @@ pub use catalog::Ambiguous;
 pub use choice::{Evidence, Holder};
 pub use health::{Health, ModelHealth, Standing};
 pub use in_flight::{InFlight, Scope};
-pub use outcome::{Choice, NoRoute, Route};
+pub use outcome::{Choice, Fit, NoRoute, Route};
 pub use provider::Provider;
 pub use table::{ListedModel, RouteTable};
 pub use traffic::Traffic;

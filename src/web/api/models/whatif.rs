@@ -111,7 +111,7 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
     };
     let none = match rules
         .routes
-        .select(&permit, model, &|one| one.speaks(api), evidence)
+        .select(&permit, model, &|one| one.fit(api), evidence)
     {
         Ok(choice) => {
             let route = choice.first;
