@@ -97,6 +97,12 @@ pub fn named(name: &str) -> Option<&'static Format> {
     ALL.into_iter().find(|format| format.name == name)
 }
 
+/// How formats are translated, of those that can be.
+#[cfg(test)]
+fn codecs() -> Vec<&'static translate::Codec> {
+    ALL.into_iter().filter_map(|format| format.codec).collect()
+}
+
 /// A format's name without that of its vendor, such as `messages`.
 #[must_use]
 pub fn short_name(format: &Format) -> &'static str {

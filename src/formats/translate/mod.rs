@@ -13,6 +13,8 @@
 //! those of its providers, and [`request`] refuses or leaves out what doesn't fit, before anything is
 //! written.
 
+#[cfg(test)]
+pub(in crate::formats) mod checks;
 mod codec;
 mod event;
 mod feature;
@@ -22,6 +24,8 @@ mod json;
 mod part;
 mod request;
 mod seal;
+#[cfg(test)]
+mod tests;
 mod translation;
 mod usage;
 
