@@ -13,6 +13,8 @@ pub struct Codec {
     pub fields: &'static [Field],
     /// What its providers can be asked for.
     pub expresses: &'static [Feature],
+    /// What of that the model of a request can't be asked for, where a format has models of many vendors.
+    pub lacks: fn(&Request) -> &'static [Feature],
     /// Reads a caller's request.
     pub read_request: fn(&Inbound<'_>) -> Result<Request, Untranslatable>,
     /// Writes a request for a provider. It has only what [`expresses`](Self::expresses) lists; what a

@@ -48,15 +48,21 @@ impl Fields {
     /// If it isn't a JSON object.
     pub fn of_body(body: &[u8]) -> Read<Self> {
         match Json::read(body) {
-            Ok(Json::Object(object)) => Ok(Self {
-                path: String::new(),
-                object,
-            }),
+            Ok(Json::Object(object)) => Ok(Self::of_object(object)),
             Ok(_) => Err(Untranslatable::new("body", "isn't a JSON object")),
             Err(error) => {
                 let why = format!("can't be read: {error}");
                 Err(Untranslatable::new("body", why))
             }
+        }
+    }
+
+    /// The body of a request that was read before.
+    #[must_use]
+    pub fn of_object(object: Object) -> Self {
+        Self {
+            path: String::new(),
+            object,
         }
     }
 

@@ -21,6 +21,15 @@ pub fn fit(id: &str, longest: usize) -> Cow<'_, str> {
     Cow::Owned(format!("call_{}", hex(&hash[..LENGTH])))
 }
 
+/// A text of at most `longest` bytes; a longer one is replaced by a hash of it.
+#[must_use]
+pub fn shorten(text: &str, longest: usize) -> Cow<'_, str> {
+    if text.len() <= longest {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(hex(&Sha256::digest(text.as_bytes())))
+}
+
 /// The given id, or a new one that begins with `prefix`.
 #[must_use]
 pub fn or_new(id: Option<String>, prefix: &str) -> String {

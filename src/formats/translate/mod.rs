@@ -19,6 +19,7 @@ mod codec;
 mod event;
 mod feature;
 mod fields;
+mod freeform;
 mod ids;
 mod json;
 mod part;
@@ -33,7 +34,7 @@ pub use codec::{Codec, EventReader, EventWriter, Failure, Inbound, Outbound, Seq
 pub use event::{Collector, Delta, Event, Open, Response, Stop};
 pub use feature::{Feature, Field, Need};
 pub use fields::{Fields, Item, TextOrList, Untranslatable};
-pub use ids::{fit as fit_id, new as new_id, now, or_new as id_or_new};
+pub use ids::{fit as fit_id, new as new_id, now, or_new as id_or_new, shorten};
 pub(in crate::formats) use json::object;
 pub use json::{Json, Object};
 pub use part::{

@@ -260,6 +260,15 @@ impl Media {
 }
 
 impl ToolCall {
+    /// The call with an id, if its format has none: callers find its result by it.
+    #[must_use]
+    pub fn with_id(self) -> Self {
+        Self {
+            id: super::id_or_new(Some(self.id), "call_"),
+            ..self
+        }
+    }
+
     /// The parameters as an object. Some models write none, or a text that isn't JSON: it then stands
     /// under `arguments`, because formats that take objects take nothing else.
     #[must_use]

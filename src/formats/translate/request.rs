@@ -22,6 +22,8 @@ pub struct Request {
     pub output: Output,
     /// How much the model thinks before it responds; `None` is the model's default.
     pub reasoning: Option<Reasoning>,
+    /// Whether the caller wants to read what the model thinks; `None` is the API's default.
+    pub shows_thoughts: Option<bool>,
     /// The most tokens of the response, those of reasoning included.
     pub max_tokens: Option<u64>,
     /// From 0 to 2, though some formats end at 1.
@@ -100,6 +102,9 @@ pub struct Tool {
     pub parameters: Option<Json>,
     /// Whether calls must match the schema.
     pub strict: Option<bool>,
+    /// The group that it belongs to, whose name the caller has apart from the tool's. The tool's name
+    /// begins with it.
+    pub namespace: Option<String>,
     /// It takes a text instead of parameters: the `format` of that text, or an empty object.
     pub freeform: Option<Object>,
     /// What stands up to here may be cached.

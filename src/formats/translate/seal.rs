@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// How such a value begins.
 const MARK: &str = "iris.";
+/// How one begins in Base64, which the fields of some formats have to be.
+const MARK_BASE64: &str = "aXJpcy";
 /// The longest that is opened, in bytes.
 const MAX: usize = 4 << 20;
 
@@ -69,9 +71,23 @@ impl Seal {
         format!("{MARK}{}.{}", self.format, base64::encode(inside))
     }
 
-    /// Opens what the caller sent back; `None` if it isn't such a value.
+    /// What the caller gets where a field has to be Base64.
+    #[must_use]
+    pub fn closed_base64(&self) -> String {
+        base64::encode(self.closed())
+    }
+
+    /// Opens what the caller sent back, also in Base64; `None` if it isn't such a value.
     #[must_use]
     pub fn open(text: &str) -> Option<Self> {
+        if text.starts_with(MARK_BASE64) && text.len() <= 2 * MAX {
+            let inside = String::from_utf8(base64::decode(text).ok()?).ok()?;
+            return Self::open_plain(&inside);
+        }
+        Self::open_plain(text)
+    }
+
+    fn open_plain(text: &str) -> Option<Self> {
         let (format, data) = text.strip_prefix(MARK)?.split_once('.')?;
         if data.len() > MAX {
             return None;
@@ -95,7 +111,7 @@ impl Seal {
     /// Whether a text is such a value.
     #[must_use]
     pub fn is_closed(text: &str) -> bool {
-        text.starts_with(MARK)
+        text.starts_with(MARK) || text.starts_with(MARK_BASE64)
     }
 
     /// Its value, if it comes from a provider of this format.
@@ -117,6 +133,9 @@ mod tests {
                 ..Seal::new("some_format", SealKind::Encrypted, "a \"b\" ü\n")
             };
             let closed = seal.closed();
+            assert!(Seal::is_closed(&closed), "{closed}");
+            assert_eq!(Seal::open(&closed).as_ref(), Some(&seal));
+            let closed = seal.closed_base64();
             assert!(Seal::is_closed(&closed), "{closed}");
             assert_eq!(Seal::open(&closed), Some(seal));
         }

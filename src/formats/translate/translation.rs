@@ -1,6 +1,7 @@
 //! Translates one exchange: the caller's request for a provider of another format, and the provider's
 //! response back, as it comes.
 
+use super::freeform::Unwrap;
 use super::{
     Codec, Collector, Delivery, Event, EventReader, EventWriter, Failure, Feature, Inbound, Json,
     Need, Object, Outbound, Request, Response, Untranslatable,
@@ -39,12 +40,14 @@ pub fn request(
     };
     request.name_results();
     let mut dropped = std::mem::take(&mut request.dropped);
+    let lacks = (served.lacks)(&request);
     for feature in request.features(served.name) {
-        if served.expresses.contains(&feature) {
+        if served.expresses.contains(&feature) && !lacks.contains(&feature) {
             continue;
         }
         match feature {
             Feature::AllowedTools => request.keep_allowed_tools(),
+            Feature::FreeformTools => request.wrap_freeform_tools(),
             // Formats with one system prompt gather all of them in it.
             Feature::LaterSystem => {}
             _ => {
@@ -75,6 +78,7 @@ pub struct ResponseTranslator {
     caller: &'static Codec,
     request: Request,
     collector: Collector,
+    unwrap: Unwrap,
     /// The stream was broken, or the provider has reported an error: nothing follows.
     is_over: bool,
 }
@@ -109,6 +113,10 @@ impl ResponseTranslator {
             }
             None => Input::Whole(Vec::new()),
         };
+        let mut unwrap = Unwrap::of(&request);
+        if served.expresses.contains(&Feature::FreeformTools) {
+            unwrap = Unwrap::default();
+        }
         let (output, room) = match request.delivery {
             Delivery::Whole => (Output::Whole, MAX),
             Delivery::Events { .. } | Delivery::Array => {
@@ -122,6 +130,7 @@ impl ResponseTranslator {
             caller,
             request,
             collector: Collector::new(room),
+            unwrap,
             is_over: false,
         }
     }
@@ -184,7 +193,10 @@ impl ResponseTranslator {
     }
 
     fn pass(&mut self, events: Vec<Event>, out: &mut Vec<u8>) {
-        for event in events {
+        for event in events
+            .into_iter()
+            .flat_map(|event| self.unwrap.event(event))
+        {
             self.collector.add(&event);
             if let Output::Events(writer) = &mut self.output {
                 writer.write(event, out);

@@ -197,6 +197,7 @@ fn tool(item: Item, dropped: &mut Vec<String>) -> Read<Tool> {
         description: tool.text("description")?,
         parameters: tool.value("input_schema"),
         strict: tool.flag("strict")?,
+        namespace: None,
         freeform: None,
         cache: cache(&mut tool)?,
     };
@@ -223,7 +224,8 @@ fn choice(body: &mut Fields, request: &mut Request) -> Read<()> {
 /// How much the model thinks, and what its response has to be.
 fn thinking(body: &mut Fields, request: &mut Request) -> Read<()> {
     if let Some(mut thinking) = body.object("thinking")? {
-        thinking.drop_hints(&["display"], &mut request.dropped);
+        let display = thinking.text("display")?;
+        request.shows_thoughts = display.map(|display| display == "summarized");
         request.reasoning = Some(match thinking.needed_text("type")?.as_str() {
             "enabled" => Reasoning::Budget(
                 thinking

@@ -220,7 +220,12 @@ fn choice(request: &Request) -> Option<Object> {
 fn thinking(request: &Request, turns: &[(Role, Vec<&Part>)]) -> Option<(Object, Option<u64>)> {
     match request.reasoning? {
         Reasoning::Off => Some((object! { "type": "disabled" }, None)),
-        Reasoning::Effort(_) | Reasoning::Adaptive => Some((object! { "type": "adaptive" }, None)),
+        Reasoning::Effort(_) | Reasoning::Adaptive => {
+            let mut thinking = object! { "type": "adaptive" };
+            let display = |shows| if shows { "summarized" } else { "omitted" };
+            thinking.put_some("display", request.shows_thoughts.map(display));
+            Some((thinking, None))
+        }
         Reasoning::Budget(budget) => {
             let most = request
                 .max_tokens

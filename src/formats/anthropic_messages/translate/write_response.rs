@@ -48,7 +48,7 @@ fn block(part: &Part) -> Option<Object> {
         },
         Content::ToolCall(call) => object! {
             "type": "tool_use",
-            "id": &call.id,
+            "id": id_or_new(Some(call.id.clone()), "toolu_"),
             "name": &call.name,
             "input": call.input(),
         },
@@ -207,6 +207,7 @@ impl EventWriter for Writer {
                     }
                     Open::Reasoning => self.block = Block::Thought,
                     Open::ToolCall { id, name, .. } => {
+                        let id = id_or_new(Some(id), "toolu_");
                         let block = object! {
                             "type": "tool_use",
                             "id": id,

@@ -83,6 +83,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::User,
         Feature::Metadata,
     ],
+    lacks: |_| &[],
     read_request: read_request::read,
     write_request: write_request::write,
     read_response: read_response::whole,

@@ -152,6 +152,7 @@ fn tool(item: Item) -> Read<Tool> {
                 description: function.text("description")?,
                 parameters: function.value("parameters"),
                 strict: function.flag("strict")?,
+                namespace: None,
                 freeform: None,
                 cache,
             };

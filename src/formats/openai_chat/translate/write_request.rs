@@ -3,11 +3,13 @@
 use super::{NAME, REASONING};
 use crate::formats::translate::{
     Content, Media, MediaKind, Object, Outbound, Output, Reasoning, Request, Role, SealKind,
-    Source, Tool, ToolCall, ToolChoice, Turn, Untranslatable, fit_id, object,
+    Source, Tool, ToolCall, ToolChoice, Turn, Untranslatable, fit_id, object, shorten,
 };
 
 /// The longest id of a call that OpenAI takes.
 const LONGEST_ID: usize = 40;
+/// The longest id of a user, and the longest key of a cache.
+const LONGEST_KEY: usize = 64;
 
 pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
     let mut messages = Vec::new();
@@ -46,8 +48,13 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         body.put_some("parallel_tool_calls", request.parallel_tool_calls);
     }
     body.put_some("verbosity", request.verbosity.as_ref());
-    body.put_some("prompt_cache_key", request.cache_key.as_ref());
-    body.put_some("user", request.user.as_ref());
+    for (key, value) in [
+        ("prompt_cache_key", &request.cache_key),
+        ("user", &request.user),
+    ] {
+        let value = value.as_deref().map(|value| shorten(value, LONGEST_KEY));
+        body.put_some(key, value.as_deref());
+    }
     body.put_some("metadata", request.metadata.clone());
     if request.is_streamed() {
         // What asks for the usage is added where the format prepares a request, because some servers

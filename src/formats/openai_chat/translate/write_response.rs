@@ -26,6 +26,7 @@ pub(super) fn whole(request: &Request, response: Response) -> Object {
             }
             Content::Refusal(more) => refusal.get_or_insert_default().push_str(&more),
             Content::ToolCall(call) => {
+                let call = call.with_id();
                 details.extend(next.take().and_then(|seal| detail_of_next(&seal, &call.id)));
                 calls.push(self::call(&call));
             }

@@ -130,6 +130,7 @@ impl Writer {
                 name,
                 is_freeform,
             } => {
+                let id = id_or_new(Some(id), "call_");
                 let next = self.next.take();
                 self.details(next.and_then(|seal| detail_of_next(&seal, &id)), out);
                 self.calls += 1;
