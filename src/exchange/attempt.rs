@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::context::Asked;
 use super::ending::Ending;
 use super::failure::Failure;
-use super::translation::Translation;
+use super::translation::{self, Translation};
 use crate::config::{AuthMode, Routing};
 use crate::exchange::hooks::After;
 use crate::exchange::rules::Terms;
@@ -21,6 +21,8 @@ pub(super) struct Attempt {
     pub(super) terms: Arc<Terms>,
     /// The request in the provider's format, if that isn't the caller's.
     pub(super) translation: Option<Box<Translation>>,
+    /// The request without what Iris has sealed for the caller, if it had any of that.
+    unsealed: Option<Box<Call>>,
     /// What it costs; `None` for what is not billed.
     pub(super) price: Option<Price>,
     /// What is held of budgets; `None` where none has to pay.
@@ -67,7 +69,11 @@ impl Attempt {
         before_ms: f64,
     ) -> Self {
         let rules = &asked.rules;
-        let (format, call) = served(asked, translation.as_deref());
+        let unsealed = match translation {
+            None => translation::unsealed(asked).map(Box::new),
+            Some(_) => None,
+        };
+        let (format, call) = served(asked, translation.as_deref(), unsealed.as_deref());
         let terms = asked.terms(&route);
         let price = call.billed.then(|| Price {
             quote: Arc::clone(&terms.quote),
@@ -79,6 +85,7 @@ impl Attempt {
             route,
             terms,
             translation,
+            unsealed,
             price,
             hold: None,
             after: None,
@@ -91,7 +98,7 @@ impl Attempt {
 
     /// The provider's format, and the request in it.
     pub(super) fn served<'a>(&'a self, asked: &'a Asked) -> (&'static Format, &'a Call) {
-        served(asked, self.translation.as_deref())
+        served(asked, self.translation.as_deref(), self.unsealed.as_deref())
     }
 
     /// Whether a provider has the request, so that it may have worked.
@@ -182,9 +189,10 @@ impl Attempt {
 fn served<'a>(
     asked: &'a Asked,
     translation: Option<&'a Translation>,
+    unsealed: Option<&'a Call>,
 ) -> (&'static Format, &'a Call) {
     match translation {
         Some(translation) => (translation.format, &translation.call),
-        None => (asked.format, &asked.call),
+        None => (asked.format, unsealed.unwrap_or(&asked.call)),
     }
 }

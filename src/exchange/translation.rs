@@ -118,6 +118,17 @@ impl Translation {
     }
 }
 
+/// The request without what Iris has sealed for the caller in an earlier translation; `None` if it has
+/// nothing of the kind.
+pub(super) fn unsealed(asked: &Asked) -> Option<Call> {
+    let body = asked.format.without_seals(&asked.call.body)?;
+    let call = asked.format.read(&head_of(&asked.head), body).ok()?;
+    Some(Call {
+        stream: asked.call.stream,
+        ..call
+    })
+}
+
 /// A provider's error in the caller's format, with the provider's status and words.
 pub(super) async fn error(
     response: Response<Begun>,

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
 use super::transcript::Conversation;
-use super::translate::Codec;
+use super::translate::{self, Codec};
 use super::{
     Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
     Refusals, Tokens, body, refusal, tokens,
@@ -41,6 +41,9 @@ pub struct OpaquePlace {
     pub path: &'static str,
     /// The types of objects that have such a string; if the list is empty, any.
     pub kinds: &'static [&'static str],
+    /// The object that has it means the same without it. Elsewhere the element of a list that it stands in
+    /// is of no use without it.
+    pub is_aside: bool,
 }
 
 /// What a caller's frame on a WebSocket asks for.
@@ -299,6 +302,14 @@ impl Format {
     pub fn estimated_count(&self, call: &Call) -> Option<Value> {
         let response = self.count_response.filter(|_| !call.billed)?;
         Some(response(tokens::of_body(&call.body)))
+    }
+
+    /// The body of a request without what Iris has sealed when it translated earlier responses of the
+    /// conversation; `None` if there is nothing of the kind.
+    #[must_use]
+    pub fn without_seals(&self, body: &[u8]) -> Option<Bytes> {
+        self.codec?;
+        translate::without_seals(self.opaque_places, body).map(Bytes::from)
     }
 
     /// A meter for the response to a request of this format, as it was sent to the provider.

@@ -39,18 +39,22 @@ pub(in crate::formats) const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
         path: "messages.*.content.*.signature",
         kinds: &["thinking"],
+        is_aside: false,
     },
     OpaquePlace {
         path: "messages.*.content.*.data",
         kinds: &["redacted_thinking"],
+        is_aside: false,
     },
     OpaquePlace {
         path: "messages.*.content.*.content.*.encrypted_content",
         kinds: &["web_search_result"],
+        is_aside: false,
     },
     OpaquePlace {
         path: "messages.*.content.*.citations.*.encrypted_index",
         kinds: &["web_search_result_location"],
+        is_aside: false,
     },
 ];
 

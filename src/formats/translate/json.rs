@@ -145,6 +145,11 @@ impl Object {
         self.0.shift_remove(key).filter(|value| !value.is_null())
     }
 
+    /// The value of a member, if it is there.
+    pub fn at_mut(&mut self, key: &str) -> Option<&mut Json> {
+        self.0.get_mut(key)
+    }
+
     /// Whether it has no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -25,6 +25,7 @@ mod json;
 mod part;
 mod request;
 mod seal;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod translation;
@@ -45,5 +46,6 @@ pub use request::{
     CacheMark, Delivery, Effort, Output, Reasoning, Request, Role, Tool, ToolChoice, Turn,
 };
 pub use seal::{Seal, SealKind};
+pub(in crate::formats) use strip::without_seals;
 pub use translation::{ResponseTranslator, Translated, request};
 pub use usage::Usage;
