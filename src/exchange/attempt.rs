@@ -101,6 +101,12 @@ impl Attempt {
         served(asked, self.translation.as_deref(), self.unsealed.as_deref())
     }
 
+    /// Lets go of the request, which may be large, and returns what it takes to translate the response.
+    pub(super) fn take_request(&mut self) -> Option<Box<Translation>> {
+        self.unsealed = None;
+        self.translation.take()
+    }
+
     /// Whether a provider has the request, so that it may have worked.
     pub(super) fn is_asked(&self) -> bool {
         matches!(

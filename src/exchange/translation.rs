@@ -1,23 +1,18 @@
 //! A request for a provider that doesn't speak the caller's format.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::context::{Asked, head_of};
-use super::fund::Funded;
-use super::relay::Begun;
-use crate::base::clock::within;
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::formats::translate::{self, Codec, Inbound, Request, ResponseTranslator};
 use crate::formats::{self, Call, Format, Head};
 use crate::policy::route::Route;
-use crate::wire::{Framing, Rejection, headers};
+use crate::wire::{Framing, Rejection};
 
 /// The code of a refusal of a request that a provider's format can't express. Another provider's may.
 pub(super) const UNTRANSLATABLE: &str = "untranslatable";
-/// Bytes of a provider's error in which its words are looked for.
-const ERROR: usize = 64 << 10;
 
 /// A request that was translated for a provider, and what it takes to translate the response back.
 pub(super) struct Translation {
@@ -96,7 +91,7 @@ impl Translation {
     /// Translates a response of which up to `room` bytes are kept. Its head becomes that of the
     /// caller's format.
     pub(super) fn response(
-        &self,
+        self,
         head: &mut HeaderMap,
         framing: Option<Framing>,
         room: usize,
@@ -108,13 +103,7 @@ impl Translation {
         };
         head.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         head.remove(CONTENT_LENGTH);
-        ResponseTranslator::new(
-            self.served,
-            self.caller,
-            self.request.clone(),
-            framing,
-            room,
-        )
+        ResponseTranslator::new(self.served, self.caller, self.request, framing, room)
     }
 }
 
@@ -127,31 +116,4 @@ pub(super) fn unsealed(asked: &Asked) -> Option<Call> {
         stream: asked.call.stream,
         ..call
     })
-}
-
-/// A provider's error in the caller's format, with the provider's status and words.
-pub(super) async fn error(
-    response: Response<Begun>,
-    format: &Format,
-    limit: std::time::Duration,
-) -> Response<Begun> {
-    let (mut head, mut body) = response.into_parts();
-    let read = within(limit, body.peek(ERROR)).await.unwrap_or_default();
-    let words = formats::error_words(read);
-    let words = words.unwrap_or_else(|| format!("the provider answered {}", head.status));
-    let rejection = Rejection::new(head.status, "provider_error", words);
-    let told = (format.refusals.body)(&rejection).to_string();
-    (format.refusals.head)(&rejection, &mut head.headers);
-    head.headers
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    head.headers.remove(CONTENT_LENGTH);
-    Response::from_parts(head, Begun::from(bytes::Bytes::from(told)))
-}
-
-impl Funded<'_> {
-    /// Leaves of a provider's response the headers that callers of their format know.
-    pub(super) fn return_headers(&self, of: &mut HeaderMap) {
-        let more = &self.route().provider.pass_headers;
-        headers::returned(of, self.format.known.response, more);
-    }
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
 use super::transcript::Conversation;
-use super::translate::{self, Codec};
+use super::translate::{self, Codec, SealPlace};
 use super::{
     Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
     Refusals, Tokens, body, refusal, tokens,
@@ -309,7 +309,11 @@ impl Format {
     #[must_use]
     pub fn without_seals(&self, body: &[u8]) -> Option<Bytes> {
         self.codec?;
-        translate::without_seals(self.opaque_places, body).map(Bytes::from)
+        let places = self.opaque_places.iter().map(|place| SealPlace {
+            path: place.path,
+            is_aside: place.is_aside,
+        });
+        translate::without_seals(places, body).map(Bytes::from)
     }
 
     /// A meter for the response to a request of this format, as it was sent to the provider.

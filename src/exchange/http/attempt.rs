@@ -85,7 +85,9 @@ impl Ask for OverHttp<'_> {
             .collect();
         funded.attempt.headers = named;
         funded.attempt.in_head = (format.counts_in_head)(response.headers());
-        funded.return_headers(response.headers_mut());
+        // Those that callers of their format know.
+        let more = &funded.route().provider.pass_headers;
+        headers::returned(response.headers_mut(), funded.format.known.response, more);
         funded.warn(response.headers_mut());
         match flaw {
             None => Outcome::Answered(response),

@@ -3,6 +3,7 @@
 mod acknowledged;
 mod attempt;
 mod count;
+mod told;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -16,13 +17,14 @@ use http_body_util::BodyExt;
 
 use self::attempt::OverHttp;
 use super::admit::Admitted;
+use super::attempt::Attempt;
 use super::attempts::Tries;
 use super::clear::Cleared;
 use super::context::Surface;
 use super::ending::Stage;
 use super::entry::Ticket;
 use super::refusal::Refused;
-use super::{Gateway, Verified, route, translation};
+use super::{Gateway, Verified, route};
 use crate::base::panics;
 use crate::exchange::relay::{Begun, Form, Reader, RelayBody, Translating};
 use crate::formats::Format;
@@ -128,7 +130,7 @@ impl Gateway {
             return response;
         }
         let limit = self.upstream.timeouts().first_byte;
-        Box::pin(translation::error(response, asked.format, limit)).await
+        Box::pin(told::error(response, asked.format, limit)).await
     }
 
     async fn ask_providers(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
@@ -165,13 +167,13 @@ impl Gateway {
         }
         let timeouts = self.upstream.timeouts();
         let last = facts.attempts.last();
-        let translation = last.and_then(|attempt| attempt.translation.as_deref());
+        let is_translated = last.is_some_and(|attempt| attempt.translation.is_some());
         let form = Form {
             is_error: !head.status.is_success(),
             is_bodiless: is_bodiless(head.status),
             is_stream: asked.call.stream || framing.is_some(),
             framing,
-            hides: translation.is_none() && asked.call.splice.hide_usage,
+            hides: !is_translated && asked.call.splice.hide_usage,
             room: facts.room(),
             raw,
             idle: timeouts.idle,
@@ -192,6 +194,7 @@ impl Gateway {
             decoding: Decoding::of(&head.headers),
             translating: None,
         };
+        let translation = facts.attempts.last_mut().and_then(Attempt::take_request);
         if let Some(translation) = translation.filter(|_| !form.is_error) {
             let decoding = Decoding::of(&head.headers);
             head.headers.remove(header::CONTENT_ENCODING);

@@ -9,7 +9,7 @@ use super::{
 use crate::wire::{Framing, event_stream, sse};
 
 /// Reads a caller's request.
-pub fn read(codec: &Codec, body: &Value) -> Result<Request, Untranslatable> {
+pub(in crate::formats) fn read(codec: &Codec, body: &Value) -> Result<Request, Untranslatable> {
     let text = body.to_string();
     (codec.read_request)(&Inbound {
         path: "",
@@ -21,7 +21,7 @@ pub fn read(codec: &Codec, body: &Value) -> Result<Request, Untranslatable> {
 }
 
 /// The body that a provider of `to` gets for a request of `from`, and what was left out.
-pub fn translated(
+pub(in crate::formats) fn translated(
     from: &Codec,
     to: &Codec,
     body: &Value,
@@ -39,17 +39,21 @@ pub fn translated(
 }
 
 /// A value for comparison, whatever the order of its keys.
-pub fn value(json: &impl ToString) -> Value {
+pub(in crate::formats) fn value(json: &impl ToString) -> Value {
     serde_json::from_str(&json.to_string()).unwrap()
 }
 
 /// The response that a body stands for.
-pub fn whole(codec: &Codec, body: &[u8]) -> Response {
+pub(in crate::formats) fn whole(codec: &Codec, body: &[u8]) -> Response {
     (codec.read_response)(&Json::read(body).unwrap()).unwrap()
 }
 
 /// The response that a stream stands for, whose events are in order.
-pub fn streamed(codec: &Codec, framing: Framing, stream: &[u8]) -> Result<Response, Failure> {
+pub(in crate::formats) fn streamed(
+    codec: &Codec,
+    framing: Framing,
+    stream: &[u8],
+) -> Result<Response, Failure> {
     let (mut reader, mut events) = ((codec.reader)(), Vec::new());
     let mut result = Ok(());
     let mut each = |event: sse::Event<'_>| {
@@ -68,7 +72,7 @@ pub fn streamed(codec: &Codec, framing: Framing, stream: &[u8]) -> Result<Respon
 }
 
 /// The response that events stand for.
-pub fn collected(events: &[Event]) -> Response {
+pub(in crate::formats) fn collected(events: &[Event]) -> Response {
     let mut collector = Collector::new(1 << 20);
     for event in events {
         collector.add(event);
@@ -78,7 +82,7 @@ pub fn collected(events: &[Event]) -> Response {
 
 /// Checks the order of events.
 #[track_caller]
-pub fn in_order(events: &[Event]) {
+pub(in crate::formats) fn in_order(events: &[Event]) {
     let (mut is_open, mut is_stopped) = (false, false);
     assert!(
         matches!(events.first(), Some(Event::Start { .. })),
@@ -107,7 +111,7 @@ pub fn in_order(events: &[Event]) {
 }
 
 /// The stream that a caller gets of a response.
-pub fn written(codec: &Codec, request: &Request, response: Response) -> Vec<u8> {
+pub(in crate::formats) fn written(codec: &Codec, request: &Request, response: Response) -> Vec<u8> {
     let (mut writer, mut out) = ((codec.writer)(request), Vec::new());
     for event in response.into_events() {
         writer.write(event, &mut out);
@@ -117,7 +121,7 @@ pub fn written(codec: &Codec, request: &Request, response: Response) -> Vec<u8> 
 }
 
 /// A request for a stream with its usage.
-pub fn streaming() -> Request {
+pub(in crate::formats) fn streaming() -> Request {
     Request {
         model: "m".to_owned(),
         delivery: Delivery::Events { usage: true },
@@ -126,7 +130,7 @@ pub fn streaming() -> Request {
 }
 
 /// What a caller gets of a provider's stream that comes in pieces that end at these bytes.
-pub fn through(
+pub(in crate::formats) fn through(
     (served, framing): (&'static Codec, Framing),
     caller: &'static Codec,
     request: &Request,
@@ -144,7 +148,7 @@ pub fn through(
 
 /// However a stream is cut, the caller gets the same.
 #[track_caller]
-pub fn survives_every_split(
+pub(in crate::formats) fn survives_every_split(
     served: (&'static Codec, Framing),
     caller: &'static Codec,
     request: &Request,

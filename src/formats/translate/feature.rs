@@ -1,7 +1,7 @@
 //! What a request can ask for that not every format can express. Each codec says what its callers call
 //! it and whether its providers have it; the rest follows from that, the table in `docs/FORMATS.md` too.
 
-use super::{Content, Delivery, MediaKind, Output, Part, Request, Role, Source, ToolChoice};
+use super::{Content, Delivery, MediaKind, Output, Part, Request, Source, ToolChoice};
 
 /// Something that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -235,7 +235,7 @@ impl Request {
             all.add(is_behind && turn.role.is_operator(), Feature::LaterSystem);
             is_behind |= !turn.role.is_operator();
             for part in &turn.parts {
-                all.part(part, turn.role, served);
+                all.part(part, served);
             }
         }
         all.0
@@ -348,7 +348,7 @@ impl Found {
         }
     }
 
-    fn part(&mut self, part: &Part, role: Role, served: &str) {
+    fn part(&mut self, part: &Part, served: &str) {
         self.add(part.cache.is_some(), Feature::CacheMarks);
         self.add(is_foreign_thought(part, served), Feature::PlainReasoning);
         match &part.content {
@@ -376,7 +376,7 @@ impl Found {
                     self.add(true, feature);
                 }
                 for part in &result.parts {
-                    self.part(part, role, served);
+                    self.part(part, served);
                 }
             }
             _ => {}

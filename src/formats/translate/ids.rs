@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
+
+use crate::base::clock;
 
 /// Bytes of an id that is made here.
 const LENGTH: usize = 12;
@@ -43,12 +44,8 @@ pub fn new(prefix: &str) -> String {
     let mut bytes = [0; LENGTH];
     if getrandom::fill(&mut bytes).is_err() {
         // An id of a response need not be a secret.
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        bytes = Sha256::digest(now.as_nanos().to_be_bytes())[..LENGTH]
-            .try_into()
-            .unwrap_or(bytes);
+        let hash = Sha256::digest(clock::unix_ms().to_be_bytes());
+        bytes.copy_from_slice(&hash[..LENGTH]);
     }
     format!("{prefix}{}", hex(&bytes))
 }
@@ -56,10 +53,7 @@ pub fn new(prefix: &str) -> String {
 /// Seconds since 1970, as some responses carry them.
 #[must_use]
 pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    u64::try_from(clock::unix_ms() / 1000).unwrap_or_default()
 }
 
 fn hex(bytes: &[u8]) -> String {

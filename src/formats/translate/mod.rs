@@ -39,13 +39,11 @@ pub use ids::{fit as fit_id, new as new_id, now, or_new as id_or_new, shorten};
 pub(in crate::formats) use json::object;
 pub use json::{Json, Object};
 pub use part::{
-    Citation, Content, InDocument, LogProb, Media, MediaKind, Part, Source, Text, Thought,
-    ToolCall, ToolResult, Unit,
+    CacheMark, Citation, Content, InDocument, LogProb, Media, MediaKind, Part, Source, Text,
+    Thought, ToolCall, ToolResult, Unit,
 };
-pub use request::{
-    CacheMark, Delivery, Effort, Output, Reasoning, Request, Role, Tool, ToolChoice, Turn,
-};
+pub use request::{Delivery, Effort, Output, Reasoning, Request, Role, Tool, ToolChoice, Turn};
 pub use seal::{Seal, SealKind};
-pub(in crate::formats) use strip::without_seals;
+pub(in crate::formats) use strip::{SealPlace, without_seals};
 pub use translation::{ResponseTranslator, Translated, request};
 pub use usage::Usage;

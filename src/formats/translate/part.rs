@@ -1,6 +1,6 @@
 //! What turns and responses consist of.
 
-use super::{CacheMark, Seal};
+use super::Seal;
 
 /// A part of a turn or of a response.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,6 +9,15 @@ pub struct Part {
     pub content: Content,
     /// What stands up to here may be cached.
     pub cache: Option<CacheMark>,
+}
+
+/// A place up to which a prompt may be cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheMark {
+    /// For as long as the provider does by default, such as five minutes.
+    Default,
+    /// For an hour.
+    Hour,
 }
 
 /// What a part is.

@@ -1,6 +1,6 @@
 //! A request in the form that all formats are translated from and to.
 
-use super::{Json, Object, Part};
+use super::{CacheMark, Json, Object, Part};
 
 /// A request for one response of a model. It has what at least two of the formats can express; anything
 /// else is refused or noted in [`dropped`](Self::dropped) where a caller's request is read.
@@ -180,15 +180,6 @@ pub enum Effort {
     XHigh,
     /// All that the model can.
     Max,
-}
-
-/// A place up to which a prompt may be cached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheMark {
-    /// For as long as the provider does by default, such as five minutes.
-    Default,
-    /// For an hour.
-    Hour,
 }
 
 impl Effort {

@@ -16,7 +16,8 @@ const MAX: usize = 32 << 20;
 pub struct Translated {
     /// What the provider gets.
     pub outbound: Outbound,
-    /// What the caller asked for, which shapes the response.
+    /// What the caller asked for, which shapes the response: without the conversation but for system
+    /// messages.
     pub request: Request,
     /// Fields of the caller's request that the provider doesn't get.
     pub dropped: Vec<String>,
@@ -63,6 +64,9 @@ pub fn request(
         }
     }
     let outbound = (served.write_request)(&request)?;
+    // A response may take long, and the conversation may be large.
+    let mut asked = asked;
+    asked.turns.retain(|turn| turn.role.is_operator());
     Ok(Translated {
         outbound,
         request: asked,
@@ -107,7 +111,7 @@ impl ResponseTranslator {
         room: usize,
     ) -> Self {
         let input = match framing {
-            Some(Framing::Text) => Input::Sse(Box::new(sse::Decoder::new(MAX)), (served.reader)()),
+            Some(Framing::Text) => Input::sse(served),
             Some(Framing::Amazon) => {
                 Input::Amazon(event_stream::Decoder::default(), (served.reader)())
             }
@@ -142,6 +146,10 @@ impl ResponseTranslator {
     pub fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         if self.is_over {
             return Ok(());
+        }
+        // Some servers don't say that what they send is a stream.
+        if matches!(&self.input, Input::Whole(body) if body.is_empty() && begins_events(piece)) {
+            self.input = Input::sse(self.served);
         }
         let mut events = Vec::new();
         let read = self.input.feed(piece, &mut events);
@@ -205,7 +213,19 @@ impl ResponseTranslator {
     }
 }
 
+/// Whether a body begins as a stream of events does.
+fn begins_events(body: &[u8]) -> bool {
+    let body = body.trim_ascii_start();
+    [&b"data:"[..], b"event:", b"id:", b":"]
+        .iter()
+        .any(|field| body.starts_with(field))
+}
+
 impl Input {
+    fn sse(served: &Codec) -> Self {
+        Self::Sse(Box::new(sse::Decoder::new(MAX)), (served.reader)())
+    }
+
     fn feed(&mut self, piece: &[u8], out: &mut Vec<Event>) -> Result<(), Failure> {
         let mut result = Ok(());
         match self {

@@ -18,15 +18,6 @@ pub struct Choice {
     pub is_only: bool,
 }
 
-/// How a provider can be asked what a caller asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fit {
-    /// In the caller's format.
-    Native,
-    /// In another, into which the request is translated.
-    Translated,
-}
-
 /// Where a request goes.
 #[derive(Clone, Debug)]
 pub struct Route {

@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::Fit;
 use crate::base::secret::Secret;
 use crate::base::text::Text;
 use crate::config::{
@@ -15,6 +14,15 @@ use crate::config::{
 };
 use crate::formats::{self, BaseUrl, Destination, Format};
 use crate::policy::access::Subject;
+
+/// How a provider can be asked what a caller asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// In the caller's format.
+    Native,
+    /// In another, into which the request is translated.
+    Translated,
+}
 
 /// One provider.
 #[derive(Clone)]

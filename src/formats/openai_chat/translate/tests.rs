@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use super::CODEC;
@@ -201,10 +203,10 @@ fn calls_that_come_in_turn_are_told_one_after_the_other() {
         call(1, None, ":2}"),
         stop,
     ];
-    let stream: String = chunks
-        .iter()
-        .map(|chunk| format!("data: {chunk}\n\n"))
-        .collect();
+    let mut stream = String::new();
+    for chunk in chunks {
+        write!(stream, "data: {chunk}\n\n").unwrap();
+    }
     let response = streamed(&CODEC, Framing::Text, stream.as_bytes()).unwrap();
     let call = |id: &str, name: &str, arguments: &str| {
         Part::new(Content::ToolCall(ToolCall {

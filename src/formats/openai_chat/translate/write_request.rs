@@ -2,8 +2,8 @@
 
 use super::{NAME, REASONING};
 use crate::formats::translate::{
-    Content, Media, MediaKind, Object, Outbound, Output, Reasoning, Request, Role, SealKind,
-    Source, Tool, ToolCall, ToolChoice, Turn, Untranslatable, fit_id, object, shorten,
+    Content, Effort, Media, MediaKind, Object, Outbound, Output, Reasoning, Request, Role,
+    SealKind, Source, Tool, ToolCall, ToolChoice, Turn, Untranslatable, fit_id, object, shorten,
 };
 
 /// The longest id of a call that OpenAI takes.
@@ -35,9 +35,7 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
     }
     let effort = match request.reasoning {
         Some(Reasoning::Off) => Some("none"),
-        reasoning => reasoning
-            .and_then(Reasoning::effort)
-            .map(|effort| effort.name()),
+        reasoning => reasoning.and_then(Reasoning::effort).map(Effort::name),
     };
     body.put_some("reasoning_effort", effort);
     body.put_some("response_format", output(&request.output));
