@@ -24,6 +24,8 @@ mod ids;
 mod json;
 mod part;
 mod request;
+#[cfg(test)]
+mod round_trips;
 mod seal;
 mod strip;
 #[cfg(test)]
