@@ -147,6 +147,10 @@ instructions:
 bench-ledger:
     cargo bench --no-default-features --features postgres --bench ledger
 
+# What SQLite alone takes for a record, to compare with `bench-ledger`.
+bench-floor:
+    cargo run --profile measure -p floors --bin sqlite
+
 # Every page of the dashboard over a hundred thousand sessions.
 bench-pages:
     cargo bench --no-default-features --features postgres --bench pages

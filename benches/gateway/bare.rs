@@ -2,10 +2,10 @@
 //! belongs to one connection, and the response comes back as it is. No identity, no limits, no records.
 
 use http::uri::{Authority, Scheme, Uri};
-use http::{HeaderMap, HeaderName, Request, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, Request, Response, header};
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
@@ -20,33 +20,41 @@ const HOPS: [HeaderName; 6] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// Serves until the process ends, on the runtime that Iris uses too.
+pub(crate) type Client<B> = legacy::Client<HttpConnector, B>;
+pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves until the process ends.
 pub(crate) fn serve(port: u16, upstream: u16) {
+    let (client, to) = (client(), authority(upstream));
+    listen(port, move |request| {
+        let sent = client.request(outbound(request, &to));
+        async move {
+            let mut response = sent.await?;
+            remove_hops(response.headers_mut());
+            Ok(response)
+        }
+    });
+}
+
+/// Answers all requests that come to a port, on the runtime that Iris uses too.
+pub(crate) fn listen<A, F, B>(port: u16, answer: A)
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<Response<B>, Failed>> + Send,
+    B: Body<Data: Send, Error: Into<Failed>> + Send + 'static,
+{
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        let to = Authority::try_from(format!("127.0.0.1:{upstream}")).unwrap();
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
         loop {
             let Ok((stream, _)) = listener.accept().await else {
                 continue;
             };
             let _ = stream.set_nodelay(true);
-            let (client, to) = (client.clone(), to.clone());
-            let service = service_fn(move |request| {
-                let sent = client.request(outbound(request, &to));
-                async move {
-                    sent.await.map(|mut response| {
-                        remove_hops(response.headers_mut());
-                        response
-                    })
-                }
-            });
+            let service = service_fn(answer.clone());
             tokio::spawn(
                 hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service),
@@ -55,11 +63,29 @@ pub(crate) fn serve(port: u16, upstream: u16) {
     });
 }
 
-fn outbound(mut request: Request<Incoming>, to: &Authority) -> Request<Incoming> {
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+pub(crate) fn client<B>() -> Client<B>
+where
+    B: Body<Data: Send> + Send,
+{
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    legacy::Client::builder(TokioExecutor::new()).build(connector)
+}
+
+pub(crate) fn authority(upstream: u16) -> Authority {
+    Authority::try_from(format!("127.0.0.1:{upstream}")).unwrap()
+}
+
+/// The same path at another address.
+pub(crate) fn at(to: &Authority, uri: Uri) -> Uri {
+    let mut parts = uri.into_parts();
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(to.clone());
-    *request.uri_mut() = Uri::from_parts(parts).unwrap();
+    Uri::from_parts(parts).unwrap()
+}
+
+fn outbound(mut request: Request<Incoming>, to: &Authority) -> Request<Incoming> {
+    *request.uri_mut() = at(to, std::mem::take(request.uri_mut()));
     let headers = request.headers_mut();
     headers.remove(header::HOST);
     remove_hops(headers);

@@ -15,6 +15,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
 mod bare;
+mod plain;
 mod report;
 
 use std::time::Duration;
@@ -64,6 +65,10 @@ fn main() {
     if let Some(at) = words.iter().position(|word| word == "bare") {
         let port = |nth: usize| words[at + nth].parse().unwrap();
         return bare::serve(port(1), port(2));
+    }
+    if let Some(at) = words.iter().position(|word| word == "plain") {
+        let port = |nth: usize| words[at + nth].parse().unwrap();
+        return plain::serve(port(1), port(2), words[at + 3].as_ref());
     }
     let quick = words.iter().any(|word| word == "--quick");
     let plan = if quick {

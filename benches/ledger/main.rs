@@ -24,6 +24,10 @@ mod records;
 const START_MS: i64 = 20_727 * DAY_MS;
 const END_MS: i64 = START_MS + DAYS * DAY_MS;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const GOAL: Duration = Duration::from_millis(100);
 
 fn main() {

@@ -95,7 +95,7 @@ impl From<Arc<str>> for Text {
 
 impl From<Cow<'_, str>> for Text {
     fn from(text: Cow<'_, str>) -> Self {
-        text.into_owned().into()
+        (*text).into()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context::Asked;
+use super::context::{Asked, Candidate};
 use super::ending::Ending;
 use super::failure::Failure;
 use super::translation::{self, Translation};
@@ -30,7 +30,9 @@ pub(super) struct Attempt {
     /// The hooks that are called after the request.
     pub(super) after: Option<After>,
     pub(super) reached: Reached,
-    /// Milliseconds from the request to this attempt.
+    /// Milliseconds from the request until the provider was chosen.
+    pub(super) chosen_ms: f64,
+    /// Milliseconds from the request until it could be sent.
     pub(super) before_ms: f64,
     /// Headers of its response by which the record can be found.
     pub(super) headers: Vec<(String, String)>,
@@ -64,9 +66,9 @@ impl Attempt {
     /// An attempt at a provider of which nothing is held yet.
     pub(super) fn new(
         asked: &Asked,
-        route: Route,
+        candidate: Candidate,
         translation: Option<Box<Translation>>,
-        before_ms: f64,
+        chosen_ms: f64,
     ) -> Self {
         let rules = &asked.rules;
         let unsealed = match translation {
@@ -74,7 +76,7 @@ impl Attempt {
             Some(_) => None,
         };
         let (format, call) = served(asked, translation.as_deref(), unsealed.as_deref());
-        let terms = asked.terms(&route);
+        let Candidate { route, terms } = candidate;
         let price = call.billed.then(|| Price {
             quote: Arc::clone(&terms.quote),
             prices: Arc::clone(&rules.prices),
@@ -90,7 +92,8 @@ impl Attempt {
             hold: None,
             after: None,
             reached: Reached::Chosen,
-            before_ms,
+            chosen_ms,
+            before_ms: chosen_ms,
             headers: Vec::new(),
             in_head: Tokens::default(),
         }

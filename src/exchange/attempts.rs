@@ -2,12 +2,14 @@
 //! only while nothing of a response has reached the caller, and after a failure only while the
 //! budget of retries allows it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 
 use super::Gateway;
 use super::clear::Cleared;
+use super::context::Candidate;
 use super::failure::Failure;
 use super::fund::Funded;
 use super::translation::UNTRANSLATABLE;
@@ -101,8 +103,6 @@ pub(super) struct Tries<A> {
     /// Attempts that count towards the bound of the configuration.
     counted: u32,
     is_repeated: bool,
-    /// When this one began, in milliseconds from the request.
-    began_ms: f64,
     /// The shortest time after which a provider that is limited takes requests again.
     soonest: Option<Duration>,
     /// What an earlier attempt came to, in case that no budget pays for a later one.
@@ -128,16 +128,14 @@ impl<A> Tries<A> {
             nth: 1,
             counted: 1,
             is_repeated: false,
-            began_ms: 0.0,
             soonest: None,
             earlier: None,
             unpaid: None,
         }
     }
 
-    /// An attempt begins. Answers whether another could follow if it fails.
-    fn begin(&mut self, cleared: &mut Cleared) -> bool {
-        self.began_ms = cleared.draft.elapsed_ms();
+    /// Whether another attempt could follow if the next one fails.
+    fn may_go_on(&self, cleared: &Cleared) -> bool {
         let most = cleared.asked().rules.file.routing.attempts;
         self.counted < most && cleared.choices.len() > 1
     }
@@ -178,7 +176,7 @@ impl Gateway {
         cleared: &mut Cleared,
     ) -> (Result<A::Response, Rejection>, Option<Duration>) {
         loop {
-            let may_go_on = tries.begin(cleared);
+            let may_go_on = tries.may_go_on(cleared);
             let outcome = match self.fund(cleared).await {
                 Ok(funded) => provider.attempt(funded, may_go_on).await,
                 Err(rejection) => Outcome::unfunded(rejection),
@@ -253,7 +251,10 @@ impl Gateway {
     /// passed over.
     fn has_unlimited<A>(&self, tries: &mut Tries<A>, cleared: &mut Cleared) -> bool {
         while let Some(next) = cleared.choices.front() {
-            match self.traffic.standing(&next.provider, &next.model) {
+            match self
+                .traffic
+                .standing(&next.route.provider, &next.route.model)
+            {
                 Standing::Limited(left) => {
                     tries.wait(Some(left));
                     cleared.choices.pop_front();
@@ -286,17 +287,19 @@ fn go_on<A>(
 fn repeat<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str) -> Then<A> {
     leave(tries, cleared, why, reasons::Next::Same);
     let last = cleared.draft.attempts.last();
-    cleared
-        .choices
-        .extend(last.map(|attempt| attempt.route.clone()));
+    cleared.choices.extend(last.map(|attempt| Candidate {
+        route: attempt.route.clone(),
+        terms: Arc::clone(&attempt.terms),
+    }));
     Then::Next(Some(backoff(PAUSE, 0, PAUSE)))
 }
 
 fn leave<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str, next: reasons::Next) {
-    let ms = cleared.draft.elapsed_ms() - tries.began_ms;
+    let now_ms = cleared.draft.elapsed_ms();
     let Some(attempt) = cleared.draft.attempt() else {
         return;
     };
+    let ms = now_ms - attempt.chosen_ms;
     attempt.leave();
     let provider = attempt.route.provider.id.clone();
     cleared.draft.reason(Reason::AttemptFailed {

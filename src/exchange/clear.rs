@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Asked, head_of};
+use super::context::{Asked, Candidate, head_of};
 use super::draft::Draft;
 use super::ending::Stage;
 use super::facts::Kept;
@@ -28,7 +28,7 @@ use crate::exchange::rules::Terms;
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
 use crate::policy::budget::{Amounts, Denied, Plan, State};
-use crate::policy::route::Route;
+use crate::policy::route::{Choice, Route};
 use crate::wire::Rejection;
 
 /// Looking at a body takes long enough from here on, in bytes.
@@ -39,7 +39,7 @@ pub struct Cleared {
     pub(super) draft: Draft,
     asked: Box<Asked>,
     /// The providers that have not been asked yet.
-    pub(super) choices: VecDeque<Route>,
+    pub(super) choices: VecDeque<Candidate>,
 }
 
 impl Cleared {
@@ -78,17 +78,24 @@ impl Gateway {
         panics::point("hooks");
         let mut seen = Seen::default();
         let judged = self.judged(&mut routed, &mut seen).await;
-        let (mut draft, asked, choice) = routed.into_parts();
-        if let Err(rejection) = judged {
-            draft.name(&choice.first);
-            return Err(Refused::new(draft, Stage::Clear, rejection));
-        }
-        let mut choices = VecDeque::from(choice.others);
-        choices.retain(|route| {
-            lists::choices(asked.permit(), route, &asked.call).is_ok()
-                && is_seen(&asked, route, &seen, &mut draft)
+        let (mut draft, asked, Choice { first, others, .. }) = routed.into_parts();
+        let terms = match judged {
+            Ok(terms) => terms,
+            Err(rejection) => {
+                draft.name(&first);
+                return Err(Refused::new(draft, Stage::Clear, rejection));
+            }
+        };
+        let mut choices = VecDeque::with_capacity(1 + others.len());
+        choices.push_back(Candidate {
+            route: first,
+            terms,
         });
-        choices.push_front(choice.first);
+        choices.extend(others.into_iter().filter_map(|route| {
+            lists::choices(asked.permit(), &route, &asked.call).ok()?;
+            let terms = asked.terms(&route);
+            is_seen(&asked, &route, &terms, &seen, &mut draft).then_some(Candidate { route, terms })
+        }));
         draft.kept = Kept::of(&asked, self.ledger.policy().captures);
         Ok(Cleared {
             draft,
@@ -98,29 +105,30 @@ impl Gateway {
     }
 
     /// Each hook is asked once. Guards look again at what it has written: nothing leaves unseen,
-    /// not even to the next hook.
-    async fn judged(&self, routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
+    /// not even to the next hook. Returns the terms of the first provider.
+    async fn judged(&self, routed: &mut Routed, seen: &mut Seen) -> Result<Arc<Terms>, Rejection> {
         let mut is_new = true;
         let mut states: Option<Vec<State>> = None;
         loop {
+            let terms = routed.asked().terms(&routed.choice.first);
             if std::mem::take(&mut is_new) {
                 let asked = routed.asked();
                 lists::choices(asked.permit(), &routed.choice.first, &asked.call)?;
-                look(routed, seen).await?;
+                look(routed, &terms, seen).await?;
+            }
+            if !terms.has_hooks {
+                return Ok(terms);
             }
             let asked = routed.asked();
-            if !asked.terms(&routed.choice.first).has_hooks {
-                return Ok(());
-            }
             let (rules, permit) = (Arc::clone(&asked.rules), Arc::clone(&asked.asker.permit));
             let wired = hooks::wired(&rules.file.hooks, &permit, routed.choice.first.subject());
             let Some(wired) = wired.iter().find(|wired| seen.lacks(wired)) else {
-                return Ok(());
+                return Ok(terms);
             };
             let standing = match &states {
                 Some(states) => states.clone(),
                 // A bucket that can't pay refuses before any hook is called.
-                None => match Box::pin(self.look_at_buckets(routed)).await {
+                None => match Box::pin(self.look_at_buckets(routed, &terms)).await {
                     Ok(found) => states.insert(found).clone(),
                     Err(rejection) if rejection.status == StatusCode::TOO_MANY_REQUESTS => {
                         let provider = routed.choice.first.provider.id.clone();
@@ -163,10 +171,13 @@ impl Gateway {
     }
 
     /// Whether the buckets of the first provider could pay for a request, and how they stand.
-    async fn look_at_buckets(&self, routed: &Routed) -> Result<Vec<State>, Rejection> {
+    async fn look_at_buckets(
+        &self,
+        routed: &Routed,
+        terms: &Terms,
+    ) -> Result<Vec<State>, Rejection> {
         let (asked, route) = (routed.asked(), &routed.choice.first);
-        let terms = asked.terms(route);
-        let plan = plan(asked, &terms, route)?;
+        let plan = plan(asked, terms, route)?;
         let looked = self.quotas.look(plan, FREE).await;
         looked.map_err(|why| denied(&why, asked, route))
     }
@@ -199,8 +210,7 @@ pub(super) fn denied(denied: &Denied, asked: &Asked, route: &Route) -> Rejection
 }
 
 /// Whether a provider can help out: no other guard and no other hook would have had to look.
-fn is_seen(asked: &Asked, route: &Route, seen: &Seen, draft: &mut Draft) -> bool {
-    let terms = asked.terms(route);
+fn is_seen(asked: &Asked, route: &Route, terms: &Terms, seen: &Seen, draft: &mut Draft) -> bool {
     let mut guards = terms.guards.iter().map(Text::as_str);
     let guard = guards.find(|name| !seen.guards.contains(*name));
     let wired = hooks::wired(&asked.rules.file.hooks, asked.permit(), route.subject());
@@ -216,8 +226,7 @@ fn is_seen(asked: &Asked, route: &Route, seen: &Seen, draft: &mut Draft) -> bool
 }
 
 /// Has the guards look.
-async fn look(routed: &mut Routed, seen: &mut Seen) -> Result<(), Rejection> {
-    let terms = routed.asked().terms(&routed.choice.first);
+async fn look(routed: &mut Routed, terms: &Terms, seen: &mut Seen) -> Result<(), Rejection> {
     let provider = Arc::clone(&routed.choice.first.provider);
     for name in &terms.guards {
         seen.guards.insert(name.to_string());

@@ -90,6 +90,12 @@ impl Deref for Asked {
     }
 }
 
+/// A provider that can be asked, and on which terms.
+pub(super) struct Candidate {
+    pub(super) route: Route,
+    pub(super) terms: Arc<Terms>,
+}
+
 /// What a format reads of a head.
 pub(super) fn head_of(head: &Parts) -> Head<'_> {
     Head {

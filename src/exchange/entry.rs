@@ -67,7 +67,7 @@ pub(super) fn new(
         tags: caller.tags().to_vec(),
         api: Text::fixed(format.name),
         method: method(&head.method),
-        path: start(head.uri.path(), MAX_PATH).into(),
+        path: path(format, head.uri.path()),
         outcome: Outcome::ClientClosed,
         agent,
         user_agent,
@@ -84,7 +84,7 @@ pub(super) fn conversation(entry: &Entry) -> Option<&str> {
 
 /// Adds what the body tells; `earlier` is what is known of the response that it goes on with.
 pub(super) fn describe(entry: &mut Entry, call: &Call, earlier: Option<String>) {
-    entry.model_requested = call.model.as_str().into();
+    entry.model_requested = call.model.clone();
     entry.stream = call.stream;
     entry.request_bytes = call.body.len() as u64;
     // A header has named it.
@@ -96,8 +96,16 @@ pub(super) fn describe(entry: &mut Entry, call: &Call, earlier: Option<String>) 
         entry.session = kept(session).into();
     } else if let Some(earlier) = earlier {
         entry.session = earlier.into();
-    } else if let Some(opening) = &call.opening {
-        entry.session = format!("chat_{opening}").into();
+    } else if let Some(opening) = call.opening {
+        entry.session = format!("chat_{opening:016x}").into();
+    }
+}
+
+/// A path as records keep it. Those of formats are the program's own.
+fn path(format: &Format, path: &str) -> Text {
+    match format.target(path) {
+        Some(known) if known == path => Text::fixed(known),
+        _ => start(path, MAX_PATH).into(),
     }
 }
 

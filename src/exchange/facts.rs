@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::attempt::Attempt;
-use super::context::Asked;
+use super::context::{Asked, Candidate};
 use super::translation::Translation;
 use crate::base::reasons::Reason;
 use crate::base::{clock, memory};
@@ -14,6 +14,9 @@ use crate::config::Routing;
 use crate::policy::route::Route;
 use crate::records::{Capture, Entry};
 use crate::wire::headers;
+
+/// Bytes of a body that a capture shares with its request.
+const SHORT: usize = 4 << 10;
 
 /// What is known of an exchange.
 pub(super) struct Facts {
@@ -62,9 +65,14 @@ impl Kept {
 }
 
 fn capture(head: &HeaderMap, body: &Bytes, room: usize) -> Capture {
-    // A slice would hold all of the body for as long as the response takes.
-    let kept = memory::all().copy(&body[..body.len().min(room)]);
-    let kept = kept.unwrap_or_default();
+    // A slice would hold all of the body for as long as the response takes. A short one is shared: that takes
+    // less than to copy it and to count the copy.
+    let kept = if body.len() <= room.min(SHORT) {
+        body.clone()
+    } else {
+        let kept = memory::all().copy(&body[..body.len().min(room)]);
+        kept.unwrap_or_default()
+    };
     Capture {
         request_headers: headers::redacted(head),
         truncated: kept.len() < body.len(),
@@ -127,13 +135,13 @@ impl Facts {
     pub(super) fn choose(
         &mut self,
         asked: &Asked,
-        route: Route,
+        candidate: Candidate,
         translation: Option<Box<Translation>>,
     ) {
         if self.attempts.is_empty() {
             self.attempts.reserve_exact(1);
         }
-        let attempt = Attempt::new(asked, route, translation, self.elapsed_ms());
+        let attempt = Attempt::new(asked, candidate, translation, self.elapsed_ms());
         self.name(&attempt.route);
         let reasons = attempt.route.reasons.iter().cloned();
         self.entry.reasons.extend(reasons);

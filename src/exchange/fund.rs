@@ -14,12 +14,12 @@ use super::clear::{Cleared, FREE, context, denied, plan};
 use super::context::Asked;
 use super::facts::{Facts, elapsed_ms};
 use super::translation::Translation;
-use crate::base::money::Mode;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::exchange::hooks::{self, After, HookContext};
 use crate::formats::{Call, Format, Outbound, Tokens};
 use crate::policy::budget::Amounts;
+use crate::policy::pricing::Terms;
 use crate::policy::route::Route;
 use crate::records::Entry;
 use crate::records::balances::Reservation;
@@ -99,21 +99,21 @@ impl Gateway {
     /// read can't be read for another provider either.
     pub(super) async fn fund<'c>(&self, cleared: &'c mut Cleared) -> Result<Funded<'c>, Rejection> {
         let next = cleared.choices.pop_front();
-        let route = next.ok_or_else(Rejection::panicked)?;
+        let candidate = next.ok_or_else(Rejection::panicked)?;
         let (asked, draft) = cleared.split();
-        let translated = Translation::of(asked, &route);
+        let translated = Translation::of(asked, &candidate.route);
         let (translation, reason) = match translated {
             Ok(translated) => translated.unzip(),
             Err(why) => {
                 draft.reason(Reason::Untranslatable {
-                    provider: route.provider.id.clone(),
+                    provider: candidate.route.provider.id.clone(),
                     why: why.message.to_string().into(),
                 });
-                draft.choose(asked, route, None);
+                draft.choose(asked, candidate, None);
                 return Err(why);
             }
         };
-        draft.choose(asked, route, translation.map(Box::new));
+        draft.choose(asked, candidate, translation.map(Box::new));
         draft.entry.reasons.extend(reason);
         let Facts {
             started,
@@ -214,9 +214,8 @@ fn estimate(call: &Call, price: Option<&Price>) -> Amounts {
         output: Some(written),
         ..Tokens::default()
     };
-    let cost = price.quote.cost(&counts, Mode::Standard);
     Amounts {
         tokens: i64::try_from(read.saturating_add(written)).unwrap_or(i64::MAX),
-        cost: cost.map(|cost| cost.total),
+        cost: price.quote.total(&counts, Terms::default()),
     }
 }

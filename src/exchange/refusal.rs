@@ -73,7 +73,7 @@ pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Reje
     let model = &asked.call.model;
     let caller = asked.who.caller.name();
     let not_found = format!("no route found for model \"{model}\" for user \"{caller}\"");
-    let (model, mut message) = (Text::from(model), not_found);
+    let (model, mut message) = (model.clone(), not_found);
     let reason = match none {
         NoRoute::OtherApi { through } => {
             let reason = Reason::OtherFormat {
@@ -99,18 +99,18 @@ const FORM: &str = "multipart/";
 /// A body that is not declared as what its format reads could have been sent by a web page
 /// without asking.
 pub(super) fn unreadable_type(format: &Format, headers: &http::HeaderMap) -> Result<(), Rejection> {
-    let value = headers.get(header::CONTENT_TYPE);
-    let text = value.and_then(|value| value.to_str().ok());
-    let declared = text
-        .and_then(|value| value.split(';').next())
-        .map(str::trim);
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let text = values.next().and_then(|value| value.to_str().ok());
     let accepted = format.accepts;
     // A program that reads the second of two types reads another body.
-    let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() < 2;
+    let is_one = values.next().is_none();
     // Without parameters there is nothing more to judge.
     if is_one && text.is_some_and(|text| accepted.contains(&text)) {
         return Ok(());
     }
+    let declared = text
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
     let readable = match declared {
         Some(declared) => {
             let is_it = |kind: &&str| declared.eq_ignore_ascii_case(kind);

@@ -14,7 +14,7 @@ use crate::base::text::Text;
 use crate::formats::tokens::PICTURE;
 use crate::formats::{Density, Reading, Tokens, ToolCall};
 use crate::policy::budget::Amounts;
-use crate::policy::pricing::{Cost, Quote, Terms};
+use crate::policy::pricing::{Quote, Terms};
 use crate::records::{Capture, Entry, Outcome};
 
 /// What an exchange comes to.
@@ -159,7 +159,7 @@ fn charged(entry: &Entry, price: &Price, ended: &mut Ended) -> Charge {
     let cost = cost(quote, reading, &entry.api);
     let basis = cost.as_ref().and(quote.resolved_model.clone());
     Charge {
-        cost: cost.map(|cost| cost.total.nanodollars()),
+        cost: cost.map(Money::nanodollars),
         basis,
         dearer,
     }
@@ -245,13 +245,13 @@ fn has_answered(status: u16) -> bool {
     !matches!(status, 0 | 504)
 }
 
-fn cost(quote: &Quote, reading: &Reading, api: &str) -> Option<Cost> {
+fn cost(quote: &Quote, reading: &Reading, api: &str) -> Option<Money> {
     let terms = Terms {
         mode: Mode::of(reading.tier.as_deref().unwrap_or_default()),
         geography: reading.geography.as_deref(),
         api,
     };
-    quote.cost_on(&reading.tokens, terms)
+    quote.total(&reading.tokens, terms)
 }
 
 /// The price of the model that the provider says it has used, if it is another than the one that was

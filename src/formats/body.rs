@@ -6,6 +6,7 @@ use std::ops::Range;
 use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::base::text::Text;
 use crate::wire::{Rejection, json};
 
 /// A model's name is a header, a column and a line of a log: it has a bound.
@@ -41,7 +42,7 @@ pub(super) fn is_model(name: &str) -> bool {
 }
 
 /// The model that the value at `at` names.
-pub(super) fn model(body: &[u8], at: Option<Range<usize>>) -> Result<String, Rejection> {
+pub(super) fn model(body: &[u8], at: Option<Range<usize>>) -> Result<Text, Rejection> {
     let at = at.filter(|at| &body[at.clone()] != b"null");
     let Some(at) = at else {
         return Err(no_model("the request has no `model`"));
@@ -51,7 +52,7 @@ pub(super) fn model(body: &[u8], at: Option<Range<usize>>) -> Result<String, Rej
         return Err(no_model("`model` is empty"));
     }
     name.filter(|model| is_model(model))
-        .map(Cow::into_owned)
+        .map(Text::from)
         .ok_or_else(|| bad_request("`model` must be the name of a model"))
 }
 

@@ -8,6 +8,7 @@ use http::HeaderMap;
 
 use super::known::{self, Choice, Why};
 use super::{Splice, body, tokens};
+use crate::base::text::Text;
 use crate::wire::{Rejection, json};
 
 /// The part of a request in front of its body.
@@ -25,7 +26,7 @@ pub struct Head<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Call {
     /// The model as the caller named it.
-    pub model: String,
+    pub model: Text,
     /// Whether the caller wants the response as a stream.
     pub stream: bool,
     /// Whether the provider charges for it: counting tokens, for one, is free.
@@ -39,7 +40,7 @@ pub struct Call {
     /// The response that it goes on with, by its id.
     pub previous_response: Option<String>,
     /// Stands for how the conversation began: the same for each of its turns.
-    pub opening: Option<String>,
+    pub opening: Option<u64>,
     /// Where it goes below a provider's base URL.
     pub path: Path,
     /// The whole body.
@@ -107,9 +108,9 @@ impl Default for Path {
 
 impl Call {
     /// A call whose model stands in the JSON body, at the range that `splice` tells.
-    pub(super) fn new(model: String, body: Bytes) -> Self {
+    pub(super) fn new(model: impl Into<Text>, body: Bytes) -> Self {
         Self {
-            model,
+            model: model.into(),
             billed: true,
             body,
             ..Self::default()
@@ -227,7 +228,7 @@ impl Call {
             let names = json::strings(&self.body[value.clone()]).into_iter();
             let places = names.map(|name| body::inside(&value, name.at));
             let is_model = |at: &Range<usize>| {
-                json::string(&self.body[at.clone()]).is_some_and(|name| name == self.model)
+                json::string(&self.body[at.clone()]).is_some_and(|name| *name == *self.model)
             };
             found.extend(places.filter(is_model));
         }

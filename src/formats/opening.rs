@@ -27,54 +27,51 @@ const TEXT: [&str; 3] = ["text", "content", "parts"];
 /// Stands for the beginning of a conversation: `instructions`, where a format keeps them apart,
 /// and `messages`, an array of objects with a `role`, up to the first that is the user's. A plain
 /// string counts as one message. `None` if the user says nothing.
-pub(super) fn of(instructions: Option<&[u8]>, messages: Option<&[u8]>) -> Option<String> {
+pub(super) fn of(instructions: Option<&[u8]>, messages: Option<&[u8]>) -> Option<u64> {
     let messages = messages?;
     let mut opening = Opening::default();
     if let Some(instructions) = instructions {
-        opening.say("system", instructions);
+        opening.say(Cow::Borrowed("system"), instructions);
     }
     match messages.first() {
-        Some(b'"') => opening.say("user", messages),
-        Some(b'{') => {
-            let message = Message::of(messages)?;
-            opening.add(&message);
-        }
+        Some(b'"') => opening.say(Cow::Borrowed("user"), messages),
+        Some(b'{') => opening.add(Message::of(messages)?),
         _ => json::each_element(messages, |message| opening.message(message)),
     }
     opening.found.then(|| {
         let digest = opening.digest.finalize();
         let first = digest.first_chunk().copied().unwrap_or_default();
-        format!("{:016x}", u64::from_be_bytes(first))
+        u64::from_be_bytes(first)
     })
 }
 
 #[derive(Default)]
-struct Opening {
+struct Opening<'a> {
     digest: Sha256,
     /// Who spoke last.
-    role: String,
+    role: Cow<'a, str>,
     /// Who speaks now. It counts once they say something.
-    speaker: String,
+    speaker: Cow<'a, str>,
     /// The user has spoken.
     found: bool,
 }
 
-impl Opening {
+impl<'a> Opening<'a> {
     /// Adds a message of a list. Answers whether the next is looked at too: not once the user has spoken.
-    fn message(&mut self, message: &[u8]) -> bool {
+    fn message(&mut self, message: &'a [u8]) -> bool {
         if message.first() == Some(&b'"') {
-            self.say("user", message);
+            self.say(Cow::Borrowed("user"), message);
         } else if let Some(message) = Message::of(message) {
-            self.add(&message);
+            self.add(message);
         } else {
             return false;
         }
         !self.found
     }
 
-    fn add(&mut self, message: &Message<'_>) {
-        let role = match message.role.as_deref() {
-            Some("developer" | "system") => "system",
+    fn add(&mut self, message: Message<'a>) {
+        let role = match message.role {
+            Some(role) if matches!(&*role, "developer" | "system") => Cow::Borrowed("system"),
             // An item that isn't a message, such as the result of a tool.
             None if message
                 .kind
@@ -84,16 +81,17 @@ impl Opening {
                 return;
             }
             Some(other) => other,
-            None => "user",
+            None => Cow::Borrowed("user"),
         };
         self.say(role, message.said.unwrap_or(b"\"\""));
     }
 
     /// Adds what a role said. Instructions in two messages are the same as in one of two parts.
-    fn say(&mut self, role: &str, said: &[u8]) {
-        role.clone_into(&mut self.speaker);
-        self.content(said, role == "system", 0);
-        self.found |= role == "user";
+    fn say(&mut self, role: Cow<'a, str>, said: &[u8]) {
+        let (is_instruction, is_user) = (role == "system", role == "user");
+        self.speaker = role;
+        self.content(said, is_instruction, 0);
+        self.found |= is_user;
     }
 
     /// Adds a text, a part, or a list of parts.
@@ -207,7 +205,7 @@ impl Opening {
         if !bytes.is_empty() {
             if self.role != self.speaker {
                 self.role.clone_from(&self.speaker);
-                self.digest.update(&self.role);
+                self.digest.update(&*self.role);
                 self.digest.update([0]);
             }
             self.digest.update(bytes);

@@ -40,25 +40,19 @@ impl EntryId {
         &self.0
     }
 
-    /// Where the entry stands among all others: 43 bits of its time, then 20 random ones. Entries are
+    /// Where the entry of an id stands among all others: 43 bits of its time, then 20 random ones. Entries are
     /// stored in this order, which is that of their ids. An entry whose place is taken has one of the next.
-    pub(super) fn place(&self) -> i64 {
-        Self::place_of(&self.0)
-    }
-
-    /// The same for any text. A letter that ids don't have counts as the next that they have, or as the last.
+    ///
+    /// Any text has a place. A letter that ids don't have counts as the next that they have, or as the last.
     pub(super) fn place_of(id: &str) -> i64 {
         let digits = match id.strip_prefix("req_") {
             Some(digits) => digits.bytes(),
             None if id < "req_" => return 0,
             None => return i64::MAX,
         };
-        let mut digits = digits.map(|digit| ALPHABET.partition_point(|one| *one < digit));
-        let mut number = |count: u32| {
-            (0..count).fold(0_i64, |number, _| {
-                number << 5 | i64::from(digits.next().unwrap_or(0).min(31).to_le_bytes()[0])
-            })
-        };
+        let mut digits = digits.map(value);
+        let mut number =
+            |count: u32| (0..count).fold(0, |number, _| number << 5 | digits.next().unwrap_or(0));
         let time = number(10).min(Self::LAST);
         time << Self::RANDOM_BITS | number(4)
     }
@@ -80,10 +74,7 @@ impl EntryId {
     /// The time in it, in Unix milliseconds.
     pub fn started_at(&self) -> i64 {
         let digits = self.0.bytes().skip(4).take(10);
-        let time = digits.fold(0, |time, digit| {
-            let digit = ALPHABET.partition_point(|one| *one < digit).min(31);
-            time << 5 | i64::from(digit.to_le_bytes()[0])
-        });
+        let time = digits.fold(0, |time, digit| time << 5 | value(digit));
         time.min(Self::LAST)
     }
 
@@ -112,6 +103,22 @@ fn random_bytes() -> [u8; 10] {
 
 /// The digits of an id.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// What a digit stands for. One that ids don't have counts as the next that they have, or as the last.
+fn value(digit: u8) -> i64 {
+    const VALUES: [u8; 256] = {
+        let mut values = [0; 256];
+        let mut digit = 0;
+        while digit < values.len() {
+            while values[digit] < 31 && (ALPHABET[values[digit] as usize] as usize) < digit {
+                values[digit] += 1;
+            }
+            digit += 1;
+        }
+        values
+    };
+    VALUES[usize::from(digit)].into()
+}
 
 /// How ids begin.
 const START: &str = "req_";
@@ -355,23 +362,24 @@ pub(super) mod tests {
 
     #[test]
     fn places_are_in_the_order_of_ids() {
+        let place = |id: &EntryId| EntryId::place_of(id.as_str());
         let mut ids: Vec<_> = (0..500).map(|nth| EntryId::new(nth % 50)).collect();
         ids.sort_unstable();
-        assert!(ids.is_sorted_by_key(EntryId::place));
+        assert!(ids.is_sorted_by_key(place));
         for time in [0, 1, 1_700_000_000_123, EntryId::LAST] {
             let id = EntryId::new(time);
             assert_eq!(id.started_at(), time);
-            assert_eq!(id.place() >> EntryId::RANDOM_BITS, time);
+            assert_eq!(place(&id) >> EntryId::RANDOM_BITS, time);
             assert_eq!(
                 EntryId::place_of(&EntryId::floor(time)),
                 EntryId::place_at(time)
             );
         }
         let last = EntryId::place_at(i64::MAX);
-        assert!(EntryId::new(i64::MAX).place() < last);
+        assert!(place(&EntryId::new(i64::MAX)) < last);
         let beyond = EntryId("req_7zzzzzzzzz0123456789abcdef".into());
         assert_eq!(beyond.started_at(), EntryId::LAST);
-        assert_eq!(beyond.place() >> EntryId::RANDOM_BITS, EntryId::LAST);
+        assert_eq!(place(&beyond) >> EntryId::RANDOM_BITS, EntryId::LAST);
         assert_eq!(EntryId::place_at(-1), 0);
         assert_eq!(EntryId::place_of("a"), 0);
         assert_eq!(EntryId::place_of("req_"), 0);

@@ -93,6 +93,17 @@ struct Inner {
     holds: balances::Holds,
 }
 
+/// What keeps records that are durable from being read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoldingProblems {
+    /// Why the journal hasn't been folded for some seconds.
+    pub failing: Option<String>,
+    /// Rows of the journal that can't be read, of some records each. They stay there.
+    pub unreadable_rows: usize,
+    /// Records at which folding panics. They are in the log alone.
+    pub given_up_records: usize,
+}
+
 /// What the writer shares with the rest.
 #[derive(Default)]
 struct Shared {
@@ -117,6 +128,8 @@ struct Shared {
     has_appended: AtomicBool,
     /// What is not folded at all.
     left_out: Mutex<journal::LeftOut>,
+    /// Why nothing is folded, once that has lasted.
+    unfoldable: Mutex<Option<String>>,
     /// Responses end only when their record is durable.
     acknowledges: AtomicBool,
     /// A delivery was queued for a hook.
@@ -317,6 +330,17 @@ impl Ledger {
     /// Why not.
     pub fn writable(&self) -> Result<(), Error> {
         self.inner.shared.writable()
+    }
+
+    /// What keeps records that are durable from being read.
+    #[must_use]
+    pub fn folding_problems(&self) -> FoldingProblems {
+        let left_out = lock(&self.inner.shared.left_out);
+        FoldingProblems {
+            failing: lock(&self.inner.shared.unfoldable).clone(),
+            unreadable_rows: left_out.rows.len(),
+            given_up_records: left_out.entries.len(),
+        }
     }
 
     /// Why what is written would be lost, where the database's file isn't where it was.

@@ -102,8 +102,6 @@ fn is_named(hops: &GetAll<'_, HeaderValue>, name: &HeaderName) -> bool {
 pub struct Passed {
     /// Those of the request.
     pub headers: HeaderMap,
-    /// The subprotocol of a WebSocket.
-    pub subprotocol: Option<HeaderValue>,
     /// The gateways that it has passed, for `Via`.
     pub via: Option<HeaderValue>,
 }
@@ -187,7 +185,6 @@ pub fn forwarded(
     }
     Passed {
         headers: out,
-        subprotocol: subprotocol(headers),
         via: super::hops::onward(headers),
     }
 }
@@ -428,7 +425,7 @@ pub fn redacted(headers: &HeaderMap) -> HeaderList {
     for (name, value) in headers {
         if is_secret(name, value) {
             list.push(name.as_str(), REDACTED);
-        } else if let Ok(value) = value.to_str() {
+        } else if let Ok(value) = str::from_utf8(value.as_bytes()) {
             list.push(name.as_str(), value);
         } else {
             list.push(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));

@@ -101,7 +101,7 @@ static ECHO: Format = Format {
         formats::DEFAULT.known,
         |_, body| {
             Ok(Call {
-                model: "m".to_owned(),
+                model: "m".into(),
                 billed: true,
                 path: Target::Fixed("/v1/echo".into()),
                 body,

@@ -2,10 +2,9 @@
 //! what that cannot cover from the next, and what none can cover from the last, which may then
 //! be below zero. A bucket without helpers is a chain of one.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Level, Terms, Unit, clamp};
+use super::{ByKey, Level, Terms, Unit, clamp};
 use crate::base::text::Text;
 
 /// A bucket of a chain.
@@ -98,7 +97,7 @@ pub struct Short {
 ///
 /// # Errors
 /// [`Short`], with the time until it is worth another try.
-fn admit(chain: &Chain, accounts: &[Account]) -> Result<Vec<i64>, Short> {
+fn admit(chain: &Chain, accounts: &[Account]) -> Result<impl Iterator<Item = i64>, Short> {
     let free = |account: &Account| account.level.balance.saturating_sub(account.held);
     let total = accounts
         .iter()
@@ -121,16 +120,16 @@ fn admit(chain: &Chain, accounts: &[Account]) -> Result<Vec<i64>, Short> {
 
 /// What of which bucket is held for a request whose chains can all pay.
 ///
-/// `accounts` has every bucket that the chains name, by key, brought up to now; what is held for one
-/// chain counts for the next.
+/// `accounts` has every bucket that the chains name, brought up to now; what is held for one chain counts
+/// for the next.
 ///
 /// # Errors
 /// Each chain that cannot pay, by its place, and for how long.
 pub fn admit_all(
     chains: &[Chain],
-    accounts: &mut BTreeMap<Text, Account>,
-) -> Result<BTreeMap<Text, i64>, Vec<(usize, Short)>> {
-    let mut parts: BTreeMap<Text, i64> = BTreeMap::new();
+    accounts: &ByKey<Account>,
+) -> Result<ByKey<i64>, Vec<(usize, Short)>> {
+    let mut parts: ByKey<i64> = ByKey::default();
     let mut short = Vec::new();
     for (nth, chain) in chains.iter().enumerate() {
         let standing: Vec<Account> = chain
@@ -138,19 +137,18 @@ pub fn admit_all(
             .iter()
             .map(|link| {
                 let known = accounts.get(&link.key).copied();
-                known.unwrap_or_else(|| Account {
-                    level: link.terms.full(0),
-                    held: 0,
-                })
+                let account = known.unwrap_or_else(|| link.terms.full(0).into());
+                let held = parts.get(&link.key).copied().unwrap_or_default();
+                Account {
+                    held: account.held.saturating_add(held),
+                    ..account
+                }
             })
             .collect();
         match admit(chain, &standing) {
             Ok(held) => {
                 for (link, part) in chain.links.iter().zip(held) {
-                    *parts.entry(link.key.clone()).or_default() += part;
-                    if let Some(account) = accounts.get_mut(&link.key) {
-                        account.held = account.held.saturating_add(part);
-                    }
+                    *parts.get_or_insert(&link.key, 0) += part;
                 }
             }
             Err(why) => short.push((nth, why)),
@@ -160,33 +158,27 @@ pub fn admit_all(
 }
 
 /// Takes what a chain pays: what each link holds afterwards.
-#[must_use]
-pub fn spend(chain: &Chain, levels: &[Level]) -> Vec<Level> {
+pub fn spend(chain: &Chain, levels: &[Level]) -> impl Iterator<Item = Level> {
     let parts = split(chain.amount, levels.iter().map(|level| level.balance));
-    let taken = levels.iter().zip(parts);
-    taken
-        .map(|(level, part)| Level {
-            balance: level.balance.saturating_sub(part),
-            ..*level
-        })
-        .collect()
+    levels.iter().zip(parts).map(|(level, part)| Level {
+        balance: level.balance.saturating_sub(part),
+        ..*level
+    })
 }
 
 /// Shares an amount out: to each what it has, and to the last what is left over.
-fn split(amount: i64, free: impl ExactSizeIterator<Item = i64>) -> Vec<i64> {
+fn split(amount: i64, free: impl ExactSizeIterator<Item = i64>) -> impl Iterator<Item = i64> {
     let last = free.len().saturating_sub(1);
     let mut rest = amount.max(0);
-    free.enumerate()
-        .map(|(nth, free)| {
-            let part = if nth == last {
-                rest
-            } else {
-                rest.min(free.max(0))
-            };
-            rest -= part;
-            part
-        })
-        .collect()
+    free.enumerate().map(move |(nth, free)| {
+        let part = if nth == last {
+            rest
+        } else {
+            rest.min(free.max(0))
+        };
+        rest -= part;
+        part
+    })
 }
 
 /// How long until `missing` has flowed into a chain, all links together.
@@ -243,6 +235,11 @@ mod tests {
         states.iter().map(account).collect()
     }
 
+    /// What is held of each link.
+    fn admit(chain: &Chain, accounts: &[Account]) -> Result<Vec<i64>, Short> {
+        super::admit(chain, accounts).map(Iterator::collect)
+    }
+
     #[test]
     fn estimates_of_running_requests_count() {
         let one = chain(30, &[100]);
@@ -270,10 +267,7 @@ mod tests {
             .iter()
             .map(|account| account.level)
             .collect();
-        let after: Vec<_> = spend(&three, &levels)
-            .iter()
-            .map(|level| level.balance)
-            .collect();
+        let after: Vec<_> = spend(&three, &levels).map(|level| level.balance).collect();
         assert_eq!(after, [0, -5, -50]);
     }
 
@@ -296,37 +290,39 @@ mod tests {
 
     #[test]
     fn what_is_held_for_one_chain_counts_for_the_next() {
-        let of = |balances: &[i64]| {
-            let named = balances.iter().enumerate().map(|(nth, balance)| {
-                let level = level(*balance, 0);
-                (Text::from(nth.to_string()), Account { level, held: 0 })
-            });
-            named.collect::<BTreeMap<_, _>>()
+        let key = |nth: usize| Text::from(nth.to_string());
+        let by_key = |values: &[i64]| -> ByKey<i64> {
+            let values = values.iter().enumerate();
+            values.map(|(nth, value)| (key(nth), *value)).collect()
+        };
+        let of = |balances: &[i64]| -> ByKey<Account> {
+            let balances = balances.iter().enumerate();
+            let account = |balance| Account::from(level(balance, 0));
+            balances
+                .map(|(nth, balance)| (key(nth), account(*balance)))
+                .collect()
         };
         let both = [chain(30, &[50, 50]), chain(25, &[50])];
-        let mut accounts = of(&[50, 50]);
-        accounts.get_mut("0").unwrap().level.balance = 20;
         // Of the first bucket all is promised by then, and the second is not in the second chain.
         let none = Short { wait: Some(1_000) };
-        assert_eq!(admit_all(&both, &mut accounts), Err(vec![(1, none)]));
-        assert_eq!(accounts["0"].held, 20);
-        assert_eq!(accounts["1"].held, 10);
+        assert_eq!(admit_all(&both, &of(&[20, 50])), Err(vec![(1, none)]));
+        let outcome = admit_all(&both[..1], &of(&[20, 50]));
+        assert_eq!(outcome, Ok(by_key(&[20, 10])));
         let twice = [chain(20, &[50]), chain(25, &[50]), chain(1, &[50])];
-        let outcome = admit_all(&twice, &mut of(&[45]));
+        let outcome = admit_all(&twice, &of(&[45]));
         assert_eq!(outcome, Err(vec![(2, none)]), "45 are held");
-        let outcome = admit_all(&twice[..2], &mut of(&[45]));
-        assert_eq!(outcome.unwrap(), BTreeMap::from([(Text::fixed("0"), 45)]));
+        let outcome = admit_all(&twice[..2], &of(&[45]));
+        assert_eq!(outcome, Ok(by_key(&[45])));
         let other = chain(10, &[0, 50]);
         let other = Chain {
             links: other.links[1..].into(),
             ..other
         };
-        let held = BTreeMap::from([(Text::fixed("0"), 45), (Text::fixed("1"), 10)]);
-        let outcome = admit_all(&[chain(45, &[50]), other], &mut of(&[50, 50]));
-        assert_eq!(outcome, Ok(held));
+        let outcome = admit_all(&[chain(45, &[50]), other], &of(&[50, 50]));
+        assert_eq!(outcome, Ok(by_key(&[45, 10])));
         // An unused bucket is full.
-        let unused = admit_all(&[chain(60, &[50])], &mut BTreeMap::new());
-        assert_eq!(unused.unwrap(), BTreeMap::from([(Text::fixed("0"), 60)]));
+        let unused = admit_all(&[chain(60, &[50])], &ByKey::default());
+        assert_eq!(unused, Ok(by_key(&[60])));
     }
 
     #[test]

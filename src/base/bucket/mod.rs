@@ -1,12 +1,14 @@
 //! Token buckets as arithmetic alone: what a bucket may hold, what it holds at a time, and how
 //! a sum is taken from a chain of them. Nothing here waits, stores or reads a clock.
 
+mod by_key;
 mod chain;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use by_key::ByKey;
 pub use chain::{Account, Chain, Link, Settlement, Short, admit_all, spend};
 
 /// A clock that is this far behind a bucket's was set back. Below that the

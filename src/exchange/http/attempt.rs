@@ -73,8 +73,8 @@ impl Ask for OverHttp<'_> {
         let (format, _) = funded.served();
         if is_success
             && funded.attempt.translation.is_none()
-            && can_name_state(response.headers())
             && let Some(remember) = gateway.remember(&funded, &funded.route().provider)
+            && can_name_state(response.headers())
         {
             response.body_mut().remember(remember);
         }
@@ -113,8 +113,8 @@ impl Gateway {
         funded: &mut Funded<'_>,
         may_go_on: bool,
     ) -> Result<Response<Begun>, Failure> {
-        let began = funded.elapsed_ms();
-        let mut response = self.send_twice(funded, may_go_on).await?;
+        let began = funded.attempt.before_ms;
+        let mut response = self.send_twice(funded, began, may_go_on).await?;
         let provider = &funded.route().provider;
         let is_added = funded.served().1.splice.hide_usage && provider.stream_options.is_none();
         if !is_added || self.traffic.refuses_stream_options(provider) {
@@ -131,7 +131,8 @@ impl Gateway {
         });
         // The connection is free again once the refusal is read, or closed.
         drop(response);
-        let again = self.send_twice(funded, may_go_on).await?;
+        let began = funded.elapsed_ms();
+        let again = self.send_twice(funded, began, may_go_on).await?;
         // A caller can have the provider quote the words, but not have it succeed without them.
         if again.status().is_success() {
             let provider = &funded.route().provider;
@@ -144,13 +145,14 @@ impl Gateway {
         Ok(again)
     }
 
-    /// Sends a request, and once more on a new connection if the provider has closed the kept one.
+    /// Sends a request, and once more on a new connection if the provider has closed the kept one. It is sent
+    /// `began` milliseconds after the request came.
     async fn send_twice(
         &self,
         funded: &mut Funded<'_>,
+        began: f64,
         may_go_on: bool,
     ) -> Result<Response<Begun>, Failure> {
-        let began = funded.elapsed_ms();
         let failure = match self.send(funded, Reuse::Kept, may_go_on).await {
             Err(failure @ Failure::Closed(_)) => failure,
             // If there is another provider, that one is more likely to answer.

@@ -80,16 +80,17 @@ impl Gateway {
         count: &Value,
         cleared: &mut Cleared,
     ) -> Option<Response<Begun>> {
-        let route = cleared.choices.front()?;
+        let next = cleared.choices.front()?;
         let asked = cleared.asked();
         let (format, generation) = (asked.format.name, asked.rules.generation);
-        if !self.uncounted.has(&route.provider.id, format, generation) {
+        let provider = &next.route.provider;
+        if !self.uncounted.has(&provider.id, format, generation) {
             return None;
         }
-        let route = cleared.choices.pop_front()?;
-        explain(&route.provider.id, cleared);
+        let candidate = cleared.choices.pop_front()?;
+        explain(&candidate.route.provider.id, cleared);
         let (asked, draft) = cleared.split();
-        draft.choose(asked, route, None);
+        draft.choose(asked, candidate, None);
         Some(response(count))
     }
 

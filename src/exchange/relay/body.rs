@@ -50,11 +50,15 @@ pub(in crate::exchange) struct RelayBody {
     /// Of a stream alone: an unstreamed response was complete while the grant was valid.
     revoked: Option<Revocation>,
     idle: Duration,
-    idle_at: Pin<Box<Sleep>>,
+    /// Set when the provider is first waited for: most unstreamed responses come at once.
+    idle_at: Option<Pin<Box<Sleep>>>,
     /// The provider was asked for more and had none: only then is it silent, and not while its caller
     /// takes nothing.
     waits: bool,
-    total_at: Option<Pin<Box<Sleep>>>,
+    /// When it has taken too long as a whole.
+    ends: Option<Instant>,
+    /// Set like `idle_at`.
+    ends_at: Option<Pin<Box<Sleep>>>,
 }
 
 /// What becomes of an answer.
@@ -107,9 +111,10 @@ impl RelayBody {
             format: reader.format,
             revoked,
             idle: form.idle,
-            idle_at: Box::pin(sleep_until(now + form.idle)),
-            waits: true,
-            total_at: (!form.total.is_zero()).then(|| Box::pin(sleep_until(now + form.total))),
+            idle_at: None,
+            waits: false,
+            ends: (!form.total.is_zero()).then(|| now + form.total),
+            ends_at: None,
         }
     }
 
@@ -301,23 +306,31 @@ impl RelayBody {
     }
 
     fn is_over(&self) -> bool {
-        let end = self.total_at.as_ref().map(|at| at.deadline());
-        end.is_some_and(|end| end <= Instant::now())
+        self.ends.is_some_and(|end| end <= Instant::now())
     }
 
     /// While nothing comes: whether it has taken too long.
     fn overdue(&mut self, cx: &mut Context<'_>) -> Next {
         if !self.idle.is_zero() && !std::mem::replace(&mut self.waits, true) {
-            self.idle_at.as_mut().reset(Instant::now() + self.idle);
+            let until = Instant::now() + self.idle;
+            match &mut self.idle_at {
+                Some(at) => at.as_mut().reset(until),
+                None => self.idle_at = Some(Box::pin(sleep_until(until))),
+            }
         }
-        if !self.idle.is_zero() && self.idle_at.as_mut().poll(cx).is_ready() {
+        if let Some(at) = &mut self.idle_at
+            && at.as_mut().poll(cx).is_ready()
+        {
             let why = "the provider fell silent in the middle of its answer";
             return self.time_out(Ending::TimedOut, why);
         }
-        if let Some(at) = &mut self.total_at
-            && at.as_mut().poll(cx).is_ready()
-        {
-            return self.time_out(Ending::TooLong, TOO_LONG);
+        if let Some(end) = self.ends {
+            let at = self
+                .ends_at
+                .get_or_insert_with(|| Box::pin(sleep_until(end)));
+            if at.as_mut().poll(cx).is_ready() {
+                return self.time_out(Ending::TooLong, TOO_LONG);
+            }
         }
         Poll::Pending
     }

@@ -158,6 +158,7 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
             hold: None,
             after: None,
             reached,
+            chosen_ms: 0.0,
             before_ms: 0.0,
             headers: Vec::new(),
             in_head: Tokens::default(),

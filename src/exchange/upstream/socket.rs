@@ -63,7 +63,7 @@ impl Upstream {
         let (mut headers, _) = self.dressed(funded, from.headers).await?;
         // The caller's own handshake is with the gateway.
         headers::strip_hop_by_hop(&mut headers);
-        if let Some(protocol) = from.subprotocol {
+        if let Some(protocol) = headers::subprotocol(&funded.head.headers) {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
         if let Some(via) = from.via {

@@ -4,6 +4,7 @@
 //! its provider is known: a provider's `pass_keys` can allow most of them.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -11,6 +12,7 @@ use http::StatusCode;
 use percent_encoding::percent_decode_str;
 
 use super::keys::{count, split, words};
+use crate::base::quick_hash::QuickHash;
 use crate::wire::{Rejection, json};
 
 /// What a key would choose.
@@ -165,28 +167,27 @@ pub(super) fn bare(key: &str) -> String {
 /// What a key would choose, whatever its case and separators. Each thread keeps what it has found of the
 /// usual ones.
 fn why(key: &str) -> Option<Why> {
-    /// Places for keys. A key has one of them, which it takes from the one before it.
-    const PLACES: usize = 128;
+    /// Keys that are kept; beyond it all are forgotten.
+    const MOST: usize = 256;
     /// Longer keys aren't usual.
     const LONGEST: usize = 40;
     thread_local! {
-        static FOUND: RefCell<Vec<(String, Option<Why>)>> = RefCell::default();
+        // Callers choose the keys, but there are too few of them for one hash to matter.
+        static FOUND: RefCell<HashMap<String, Option<Why>, QuickHash>> = RefCell::default();
     }
-    if key.is_empty() || key.len() > LONGEST {
+    if key.len() > LONGEST {
         return found(key);
     }
-    FOUND.with_borrow_mut(|places| {
-        if places.is_empty() {
-            places.resize_with(PLACES, || (String::new(), None));
+    FOUND.with_borrow_mut(|known| {
+        if let Some(why) = known.get(key) {
+            return *why;
         }
-        let letter = |at: usize| key.as_bytes().get(at).copied().map_or(0, usize::from);
-        let place = key.len() * 31 + letter(0) * 7 + letter(key.len() / 2) * 5;
-        let (of, why) = &mut places[place % PLACES];
-        if of != key {
-            key.clone_into(of);
-            *why = found(key);
+        if known.len() >= MOST {
+            known.clear();
         }
-        *why
+        let why = found(key);
+        known.insert(key.to_owned(), why);
+        why
     })
 }
 

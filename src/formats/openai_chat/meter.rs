@@ -1,6 +1,8 @@
 //! Chat completions, and the older ones, which come in the same chunks: put together again, and what
 //! a completion tells.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use crate::formats::assembly::{Assembly, Continued, Free, Repeated, Seen};
@@ -8,7 +10,7 @@ use crate::formats::merge::{Additions, call_goes_on, is_same, merge, text_bytes}
 use crate::formats::openai::usage::{self, OfChoices, Usage};
 use crate::formats::room::Room;
 use crate::formats::tokens::spoken;
-use crate::formats::tree::{self, add_counts_at, list, size};
+use crate::formats::tree::{self, add_counts_at, size};
 use crate::formats::{Pass, Reading, ToolCall};
 use crate::wire::json::Part;
 use crate::wire::sse;
@@ -374,10 +376,12 @@ fn said(delta: &Value) -> usize {
 /// Reads a completion.
 pub(in crate::formats) fn read(completion: Part<'_>) -> Reading {
     let usage = Usage::of_response(completion);
-    let choices = list(completion, "choices");
+    let choices = completion.get("choices").into_iter();
+    let choices = choices.flat_map(Part::elements);
     let messages = choices.clone().filter_map(|choice| choice.get("message"));
     let calls = messages.flat_map(|message| {
-        let calls = list(message, "tool_calls").filter_map(tool_call);
+        let calls = message.get("tool_calls").into_iter();
+        let calls = calls.flat_map(Part::elements).filter_map(tool_call);
         // The form from before there could be several.
         calls.chain(message.get("function_call").and_then(function))
     });
@@ -385,9 +389,10 @@ pub(in crate::formats) fn read(completion: Part<'_>) -> Reading {
         let reason = choice.get("finish_reason")?.text()?;
         (!reason.is_empty()).then(|| reason.into_owned())
     };
+    let word = |key| completion.get(key)?.text().map(Cow::into_owned);
     Reading {
-        tier: completion.word("service_tier"),
-        model: completion.word("model"),
+        tier: word("service_tier"),
+        model: word("model"),
         tool_calls: calls.collect(),
         finish_reason: choices.filter_map(reason).last(),
         ..Reading::of(completion, usage.tokens, usage.total)

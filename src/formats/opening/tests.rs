@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn opening(instructions: &str, messages: &str) -> Option<String> {
+fn opening(instructions: &str, messages: &str) -> Option<u64> {
     let instructions = Some(instructions.as_bytes()).filter(|text| !text.is_empty());
     of(instructions, Some(messages.as_bytes()))
 }
@@ -13,7 +13,6 @@ fn the_turns_of_a_conversation_share_its_opening() {
     let second = br#"[{"content":"be brief","role":"system"}, {"role":"user","content":"hi"},
         {"role":"assistant","content":"hello"},{"role":"user","content":"more"}]"#;
     let opening = of(None, Some(first)).unwrap();
-    assert_eq!(opening.len(), 16);
     assert_eq!(of(None, Some(second)).unwrap(), opening);
     let other = br#"[{"role":"system","content":"be brief"},{"role":"user","content":"ho"}]"#;
     assert_ne!(of(None, Some(other)).unwrap(), opening);
@@ -56,11 +55,7 @@ fn the_same_text_in_every_form_is_one_opening() {
     ];
     let first = opening(forms[0].0, forms[0].1).unwrap();
     for (instructions, messages) in forms {
-        assert_eq!(
-            opening(instructions, messages).as_ref(),
-            Some(&first),
-            "{messages}"
-        );
+        assert_eq!(opening(instructions, messages), Some(first), "{messages}");
     }
 }
 
@@ -219,7 +214,7 @@ fn what_differs_is_another_opening() {
         image("AAAA"),
         image("BBBB"),
     ];
-    let mut found: Vec<String> = all.iter().map(|one| opening("", one).unwrap()).collect();
+    let mut found: Vec<u64> = all.iter().map(|one| opening("", one).unwrap()).collect();
     found.sort_unstable();
     found.dedup();
     assert_eq!(found.len(), all.len());

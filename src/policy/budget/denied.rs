@@ -1,12 +1,10 @@
 //! Why a budget or a limit refuses a request.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::base::bucket::{Account, Chain, Short, Unit};
-use crate::base::text::Text;
+use crate::base::bucket::{Account, ByKey, Chain, Short, Unit};
 use crate::wire::Rejection;
 
 /// What a caller is told to wait at least and at most.
@@ -47,7 +45,7 @@ impl Denied {
     #[must_use]
     pub fn exhausted(
         chains: &[Chain],
-        accounts: &BTreeMap<Text, Account>,
+        accounts: &ByKey<Account>,
         short: &[(usize, Short)],
     ) -> Self {
         let details = short.iter().filter_map(|(nth, why)| {

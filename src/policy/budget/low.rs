@@ -27,7 +27,8 @@ impl Low {
             return self.0.insert(keys.to_owned());
         }
         let above = terms.capacity.saturating_sub(terms.warn_below);
-        if left >= terms.warn_below.saturating_add(above / 10) {
+        let has_recovered = left >= terms.warn_below.saturating_add(above / 10);
+        if has_recovered && !self.0.is_empty() {
             self.0.remove(keys);
         }
         false

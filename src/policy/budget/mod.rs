@@ -49,11 +49,11 @@ impl Amounts {
 }
 
 impl Plan {
-    /// What a request is expected to take of each chain of buckets, and the grants that name it.
+    /// What a request is expected to take of each chain of buckets.
     ///
     /// # Errors
     /// [`Denied::Unpriced`] where a bucket pays for nothing without a price.
-    pub fn chains(&self, estimate: Amounts) -> Result<Vec<(Chain, Text)>, Denied> {
+    pub fn chains(&self, estimate: Amounts) -> Result<Vec<Chain>, Denied> {
         let chains = self.chains.iter().map(|planned| {
             let first = &planned.links[0];
             if first.terms.unit == Unit::Money
@@ -65,8 +65,13 @@ impl Plan {
             }
             let amount = estimate.estimated(planned.unit);
             let links = Arc::clone(&planned.links);
-            Ok((Chain { links, amount }, planned.source.clone()))
+            Ok(Chain { links, amount })
         });
         chains.collect()
+    }
+
+    /// The grants that name each chain of buckets.
+    pub fn sources(&self) -> impl Iterator<Item = &Text> {
+        self.chains.iter().map(|planned| &planned.source)
     }
 }

@@ -36,13 +36,41 @@ pub struct CostLine {
 ///
 /// Counts are the provider's word and may be absurd: sums stop at the largest amount.
 pub fn settle(tokens: &Tokens, price: &Price, adjustment: Factor, mode: Mode) -> Option<Cost> {
+    let mut lines = Vec::new();
+    let (total, estimated) = sum(tokens, price, adjustment, mode, |line| lines.push(line))?;
+    Some(Cost {
+        total,
+        lines,
+        adjustment,
+        estimated,
+    })
+}
+
+/// The same without its lines, which only people look at.
+pub(super) fn total(
+    tokens: &Tokens,
+    price: &Price,
+    adjustment: Factor,
+    mode: Mode,
+) -> Option<Money> {
+    let (total, _) = sum(tokens, price, adjustment, mode, |_| {})?;
+    Some(total)
+}
+
+/// The sum, and whether it is estimated. Hands each of its lines over.
+fn sum(
+    tokens: &Tokens,
+    price: &Price,
+    adjustment: Factor,
+    mode: Mode,
+    mut each: impl FnMut(CostLine),
+) -> Option<(Money, bool)> {
     let (rates, counts) = parts(tokens, price, mode)?;
     let mut estimated = tokens.estimated
         || price.variable
         || (mode != Mode::Standard && price.of_mode(mode).is_none())
         || silent(tokens.input, &rates, Field::Input)
         || silent(tokens.output, &rates, Field::Output);
-    let mut lines = Vec::new();
     let mut sum: u128 = 0;
     for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         let Some(unit_price) = rates.charged(what) else {
@@ -55,19 +83,14 @@ pub fn settle(tokens: &Tokens, price: &Price, adjustment: Factor, mode: Mode) ->
         };
         let product = u128::from(count) * u128::from(unit_price.nanodollars());
         sum = sum.saturating_add(product);
-        lines.push(CostLine {
+        each(CostLine {
             what,
             count,
             unit_price,
             amount: amount(product, Factor::ONE),
         });
     }
-    Some(Cost {
-        total: amount(sum, adjustment),
-        lines,
-        adjustment,
-        estimated,
-    })
+    Some((amount(sum, adjustment), estimated))
 }
 
 /// Something that has a price was not counted.

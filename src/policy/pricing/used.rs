@@ -2,7 +2,8 @@
 //! service tier, a place.
 
 use super::names::same_but_region;
-use super::{Cost, Quote, settle};
+use super::settle::{self, settle};
+use super::{Cost, Quote};
 use crate::base::money::{CostBasis, Factor, Mode, Money};
 use crate::formats::{self, Format, Tokens};
 
@@ -25,7 +26,7 @@ impl Quote {
         requested: &str,
         used: &str,
         mut other: Self,
-        cost: impl Fn(&Self) -> Option<Cost>,
+        total: impl Fn(&Self) -> Option<Money>,
     ) -> Option<Self> {
         let is_same = self.renamed || same_but_region(requested, used);
         let is_less_known = (self.is_configured() && !other.is_configured())
@@ -42,9 +43,8 @@ impl Quote {
         if other.matched.is_none() && !other.is_configured() {
             other.adjustment = self.adjustment;
         }
-        let (own, others) = (cost(self), cost(&other)?);
-        own.is_none_or(|own| others.total > own.total)
-            .then_some(other)
+        let (own, others) = (total(self), total(&other)?);
+        own.is_none_or(|own| others > own).then_some(other)
     }
 
     /// The factor of a vendor for a tier or a place, if no price of its own is known for it.
@@ -78,18 +78,23 @@ impl Quote {
         })
     }
 
-    /// What a request cost; `None` if that is unknown.
+    /// What a request cost in all; `None` if that is unknown.
+    pub fn total(&self, tokens: &Tokens, terms: Terms<'_>) -> Option<Money> {
+        let price = self.price.as_ref()?;
+        if self.is_free() {
+            return Some(Money::ZERO);
+        }
+        let adjustment = self.adjustment.and(self.surcharge(terms));
+        settle::total(tokens, price, adjustment, terms.mode)
+    }
+
+    /// What a request cost, line by line; `None` if that is unknown.
     pub fn cost(&self, tokens: &Tokens, mode: Mode) -> Option<Cost> {
+        let price = self.price.as_ref()?;
         let terms = Terms {
             mode,
             ..Terms::default()
         };
-        self.cost_on(tokens, terms)
-    }
-
-    /// The same, with what the response says about its price.
-    pub fn cost_on(&self, tokens: &Tokens, terms: Terms<'_>) -> Option<Cost> {
-        let price = self.price.as_ref()?;
         if self.is_free() {
             // Whatever was counted, and also where nothing was.
             return Some(Cost {
@@ -134,7 +139,7 @@ mod tests {
             ..Tokens::default()
         };
         // Only the prompt is charged here, so that no price needs one for the output.
-        let cost = |quote: &Quote| {
+        let total = |quote: &Quote| {
             let mut quote = quote.clone();
             let mut price = quote.price.as_deref()?.clone();
             let input = price.standard.base.get(crate::base::money::Field::Input)?;
@@ -143,11 +148,11 @@ mod tests {
                 .base
                 .set(crate::base::money::Field::Output, input);
             quote.price = Some(price.into());
-            quote.cost(&tokens, Mode::Standard)
+            quote.total(&tokens, Terms::default())
         };
         let quote = prices.quote(provider, requested);
-        let dearer = quote.dearer(requested, used, prices.quote(provider, used), cost)?;
-        Some(cost(&dearer)?.total.nanodollars() / 10_000_000)
+        let dearer = quote.dearer(requested, used, prices.quote(provider, used), total)?;
+        Some(total(&dearer)?.nanodollars() / 10_000_000)
     }
 
     #[test]

@@ -4,16 +4,14 @@
 //! requests don't wait for each other's, holds are taken in groups: while one group is on its way,
 //! the next gathers. Within a group each sees what those before it hold, as if each had come alone.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Balances;
-use crate::base::bucket::{Account, Chain, Level, Link, Short};
+use crate::base::bucket::{Account, ByKey, Chain, Level, Link, Short};
 use crate::base::lock::lock;
-use crate::base::text::Text;
 use crate::records::{Error, Ledger, Repeat, millis};
 
 /// A bucket as it is stored.
@@ -37,10 +35,10 @@ pub struct StoredBucket {
 /// chains are short.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// By the keys of buckets, before this request.
-    pub accounts: BTreeMap<Text, Account>,
+    /// The buckets before this request.
+    pub accounts: ByKey<Account>,
     /// What is held now, or why nothing is.
-    pub outcome: Result<BTreeMap<Text, i64>, Vec<(usize, Short)>>,
+    pub outcome: Result<ByKey<i64>, Vec<(usize, Short)>>,
 }
 
 /// What a request wants of buckets.

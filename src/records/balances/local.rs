@@ -1,9 +1,10 @@
 //! The buckets of a node that has its database to itself.
 
-use std::collections::{BTreeMap, HashMap};
+use indexmap::IndexMap;
 
 use super::{Admission, StoredBucket};
-use crate::base::bucket::{Account, Chain, Level, Link, Terms, admit_all, spend};
+use crate::base::bucket::{Account, ByKey, Chain, Level, Link, Terms, admit_all, spend};
+use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
 
 /// Buckets kept before those are looked for that nobody would miss.
@@ -11,7 +12,8 @@ const SWEEP: usize = 16_384;
 
 /// Balances and holds by bucket. One that is not here is full.
 pub(super) struct Local {
-    books: HashMap<Text, Book>,
+    // Callers can't choose the keys: they come from the configuration and from who callers are.
+    books: IndexMap<Text, Book, QuickHash>,
     sweep_at: usize,
 }
 
@@ -44,14 +46,9 @@ impl Local {
     }
 
     fn book(&mut self, link: &Link, now: i64) -> &mut Book {
-        self.take_over(link);
-        let book = self.books.entry(link.key.clone()).or_insert_with(|| Book {
-            bucket: link.bucket.clone(),
-            is_earlier: false,
-            template: link.template.clone(),
-            terms: None,
-            account: link.terms.full(now).into(),
-        });
+        let at = self.books.get_index_of(&link.key);
+        let at = at.unwrap_or_else(|| self.begin(link, now));
+        let book = &mut self.books[at];
         book.terms = Some(link.terms);
         if book.bucket != link.bucket {
             book.bucket.clone_from(&link.bucket);
@@ -60,35 +57,41 @@ impl Local {
         book
     }
 
-    /// Gives a bucket from before the key that it has now.
-    fn take_over(&mut self, link: &Link) {
-        let Some(before) = &link.before else { return };
-        let is_it = |book: &Book| book.is_earlier && book.template == link.template;
-        if self.books.contains_key(&link.key) || !self.books.get(before).is_some_and(is_it) {
-            return;
-        }
-        if let Some(mut book) = self.books.remove(before) {
-            book.is_earlier = false;
-            book.bucket.clone_from(&link.bucket);
-            self.books.insert(link.key.clone(), book);
-        }
+    /// Begins the book of a bucket, which may be kept under the name that it had before buckets had keys.
+    /// Returns its place.
+    fn begin(&mut self, link: &Link, now: i64) -> usize {
+        let is_it = |book: &&Book| book.is_earlier && book.template == link.template;
+        let before = link.before.as_ref().filter(|before| {
+            let book = self.books.get(*before);
+            book.as_ref().is_some_and(is_it)
+        });
+        let before = before.and_then(|before| self.books.swap_remove(before));
+        let account = before.map_or_else(|| link.terms.full(now).into(), |book| book.account);
+        let book = Book {
+            bucket: link.bucket.clone(),
+            is_earlier: false,
+            template: link.template.clone(),
+            terms: None,
+            account,
+        };
+        self.books.insert_full(link.key.clone(), book).0
     }
 
     /// Whether the estimates of `chains` could be held.
     pub(super) fn look(&mut self, chains: &[Chain], now: i64) -> Admission {
         self.sweep(now);
         let links = chains.iter().flat_map(|chain| chain.links.iter());
-        let accounts: BTreeMap<Text, Account> = links
+        let accounts: ByKey<Account> = links
             .map(|link| (link.key.clone(), self.book(link, now).account))
             .collect();
-        let outcome = admit_all(chains, &mut accounts.clone());
+        let outcome = admit_all(chains, &accounts);
         Admission { accounts, outcome }
     }
 
     /// Holds the estimates of `chains`; all or none.
     pub(super) fn hold(&mut self, chains: &[Chain], now: i64) -> Admission {
         let held = self.look(chains, now);
-        for (bucket, part) in held.outcome.iter().flatten() {
+        for (bucket, part) in held.outcome.iter().flat_map(ByKey::iter) {
             if let Some(book) = self.books.get_mut(bucket) {
                 book.account.held = book.account.held.saturating_add(*part);
             }
@@ -97,8 +100,8 @@ impl Local {
     }
 
     /// Gives back what was held.
-    pub(super) fn release(&mut self, parts: &BTreeMap<Text, i64>) {
-        for (bucket, part) in parts {
+    pub(super) fn release(&mut self, parts: &ByKey<i64>) {
+        for (bucket, part) in parts.iter() {
             if let Some(book) = self.books.get_mut(bucket) {
                 book.account.held = book.account.held.saturating_sub(*part);
             }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::base::bucket::{Account, Chain, Level, Link, Settlement};
+use crate::base::bucket::{Account, ByKey, Chain, Level, Link, Settlement};
 use crate::base::clock;
 use crate::base::lock::lock;
 use crate::base::panics;
@@ -72,15 +72,15 @@ pub struct Reservation {
     inner: Arc<Inner>,
     hold: String,
     chains: Vec<Chain>,
-    /// By the keys of buckets.
-    parts: BTreeMap<Text, i64>,
+    /// What of which bucket.
+    parts: ByKey<i64>,
     open: bool,
     /// What is held of which buckets, for the record.
     pub reasons: Vec<Reason>,
     /// Of each bucket that is below its threshold: what the caller is told.
     pub warnings: Vec<String>,
-    /// The buckets as they stood before, by their keys.
-    before: BTreeMap<Text, Account>,
+    /// The buckets as they stood before.
+    before: ByKey<Account>,
     /// Of each bucket that began to run low with this request: what its hooks are told.
     pub crossed: Vec<String>,
 }
@@ -112,8 +112,7 @@ impl Quotas {
     /// # Errors
     /// [`Denied`] when a bucket can't pay, or it can't be known whether it can.
     pub async fn look(&self, plan: &Plan, estimate: Amounts) -> Result<Vec<State>, Denied> {
-        let planned = plan.chains(estimate)?;
-        let chains: Vec<Chain> = planned.into_iter().map(|(chain, _)| chain).collect();
+        let chains = plan.chains(estimate)?;
         if chains.is_empty() {
             return Ok(Vec::new());
         }
@@ -142,7 +141,7 @@ impl Quotas {
         estimate: Amounts,
         hold: impl FnOnce() -> String,
     ) -> Result<Reservation, Denied> {
-        let (chains, sources): (Vec<_>, Vec<_>) = plan.chains(estimate)?.into_iter().unzip();
+        let chains = plan.chains(estimate)?;
         // In memory a hold needs no name.
         let hold = match &self.inner.local {
             Some(_) => String::new(),
@@ -152,11 +151,11 @@ impl Quotas {
             inner: Arc::clone(&self.inner),
             hold,
             chains,
-            parts: BTreeMap::new(),
+            parts: ByKey::default(),
             open: false,
             reasons: Vec::new(),
             warnings: Vec::new(),
-            before: BTreeMap::new(),
+            before: ByKey::default(),
             crossed: Vec::new(),
         };
         if reservation.chains.is_empty() {
@@ -172,7 +171,7 @@ impl Quotas {
             }
         }
         reservation.before = held.accounts;
-        reservation.describe(sources);
+        reservation.describe(plan);
         Ok(reservation)
     }
 
@@ -325,10 +324,11 @@ impl Inner {
 
 impl Reservation {
     /// Says what is held of what, and whom to warn.
-    fn describe(&mut self, sources: Vec<Text>) {
-        for (chain, source) in self.chains.iter().zip(sources) {
+    fn describe(&mut self, plan: &Plan) {
+        self.reasons.reserve_exact(self.chains.len());
+        for (chain, source) in self.chains.iter().zip(plan.sources()) {
             let mut left: i64 = 0;
-            let mut names = Vec::new();
+            let mut names = Vec::with_capacity(chain.links.len());
             for link in chain.links.iter() {
                 let Some(account) = self.before.get(&link.key) else {
                     continue;
@@ -362,7 +362,7 @@ impl Reservation {
                 buckets: names,
                 left: terms.show(left),
                 held: terms.show(chain.amount),
-                grants: source,
+                grants: source.clone(),
             });
         }
     }

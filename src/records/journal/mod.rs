@@ -8,7 +8,8 @@ pub(super) mod retention;
 use std::collections::HashSet;
 
 use super::{Failure, Record};
-use packed::{Journaled, Packed};
+use packed::Packed;
+use packed::unpacked::{Journaled, Unpacked};
 pub use queues::{Batch, Queued, Waiting};
 pub(super) use queues::{Exports, Outbox};
 use retention::Policy;
@@ -67,10 +68,10 @@ pub(super) trait Journal: Exports + Outbox {
     /// whose id exists already are skipped with all that goes with them.
     fn fold(&mut self, policy: &Policy, left_out: &LeftOut, most: usize)
     -> Result<Folded, Failure>;
-    /// The records that would be folded next.
-    fn waiting(&mut self, left_out: &LeftOut, most: usize) -> Result<Vec<Journaled>, Failure>;
+    /// The rows that would be folded next.
+    fn waiting(&mut self, left_out: &LeftOut, most: usize) -> Result<Vec<Unpacked>, Failure>;
     /// Does all that folding a record takes, and undoes it.
-    fn try_fold(&mut self, record: &Journaled, policy: &Policy) -> Result<(), Failure>;
+    fn try_fold(&mut self, record: &Journaled<'_>, policy: &Policy) -> Result<(), Failure>;
     /// Purges a batch of what has become too old. Returns how many rows went, and whether there
     /// may be more.
     fn purge(&mut self, policy: &Policy, now: i64) -> Result<(u64, bool), Failure>;

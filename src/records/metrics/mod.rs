@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use prometheus::{CONTENT_TYPE, Gauge, render};
 
+use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
 use crate::formats::Tokens;
 
@@ -72,7 +73,7 @@ pub struct Ended {
 /// The counters. Live as long as the process.
 #[derive(Default)]
 pub struct Metrics {
-    series: RwLock<HashMap<Key, Arc<Series>>>,
+    series: RwLock<HashMap<Key, Arc<Series>, QuickHash>>,
 }
 
 /// The counters of requests that are alike.

@@ -10,9 +10,12 @@ use super::Pool;
 use crate::base::lock::lock;
 use crate::records::journal::Folded;
 use crate::records::stores::{Connection, Store};
-use crate::records::writer::fold::{Ask, BATCH_MOST, EVERY, Folder};
+use crate::records::writer::fold::{Ask, EVERY, Folder};
 use crate::records::writer::{Message, Queue};
 use crate::records::{Error, Refusal, Repeat, Shared};
+
+/// Records of one batch: each of its statements takes all of them.
+const BATCH: usize = 8_000;
 
 /// How often it is looked for what nodes that are gone have left.
 const OTHERS: Duration = Duration::from_secs(30);
@@ -69,16 +72,18 @@ impl Folding {
             (is_due, wait) = match self.step() {
                 Ok(folded) if folded.is_more => (true, Duration::ZERO),
                 Ok(_) => (false, EVERY),
-                Err(error) => (true, lock(&self.folder).failed(self.store.name(), &error)),
+                Err(error) => {
+                    let mut folder = lock(&self.folder);
+                    (true, folder.failed(self.store.name(), &error, &self.shared))
+                }
             };
         }
     }
 
     fn step(&self) -> Result<Folded, String> {
         let (folder, shared) = (Arc::clone(&self.folder), Arc::clone(&self.shared));
-        let step = move |connection: &mut dyn Connection| {
-            lock(&folder).step(connection, &shared, BATCH_MOST)
-        };
+        let step =
+            move |connection: &mut dyn Connection| lock(&folder).step(connection, &shared, BATCH);
         let error = match self.pool.run(Repeat::Always, &step) {
             Err(error) if error.refusal() == Some(Refusal::Full) => error,
             folded => return folded.map_err(|error| error.to_string()),

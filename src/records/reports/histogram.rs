@@ -20,10 +20,7 @@ const FIRST_MS: f64 = 32.0;
 
 /// The bucket of a latency.
 pub(super) fn bucket(ms: f64) -> usize {
-    ENDS_MS
-        .iter()
-        .position(|&end| ms <= end)
-        .unwrap_or(BUCKETS - 1)
+    ENDS_MS.partition_point(|&end| ms > end || ms.is_nan())
 }
 
 /// The longest latency of each bucket but the last, in milliseconds.

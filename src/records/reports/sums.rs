@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::histogram::{self, BUCKETS, Percentiles};
-use crate::records::{Entry, Outcome, Tokens};
+use crate::records::journal::packed::unpacked::JournaledEntry;
+use crate::records::{Outcome, Tokens};
 
 /// Counts of tokens that an entry has.
 pub(crate) const COUNTS: usize = Tokens::COUNTS;
@@ -28,8 +29,8 @@ pub(crate) fn counts(tokens: &Tokens) -> [Option<i64>; COUNTS] {
 }
 
 /// The cost in nanodollars, bounded.
-pub(crate) fn cost(entry: &Entry) -> Option<i64> {
-    entry.cost.map(|cost| cost.clamp(-COST_MAX, COST_MAX))
+pub(crate) fn cost(cost: Option<i64>) -> Option<i64> {
+    cost.map(|cost| cost.clamp(-COST_MAX, COST_MAX))
 }
 
 /// Sums over entries.
@@ -52,11 +53,11 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    pub(crate) fn of(entry: &Entry) -> Measured {
+    pub(in crate::records) fn of(entry: &JournaledEntry<'_>) -> Measured {
         Measured {
             outcome: entry.outcome,
             counts: counts(&entry.tokens),
-            cost: cost(entry),
+            cost: cost(entry.cost),
             duration_ms: Some(entry.duration_ms),
             first_token_ms: entry.first_token_ms,
         }

@@ -14,7 +14,7 @@ use crate::records::{Error, Failure};
 pub(super) use sql::Connection;
 #[cfg(feature = "postgres")]
 use sql::Question;
-use sql::{Names, Row, Schema, VERSION, Value};
+use sql::{Names, Row, Rows, Schema, VERSION, Value};
 
 /// A database. Blocks, so it belongs on threads that may.
 pub(super) trait Store: Send + Sync {

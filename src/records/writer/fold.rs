@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{LOG_EVERY, Message, Queue, Writer};
 use crate::base::lock::lock;
 use crate::base::panics;
+use crate::records::journal::packed::Texts;
 use crate::records::journal::{Folded, Journal as _};
 use crate::records::stores::Connection;
 use crate::records::{Error, Failure, Shared};
@@ -22,10 +23,10 @@ pub(crate) const EVERY: Duration = Duration::from_secs(1);
 const BATCH: usize = 1_000;
 
 /// Records of one batch at most: enough to share the rows that they add to, few enough for the memory.
-pub(crate) const BATCH_MOST: usize = 8_000;
+const BATCH_MOST: usize = 16_000;
 
 /// The part of what waits that is a batch: the more there is, the more it matters how much work it is.
-const BATCH_PART: usize = 4;
+const BATCH_PART: usize = 2;
 
 /// Records in the journal at which they are folded at once, and at which folding goes before what waits.
 const FOLDED_AT: usize = 8_000;
@@ -39,7 +40,7 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LAST: Duration = Duration::from_secs(10);
 
 /// For how long those who ask wait while folding fails.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Someone who waits until a row of the journal is folded. Dropped unanswered where it can't be.
 pub(crate) struct Ask {
@@ -90,7 +91,7 @@ pub(crate) struct Folder {
     has_panicked: bool,
     /// How often in a row it has failed.
     futile: u32,
-    failing_since: Option<Instant>,
+    pub(super) failing_since: Option<Instant>,
     logged_at: Option<Instant>,
 }
 
@@ -138,6 +139,7 @@ impl Folder {
         };
         (self.has_panicked, self.futile) = (false, 0);
         (self.failing_since, self.logged_at) = (None, None);
+        *lock(&shared.unfoldable) = None;
         if folded.skipped > 0 {
             let skipped = folded.skipped;
             tracing::error!(skipped, "ledger: records with an id that is there already");
@@ -162,7 +164,7 @@ impl Folder {
 
     /// Notes that folding has failed. Those who wait don't do so for ever. Answers how long to wait until
     /// the next try, unless someone asks.
-    pub(crate) fn failed(&mut self, ledger: &str, error: &str) -> Duration {
+    pub(crate) fn failed(&mut self, ledger: &str, error: &str, shared: &Shared) -> Duration {
         let now = Instant::now();
         let since = *self.failing_since.get_or_insert(now);
         if self.logged_at.is_none_or(|at| now - at >= LOG_EVERY) {
@@ -176,6 +178,7 @@ impl Folder {
         self.futile = self.futile.saturating_add(1);
         if since.elapsed() >= PATIENCE {
             self.asks.clear();
+            *lock(&shared.unfoldable) = Some(error.to_owned());
         }
         let wait = BACKOFF_FIRST.saturating_mul(1 << self.futile.min(16));
         wait.min(BACKOFF_LAST)
@@ -188,7 +191,14 @@ fn sift(connection: &mut dyn Connection, shared: &Shared, most: usize) -> Result
     let policy = lock(&shared.policy).clone();
     let left_out = lock(&shared.left_out).clone();
     let mut any = false;
-    for record in connection.waiting(&left_out, most)? {
+    let rows = connection.waiting(&left_out, most)?;
+    let (mut texts, mut records) = (Texts::default(), Vec::new());
+    // Those that can't be read are noted when they are folded.
+    for row in &rows {
+        let _ = row.read_into(&mut texts, &mut records);
+    }
+    records.retain(|one| !left_out.entries.contains(one.entry.id));
+    for record in records {
         let open = &mut *connection;
         let tried = catch_unwind(AssertUnwindSafe(|| open.try_fold(&record, &policy)));
         if let Ok(tried) = tried {
@@ -198,7 +208,7 @@ fn sift(connection: &mut dyn Connection, shared: &Shared, most: usize) -> Result
         connection.rollback();
         any = true;
         // The log is its last chance. What was said stays out of it.
-        let entry = &record.record.entry;
+        let entry = &record.entry;
         tracing::error!(
             ?entry,
             "ledger: the writer panics at a record, which is not written"
@@ -252,7 +262,7 @@ impl Writer {
                 folded.is_more
             }
             Err(error) => {
-                let wait = folder.failed(self.store.name(), &error);
+                let wait = folder.failed(self.store.name(), &error, &self.shared);
                 self.fold_at = Some(Instant::now() + wait);
                 false
             }

@@ -14,7 +14,7 @@ use super::*;
 use crate::base::bucket::{Chain, Link, Settlement, Terms, Unit};
 use crate::config::{Database, Retention};
 use crate::records::entry::tests::entry;
-use crate::records::stores::sql::{Names, Row, Value, journal};
+use crate::records::stores::sql::{Names, Row, Rows, Value, journal};
 use crate::records::stores::sqlite;
 use crate::records::tests::said;
 use crate::records::{Capture, Delivery, Ledger, Query, Scope};
@@ -102,11 +102,11 @@ impl Connection for FaultyConnection {
         self.connection.rollback();
     }
 
-    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
+    fn execute(&mut self, sql: &str, rows: Rows<'_>) -> Result<Vec<u64>, Failure> {
         if sql == journal::APPEND
-            && let Value::Integer(count) = rows[0][1]
+            && let Some([_, Value::Integer(count), ..]) = rows.iter().next()
         {
-            let count = usize::try_from(count).unwrap();
+            let count = usize::try_from(*count).unwrap();
             self.faults.groups.lock().unwrap().push(count);
         }
         assert!(!rows.iter().flatten().any(is_bad), "as it was told");

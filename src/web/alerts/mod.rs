@@ -126,6 +126,7 @@ impl Warnings {
                 self.watched.ledger.backlog(),
             )),
         }
+        found.extend(process::folding(&self.watched.ledger.folding_problems()));
         for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
             if let Some(health) = self.watched.traffic.health(provider) {
                 found.extend(down(&provider.id, &health));

@@ -3,7 +3,7 @@
 use super::{Warning, counted, warning};
 use crate::base::memory::Usage;
 use crate::base::output::Loss;
-use crate::records::Backlog;
+use crate::records::{Backlog, FoldingProblems};
 
 pub(super) fn restart(waiting: &[String]) -> Option<Warning> {
     // A node that has joined its tailnet doesn't need its key again: one that is rotated is no
@@ -49,6 +49,36 @@ pub(super) fn backlog(healthy: bool, backlog: Backlog) -> Option<Warning> {
     is_long.then(|| warning("ledger_backlog", message, hint))
 }
 
+pub(super) fn folding(problems: &FoldingProblems) -> Vec<Warning> {
+    let mut found = Vec::new();
+    if let Some(why) = &problems.failing {
+        let message = format!(
+            "new records are kept, but can't be added to the tables of the database: {why}"
+        );
+        let hint =
+            "requests go on, and pages that need the new records fail; Iris tries again by itself";
+        found.push(warning("journal_stuck", message, hint).critical());
+    }
+    let unreadable = problems.unreadable_rows as u64;
+    if unreadable > 0 {
+        let message = format!(
+            "{} of the journal can't be read",
+            counted(unreadable, "row")
+        );
+        let hint = "they stay in the table \"journal\"; the log has their ids, and a newer Iris may read them";
+        found.push(warning("journal_unreadable", message, hint));
+    }
+    let given_up = problems.given_up_records as u64;
+    if given_up > 0 {
+        let what = counted(given_up, "record");
+        let message = format!("adding {what} to the tables of the database failed for good");
+        let hint =
+            "the log has them: search it for \"the writer panics at a record\", and report it";
+        found.push(warning("records_given_up", message, hint));
+    }
+    found
+}
+
 pub(super) fn memory_full(usage: Usage) -> Option<Warning> {
     let bound = usage.bound >> 20;
     let message = format!(
@@ -90,6 +120,25 @@ mod tests {
             found.message.ends_with("as they may: 512 MiB"),
             "{}",
             found.message
+        );
+    }
+
+    #[test]
+    fn records_that_can_not_be_read_are_reported() {
+        assert_eq!(folding(&FoldingProblems::default()), []);
+        let found = folding(&FoldingProblems {
+            failing: Some("disk I/O error".to_owned()),
+            unreadable_rows: 1,
+            given_up_records: 2,
+        });
+        let messages: Vec<&str> = found.iter().map(|one| one.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "new records are kept, but can't be added to the tables of the database: disk I/O error",
+                "1 row of the journal can't be read",
+                "adding 2 records to the tables of the database failed for good",
+            ]
         );
     }
 

@@ -41,7 +41,7 @@ impl Kind {
         thread_local! {
             static KINDS: RefCell<Known<Kind>> = RefCell::default();
         }
-        KINDS.with_borrow_mut(|known| *kept(known, name, |_| true, Self::found))
+        KINDS.with_borrow_mut(|known| *kept(known, name, 0, |_| true, Self::found))
     }
 
     fn found(name: &HeaderName) -> Self {
@@ -69,21 +69,22 @@ pub(super) fn is_listed(name: &HeaderName, lists: Lists) -> bool {
     LISTED.with_borrow_mut(|known| {
         let is_it = |(of, _): &(Lists, bool)| std::ptr::eq(*of, lists);
         let find = |name: &HeaderName| (lists, super::is_listed(name.as_str(), lists));
-        kept(known, name, is_it, find).1
+        kept(known, name, lists.as_ptr().addr(), is_it, find).1
     })
 }
 
-/// What is known of a name, or is found out now.
+/// What is known of a name, or is found out now. `of` spreads what is found out of one name.
 fn kept<'k, T>(
     known: &'k mut Known<T>,
     name: &HeaderName,
+    of: usize,
     is_it: impl FnOnce(&T) -> bool,
     find: impl FnOnce(&HeaderName) -> T,
 ) -> &'k T {
     if known.is_empty() {
         known.resize_with(PLACES, || None);
     }
-    let place = &mut known[place(name.as_str().as_bytes())];
+    let place = &mut known[place(name.as_str().as_bytes(), of)];
     let is_known = matches!(place, Some((of, found)) if of == name && is_it(found));
     if !is_known {
         *place = None;
@@ -91,10 +92,12 @@ fn kept<'k, T>(
     &place.get_or_insert_with(|| (name.clone(), find(name))).1
 }
 
-fn place(name: &[u8]) -> usize {
+fn place(name: &[u8], of: usize) -> usize {
     let letter = |at: usize| name.get(at).copied().map_or(0, usize::from);
     let (middle, last) = (name.len() / 2, name.len().saturating_sub(1));
-    (name.len() * 31 + letter(0) * 7 + letter(middle) * 5 + letter(last) * 3) % PLACES
+    let letters = letter(0) * 7 + letter(middle) * 5 + letter(last) * 3;
+    // Lists lie next to each other in memory, each at a multiple of eight.
+    (name.len() * 31 + letters + of / 8 * 17) % PLACES
 }
 
 #[cfg(test)]

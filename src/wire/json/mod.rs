@@ -58,9 +58,8 @@ impl Fields {
 /// # Errors
 /// [`ScanError`] when the bytes are not strict JSON, or when parsers could disagree on them.
 pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
-    if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(fail(error.valid_up_to(), "the body is not UTF-8"));
-    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| fail(error.valid_up_to(), "the body is not UTF-8"))?;
     let mut scanner = Scanner::new(bytes);
     scanner.space();
     if scanner.peek() != Some(b'{') {
@@ -72,9 +71,9 @@ pub fn scan(bytes: &[u8], keys: &[&str]) -> Result<Fields, ScanError> {
         members: Vec::new(),
     };
     let mut seen = Keys::default();
-    scanner.items(b'{', 0, |bytes, key_at, value| {
+    scanner.items(b'{', 0, |_, key_at, value| {
         let at = key_at.start;
-        let key = string(&bytes[key_at.clone()])
+        let key = literal(&text[key_at.clone()])
             .ok_or_else(|| fail(at, "a key has an invalid escape"))?;
         fields.members.push((key_at, value.clone()));
         let twice = |key: &str| fail(at, format!("the key \"{key}\" is given twice"));
@@ -131,13 +130,18 @@ impl<'a> Keys<'a> {
 /// Decodes a JSON string literal, quotes included; `None` for anything else.
 #[must_use]
 pub fn string(literal: &[u8]) -> Option<Cow<'_, str>> {
-    let inner = literal.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    self::literal(std::str::from_utf8(literal).ok()?)
+}
+
+/// The same for a literal of a text.
+fn literal(literal: &str) -> Option<Cow<'_, str>> {
+    let [b'"', inner @ .., b'"'] = literal.as_bytes() else {
+        return None;
+    };
     if inner.contains(&b'\\') {
-        serde_json::from_slice::<String>(literal)
-            .ok()
-            .map(Cow::Owned)
+        serde_json::from_str::<String>(literal).ok().map(Cow::Owned)
     } else {
-        std::str::from_utf8(inner).ok().map(Cow::Borrowed)
+        literal.get(1..literal.len() - 1).map(Cow::Borrowed)
     }
 }
 

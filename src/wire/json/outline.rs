@@ -26,6 +26,8 @@ struct Place {
     key: (u32, u32),
     start: u32,
     end: u32,
+    /// It is a string in which nothing is escaped.
+    is_plain: bool,
     /// The value that follows it and all that is in it.
     next: u32,
 }
@@ -103,15 +105,21 @@ impl Builder<'_, '_> {
             key: (offset(key.start), offset(key.end)),
             start,
             end: start,
+            is_plain: false,
             next: 0,
         });
+        let mut is_plain = false;
         match self.scanner.peek() {
             Some(open @ (b'{' | b'[')) => self.items(open, depth)?,
+            Some(b'"') => {
+                self.scanner.enter(depth)?;
+                is_plain = self.scanner.string()?;
+            }
             _ => self.scanner.value(depth)?,
         }
         let next = offset(self.places.len());
         let place = &mut self.places[nth];
-        (place.end, place.next) = (offset(self.scanner.at), next);
+        (place.end, place.is_plain, place.next) = (offset(self.scanner.at), is_plain, next);
         Ok(())
     }
 
@@ -131,14 +139,17 @@ impl Builder<'_, '_> {
             let mut key = 0..0;
             if open == b'{' {
                 let at = self.scanner.at;
-                self.scanner.string()?;
+                let is_plain = self.scanner.string()?;
                 key = at + 1..self.scanner.at - 1;
                 self.scanner.space();
                 self.scanner.take(b':', "`:`")?;
                 self.scanner.space();
                 if let Oddities::Refused(unlisted) = self.oddities {
                     count += 1;
-                    self.check(first, &key, count, &mut marks)?;
+                    if count > MAX_MEMBERS || !is_plain {
+                        return Err(fail(key.start, "an odd key"));
+                    }
+                    self.check(first, &key, &mut marks)?;
                     let name = &self.scanner.bytes[key.clone()];
                     if self.scanner.peek() == Some(b'[')
                         && unlisted.iter().any(|odd| odd.as_bytes() == name)
@@ -160,20 +171,10 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// Refuses an odd key. `marks` has a bit for the keys so far, by their lengths and two of their
-    /// letters: mostly it tells that a key is new.
-    fn check(
-        &self,
-        first: usize,
-        key: &Range<usize>,
-        count: usize,
-        marks: &mut u64,
-    ) -> Result<(), ScanError> {
-        let odd = || Err(fail(key.start, "an odd key"));
+    /// Refuses a key that is given twice. `marks` has a bit for the keys so far, by their lengths and two of
+    /// their letters: mostly it tells that a key is new.
+    fn check(&self, first: usize, key: &Range<usize>, marks: &mut u64) -> Result<(), ScanError> {
         let name = &self.scanner.bytes[key.clone()];
-        if count > MAX_MEMBERS || name.contains(&b'\\') {
-            return odd();
-        }
         let letter = |at: usize| name.get(at).copied().map_or(0, usize::from);
         let mark = name.len() * 7 + letter(0) * 3 + letter(name.len() / 2) * 5;
         let mark = 1_u64 << (mark % 64);
@@ -184,7 +185,7 @@ impl Builder<'_, '_> {
         let mut at = first;
         while let Some(place) = self.places.get(at) {
             if self.scanner.bytes[place.key.0 as usize..place.key.1 as usize] == *name {
-                return odd();
+                return Err(fail(key.start, "an odd key"));
             }
             at = place.next as usize;
         }
@@ -256,9 +257,8 @@ impl<'a> Part<'a> {
             return None;
         }
         let raw = self.raw();
-        let inner = raw.get(1..raw.len().checked_sub(1)?)?;
-        if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
-            return Some(inner.into());
+        if self.places[self.at].is_plain {
+            return raw.get(1..raw.len().checked_sub(1)?).map(Cow::Borrowed);
         }
         string(raw.as_bytes())
     }

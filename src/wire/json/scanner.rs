@@ -85,7 +85,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn value(&mut self, depth: usize) -> Result<(), ScanError> {
         self.enter(depth)?;
         match self.peek() {
-            Some(b'"') => self.string(),
+            Some(b'"') => self.string().map(drop),
             Some(open @ (b'{' | b'[')) => self.items(open, depth, |_, _, _| Ok(())),
             Some(b't') => self.word("true"),
             Some(b'f') => self.word("false"),
@@ -201,17 +201,22 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    pub(super) fn string(&mut self) -> Result<(), ScanError> {
+    /// Answers whether it stands for itself, because nothing in it is escaped.
+    pub(super) fn string(&mut self) -> Result<bool, ScanError> {
         self.take(b'"', "a string")?;
+        let mut is_plain = true;
         loop {
             self.plain();
             match self.peek() {
                 None => return Err(fail(self.at, "the body ends inside a string")),
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(is_plain);
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    is_plain = false;
+                    self.escape()?;
+                }
                 Some(0..=0x1f) => {
                     return Err(fail(self.at, "a string holds a raw control character"));
                 }

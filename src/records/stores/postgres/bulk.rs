@@ -5,7 +5,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::records::Failure;
-use crate::records::stores::Value;
+use crate::records::stores::{Rows, Value};
 
 /// The statement for many rows that inserts like `sql`, the statement for one with its types: `INSERT INTO
 /// … VALUES ($1, …) …`. `None` for any other statement.
@@ -29,10 +29,7 @@ pub(super) fn statement(sql: &str, one: &Statement) -> Option<String> {
 pub(super) type Column<'v> = Box<dyn ToSql + Sync + 'v>;
 
 /// The columns of rows.
-pub(super) fn columns<'v>(
-    rows: &'v [Vec<Value<'v>>],
-    kinds: &[Type],
-) -> Result<Vec<Column<'v>>, Failure> {
+pub(super) fn columns<'v>(rows: &'v Rows<'v>, kinds: &[Type]) -> Result<Vec<Column<'v>>, Failure> {
     let columns = kinds.iter().enumerate();
     columns
         .map(|(nth, kind)| {

@@ -22,7 +22,7 @@ use super::connect::{Driver, connect, drive};
 use super::session::{Session, row};
 use super::value::kind;
 use crate::records::Failure;
-use crate::records::stores::{Connection, Names, Question, Row, Value};
+use crate::records::stores::{Connection, Names, Question, Row, Rows, Value};
 
 /// Waits for an answer. A server that is silent for longer is taken for gone.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -260,28 +260,19 @@ impl Connection for ServerConnection {
         }
     }
 
-    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
+    fn execute(&mut self, sql: &str, rows: Rows<'_>) -> Result<Vec<u64>, Failure> {
         self.statement(async |session| session.execute(sql, rows, false).await)
     }
 
-    fn insert(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<(), Failure> {
+    fn insert(&mut self, sql: &str, rows: Rows<'_>) -> Result<(), Failure> {
         self.statement(async |session| session.insert(sql, rows).await)
     }
 
-    fn insert_free(
-        &mut self,
-        sql: &str,
-        key: &str,
-        rows: Vec<Vec<Value<'_>>>,
-    ) -> Result<Vec<bool>, Failure> {
+    fn insert_free(&mut self, sql: &str, key: &str, rows: Rows<'_>) -> Result<Vec<bool>, Failure> {
         self.statement(async |session| session.insert_free(sql, key, rows).await)
     }
 
-    fn execute_and_commit(
-        &mut self,
-        sql: &str,
-        rows: Vec<Vec<Value<'_>>>,
-    ) -> Result<Vec<u64>, Failure> {
+    fn execute_and_commit(&mut self, sql: &str, rows: Rows<'_>) -> Result<Vec<u64>, Failure> {
         self.is_committing = true;
         let changed = self.wait(async |session| session.execute(sql, rows, true).await)?;
         self.in_transaction = false;

@@ -11,7 +11,7 @@ use super::bulk;
 use super::connect::LOCAL_SETTINGS;
 use super::value::{kind, value};
 use crate::records::Failure;
-use crate::records::stores::{Question, Row, Value};
+use crate::records::stores::{Question, Row, Rows, Value};
 
 /// Statements that a connection keeps prepared; one more and it forgets them all.
 const STATEMENTS: usize = 128;
@@ -86,7 +86,7 @@ impl Session {
     pub(super) async fn execute(
         &mut self,
         sql: &str,
-        rows: Vec<Vec<Value<'_>>>,
+        rows: Rows<'_>,
         commits: bool,
     ) -> Result<Vec<u64>, Failure> {
         let statement = self.prepare(sql, rows.len()).await?;
@@ -100,11 +100,11 @@ impl Session {
         };
         let changed = if let Some(statement) = statement {
             let sent = rows
-                .into_iter()
+                .iter()
                 .map(|values| client.execute_raw(&statement, values));
             future::try_join(future::try_join_all(sent), commit).await
         } else {
-            let rows: Vec<Bound<'_>> = rows.iter().map(|values| bound(values)).collect();
+            let rows: Vec<Bound<'_>> = rows.iter().map(bound).collect();
             let sent = rows.iter().map(|values| client.execute_typed(sql, values));
             future::try_join(future::try_join_all(sent), commit).await
         };
@@ -112,11 +112,7 @@ impl Session {
     }
 
     /// Inserts rows, all by one statement where sessions are ours.
-    pub(super) async fn insert(
-        &mut self,
-        sql: &str,
-        rows: Vec<Vec<Value<'_>>>,
-    ) -> Result<(), Failure> {
+    pub(super) async fn insert(&mut self, sql: &str, rows: Rows<'_>) -> Result<(), Failure> {
         let Some((one, many)) = self.many(sql, rows.len(), "").await? else {
             return self.execute(sql, rows, false).await.map(drop);
         };
@@ -130,7 +126,7 @@ impl Session {
         &mut self,
         sql: &str,
         key: &str,
-        rows: Vec<Vec<Value<'_>>>,
+        rows: Rows<'_>,
     ) -> Result<Vec<bool>, Failure> {
         let returning = format!(" RETURNING {key}");
         let Some((one, many)) = self.many(sql, rows.len(), &returning).await? else {

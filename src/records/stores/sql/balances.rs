@@ -6,11 +6,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::row::limit;
-use super::value::{self, Row, Value};
+use super::value::{self, Row, Rows, Value};
 use super::{Connection, Failure, Question, committing, places, rows};
-use crate::base::bucket::{Account, Level, Link, Settlement, Terms, admit_all, spend};
+use crate::base::bucket::{Account, ByKey, Level, Link, Settlement, Terms, admit_all, spend};
 use crate::base::clock;
-use crate::base::text::Text;
 use crate::records::balances::{Admission, Balances, StoredBucket, Wanted};
 
 const INSERT: &str = "INSERT INTO buckets (bucket, name, template, balance, at, is_earlier) \
@@ -37,14 +36,14 @@ impl Balances for dyn Connection + '_ {
         let until = now.saturating_add(lease);
         let rows = holds
             .iter()
-            .map(|hold| vec![until.into(), hold.as_str().into()]);
-        let rows: Vec<_> = rows.collect();
+            .map(|hold| [until.into(), hold.as_str().into()]);
+        let rows: Rows<'_> = rows.collect();
         if !rows.is_empty() {
             let sql = "UPDATE bucket_holds SET expires_at = $1 WHERE hold = $2";
             self.execute(sql, rows)?;
         }
         let sql = "DELETE FROM bucket_holds WHERE expires_at < $1";
-        self.execute(sql, vec![vec![now.into()]]).map(drop)
+        self.execute(sql, Rows::one([now.into()])).map(drop)
     }
 
     fn refill(&mut self, link: &Link, amount: i64) -> Result<Level, Failure> {
@@ -70,7 +69,7 @@ impl Balances for dyn Connection + '_ {
         };
         let sql = format!("DELETE FROM buckets{known}");
         let values = templates.iter().map(Value::text);
-        self.execute(&sql, vec![values.collect()]).map(drop)
+        self.execute(&sql, Rows::one(values)).map(drop)
     }
 
     fn buckets(&mut self) -> Result<(Vec<StoredBucket>, i64), Failure> {
@@ -146,10 +145,10 @@ fn hold(
     let sums = locked.rows.into_iter();
     let sums = sums.map(|mut row| Ok((row.text()?, row.integer()?)));
     let mut sums: BTreeMap<String, i64> = sums.collect::<Result<_, Failure>>()?;
-    let (mut all, mut rows) = (Vec::new(), Vec::new());
+    let (mut all, mut rows) = (Vec::new(), Rows::default());
     for one in wanted {
         let links = one.chains.iter().flat_map(|chain| chain.links.iter());
-        let accounts: BTreeMap<Text, Account> = links
+        let accounts: ByKey<Account> = links
             .map(|link| {
                 let account = Account {
                     level: level(&levels, link, now),
@@ -158,14 +157,14 @@ fn hold(
                 (link.key.clone(), account)
             })
             .collect();
-        let outcome = admit_all(&one.chains, &mut accounts.clone());
+        let outcome = admit_all(&one.chains, &accounts);
         if let Some(hold) = &one.hold {
             let until = now.saturating_add(hold.lease);
-            for (bucket, amount) in outcome.iter().flatten() {
+            for (bucket, amount) in outcome.iter().flat_map(ByKey::iter) {
                 let bucket = key(bucket);
                 let sum = sums.entry(bucket.clone().into_owned()).or_default();
                 *sum = sum.saturating_add(*amount);
-                rows.push(vec![
+                rows.push([
                     hold.name.as_str().into(),
                     Value::text(bucket.into_owned()),
                     (*amount).into(),
@@ -261,9 +260,9 @@ fn lock<'a>(
     let renamed = wanted.iter().filter_map(|(key, link)| {
         let (name, _) = found.get(&**key)?;
         let names = [&*link.bucket, &**key].map(Value::text);
-        (*name != link.bucket).then(|| names.into())
+        (*name != link.bucket).then_some(names)
     });
-    let renamed: Vec<_> = renamed.collect();
+    let renamed: Rows<'_> = renamed.collect();
     if !renamed.is_empty() {
         connection.execute(RENAME, renamed)?;
     }
@@ -293,7 +292,7 @@ fn make(
             link.before.as_deref()?,
             &*link.template,
         ];
-        Some(names.map(Value::text).into())
+        Some(names.map(Value::text))
     });
     connection.execute(TAKE_OVER, earlier.collect())?;
     let made = missing.iter().map(|(name, link)| {
@@ -354,8 +353,8 @@ pub(super) fn store(
 ) -> Result<(), Failure> {
     let rows = levels
         .into_iter()
-        .map(|(name, level)| vec![level.balance.into(), level.at.into(), Value::text(name)]);
-    let rows: Vec<_> = rows.collect();
+        .map(|(name, level)| [level.balance.into(), level.at.into(), Value::text(name)]);
+    let rows: Rows<'_> = rows.collect();
     if rows.is_empty() {
         return connection.commit();
     }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::value::{Row, Value};
+use super::value::{Row, Rows, Value};
 use super::{Connection, Failure, rows, skip_locked, transaction};
 use crate::records::journal::Exports;
 use crate::records::{Batch, EntryId};
@@ -18,15 +18,12 @@ pub(super) fn queue<'e>(
     exporter: &str,
     entries: impl Iterator<Item = &'e str>,
 ) -> Result<(), Failure> {
-    let rows = entries.map(|entry| vec![exporter.into(), entry.into()]);
+    let rows = entries.map(|entry| [exporter.into(), entry.into()]);
     super::insert(connection, INSERT, rows.collect())
 }
 
 /// An exporter and an entry, in each row.
-fn rows_of<'r>(
-    exporter: &'r str,
-    entries: impl IntoIterator<Item = &'r EntryId>,
-) -> Vec<Vec<Value<'r>>> {
+fn rows_of<'r>(exporter: &'r str, entries: impl IntoIterator<Item = &'r EntryId>) -> Rows<'r> {
     let entries = entries.into_iter();
     entries
         .map(|entry| vec![exporter.into(), entry.as_str().into()])

@@ -4,17 +4,18 @@
 use std::collections::{HashMap, HashSet};
 
 use super::row::limit;
-use super::value::{Row, Value};
+use super::value::{Row, Rows, Value};
 use super::{
     Connection, Failure, Names, Question, balances, capture, committing, exports, outbox, purge,
     rollup, row, rows, session,
 };
 use crate::base::bucket::Settlement;
 use crate::base::panics;
-use crate::records::Record;
-use crate::records::journal::packed::{Journaled, Unpacked};
+use crate::records::journal::packed::unpacked::{Journaled, JournaledTool, Unpacked};
+use crate::records::journal::packed::{Shared, Texts};
 use crate::records::journal::retention::Policy;
 use crate::records::journal::{Folded, Group, Journal, LeftOut};
+use crate::records::reports::sums::Measured;
 
 pub(crate) const APPEND: &str = "INSERT INTO journal (id, records, content) VALUES ($1, $2, $3) \
     ON CONFLICT (id) DO NOTHING";
@@ -40,7 +41,7 @@ impl Journal for dyn Connection + '_ {
         committing(self, |connection| {
             if settlements.is_empty() && !group.is_again {
                 panics::point("ledger");
-                let appended = connection.execute_and_commit(APPEND, vec![row_of(group)])?;
+                let appended = connection.execute_and_commit(APPEND, Rows::one(row_of(group)))?;
                 return Ok(appended.into_iter().sum::<u64>() > 0);
             }
             if !append(connection, group)? {
@@ -81,32 +82,32 @@ impl Journal for dyn Connection + '_ {
         most: usize,
     ) -> Result<Folded, Failure> {
         committing(self, |connection| {
-            let mut batch = batch(connection, left_out, most)?;
-            if batch.rows.is_empty() {
+            let Batch { rows, mut folded } = batch(connection, left_out, most)?;
+            let read = Contents::of(&rows, left_out, &mut folded);
+            if read.rows.is_empty() {
                 connection.rollback();
-                return Ok(batch.folded);
+                return Ok(folded);
             }
             // They are of use again once what they stand for is committed.
             let mut names = std::mem::take(connection.names());
-            fill(connection, &mut names, &mut batch, policy)?;
-            let ids = batch.rows.iter().map(|id| vec![Value::text(id)]);
+            fill(connection, &mut names, &read, policy, &mut folded)?;
+            let ids = read.rows.iter().map(|id| [Value::text(*id)]);
             connection.execute_and_commit(DELETE, ids.collect())?;
             *connection.names() = names;
-            Ok(batch.folded)
+            Ok(folded)
         })
     }
 
-    fn waiting(&mut self, left_out: &LeftOut, most: usize) -> Result<Vec<Journaled>, Failure> {
+    fn waiting(&mut self, left_out: &LeftOut, most: usize) -> Result<Vec<Unpacked>, Failure> {
         let batch = trying(self, |connection| batch(connection, left_out, most))?;
-        Ok(batch.records)
+        Ok(batch.rows.into_iter().map(|(_, row)| row).collect())
     }
 
-    fn try_fold(&mut self, record: &Journaled, policy: &Policy) -> Result<(), Failure> {
+    fn try_fold(&mut self, record: &Journaled<'_>, policy: &Policy) -> Result<(), Failure> {
         // What is undone has no number to remember.
         let mut names = Names::default();
         trying(self, |connection| {
-            let records = std::slice::from_ref(record);
-            insert(connection, &mut names, records, policy).map(drop)
+            insert(connection, &mut names, &[record], policy).map(drop)
         })
     }
 
@@ -144,7 +145,7 @@ fn row_of<'g>(group: &Group<'g>) -> Vec<Value<'g>> {
 
 /// Appends the row of a group, unless an earlier try has done it.
 fn append(connection: &mut dyn Connection, group: &Group<'_>) -> Result<bool, Failure> {
-    let appended = connection.execute(APPEND, vec![row_of(group)])?;
+    let appended = connection.execute(APPEND, Rows::one(row_of(group)))?;
     panics::point("ledger");
     // A row that another node has folded meanwhile is gone, and its entries are there. They are looked for
     // after the row was appended: a try that is still under way would have held that up.
@@ -165,15 +166,10 @@ fn is_folded(connection: &mut dyn Connection, group: &Group<'_>) -> Result<bool,
     Ok(answers.iter().any(|rows| !rows.is_empty()))
 }
 
-/// What is folded together.
+/// The first rows of the journal.
 #[derive(Default)]
 struct Batch {
-    /// Rows of the journal.
-    rows: Vec<String>,
-    /// Their records, in the order of their ids.
-    records: Vec<Journaled>,
-    /// Those who were to get them, with the ids of entries.
-    exports: HashMap<String, Vec<String>>,
+    rows: Vec<(String, Unpacked)>,
     folded: Folded,
 }
 
@@ -227,31 +223,51 @@ fn batch(
             break;
         }
         match Unpacked::read(&content) {
-            Ok(unpacked) => batch.add(id, unpacked, left_out),
+            Ok(unpacked) => batch.rows.push((id, unpacked)),
             Err(failure) => batch.folded.unreadable.push((id, failure)),
         }
     }
-    // Neighbours in the tables are written one after the other.
-    batch
-        .records
-        .sort_unstable_by(|one, other| one.record.entry.id.cmp(&other.record.entry.id));
-    batch.folded.records = batch.records.len();
     Ok(batch)
 }
 
-impl Batch {
-    fn add(&mut self, id: String, unpacked: Unpacked, left_out: &LeftOut) {
-        let records = unpacked.records.into_iter();
-        let records: Vec<Journaled> = records
-            .filter(|one| !left_out.entries.contains(one.record.entry.id.as_str()))
-            .collect();
-        for exporter in unpacked.exporters {
-            let ids = records.iter().map(|one| one.record.entry.id.to_string());
-            self.exports.entry(exporter).or_default().extend(ids);
+/// What is folded together.
+#[derive(Default)]
+struct Contents<'b> {
+    /// Ids of rows of the journal.
+    rows: Vec<&'b str>,
+    records: Vec<Journaled<'b>>,
+    /// Those who were to get them, with the ids of entries.
+    exports: HashMap<&'b str, Vec<&'b str>>,
+}
+
+impl<'b> Contents<'b> {
+    fn of(rows: &'b [(String, Unpacked)], left_out: &LeftOut, folded: &mut Folded) -> Contents<'b> {
+        let mut read = Contents::default();
+        let mut texts = Texts::default();
+        for (id, row) in rows {
+            let before = read.records.len();
+            let exporters = match row.read_into(&mut texts, &mut read.records) {
+                Ok(exporters) => exporters,
+                Err(failure) => {
+                    folded.unreadable.push((id.clone(), failure));
+                    continue;
+                }
+            };
+            if !left_out.entries.is_empty() {
+                let is_left_out = |one: &mut Journaled<'_>| left_out.entries.contains(one.entry.id);
+                read.records
+                    .extract_if(before.., is_left_out)
+                    .for_each(drop);
+            }
+            for exporter in exporters {
+                let ids = read.records[before..].iter().map(|one| one.entry.id);
+                read.exports.entry(exporter).or_default().extend(ids);
+            }
+            read.rows.push(id);
+            folded.last = Some(id.clone());
         }
-        self.records.extend(records);
-        self.folded.last = Some(id.clone());
-        self.rows.push(id);
+        folded.records = read.records.len();
+        read
     }
 }
 
@@ -259,100 +275,97 @@ impl Batch {
 fn fill(
     connection: &mut dyn Connection,
     names: &mut Names,
-    batch: &mut Batch,
+    read: &Contents<'_>,
     policy: &Policy,
+    folded: &mut Folded,
 ) -> Result<(), Failure> {
-    let new = insert(connection, names, &batch.records, policy)?;
-    batch.folded.skipped = batch.records.len() - new.len();
-    let has_deliveries = |one: &&Journaled| !one.record.deliveries.is_empty();
-    batch.folded.has_deliveries = new.iter().any(has_deliveries);
+    // Neighbours in the tables are written one after the other.
+    let mut records: Vec<&Journaled<'_>> = read.records.iter().collect();
+    records.sort_unstable_by_key(|one| (one.place, one.entry.id));
+    let new = insert(connection, names, &records, policy)?;
+    folded.skipped = records.len() - new.len();
+    folded.has_deliveries = new.iter().any(|one| !one.deliveries.is_empty());
     let keep = policy.keep();
-    batch.folded.has_dropped = new.iter().any(|one| {
-        !keep.captures && one.capture.is_some() || !keep.tools && !one.record.tools.is_empty()
-    });
-    let skips = batch.folded.skipped > 0;
-    let new: Vec<&str> = new.iter().map(|one| one.record.entry.id.as_str()).collect();
-    let is_new: HashSet<&str> = new.iter().copied().collect();
-    for (exporter, entries) in &batch.exports {
-        let entries = entries.iter().map(String::as_str);
-        let entries = entries.filter(|id| !skips || is_new.contains(id));
+    folded.has_dropped = new
+        .iter()
+        .any(|one| !keep.captures && one.capture.is_some() || !keep.tools && !one.tools.is_empty());
+    let new = || new.iter().map(|one| one.entry.id);
+    let is_new: HashSet<&str> = match folded.skipped {
+        0 => HashSet::new(),
+        _ => new().collect(),
+    };
+    for (exporter, entries) in &read.exports {
+        let entries = entries.iter().copied();
+        let entries = entries.filter(|id| folded.skipped == 0 || is_new.contains(id));
         exports::queue(connection, exporter, entries)?;
     }
     // One that has begun since they were packed gets them too.
     for exporter in &policy.exporters {
-        let got = batch.exports.get(exporter).map_or(0, Vec::len);
-        if got < batch.records.len() {
-            exports::queue(connection, exporter, new.iter().copied())?;
+        let got = read.exports.get(exporter.as_str()).map_or(0, Vec::len);
+        if got < records.len() {
+            exports::queue(connection, exporter, new())?;
         }
     }
     Ok(())
 }
 
 /// Writes entries and what goes with them. Returns the records that were not there before.
-fn insert<'r>(
+fn insert<'r, 'b>(
     connection: &mut dyn Connection,
     names: &mut Names,
-    records: &'r [Journaled],
+    records: &[&'r Journaled<'b>],
     policy: &Policy,
-) -> Result<Vec<&'r Journaled>, Failure> {
+) -> Result<Vec<&'r Journaled<'b>>, Failure> {
     let keep = policy.keep();
     let (is_new, numbers) = row::insert(connection, names, records)?;
     panics::point("ledger-fold");
-    let places = numbers.places.iter().copied();
-    let new: Vec<(&Journaled, i64)> = records
-        .iter()
-        .zip(places)
-        .zip(&is_new)
-        .filter_map(|(new, is_new)| is_new.then_some(new))
-        .collect();
+    let all = records.iter().zip(&numbers.places).zip(&is_new);
+    let new = all.filter_map(|(new, is_new)| is_new.then_some(new));
+    let new = new.map(|(one, place)| (*one, *place));
     let headers = new
-        .iter()
-        .flat_map(|(one, place)| header_rows(&one.record, *place));
+        .clone()
+        .flat_map(|(one, at)| header_rows(&one.headers, at));
     super::insert(connection, INSERT_HEADER, headers.collect())?;
     if keep.tools {
-        let tools = new
-            .iter()
-            .flat_map(|(one, place)| tool_rows(&one.record, *place));
+        let tools = new.clone().flat_map(|(one, at)| tool_rows(&one.tools, at));
         super::insert(connection, INSERT_TOOL, tools.collect())?;
     }
-    let new: Vec<&Journaled> = new.into_iter().map(|(one, _)| one).collect();
+    let new: Vec<&Journaled<'_>> = new.map(|(one, _)| one).collect();
     if keep.captures {
         let captures = new.iter().filter_map(|one| {
             let capture = one.capture.as_ref()?;
-            Some(capture::write(one.record.entry.id.as_str(), capture))
+            Some(capture::write(one.entry.id, capture))
         });
         super::insert(connection, capture::INSERT, captures.collect())?;
     }
     if !new.is_empty() {
-        let all: Vec<&Record> = records.iter().map(|one| &one.record).collect();
-        rollup::add(connection, names, &all, &is_new, &numbers)?;
-        let new: Vec<&Record> = new.iter().map(|one| &one.record).collect();
-        session::add(connection, names, &new)?;
+        let measured: Vec<Measured> = records.iter().map(|one| Measured::of(&one.entry)).collect();
+        rollup::add(connection, names, records, &is_new, &numbers, &measured)?;
+        session::add(connection, names, records, &is_new, &measured)?;
         outbox::add(connection, &new)?;
     }
     Ok(new)
 }
 
-fn header_rows(record: &Record, place: i64) -> Vec<Vec<Value<'_>>> {
-    let headers = rollup::distinct(&record.headers);
+fn header_rows<'b>(headers: &[(Shared<'b>, Shared<'b>)], place: i64) -> Vec<[Value<'b>; 4]> {
+    let headers = rollup::distinct(headers);
     let nth = |index: usize| nth(headers.iter().map(|(name, _)| &**name), index);
     let rows = headers.iter().enumerate().map(|(index, (name, value))| {
         let [name, value] = [name, value].map(|text| Value::text(text.clone()));
-        vec![name, value, place.into(), nth(index)]
+        [name, value, place.into(), nth(index)]
     });
     rows.collect()
 }
 
-fn tool_rows(record: &Record, entry: i64) -> Vec<Vec<Value<'_>>> {
-    let tools = &record.tools;
-    let nth = |place: usize| nth(tools.iter().map(|tool| tool.name.as_str()), place);
+fn tool_rows<'b>(tools: &[JournaledTool<'b>], entry: i64) -> Vec<[Value<'b>; 5]> {
+    let nth = |place: usize| nth(tools.iter().map(|tool| tool.name), place);
     let rows = tools.iter().enumerate().map(|(place, tool)| {
-        vec![
+        [
             entry.into(),
             (place as u64).into(),
-            Value::key(&tool.name, limit::TOOL),
+            Value::key(tool.name, limit::TOOL),
             nth(place),
-            tool.params.as_str().into(),
+            tool.params.into(),
         ]
     });
     rows.collect()

@@ -20,6 +20,7 @@ pub(crate) mod page;
 mod purge;
 mod query;
 pub(crate) mod report;
+mod rest;
 mod rollup;
 pub(crate) mod row;
 pub(crate) mod session;
@@ -32,7 +33,7 @@ use std::borrow::Cow;
 use crate::base::clock;
 use crate::records::{Error, Failure};
 pub(crate) use names::Names;
-pub(crate) use value::{Row, Value};
+pub(crate) use value::{Row, Rows, Value};
 
 /// The version of the schema: one more than there are migrations.
 pub(super) const VERSION: i64 = 11;
@@ -86,20 +87,15 @@ pub(crate) trait Connection: Send {
     fn commit(&mut self) -> Result<(), Failure>;
     fn rollback(&mut self);
     /// Runs one statement for each of `rows`, in order: how many rows each has changed.
-    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure>;
+    fn execute(&mut self, sql: &str, rows: Rows<'_>) -> Result<Vec<u64>, Failure>;
     /// Inserts rows by a statement for one of them. No two may have the same key: a server far away gets all
     /// of them in one statement.
-    fn insert(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<(), Failure> {
+    fn insert(&mut self, sql: &str, rows: Rows<'_>) -> Result<(), Failure> {
         self.execute(sql, rows).map(drop)
     }
     /// Inserts rows by a statement for one of them, which passes over those whose key is taken: says of each
     /// whether it was inserted. `key` is the first column, a number.
-    fn insert_free(
-        &mut self,
-        sql: &str,
-        _key: &str,
-        rows: Vec<Vec<Value<'_>>>,
-    ) -> Result<Vec<bool>, Failure> {
+    fn insert_free(&mut self, sql: &str, _key: &str, rows: Rows<'_>) -> Result<Vec<bool>, Failure> {
         let inserted = self.execute(sql, rows)?;
         Ok(inserted.into_iter().map(|count| count > 0).collect())
     }
@@ -111,11 +107,7 @@ pub(crate) trait Connection: Send {
         each: &mut dyn FnMut(Row) -> Result<(), Failure>,
     ) -> Result<(), Failure>;
     /// Runs a statement as `execute` does, as the last of the transaction, and commits.
-    fn execute_and_commit(
-        &mut self,
-        sql: &str,
-        rows: Vec<Vec<Value<'_>>>,
-    ) -> Result<Vec<u64>, Failure> {
+    fn execute_and_commit(&mut self, sql: &str, rows: Rows<'_>) -> Result<Vec<u64>, Failure> {
         let changed = self.execute(sql, rows)?;
         self.commit()?;
         Ok(changed)
@@ -192,16 +184,12 @@ pub(super) fn rows<T>(
 impl dyn Connection + '_ {
     /// Runs a statement once. Returns how many rows it has changed.
     fn change(&mut self, sql: &str, values: Vec<Value<'_>>) -> Result<u64, Failure> {
-        Ok(self.execute(sql, vec![values])?.into_iter().sum())
+        Ok(self.execute(sql, Rows::one(values))?.into_iter().sum())
     }
 }
 
 /// Runs a statement for each of `rows`. Without rows, nothing is sent to a server far away.
-fn execute(
-    connection: &mut dyn Connection,
-    sql: &str,
-    rows: Vec<Vec<Value<'_>>>,
-) -> Result<(), Failure> {
+fn execute(connection: &mut dyn Connection, sql: &str, rows: Rows<'_>) -> Result<(), Failure> {
     if !rows.is_empty() {
         connection.execute(sql, rows)?;
     }
@@ -209,11 +197,7 @@ fn execute(
 }
 
 /// Inserts rows, as [`Connection::insert`] does. Without rows, nothing is sent.
-fn insert(
-    connection: &mut dyn Connection,
-    sql: &str,
-    rows: Vec<Vec<Value<'_>>>,
-) -> Result<(), Failure> {
+fn insert(connection: &mut dyn Connection, sql: &str, rows: Rows<'_>) -> Result<(), Failure> {
     if !rows.is_empty() {
         connection.insert(sql, rows)?;
     }

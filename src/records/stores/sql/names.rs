@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
+use std::hash::Hash;
 
 use super::value::{Row, Value};
 use super::{Connection, Failure, places};
+use crate::base::quick_hash::QuickHash;
 
 /// Names that are remembered of one table; all are forgotten beyond that.
 const MOST: usize = 200_000;
@@ -100,9 +102,31 @@ impl Names {
         !self.models.contains(&self.spelled) && self.models.insert(self.spelled.clone())
     }
 
+    /// The numbers of names, in their order, which keys tell apart as well as their texts do. A name is spelled once,
+    /// however often it comes.
+    pub(super) fn numbers_by_key<'r, K: Eq + Hash, O>(
+        &mut self,
+        connection: &mut dyn Connection,
+        table: &Table,
+        wanted: impl Iterator<Item = (K, O)>,
+        name: impl Fn(O) -> Name<'r>,
+    ) -> Result<Vec<i64>, Failure> {
+        let mut places: HashMap<K, usize, QuickHash> = HashMap::default();
+        let mut distinct = Vec::new();
+        let wanted = wanted.map(|(key, of)| {
+            *places.entry(key).or_insert_with(|| {
+                distinct.push(of);
+                distinct.len() - 1
+            })
+        });
+        let wanted: Vec<usize> = wanted.collect();
+        let numbers = self.numbers(connection, table, distinct.into_iter().map(name))?;
+        Ok(wanted.into_iter().map(|place| numbers[place]).collect())
+    }
+
     /// The numbers of `wanted`, in their order. Those that are new are written; so what is known holds only
     /// once the transaction is committed.
-    pub(super) fn numbers<'r>(
+    fn numbers<'r>(
         &mut self,
         connection: &mut dyn Connection,
         table: &Table,

@@ -2,28 +2,32 @@
 //! hooks are sent what is recorded; on a shared database each row is delivered by one node.
 
 use super::row::limit;
-use super::value::{Value, key};
+use super::value::{Rows, Value, key};
 use super::{Connection, Failure, rows, skip_locked, transaction};
 use crate::records::journal::Outbox;
-use crate::records::{Queued, Record, Waiting};
+use crate::records::journal::packed::unpacked::Journaled;
+use crate::records::{Queued, Waiting};
 
 const INSERT: &str = "INSERT INTO outbox (id, hook, event, payload, tries, created_at, due_at) \
     VALUES ($1, $2, $3, $4, 0, $5, $5)";
 
 /// Adds what records have for hooks; within the transaction that writes them.
-pub(super) fn add(connection: &mut dyn Connection, records: &[&Record]) -> Result<(), Failure> {
+pub(super) fn add(
+    connection: &mut dyn Connection,
+    records: &[&Journaled<'_>],
+) -> Result<(), Failure> {
     if records.iter().all(|record| record.deliveries.is_empty()) {
         return Ok(());
     }
     let now = connection.now()?;
-    let mut added = Vec::new();
+    let mut added = Rows::default();
     for record in records {
         for (nth, delivery) in record.deliveries.iter().enumerate() {
-            added.push(vec![
+            added.push([
                 Value::text(format!("{}/{nth}", record.entry.id)),
-                Value::key(&delivery.hook, limit::TOOL),
-                delivery.event.as_str().into(),
-                Value::Bytes(delivery.payload.as_slice().into()),
+                Value::key(delivery.hook, limit::TOOL),
+                delivery.event.into(),
+                Value::Bytes(delivery.payload.into()),
                 now.into(),
             ]);
         }

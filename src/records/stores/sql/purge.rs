@@ -1,6 +1,6 @@
 //! Purges what has become too old, a batch at a time.
 
-use super::value::{Row, Value};
+use super::value::{Row, Rows, Value};
 use super::{Connection, Failure, chats, rows, transaction};
 use crate::records::EntryId;
 use crate::records::journal::retention::Policy;
@@ -49,7 +49,7 @@ pub(super) fn batch(
              WHERE {column} < $1 ORDER BY {column} LIMIT {BATCH})"
         );
         let deleted = transaction(connection, |connection| {
-            connection.execute(&sql, vec![vec![bound]])
+            connection.execute(&sql, Rows::one([bound]))
         })?;
         let deleted: u64 = deleted.into_iter().sum();
         purged += deleted;

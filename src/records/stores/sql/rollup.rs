@@ -10,9 +10,11 @@ use std::collections::HashMap;
 use super::names::{self, Name, Names};
 use super::row::{Numbers, limit};
 use super::sums::{self, REPORTED};
-use super::value::{Row, Value, key};
+use super::value::{Row, Rows, Value, key};
 use super::{Connection, Failure, Question, places};
-use crate::records::Record;
+use crate::base::quick_hash::QuickHash;
+use crate::records::journal::packed::Shared;
+use crate::records::journal::packed::unpacked::Journaled;
 use crate::records::reports::report::{DAY_MS, HOUR_MS};
 use crate::records::reports::sums::{Measured, Sums};
 
@@ -23,21 +25,23 @@ pub(super) const NO_HEADER: i64 = 0;
 const ASKED: usize = 100;
 
 /// A header as it is stored.
-fn header((name, value): &(String, String)) -> Name<'_> {
+fn header<'b>((name, value): &(Shared<'b>, Shared<'b>)) -> Name<'b> {
     vec![
-        Value::text(key(name, limit::HEADER_NAME)),
-        Value::text(key(value, limit::HEADER_VALUE)),
+        Value::key(name.text, limit::HEADER_NAME),
+        Value::key(value.text, limit::HEADER_VALUE),
     ]
 }
 
 /// Headers as they are stored, each name and value once.
-pub(super) fn distinct(headers: &[(String, String)]) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+pub(super) fn distinct<'b>(
+    headers: &[(Shared<'b>, Shared<'b>)],
+) -> Vec<(Cow<'b, str>, Cow<'b, str>)> {
     let mut all: Vec<_> = headers
         .iter()
         .map(|(name, value)| {
             (
-                key(name, limit::HEADER_NAME),
-                key(value, limit::HEADER_VALUE),
+                key(name.text, limit::HEADER_NAME),
+                key(value.text, limit::HEADER_VALUE),
             )
         })
         .collect();
@@ -156,13 +160,11 @@ fn there<const N: usize>(
 /// What tells a row from others: a header, a time, and a kind or a caller.
 type Key = (i64, i64, i64);
 
-/// One record in one row: the row's key, the record's kind, and its place among the new ones.
+/// One record in one row: the row's key, the record's kind, and its place among all.
 type One = (Key, i64, usize);
 
 /// What a group of records adds, in the order of the rows.
-#[derive(Default)]
 struct Added {
-    days: Vec<One>,
     hours: Vec<One>,
     /// By kind within a row.
     callers: Vec<One>,
@@ -171,76 +173,107 @@ struct Added {
 }
 
 impl Added {
-    fn sort(&mut self) {
-        for ones in [&mut self.days, &mut self.hours, &mut self.callers] {
-            ones.sort_unstable();
+    /// With room for so many records, of which some carry headers.
+    fn with_capacity(records: usize) -> Added {
+        Added {
+            hours: Vec::with_capacity(2 * records),
+            callers: Vec::with_capacity(2 * records),
+            nodes: Vec::with_capacity(records),
         }
+    }
+
+    fn sort(&mut self) {
+        self.hours.sort_unstable();
+        self.callers.sort_unstable();
         self.nodes.sort_unstable();
         self.nodes.dedup();
     }
 }
 
-/// Adds the records that are `new` to the sums. To be called in the transaction that writes them.
+/// The records that are new, with their places among all.
+fn new<'r, R>(records: &'r [R], is_new: &'r [bool]) -> impl Iterator<Item = (usize, &'r R)> {
+    records.iter().enumerate().filter(|(nth, _)| is_new[*nth])
+}
+
+/// Adds the records that are new to the sums; `measured` has what each adds. To be called in the transaction that
+/// writes them.
 pub(super) fn add(
     connection: &mut dyn Connection,
     names: &mut Names,
-    records: &[&Record],
+    records: &[&Journaled<'_>],
     is_new: &[bool],
     numbers: &Numbers,
+    measured: &[Measured],
 ) -> Result<(), Failure> {
-    let mut added = Added::default();
-    let new = || records.iter().enumerate().filter(|(nth, _)| is_new[*nth]);
+    let mut added = Added::with_capacity(records.len());
     // Those of all records at once: two nodes that write the same new ones do it in the same order.
-    let carried = new().flat_map(|(_, record)| record.headers.iter().map(header));
-    let carried = names.numbers(connection, &names::HEADERS, carried)?;
+    let carried = new(records, is_new).flat_map(|(_, one)| &one.headers);
+    let carried = carried.map(|one| ((one.0.number, one.1.number), one));
+    let carried = names.numbers_by_key(connection, &names::HEADERS, carried, header)?;
     let mut carried = carried.into_iter();
-    let (mut measured, mut headers) = (Vec::new(), Vec::new());
-    for (nth, record) in new() {
+    let mut headers = Vec::new();
+    for (nth, one) in new(records, is_new) {
         let (caller, kind) = (numbers.callers[nth], numbers.kinds[nth]);
-        let at = record.entry.id.started_at();
+        let at = one.started_at();
         let (day, hour) = (at.div_euclid(DAY_MS), at.div_euclid(HOUR_MS));
         headers.clear();
         headers.push(NO_HEADER);
-        headers.extend(carried.by_ref().take(record.headers.len()));
+        headers.extend(carried.by_ref().take(one.headers.len()));
         headers.sort_unstable();
         headers.dedup();
         for &header in &headers {
-            added.days.push(((header, day, kind), kind, measured.len()));
-            added
-                .hours
-                .push(((header, hour, kind), kind, measured.len()));
-            let own = (header, day, caller);
-            added.callers.push((own, kind, measured.len()));
+            added.hours.push(((header, hour, kind), kind, nth));
+            added.callers.push(((header, day, caller), kind, nth));
         }
         added.nodes.push((numbers.nodes[nth], day, caller));
-        measured.push(Measured::of(&record.entry));
     }
     added.sort();
-    let own = keys(&added.callers);
-    let [days, hours, callers, kinds] = there(
+    let hours = summed(&added.hours, measured);
+    let days = by_day(&hours);
+    let callers = summed(&added.callers, measured);
+    let keys = |sums: &[(Key, Sums)]| sums.iter().map(|(key, _)| *key).collect::<Vec<_>>();
+    let [days_there, hours_there, callers_there, kinds_there] = there(
         connection,
         &[
-            (&BY_DAY, keys(&added.days)),
-            (&BY_HOUR, keys(&added.hours)),
-            (&BY_CALLER, own.clone()),
-            (&KINDS_OF_CALLER, own),
+            (&BY_DAY, keys(&days)),
+            (&BY_HOUR, keys(&hours)),
+            (&BY_CALLER, keys(&callers)),
+            (&KINDS_OF_CALLER, keys(&callers)),
         ],
     )?;
-    write(connection, &BY_DAY, &added.days, &measured, days)?;
-    write(connection, &BY_HOUR, &added.hours, &measured, hours)?;
-    write(connection, &BY_CALLER, &added.callers, &measured, callers)?;
-    write_kinds(connection, &added.callers, &measured, kinds)?;
+    write(connection, &BY_DAY, days, days_there)?;
+    write(connection, &BY_HOUR, hours, hours_there)?;
+    write(connection, &BY_CALLER, callers, callers_there)?;
+    write_kinds(connection, &added.callers, measured, kinds_there)?;
     let sql = "INSERT INTO node_days (node, day, caller) VALUES ($1, $2, $3) \
         ON CONFLICT (node, day, caller) DO NOTHING";
-    let seen = added.nodes.into_iter().map(|key| key_values(key).to_vec());
+    let seen = added.nodes.into_iter().map(key_values);
     connection.insert(sql, seen.collect())
 }
 
-/// The rows that are added to.
-fn keys(ones: &[One]) -> Vec<Key> {
-    let mut keys: Vec<Key> = ones.iter().map(|(key, ..)| *key).collect();
-    keys.dedup();
-    keys
+/// The sums of each row, whose records stand together.
+fn summed(ones: &[One], measured: &[Measured]) -> Vec<(Key, Sums)> {
+    let rows = ones.chunk_by(|one, other| one.0 == other.0);
+    rows.map(|ones| (ones[0].0, sum(ones, measured))).collect()
+}
+
+/// The sums of days, from those of hours.
+fn by_day(hours: &[(Key, Sums)]) -> Vec<(Key, Sums)> {
+    let day = |(header, hour, kind): Key| (header, hour.div_euclid(DAY_MS / HOUR_MS), kind);
+    let mut nths: Vec<(Key, usize)> = hours
+        .iter()
+        .enumerate()
+        .map(|(nth, (key, _))| (day(*key), nth))
+        .collect();
+    nths.sort_unstable();
+    let days = nths.chunk_by(|one, other| one.0 == other.0).map(|nths| {
+        let mut sums = hours[nths[0].1].1.clone();
+        for (_, nth) in &nths[1..] {
+            sums.add(&hours[*nth].1);
+        }
+        (nths[0].0, sums)
+    });
+    days.collect()
 }
 
 /// The sums of some records.
@@ -259,27 +292,22 @@ fn key_values<'v>((first, second, last): Key) -> [Value<'v>; 3] {
 fn write(
     connection: &mut dyn Connection,
     table: &Table,
-    ones: &[One],
-    measured: &[Measured],
+    sums: Vec<(Key, Sums)>,
     there: Vec<There>,
 ) -> Result<(), Failure> {
-    let mut there: HashMap<Key, Row> = there.into_iter().collect();
-    let rows = ones.chunk_by(|one, other| one.0 == other.0).map(|ones| {
-        let key = ones[0].0;
-        let mut sums = sum(ones, measured);
+    let mut there: HashMap<Key, Row, QuickHash> = there.into_iter().collect();
+    let mut rows = Rows::default();
+    for (key, mut sums) in sums {
         let is_known = match there.remove(&key) {
             Some(mut before) => sums.add_reported(&mut before)?,
             None => true,
         };
-        let mut row: Vec<Value<'_>> = key_values(key).into_iter().chain(sums.reported()).collect();
-        if !is_known {
-            // What was counted before cannot be added up any more.
-            row.pop();
-            row.push(Value::Null);
-        }
-        Ok(row)
-    });
-    let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
+        let [requests, input, output, cost, rest] = sums.reported();
+        // What was counted before cannot be added up any more.
+        let rest = if is_known { rest } else { Value::Null };
+        let sums = [requests, input, output, cost, rest];
+        rows.push(key_values(key).into_iter().chain(sums));
+    }
     connection.insert(&table.upsert(), rows)
 }
 
@@ -289,20 +317,20 @@ fn write_kinds(
     measured: &[Measured],
     there: Vec<There>,
 ) -> Result<(), Failure> {
-    let mut before: HashMap<Key, Vec<u8>> = HashMap::new();
+    let mut before: HashMap<Key, Vec<u8>, QuickHash> = HashMap::default();
     for (key, mut row) in there {
         before.insert(key, row.maybe_bytes()?.unwrap_or_default());
     }
     let mut kinds = Vec::new();
-    let rows = ones.chunk_by(|one, other| one.0 == other.0).map(|ones| {
+    let mut rows = Rows::default();
+    for ones in ones.chunk_by(|one, other| one.0 == other.0) {
         let key = ones[0].0;
         kinds.clear();
         let by_kind = ones.chunk_by(|one, other| one.1 == other.1);
         kinds.extend(by_kind.map(|ones| (ones[0].1, sum(ones, measured))));
         let before = before.get(&key).map_or(&[][..], Vec::as_slice);
         let kinds = [Value::Bytes(sums::with_kinds(before, &kinds)?.into())];
-        Ok(key_values(key).into_iter().chain(kinds).collect())
-    });
-    let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
+        rows.push(key_values(key).into_iter().chain(kinds));
+    }
     connection.insert(&KINDS_OF_CALLER.upsert(), rows)
 }

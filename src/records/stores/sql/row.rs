@@ -1,17 +1,12 @@
 //! An entry as a row. What entries are looked for by stands in columns of numbers; the rest is one JSON
-//! array, which is read with the row. The view `entries` shows all of it in columns.
-
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+//! array (see `rest`), which is read with the row. The view `entries` shows all of it in columns.
 
 use super::names::{self, Name, Names};
-use super::value::{Row, Value, stored};
+use super::rest::{Read, Rests, Summed};
+use super::value::{Row, Value};
 use super::{Connection, Failure, Question, rows};
-use crate::base::reasons::Reason;
-use crate::records::journal::packed::Journaled;
-use crate::records::reports::sums::{COUNTS, Measured, cost, counts};
+use crate::records::journal::packed::unpacked::{Journaled, JournaledEntry};
+use crate::records::reports::sums::Measured;
 use crate::records::{Entry, EntryId, Outcome, Tokens};
 
 /// Bytes of what is part of a key; what is longer ends with a hash (`value::key`). All keys
@@ -54,156 +49,23 @@ pub(super) const STARTED_AT: &str = "requests.place >> 20";
 
 const _: () = assert!(EntryId::RANDOM_BITS == 20);
 
-/// The part of an entry by which nobody looks for it, in the order in which the view reads it.
-#[derive(Serialize)]
-struct Written<'r>(
-    Cow<'r, str>,
-    &'r [String],
-    Cow<'r, str>,
-    Cow<'r, str>,
-    Cow<'r, str>,
-    u8,
-    [Option<i64>; COUNTS],
-    u8,
-    Option<i64>,
-    Option<Cow<'r, str>>,
-    Option<Cow<'r, str>>,
-    u32,
-    Option<f64>,
-    Option<f64>,
-    f64,
-    Option<f64>,
-    u64,
-    u64,
-    Cow<'r, str>,
-    &'r RawValue,
-    Option<Cow<'r, str>>,
-);
-
-/// The same as it is read.
-#[derive(Deserialize)]
-struct Read(
-    String,
-    Vec<String>,
-    String,
-    String,
-    String,
-    u8,
-    [Option<i64>; COUNTS],
-    u8,
-    Option<i64>,
-    Option<String>,
-    Option<String>,
-    u32,
-    Option<f64>,
-    Option<f64>,
-    f64,
-    Option<f64>,
-    u64,
-    u64,
-    String,
-    Vec<Reason>,
-    Option<String>,
-);
-
-/// What reports take of it.
-#[derive(Deserialize)]
-struct Summed(
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    [Option<i64>; COUNTS],
-    serde::de::IgnoredAny,
-    Option<i64>,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    Option<f64>,
-    f64,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-    serde::de::IgnoredAny,
-);
-
-fn text(text: &str) -> Cow<'_, str> {
-    stored(text.into())
-}
-
-fn rest(entry: &Entry, reasons: &str) -> Result<String, Failure> {
-    let json = |error: serde_json::Error| Failure::Value(error.to_string());
-    let finite = |ms: Option<f64>| ms.filter(|ms| ms.is_finite());
-    let most = |count: u64| count.min(i64::MAX.cast_unsigned());
-    let written = Written(
-        text(&entry.node_name),
-        &entry.tags,
-        text(&entry.model_requested),
-        text(&entry.method),
-        text(&entry.path),
-        entry.stream.into(),
-        counts(&entry.tokens),
-        entry.tokens.estimated.into(),
-        cost(entry),
-        entry.cost_basis.as_deref().map(text),
-        entry.finish_reason.as_deref().map(text),
-        entry.tool_calls,
-        finite(entry.first_byte_ms),
-        finite(entry.first_token_ms),
-        finite(Some(entry.duration_ms)).unwrap_or(0.0),
-        finite(entry.overhead_ms),
-        most(entry.request_bytes),
-        most(entry.response_bytes),
-        text(&entry.user_agent),
-        serde_json::from_str(reasons).map_err(json)?,
-        entry.error.as_deref().map(text),
-    );
-    let written = serde_json::to_string(&written);
-    written.map(without_zeros).map_err(json)
-}
-
-/// JSON whose texts have no zero characters: `PostgreSQL` reads none that has.
-fn without_zeros(json: String) -> String {
-    const ZERO: &str = "\\u0000";
-    let mut left = json.as_str();
-    let mut changed = String::new();
-    while let Some(found) = memchr::memmem::find(left.as_bytes(), ZERO.as_bytes()) {
-        let (before, rest) = left.split_at(found);
-        // A backslash that follows another one is a character of the text.
-        let escaping = before.bytes().rev().take_while(|byte| *byte == b'\\');
-        let is_zero = escaping.count() % 2 == 0;
-        changed.push_str(before);
-        changed.push_str(if is_zero { "\\ufffd" } else { ZERO });
-        left = &rest[ZERO.len()..];
-    }
-    if changed.is_empty() {
-        return json;
-    }
-    changed + left
-}
-
-fn caller(entry: &Entry) -> Name<'_> {
+fn caller<'b>(entry: &JournaledEntry<'b>) -> Name<'b> {
     vec![
-        Value::key(&entry.caller, limit::CALLER),
-        Value::key(&entry.login, limit::LOGIN),
+        Value::key(entry.caller.text, limit::CALLER),
+        Value::key(entry.login.text, limit::LOGIN),
     ]
 }
 
-fn node(entry: &Entry) -> Name<'_> {
-    vec![Value::key(&entry.node_id, limit::NODE)]
+fn node<'b>(entry: &JournaledEntry<'b>) -> Name<'b> {
+    vec![Value::key(entry.node_id.text, limit::NODE)]
 }
 
-fn kind(entry: &Entry) -> Name<'_> {
+fn kind<'b>(entry: &JournaledEntry<'b>) -> Name<'b> {
     vec![
-        Value::key(&entry.model, limit::MODEL),
-        Value::key(&entry.provider, limit::PROVIDER),
-        Value::key(&entry.agent, limit::AGENT),
-        Value::key(&entry.api, limit::API),
+        Value::key(entry.model.text, limit::MODEL),
+        Value::key(entry.provider.text, limit::PROVIDER),
+        Value::key(entry.agent.text, limit::AGENT),
+        Value::key(entry.api.text, limit::API),
         i64::from(entry.status).into(),
         entry.outcome.as_str().into(),
     ]
@@ -217,33 +79,60 @@ pub(super) struct Numbers {
     pub(super) places: Vec<i64>,
 }
 
+impl Numbers {
+    fn of(
+        connection: &mut dyn Connection,
+        names: &mut Names,
+        records: &[&Journaled<'_>],
+    ) -> Result<Numbers, Failure> {
+        let entries = || records.iter().map(|one| &one.entry);
+        let callers = entries().map(|one| ((one.caller.number, one.login.number), one));
+        let callers = names.numbers_by_key(connection, &names::CALLERS, callers, caller)?;
+        let nodes = entries().map(|one| (one.node_id.number, one));
+        let nodes = names.numbers_by_key(connection, &names::NODES, nodes, node)?;
+        let kinds = entries().map(|one| {
+            let texts = [one.model, one.provider, one.agent, one.api].map(|text| text.number);
+            ((texts, one.status, one.outcome as u8), one)
+        });
+        let kinds = names.numbers_by_key(connection, &names::KINDS, kinds, kind)?;
+        Ok(Numbers {
+            callers,
+            kinds,
+            nodes,
+            places: records.iter().map(|one| one.place).collect(),
+        })
+    }
+
+    /// The values of [`INSERT`] for the record at a place.
+    fn row<'r>(&self, nth: usize, one: &Journaled<'r>, rest: &'r str) -> [Value<'r>; 7] {
+        [
+            self.places[nth].into(),
+            one.entry.id.into(),
+            Value::key(one.entry.session.text, limit::SESSION),
+            self.callers[nth].into(),
+            self.nodes[nth].into(),
+            self.kinds[nth].into(),
+            Value::Text(rest.into()),
+        ]
+    }
+}
+
 /// Writes entries. Says of each whether it is new, and what it is known by.
 pub(super) fn insert(
     connection: &mut dyn Connection,
     names: &mut Names,
-    records: &[Journaled],
+    records: &[&Journaled<'_>],
 ) -> Result<(Vec<bool>, Numbers), Failure> {
-    let entries = || records.iter().map(|one| &one.record.entry);
-    let callers = names.numbers(connection, &names::CALLERS, entries().map(caller))?;
-    let nodes = names.numbers(connection, &names::NODES, entries().map(node))?;
-    let kinds = names.numbers(connection, &names::KINDS, entries().map(kind))?;
-    let places: Vec<i64> = entries().map(|entry| entry.id.place()).collect();
-    let mut numbers = Numbers {
-        callers,
-        kinds,
-        nodes,
-        places,
-    };
+    let mut numbers = Numbers::of(connection, names, records)?;
+    let rests = Rests::of(records)?;
     let mut is_new = vec![false; records.len()];
     // Rows that lie side by side are written one after the other.
     let mut left: Vec<usize> = (0..records.len()).collect();
     left.sort_by_key(|&nth| numbers.places[nth]);
     while !left.is_empty() {
-        let rows = left
-            .iter()
-            .map(|&nth| values(&records[nth], &numbers, nth))
-            .collect::<Result<_, _>>()?;
-        let inserted = connection.insert_free(INSERT, "place", rows)?;
+        let rows = left.iter();
+        let rows = rows.map(|&nth| numbers.row(nth, records[nth], rests.of_nth(nth)));
+        let inserted = connection.insert_free(INSERT, "place", rows.collect())?;
         let mut taken = Vec::new();
         for (nth, is_inserted) in left.into_iter().zip(inserted) {
             is_new[nth] = is_inserted;
@@ -251,10 +140,9 @@ pub(super) fn insert(
                 taken.push(nth);
             }
         }
-        let asked = taken.iter().map(|&nth| {
-            let id = records[nth].record.entry.id.as_str();
-            (numbers.places[nth], id)
-        });
+        let asked = taken
+            .iter()
+            .map(|&nth| (numbers.places[nth], records[nth].entry.id));
         let mut are_there = are_there(connection, asked)?.into_iter();
         // Of the others, another entry of the same millisecond has the place.
         taken.retain(|_| are_there.next() == Some(false));
@@ -264,23 +152,6 @@ pub(super) fn insert(
         left = taken;
     }
     Ok((is_new, numbers))
-}
-
-fn values<'r>(
-    one: &'r Journaled,
-    numbers: &Numbers,
-    nth: usize,
-) -> Result<Vec<Value<'r>>, Failure> {
-    let entry = &one.record.entry;
-    Ok(vec![
-        numbers.places[nth].into(),
-        entry.id.as_str().into(),
-        Value::key(&entry.session, limit::SESSION),
-        numbers.callers[nth].into(),
-        numbers.nodes[nth].into(),
-        numbers.kinds[nth].into(),
-        Value::Text(rest(entry, &one.reasons)?.into()),
-    ])
 }
 
 /// Whether entries have their places.
@@ -399,6 +270,9 @@ mod tests {
     use super::*;
     use crate::records::archive::Archive;
     use crate::records::entry::tests::entry;
+    use crate::records::journal::packed::Texts;
+    use crate::records::journal::packed::tests::unpacked;
+    use crate::records::journal::retention::Policy;
     use crate::records::stores::Store;
     use crate::records::stores::sqlite::SqliteStore;
     use crate::records::{Record, Scope};
@@ -414,12 +288,15 @@ mod tests {
         };
         let mut names = Names::default();
         let mut insert = |open: &mut dyn Connection, which: &[usize]| {
-            let which = which.iter().map(|nth| journaled(of(*nth)));
-            let which: Vec<Journaled> = which.collect();
+            let which: Vec<Record> = which.iter().map(|nth| of(*nth).into()).collect();
+            let row = unpacked(&which.iter().collect::<Vec<_>>(), &Policy::default());
+            let mut read = Vec::new();
+            row.read_into(&mut Texts::default(), &mut read).unwrap();
+            let which: Vec<&Journaled<'_>> = read.iter().collect();
             let (is_new, numbers) = insert(open, &mut names, &which).unwrap();
             (is_new, numbers.places)
         };
-        let first = of(0).id.place();
+        let first = EntryId::place_of(of(0).id.as_str());
         let inserted = insert(open.as_mut(), &[0, 1]);
         assert_eq!(inserted, (vec![true, true], vec![first, first + 1]));
         // One that is there is found, wherever it stands.
@@ -433,44 +310,5 @@ mod tests {
             let found = open.request(&Scope::Everyone, entry.id.as_str()).unwrap();
             assert_eq!(found, Some(entry));
         }
-    }
-
-    fn journaled(entry: Entry) -> Journaled {
-        let reasons = serde_json::to_string(&entry.reasons).unwrap().into();
-        let record = Record::from(entry);
-        Journaled {
-            record,
-            reasons,
-            capture: None,
-        }
-    }
-
-    #[test]
-    fn json_loses_its_zero_characters_and_nothing_else() {
-        let plain = r#"["a\\u0000","\\\\u0000"]"#.to_owned();
-        assert_eq!(without_zeros(plain.clone()), plain);
-        for text in ["\0", "a\0\0b", "\\\0\\u0000\0", "\\\\\0\u{fffd}"] {
-            let json = without_zeros(serde_json::to_string(text).unwrap());
-            let read: String = serde_json::from_str(&json).unwrap();
-            assert_eq!(read, text.replace('\0', "\u{fffd}"));
-        }
-    }
-
-    #[test]
-    fn what_reports_take_stands_where_it_is_read() {
-        let mut one = entry(5, "ann@example.com", "s");
-        one.first_token_ms = Some(7.5);
-        let written = rest(&one, "[]").unwrap();
-        let values = vec![
-            Value::text(one.outcome.as_str()),
-            Value::Text(written.into()),
-        ];
-        let mut row = Row::new(values.into_iter().map(Value::into_owned).collect());
-        let read = measured(&mut row).unwrap();
-        let expected = Measured::of(&one);
-        assert_eq!(read.outcome, expected.outcome);
-        assert_eq!((read.counts, read.cost), (expected.counts, expected.cost));
-        assert_eq!(read.duration_ms, expected.duration_ms);
-        assert_eq!(read.first_token_ms, expected.first_token_ms);
     }
 }

@@ -2,17 +2,20 @@
 //! its caller and its id together, so nobody can join another's.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::query::Filter;
 use super::row::limit;
 use super::sums::{self, PLAIN};
-use super::value::{Row, Value, key, stored};
+use super::value::{self, Row, Value, key, stored};
 use super::{Connection, Failure, Names, places, rows};
+use crate::base::quick_hash::QuickHash;
+use crate::records::journal::packed::Shared;
+use crate::records::journal::packed::unpacked::{Journaled, JournaledEntry};
 use crate::records::reports::sums::{Measured, Sums};
-use crate::records::{EntryId, Query, Record, Scope, Session};
+use crate::records::{EntryId, Query, Scope, Session};
 
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let last = ["login", "node_name", "agent", "model", "provider"].map(|column| {
@@ -44,69 +47,103 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
 const ADD_MODEL: &str = "INSERT INTO session_models (caller, session, model) VALUES ($1, $2, $3) \
     ON CONFLICT (caller, session, model) DO NOTHING";
 
-/// Adds `records` to their sessions. To be called in the transaction that writes them, and only with those
-/// that it has written.
+/// A session's caller and its id, as they are stored.
+type Key<'b> = (Cow<'b, str>, Cow<'b, str>);
+
+/// Adds the records that are new to their sessions; `measured` has what each adds. To be called in the transaction that
+/// writes them.
 pub(super) fn add(
     connection: &mut dyn Connection,
     names: &mut Names,
-    records: &[&Record],
+    records: &[&Journaled<'_>],
+    is_new: &[bool],
+    measured: &[Measured],
 ) -> Result<(), Failure> {
-    let mut sessions: HashMap<(Cow<'_, str>, Cow<'_, str>), Vec<&Record>> = HashMap::new();
-    for record in records {
-        let entry = &record.entry;
-        // Those that are stored alike are one session.
-        let caller = stored(key(&entry.caller, limit::CALLER));
-        let session = stored(key(&entry.session, limit::SESSION));
-        sessions.entry((caller, session)).or_default().push(record);
+    let mut places: HashMap<(usize, usize), usize, QuickHash> = HashMap::default();
+    let mut keys: BTreeMap<Key<'_>, usize> = BTreeMap::new();
+    let mut all: Vec<Added<'_, '_>> = Vec::new();
+    let new = records.iter().zip(measured).zip(is_new);
+    for ((one, measured), _) in new.filter(|(_, is_new)| **is_new) {
+        let entry = &one.entry;
+        let numbers = (entry.caller.number, entry.session.number);
+        let place = *places.entry(numbers).or_insert_with(|| {
+            // Those that are stored alike are one session.
+            let caller = stored(key(entry.caller.text, limit::CALLER));
+            let session = stored(key(entry.session.text, limit::SESSION));
+            *keys.entry((caller, session)).or_insert_with(|| {
+                all.push(Added::new(entry));
+                all.len() - 1
+            })
+        });
+        all[place].add(one, measured);
     }
-    let mut sessions: Vec<_> = sessions.iter().collect();
-    sessions.sort_unstable_by_key(|(own, _)| *own);
-    let mut upserts = Vec::new();
     let mut models = BTreeSet::new();
-    for ((caller, session), records) in sessions {
-        let (mut first_at, mut last_at) = (i64::MAX, i64::MIN);
-        let mut last = &records[0].entry;
-        let mut sums = Sums::default();
-        let mut own: Vec<&str> = Vec::new();
-        for record in records {
-            let entry = &record.entry;
-            let at = entry.id.started_at();
-            (first_at, last_at) = (first_at.min(at), last_at.max(at));
-            if entry.id > last.id {
-                last = entry;
-            }
-            sums.add_one(&Measured::of(entry));
-            if !entry.model.is_empty() && !own.contains(&&*entry.model) {
-                own.push(&entry.model);
-            }
-        }
-        for model in own {
-            let model = stored(key(model, limit::MODEL));
+    for (key @ (caller, session), place) in &keys {
+        for model in &all[*place].models {
+            let model = stored(value::key(model.text, limit::MODEL));
             if names.is_new_model([caller, session, &model]) {
-                models.insert((caller, session, model));
+                models.insert((key, model));
             }
         }
-        let mut row: Vec<Value<'_>> = vec![
-            Value::text(&**caller),
-            Value::key(&last.login, limit::LOGIN),
-            Value::text(&**session),
-            first_at.into(),
-            last_at.into(),
-            last.id.as_str().into(),
-            last.node_name.as_str().into(),
-            Value::key(&last.agent, limit::AGENT),
-            Value::key(&last.model, limit::MODEL),
-            Value::key(&last.provider, limit::PROVIDER),
-        ];
-        row.extend(sums.values());
-        upserts.push(row);
     }
-    connection.insert(&UPSERT, upserts)?;
-    let models = models.into_iter().map(|(caller, session, model)| {
-        let values = [&**caller, &**session].map(Value::text);
-        values.into_iter().chain([Value::text(model)]).collect()
+    let rows = keys.iter().map(|(key, place)| all[*place].row(key));
+    connection.insert(&UPSERT, rows.collect())?;
+    let models = models.into_iter().map(|((caller, session), model)| {
+        [caller.clone(), session.clone(), model].map(Value::Text)
     });
     super::insert(connection, ADD_MODEL, models.collect())
+}
+
+/// What a batch adds to one session.
+struct Added<'r, 'b> {
+    first_at: i64,
+    last_at: i64,
+    last: &'r JournaledEntry<'b>,
+    sums: Sums,
+    models: Vec<Shared<'b>>,
+}
+
+impl<'r, 'b> Added<'r, 'b> {
+    fn new(entry: &'r JournaledEntry<'b>) -> Self {
+        Self {
+            first_at: i64::MAX,
+            last_at: i64::MIN,
+            last: entry,
+            sums: Sums::default(),
+            models: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, one: &'r Journaled<'b>, measured: &Measured) {
+        let (at, entry) = (one.started_at(), &one.entry);
+        (self.first_at, self.last_at) = (self.first_at.min(at), self.last_at.max(at));
+        if entry.id > self.last.id {
+            self.last = entry;
+        }
+        self.sums.add_one(measured);
+        let is_known = |known: &Shared<'_>| known.number == entry.model.number;
+        if !entry.model.is_empty() && !self.models.iter().any(is_known) {
+            self.models.push(entry.model);
+        }
+    }
+
+    /// The values of [`UPSERT`].
+    fn row(&self, (caller, session): &Key<'b>) -> impl Iterator<Item = Value<'b>> {
+        let last = self.last;
+        let own = [
+            Value::Text(caller.clone()),
+            Value::key(last.login.text, limit::LOGIN),
+            Value::Text(session.clone()),
+            self.first_at.into(),
+            self.last_at.into(),
+            last.id.into(),
+            last.node_name.text.into(),
+            Value::key(last.agent.text, limit::AGENT),
+            Value::key(last.model.text, limit::MODEL),
+            Value::key(last.provider.text, limit::PROVIDER),
+        ];
+        own.into_iter().chain(self.sums.values())
+    }
 }
 
 /// Requests that a rare tool has at most.

@@ -62,11 +62,11 @@ impl Sums {
     }
 
     /// All sums, for the columns [`REPORTED`].
-    pub(super) fn reported<'v>(&self) -> impl Iterator<Item = Value<'v>> {
-        let shown = SHOWN.map(|nth| Value::from(self.0[nth]));
+    pub(super) fn reported<'v>(&self) -> [Value<'v>; 5] {
+        let [requests, input, output, cost] = SHOWN.map(|nth| Value::from(self.0[nth]));
         let mut rest = Vec::with_capacity(64);
         self.encode(&mut rest, |nth| !SHOWN.contains(&nth));
-        shown.into_iter().chain([Value::Bytes(rest.into())])
+        [requests, input, output, cost, Value::Bytes(rest.into())]
     }
 
     /// Adds what stands in the columns [`REPORTED`]. False where only the requests are known.
@@ -225,7 +225,7 @@ mod tests {
             ],
         ] {
             let written = sums(numbers);
-            let mut row = Row::new(written.reported().map(Value::into_owned).collect());
+            let mut row = Row::new(written.reported().map(Value::into_owned).into());
             let mut read = Sums::default();
             assert!(read.add_reported(&mut row).unwrap());
             assert_eq!(read.0, written.0);

@@ -135,6 +135,63 @@ impl From<f64> for Value<'_> {
     }
 }
 
+/// Rows for one statement, of the same width. Their values stand one behind the other: a batch of records has
+/// thousands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Rows<'v> {
+    values: Vec<Value<'v>>,
+    width: usize,
+    count: usize,
+}
+
+impl<'v> Rows<'v> {
+    /// A single row.
+    pub(crate) fn one(row: impl IntoIterator<Item = Value<'v>>) -> Rows<'v> {
+        std::iter::once(row).collect()
+    }
+
+    pub(crate) fn push(&mut self, row: impl IntoIterator<Item = Value<'v>>) {
+        let before = self.values.len();
+        self.values.extend(row);
+        let width = self.values.len() - before;
+        debug_assert!(
+            self.count == 0 || self.width == width,
+            "a row of another width"
+        );
+        (self.width, self.count) = (width, self.count + 1);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The values of each row.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[Value<'v>]> + Clone {
+        let rows = (0..self.count).map(|nth| nth * self.width);
+        rows.map(|start| &self.values[start..start + self.width])
+    }
+}
+
+impl<'v, R: IntoIterator<Item = Value<'v>>> FromIterator<R> for Rows<'v> {
+    fn from_iter<I: IntoIterator<Item = R>>(rows: I) -> Rows<'v> {
+        let mut rows = rows.into_iter();
+        let mut all = Rows::default();
+        if let Some(first) = rows.next() {
+            all.push(first);
+            all.values.reserve(all.width * rows.size_hint().0);
+        }
+        for row in rows {
+            all.push(row);
+        }
+        all
+    }
+}
+
 /// A row of an answer, taken column by column.
 pub(crate) struct Row(std::vec::IntoIter<Value<'static>>);
 

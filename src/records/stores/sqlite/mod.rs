@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, OpenFlags, ToSql, TransactionBehavior, params_from_iter};
 
-use crate::records::stores::{Connection, Names, Row, Schema, Store, VERSION, Value};
+use crate::records::stores::{Connection, Names, Row, Rows, Schema, Store, VERSION, Value};
 use crate::records::{Error, Failure};
 use files::Files;
 
@@ -335,9 +335,9 @@ impl Connection for FileConnection {
         }
     }
 
-    fn execute(&mut self, sql: &str, rows: Vec<Vec<Value<'_>>>) -> Result<Vec<u64>, Failure> {
+    fn execute(&mut self, sql: &str, rows: Rows<'_>) -> Result<Vec<u64>, Failure> {
         let mut statement = self.prepare(sql)?;
-        rows.into_iter()
+        rows.iter()
             .map(|values| Ok(statement.execute(params_from_iter(values))? as u64))
             .collect()
     }
@@ -446,7 +446,7 @@ mod tests {
         assert!(!open.is_broken());
         open.begin().unwrap();
         let insert = "INSERT INTO export_cursor (name, last_entry) VALUES ('s3', '')";
-        open.execute(insert, vec![vec![]]).unwrap();
+        open.execute(insert, Rows::one([])).unwrap();
         open.rollback();
         let mut count = None;
         open.query(

@@ -108,6 +108,21 @@ fn a_fold_that_goes_on_panicking_is_tried_less_and_less_often() {
 }
 
 #[test]
+fn folding_that_fails_for_long_is_a_problem_until_it_succeeds() {
+    let mut driven = Driven::new();
+    let mut folder = Folder::default();
+    folder.failed("ledger", "disk I/O error", &driven.shared);
+    assert_eq!(*driven.shared.unfoldable.lock().unwrap(), None);
+    folder.failing_since = Instant::now().checked_sub(fold::PATIENCE);
+    folder.failed("ledger", "disk I/O error", &driven.shared);
+    let why = driven.shared.unfoldable.lock().unwrap().clone();
+    assert_eq!(why.as_deref(), Some("disk I/O error"));
+    driven.write([of(ANN)]);
+    driven.writer.fold();
+    assert_eq!(*driven.shared.unfoldable.lock().unwrap(), None);
+}
+
+#[test]
 fn nobody_hears_of_a_record_that_was_given_up() {
     let mut driven = Driven::new();
     driven.take([bad()]);

@@ -95,6 +95,11 @@ fn gauges(call: &Call<'_>) -> Vec<Gauge> {
             flag(gateway.ledger.healthy()),
         ),
         gauge(
+            "iris_ledger_folding",
+            "Whether new records reach the tables that are queried; 0 while adding them fails.",
+            flag(gateway.ledger.folding_problems().failing.is_none()),
+        ),
+        gauge(
             "iris_node_running",
             "Whether the node is on its tailnet; 1 without a tailnet.",
             flag(is_up),

@@ -75,7 +75,14 @@ pub const ALL: &[Peer] = &[
         name: "hyper",
         quick: true,
         is_there: || true,
-        start: |upstream, _| bare(upstream).map(Started::from),
+        start: |upstream, dir| own("bare", upstream, dir).map(Started::from),
+        files: || None,
+    },
+    Peer {
+        name: "hyper+records",
+        quick: true,
+        is_there: || true,
+        start: |upstream, dir| own("plain", upstream, dir).map(Started::from),
         files: || None,
     },
     Peer {
@@ -217,12 +224,14 @@ fn iris(upstream: u16, dir: &Path) -> Result<Running, String> {
     )
 }
 
-/// The least that a proxy over hyper costs.
-fn bare(upstream: u16) -> Result<Running, String> {
+/// The least that a proxy over hyper costs, by itself or with records (`bare` and `plain` of the bench).
+fn own(what: &str, upstream: u16, dir: &Path) -> Result<Running, String> {
     let port = free_port();
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     Running::start(
-        Command::new(program).args(["bare", &port.to_string(), &upstream.to_string()]),
+        Command::new(program)
+            .args([what, &port.to_string(), &upstream.to_string()])
+            .arg(dir),
         port,
         Duration::from_secs(10),
     )
