@@ -22,7 +22,7 @@ pub(super) struct Attempt {
     /// The request in the provider's format, if that isn't the caller's.
     pub(super) translation: Option<Box<Translation>>,
     /// The request without what Iris has sealed for the caller, if it had any of that.
-    unsealed: Option<Box<Call>>,
+    pub(super) unsealed: Option<Box<Call>>,
     /// What it costs; `None` for what is not billed.
     pub(super) price: Option<Price>,
     /// What is held of budgets; `None` where none has to pay.

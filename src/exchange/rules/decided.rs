@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::formats;
-    use crate::policy::route::{Evidence, Traffic};
+    use crate::policy::route::{Evidence, Fit, Traffic};
 
     fn rules(price: &str) -> Rules {
         let text = format!(
