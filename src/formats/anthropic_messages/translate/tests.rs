@@ -1,3 +1,5 @@
+//! Requests and responses of messages, read and written.
+
 use serde_json::{Value, json};
 
 use super::CODEC;

@@ -1,3 +1,5 @@
+//! Requests and responses of chat completions, read and written.
+
 use std::fmt::Write;
 
 use serde_json::{Value, json};
