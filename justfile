@@ -37,7 +37,7 @@ quick:
 
 # Updates the generated parts of docs/CONFIGURATION.md and docs/ALLOWED.md.
 reference:
-    IRIS_WRITE_DOCS=1 cargo test --no-default-features --features server --lib -- the_reference_is_up_to_date the_page_of_lists_is_up_to_date
+    IRIS_WRITE_DOCS=1 cargo test --no-default-features --features server --lib -- the_reference_is_up_to_date the_page_of_lists_is_up_to_date the_table_of_the_documentation_is_up_to_date
 
 # The scenarios on a real tailnet, or those whose name has a word in it.
 tailnet word="":

@@ -33,6 +33,8 @@ section! {
         /// Headers by which records may be filtered; `*` is any. No role implies it.
         #[key(holds = Holds::Headers)]
         filterable_headers: () => Way::described(Kind::List(&Kind::Any(&[Kind::Text, Header::KIND]))),
+        /// Whether requests for these models are translated for providers that don't speak their format. Only a grant that covers `models` says so.
+        translate: Option<bool>,
         /// Whether the chat is there.
         enable_chat_ui: Option<bool>,
         /// Tools of MCP servers.

@@ -40,6 +40,8 @@ section! {
         auth_mode: AuthMode,
         /// Formats that it speaks; see [FORMATS.md](FORMATS.md). One that turns something on and does not mention `openai_chat` turns that off.
         compatibility: Compatibility,
+        /// Whether requests in formats that it doesn't speak are translated for it; see [FORMATS.md](FORMATS.md#translation).
+        translate: bool = true,
         /// Name for people.
         name: String,
         /// Free text.

@@ -8,12 +8,13 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::conclude::{Outlets, Room};
-use super::context::{Context, Formats, Surface};
+use super::context::{Context, Surface};
 use super::draft::Draft;
 use super::entry::{self, Ticket};
 use super::{Gateway, Verified};
 use crate::base::panics;
 use crate::exchange::rules::Asker;
+use crate::formats::Format;
 use crate::wire::Rejection;
 
 /// A request whose caller has a role, and for whose record there is room. From here on it leaves
@@ -41,7 +42,7 @@ impl Gateway {
         who: Verified,
         head: &Parts,
         surface: Surface,
-        formats: Formats,
+        format: &'static Format,
     ) -> Result<Admitted, Rejection> {
         panics::point("access");
         let rules = self.rules.borrow().clone();
@@ -55,7 +56,7 @@ impl Gateway {
             metrics: Arc::clone(&self.metrics),
             responses: Arc::clone(&self.responses),
         };
-        let entry = entry::new(ticket, formats.caller, &who.caller, head, &permit);
+        let entry = entry::new(ticket, format, &who.caller, head, &permit);
         let draft = Draft::new(entry, rules.file.routing, outlets);
         let asker = Asker {
             caller: Arc::clone(&who.caller),
@@ -66,7 +67,7 @@ impl Gateway {
             rules,
             asker,
             surface,
-            formats,
+            format,
         };
         let admitted = Admitted { draft, context };
         panics::point("record");

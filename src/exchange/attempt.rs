@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::context::{Asked, Candidate};
 use super::ending::Ending;
 use super::failure::Failure;
+use super::translation::{self, Translation};
 use crate::config::{AuthMode, Routing};
 use crate::exchange::hooks::After;
 use crate::exchange::rules::Terms;
-use crate::formats::{Density, Tokens};
+use crate::formats::{Call, Density, Format, Tokens};
 use crate::policy::pricing::{Prices, Quote};
 use crate::policy::route::{InFlight, Route, Scope};
 use crate::records::balances::Reservation;
@@ -18,6 +19,10 @@ pub(super) struct Attempt {
     pub(super) route: Route,
     /// On which terms the caller gets it.
     pub(super) terms: Arc<Terms>,
+    /// The request in the provider's format, if that isn't the caller's.
+    pub(super) translation: Option<Box<Translation>>,
+    /// The request without what Iris has sealed for the caller, if it had any of that.
+    pub(super) unsealed: Option<Box<Call>>,
     /// What it costs; `None` for what is not billed.
     pub(super) price: Option<Price>,
     /// What is held of budgets; `None` where none has to pay.
@@ -59,18 +64,30 @@ pub(super) enum Reached {
 
 impl Attempt {
     /// An attempt at a provider of which nothing is held yet.
-    pub(super) fn new(asked: &Asked, candidate: Candidate, chosen_ms: f64) -> Self {
-        let (rules, call) = (&asked.rules, &asked.call);
+    pub(super) fn new(
+        asked: &Asked,
+        candidate: Candidate,
+        translation: Option<Box<Translation>>,
+        chosen_ms: f64,
+    ) -> Self {
+        let rules = &asked.rules;
+        let unsealed = match translation {
+            None => translation::unsealed(asked).map(Box::new),
+            Some(_) => None,
+        };
+        let (format, call) = served(asked, translation.as_deref(), unsealed.as_deref());
         let Candidate { route, terms } = candidate;
         let price = call.billed.then(|| Price {
             quote: Arc::clone(&terms.quote),
             prices: Arc::clone(&rules.prices),
-            density: (asked.formats.served.density)(&call.path),
+            density: (format.density)(&call.path),
             asked_bytes: call.text_bytes(),
         });
         Self {
             route,
             terms,
+            translation,
+            unsealed,
             price,
             hold: None,
             after: None,
@@ -80,6 +97,17 @@ impl Attempt {
             headers: Vec::new(),
             in_head: Tokens::default(),
         }
+    }
+
+    /// The provider's format, and the request in it.
+    pub(super) fn served<'a>(&'a self, asked: &'a Asked) -> (&'static Format, &'a Call) {
+        served(asked, self.translation.as_deref(), self.unsealed.as_deref())
+    }
+
+    /// Lets go of the request, which may be large, and returns what it takes to translate the response.
+    pub(super) fn take_request(&mut self) -> Option<Box<Translation>> {
+        self.unsealed = None;
+        self.translation.take()
     }
 
     /// Whether a provider has the request, so that it may have worked.
@@ -163,5 +191,17 @@ impl Attempt {
             // A caller who leaves says nothing about the provider.
             _ => {}
         }
+    }
+}
+
+/// What a provider is asked: the caller's request, or its translation.
+fn served<'a>(
+    asked: &'a Asked,
+    translation: Option<&'a Translation>,
+    unsealed: Option<&'a Call>,
+) -> (&'static Format, &'a Call) {
+    match translation {
+        Some(translation) => (translation.format, &translation.call),
+        None => (asked.format, unsealed.unwrap_or(&asked.call)),
     }
 }

@@ -12,6 +12,7 @@ use super::clear::Cleared;
 use super::context::Candidate;
 use super::failure::Failure;
 use super::fund::Funded;
+use super::translation::UNTRANSLATABLE;
 use crate::base::clock::backoff;
 use crate::base::reasons::{self, Reason};
 use crate::policy::route::Standing;
@@ -47,6 +48,8 @@ pub(super) enum Outcome<A> {
     },
     /// No budget pays for it.
     Unpaid(Rejection),
+    /// The provider's format can't express it.
+    Untranslatable(Rejection),
     /// The request can't be sent, to none.
     Refused(Rejection),
 }
@@ -56,6 +59,8 @@ impl<A> Outcome<A> {
     fn unfunded(rejection: Rejection) -> Self {
         if rejection.status == StatusCode::TOO_MANY_REQUESTS {
             Self::Unpaid(rejection)
+        } else if rejection.code.0 == UNTRANSLATABLE {
+            Self::Untranslatable(rejection)
         } else {
             Self::Refused(rejection)
         }
@@ -102,7 +107,7 @@ pub(super) struct Tries<A> {
     soonest: Option<Duration>,
     /// What an earlier attempt came to, in case that no budget pays for a later one.
     earlier: Option<Earlier<A>>,
-    /// The refusal by budgets after which it is soonest worth another try.
+    /// Of the refusals of requests that weren't sent, the one after which another try is soonest worth it.
     unpaid: Option<Rejection>,
 }
 
@@ -196,7 +201,17 @@ impl Gateway {
             Outcome::Refused(rejection) => Then::End(Err(rejection), None),
             Outcome::Unpaid(rejection) => {
                 tries.unpaid(rejection);
-                unpaid(tries, cleared)
+                if !cleared.choices.is_empty()
+                    && let Some(attempt) = cleared.draft.attempt()
+                {
+                    let provider = attempt.route.provider.id.clone();
+                    cleared.draft.reason(Reason::Unpaid { provider });
+                }
+                unsent(tries, cleared)
+            }
+            Outcome::Untranslatable(rejection) => {
+                tries.unpaid(rejection);
+                unsent(tries, cleared)
             }
             // A limit costs neither the provider nor the callers anything: it is no reason not to
             // ask one that is idle.
@@ -297,14 +312,10 @@ fn leave<A>(tries: &mut Tries<A>, cleared: &mut Cleared, why: &str, next: reason
     tries.nth += 1;
 }
 
-/// No budget pays for an attempt. If it was the last, the caller gets what an earlier one came to,
-/// if there was one.
-fn unpaid<A>(tries: &mut Tries<A>, cleared: &mut Cleared) -> Then<A> {
+/// A provider isn't asked: no budget pays, or its format can't express the request. If it was the last,
+/// the caller gets what an earlier one came to, if there was one.
+fn unsent<A>(tries: &mut Tries<A>, cleared: &mut Cleared) -> Then<A> {
     if !cleared.choices.is_empty() {
-        if let Some(attempt) = cleared.draft.attempt() {
-            let provider = attempt.route.provider.id.clone();
-            cleared.draft.reason(Reason::Unpaid { provider });
-        }
         return Then::Next(None);
     }
     let rejection = tries.unpaid.take();

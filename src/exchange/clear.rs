@@ -267,7 +267,7 @@ async fn looked(
     name: &str,
     pass_keys: &[String],
 ) -> Result<guardrails::Verdict, Rejection> {
-    let (format, call) = (asked.formats.caller, &asked.call);
+    let (format, call) = (asked.format, &asked.call);
     let kind = asked.head.headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if call.body.len() < LONG {
@@ -306,7 +306,7 @@ async fn looked(
 
 /// The call of a body that was changed: read as strictly as the caller's own.
 fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
-    let format = asked.formats.caller;
+    let format = asked.format;
     let call = format.read(&head_of(&asked.head), body).and_then(|call| {
         // A frame must go on asking for an answer.
         if asked.is_socket() && format.frame(&call.body)? != Frame::Request {

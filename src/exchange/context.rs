@@ -9,26 +9,7 @@ use super::Verified;
 use crate::exchange::rules::{Asker, Question, Rules, Terms};
 use crate::formats::{Call, Format, Head};
 use crate::policy::access::Permit;
-use crate::policy::route::{Provider, Route};
-
-/// The formats of an exchange. They are the same until Iris translates.
-#[derive(Clone, Copy)]
-pub struct Formats {
-    /// The caller's: it shapes refusals, and the error event of a stream.
-    pub caller: &'static Format,
-    /// The provider's: it makes requests, and reads responses.
-    pub served: &'static Format,
-}
-
-impl Formats {
-    /// One format both ways.
-    pub fn both(format: &'static Format) -> Self {
-        Self {
-            caller: format,
-            served: format,
-        }
-    }
-}
+use crate::policy::route::{Fit, Provider, Route};
 
 /// How a request came.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,8 +33,8 @@ pub struct Context {
     pub asker: Asker,
     /// How the request came.
     pub surface: Surface,
-    /// Which formats are spoken.
-    pub formats: Formats,
+    /// The caller's format. The provider's is that of the attempt.
+    pub format: &'static Format,
 }
 
 impl Context {
@@ -68,7 +49,7 @@ impl Context {
             Surface::Http => None,
             Surface::WebSocket { flag } => Some(flag),
         };
-        Question::new(self.formats.served, socket, model)
+        Question::new(self.format, socket, model)
     }
 
     /// On which terms a request goes to a provider.
@@ -76,11 +57,12 @@ impl Context {
         self.rules.terms(&self.asker, route)
     }
 
-    /// Whether a provider can be asked in this way.
-    pub(super) fn fits(&self, provider: &Provider) -> bool {
+    /// How a provider can be asked a request for this path, if it can.
+    pub(super) fn fit(&self, path: &str, provider: &Provider) -> Option<Fit> {
         match self.surface {
-            Surface::Http => provider.speaks(self.formats.served),
-            Surface::WebSocket { flag } => provider.flags.contains(&flag),
+            Surface::Http if (self.format.translates)(path) => provider.fit(self.format),
+            Surface::Http => provider.speaks(self.format).then_some(Fit::Native),
+            Surface::WebSocket { flag } => provider.flags.contains(&flag).then_some(Fit::Native),
         }
     }
 

@@ -7,6 +7,7 @@ use http::HeaderMap;
 
 use super::attempt::Attempt;
 use super::context::{Asked, Candidate};
+use super::translation::Translation;
 use crate::base::reasons::Reason;
 use crate::base::{clock, memory};
 use crate::config::Routing;
@@ -51,7 +52,7 @@ impl Kept {
         let opaque = if rules.file.database.keep_encrypted_blobs {
             &[]
         } else {
-            asked.formats.served.opaque
+            asked.format.opaque
         };
         let room = rules.file.limits.capture;
         Self {
@@ -131,11 +132,16 @@ impl Facts {
     }
 
     /// Notes the provider that is to be asked.
-    pub(super) fn choose(&mut self, asked: &Asked, candidate: Candidate) {
+    pub(super) fn choose(
+        &mut self,
+        asked: &Asked,
+        candidate: Candidate,
+        translation: Option<Box<Translation>>,
+    ) {
         if self.attempts.is_empty() {
             self.attempts.reserve_exact(1);
         }
-        let attempt = Attempt::new(asked, candidate, self.elapsed_ms());
+        let attempt = Attempt::new(asked, candidate, translation, self.elapsed_ms());
         self.name(&attempt.route);
         let reasons = attempt.route.reasons.iter().cloned();
         self.entry.reasons.extend(reasons);

@@ -13,10 +13,11 @@ use super::attempt::{Attempt, Price, Reached};
 use super::clear::{Cleared, FREE, context, denied, plan};
 use super::context::Asked;
 use super::facts::{Facts, elapsed_ms};
+use super::translation::Translation;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::exchange::hooks::{self, After, HookContext};
-use crate::formats::{Call, Outbound, Tokens};
+use crate::formats::{Call, Format, Outbound, Tokens};
 use crate::policy::budget::Amounts;
 use crate::policy::pricing::Terms;
 use crate::policy::route::Route;
@@ -58,6 +59,11 @@ impl Funded<'_> {
         &self.outbound
     }
 
+    /// The format that the provider speaks, and the request in it.
+    pub(super) fn served(&self) -> (&'static Format, &Call) {
+        self.attempt.served(self.asked)
+    }
+
     /// Notes why something was decided.
     pub(super) fn reason(&mut self, reason: Reason) {
         self.entry.reasons.push(reason);
@@ -71,8 +77,8 @@ impl Funded<'_> {
     pub(super) fn without_usage_asked(&mut self) -> bool {
         let to = &self.attempt.route;
         let to = to.provider.destination(&to.model);
-        let plain = self.asked.call.without_usage_asked();
-        let outbound = self.asked.formats.served.prepare(&plain, &to);
+        let (format, call) = self.attempt.served(self.asked);
+        let outbound = format.prepare(&call.without_usage_asked(), &to);
         outbound.map(|outbound| self.outbound = outbound).is_ok()
     }
 
@@ -95,7 +101,20 @@ impl Gateway {
         let next = cleared.choices.pop_front();
         let candidate = next.ok_or_else(Rejection::panicked)?;
         let (asked, draft) = cleared.split();
-        draft.choose(asked, candidate);
+        let translated = Translation::of(asked, &candidate.route);
+        let (translation, reason) = match translated {
+            Ok(translated) => translated.unzip(),
+            Err(why) => {
+                draft.reason(Reason::Untranslatable {
+                    provider: candidate.route.provider.id.clone(),
+                    why: why.message.to_string().into(),
+                });
+                draft.choose(asked, candidate, None);
+                return Err(why);
+            }
+        };
+        draft.choose(asked, candidate, translation.map(Box::new));
+        draft.entry.reasons.extend(reason);
         let Facts {
             started,
             entry,
@@ -106,9 +125,10 @@ impl Gateway {
         let nth = attempts.len();
         let attempt = attempts.last_mut().ok_or_else(Rejection::panicked)?;
         let route = &attempt.route;
-        let outbound = self.outbound(asked, route)?;
+        let outbound = self.outbound(asked, attempt)?;
         panics::point("quota");
-        let estimate = estimate(&asked.call, attempt.price.as_ref());
+        let (_, call) = attempt.served(asked);
+        let estimate = estimate(call, attempt.price.as_ref());
         let terms = Arc::clone(&attempt.terms);
         let plan = plan(asked, &terms, route)?;
         let (mut warnings, mut crossing) = (Vec::new(), &[][..]);
@@ -154,7 +174,7 @@ impl Gateway {
         let attempt = facts.attempts.last_mut()?;
         attempt.in_flight()?;
         Some(Funded {
-            outbound: self.outbound(asked, &attempt.route).ok()?,
+            outbound: self.outbound(asked, attempt).ok()?,
             asked,
             entry: &mut facts.entry,
             attempt,
@@ -164,19 +184,21 @@ impl Gateway {
     }
 
     /// What a provider is sent.
-    fn outbound(&self, asked: &Asked, route: &Route) -> Result<Outbound, Rejection> {
+    fn outbound(&self, asked: &Asked, attempt: &Attempt) -> Result<Outbound, Rejection> {
+        let route = &attempt.route;
         let provider = &route.provider;
+        let (format, call) = attempt.served(asked);
         let adds = match provider.stream_options {
             Some(adds) => adds,
             None => !self.traffic.refuses_stream_options(provider),
         };
         let call = if adds {
-            Cow::Borrowed(&asked.call)
+            Cow::Borrowed(call)
         } else {
-            Cow::Owned(asked.call.without_usage_asked())
+            Cow::Owned(call.without_usage_asked())
         };
         let to = provider.destination(&route.model);
-        asked.formats.served.prepare(&call, &to)
+        format.prepare(&call, &to)
     }
 }
 

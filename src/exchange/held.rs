@@ -52,7 +52,7 @@ impl Gateway {
         if asked.rules.routes.providers().len() < 2 {
             return None;
         }
-        self.held.remember(&provider.id, asked.formats.served.name)
+        self.held.remember(&provider.id, asked.format.name)
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn with_models(mut rejection: Rejection, context: &Context, head: &Pa
     }
     let mut names: Vec<&str> = Vec::new();
     for found in context.rules.routes.models(context.permit()) {
-        if context.fits(found.provider) && !names.contains(&found.model) {
+        if context.fit(head.uri.path(), found.provider).is_some() && !names.contains(&found.model) {
             names.push(found.model);
         }
         if names.len() > SHOWN {
@@ -60,7 +60,7 @@ pub(super) fn with_models(mut rejection: Rejection, context: &Context, head: &Pa
     } else {
         format!("name one of these: {}{more}", names.join(", "))
     };
-    let endpoint = context.formats.caller.default_model(head.uri.path());
+    let endpoint = context.format.default_model(head.uri.path());
     let setting = endpoint
         .map(|endpoint| format!(", or have an admin set `default_models.{endpoint}`"))
         .unwrap_or_default();
@@ -79,7 +79,7 @@ pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Reje
             let reason = Reason::OtherFormat {
                 model,
                 through: through.iter().copied().map(Text::fixed).collect(),
-                format: Text::fixed(asked.formats.caller.name),
+                format: Text::fixed(asked.format.name),
             };
             message = reason.to_string();
             reason

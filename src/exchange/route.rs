@@ -62,7 +62,7 @@ where
     B::Error: Display,
 {
     hops::check(&head.headers)?;
-    refusal::unreadable_type(context.formats.caller, &head.headers)?;
+    refusal::unreadable_type(context.format, &head.headers)?;
     let coding = unpack::coding(&head.headers)?;
     head.headers.remove(header::CONTENT_ENCODING);
     let limit = context.rules.request_body;
@@ -124,7 +124,7 @@ impl Gateway {
     /// The providers for a call.
     fn chosen(&self, asked: &Asked, draft: &mut Draft) -> Result<Choice, Rejection> {
         let (call, rules) = (&asked.call, &asked.rules);
-        let format = asked.formats.served.name;
+        let format = asked.format.name;
         let has_choice = rules.routes.providers().len() > 1;
         let holder = has_choice
             .then(|| self.held.holder(format, &call.body))
@@ -145,7 +145,7 @@ impl Gateway {
             conversation: entry::conversation(&draft.entry),
             holder: holder.as_ref(),
         };
-        let fits = |provider: &_| asked.fits(provider);
+        let fits = |provider: &_| asked.fit(asked.head.uri.path(), provider);
         let routes = &rules.routes;
         let chosen = routes.select(asked.permit(), &call.model, &fits, evidence);
         let chosen = chosen.map_err(|none| refusal::no_route(&none, asked, draft))?;
@@ -158,7 +158,7 @@ impl Gateway {
 
 /// Reads a request. One without a model gets that of the configuration for its endpoint.
 fn understood(context: &Context, head: &Parts, body: Bytes) -> Result<Call, Rejection> {
-    let (format, read) = (context.formats.caller, head_of(head));
+    let (format, read) = (context.format, head_of(head));
     let defaults = &context.rules.file.default_models;
     let default = format
         .default_model(read.path)

@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
 use super::transcript::Conversation;
+use super::translate::{self, Codec, SealPlace};
 use super::{
     Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
     Refusals, Tokens, body, refusal, tokens,
@@ -40,6 +41,9 @@ pub struct OpaquePlace {
     pub path: &'static str,
     /// The types of objects that have such a string; if the list is empty, any.
     pub kinds: &'static [&'static str],
+    /// The object that has it means the same without it. Elsewhere the element of a list that it stands in
+    /// is of no use without it.
+    pub is_aside: bool,
 }
 
 /// What a caller's frame on a WebSocket asks for.
@@ -157,6 +161,13 @@ pub struct Format {
     pub turns: &'static [&'static str],
     /// Keys under which a text of the user stands by itself.
     pub texts: &'static [&'static str],
+    /// How it is translated from and to other formats, if it can be.
+    pub codec: Option<&'static Codec>,
+    /// Whether a caller's request for this path can be translated: some count tokens, or ask for
+    /// something besides a response.
+    pub translates: fn(&str) -> bool,
+    /// Headers that a provider needs and that callers of other formats don't send.
+    pub needed_headers: &'static [(&'static str, &'static str)],
     /// The API whose clients list the models that can be asked in it; none for formats whose clients
     /// list all.
     pub lists_for: Option<Dialect>,
@@ -204,6 +215,9 @@ impl Format {
             conversation: Conversation::NONE,
             turns: &[],
             texts: &[],
+            codec: None,
+            translates: |_| true,
+            needed_headers: &[],
             lists_for: None,
             chat: None,
             operation: "chat",
@@ -288,6 +302,18 @@ impl Format {
     pub fn estimated_count(&self, call: &Call) -> Option<Value> {
         let response = self.count_response.filter(|_| !call.billed)?;
         Some(response(tokens::of_body(&call.body)))
+    }
+
+    /// The body of a request without what Iris has sealed when it translated earlier responses of the
+    /// conversation; `None` if there is nothing of the kind.
+    #[must_use]
+    pub fn without_seals(&self, body: &[u8]) -> Option<Bytes> {
+        self.codec?;
+        let places = self.opaque_places.iter().map(|place| SealPlace {
+            path: place.path,
+            is_aside: place.is_aside,
+        });
+        translate::without_seals(places, body).map(Bytes::from)
     }
 
     /// A meter for the response to a request of this format, as it was sent to the provider.

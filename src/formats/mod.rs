@@ -23,6 +23,7 @@ mod room;
 mod splice;
 pub mod tokens;
 pub mod transcript;
+pub mod translate;
 mod tree;
 pub mod user_message;
 
@@ -94,6 +95,28 @@ impl Dialect {
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Format> {
     ALL.into_iter().find(|format| format.name == name)
+}
+
+/// How formats are translated, of those that can be.
+#[cfg(test)]
+fn codecs() -> Vec<&'static translate::Codec> {
+    ALL.into_iter().filter_map(|format| format.codec).collect()
+}
+
+/// A format's name without that of its vendor, such as `messages`.
+#[must_use]
+pub fn short_name(format: &Format) -> &'static str {
+    let (_, name) = format.name.split_once('_').unwrap_or(("", format.name));
+    name
+}
+
+/// The format in which providers with these flags can be asked what a caller asks in `caller`, which they
+/// don't speak.
+#[must_use]
+pub fn translated(caller: &Format, flags: &[&str]) -> Option<&'static Format> {
+    caller.codec?;
+    let mut others = ALL.into_iter().filter(|format| format.name != caller.name);
+    others.find(|format| format.codec.is_some() && format.is_spoken_with(flags))
 }
 
 /// The keys of a provider's `compatibility` that the formats of a list declare, each once.

@@ -62,6 +62,7 @@ mod tls;
 mod token_counts;
 mod told;
 mod trailers;
+mod translation;
 mod unwritable;
 mod usage;
 mod waiting;

@@ -133,6 +133,20 @@ reasons! {
         format: Text,
     },
 
+    // Translation.
+    #[error(
+        "translated for provider {provider}: {from} → {to}{}",
+        if .dropped.is_empty() { String::new() } else { format!("; left out: {}", .dropped.join(", ")) }
+    )]
+    "translated" => Translated {
+        provider: Text,
+        from: Text,
+        to: Text,
+        dropped: Vec<Text>,
+    },
+    #[error("not translated for provider {provider}: {why}")]
+    "untranslatable" => Untranslatable { provider: Text, why: Text },
+
     // Budgets.
     #[error(
         "bucket {} has {left}; {held} held for this request ({grants})",

@@ -94,6 +94,14 @@ const ALL: &[(&str, &str)] = &[
         "the provider speaks a, b, not c: set its `compatibility`, or use another endpoint",
     ),
     (
+        r#"{"translated":{"provider":"p","from":"chat","to":"messages","dropped":["seed","user"]}}"#,
+        "translated for provider p: chat → messages; left out: seed, user",
+    ),
+    (
+        r#"{"untranslatable":{"provider":"p","why":"`n` can't be translated"}}"#,
+        "not translated for provider p: `n` can't be translated",
+    ),
+    (
         r#"{"held":{"buckets":["day","team"],"left":["tokens",120],"held":["money",30000000],"grants":"grants[0], line 3"}}"#,
         "bucket day, then team has 120 tokens; $0.03 held for this request (grants[0], line 3)",
     ),

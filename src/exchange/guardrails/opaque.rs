@@ -83,6 +83,7 @@ mod tests {
         let place = OpaquePlace {
             path: "messages.*.content.*.signature",
             kinds: &["thinking"],
+            is_aside: false,
         };
         let clear =
             aws_smithy_types::base64::encode("a text that no guardrail lets pass in this place");

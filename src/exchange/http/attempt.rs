@@ -70,8 +70,9 @@ impl Ask for OverHttp<'_> {
                 _ => request.succeeded(),
             }
         }
-        let format = funded.formats.served;
+        let (format, _) = funded.served();
         if is_success
+            && funded.attempt.translation.is_none()
             && let Some(remember) = gateway.remember(&funded, &funded.route().provider)
             && can_name_state(response.headers())
         {
@@ -84,8 +85,9 @@ impl Ask for OverHttp<'_> {
             .collect();
         funded.attempt.headers = named;
         funded.attempt.in_head = (format.counts_in_head)(response.headers());
+        // Those that callers of their format know.
         let more = &funded.route().provider.pass_headers;
-        headers::returned(response.headers_mut(), format.known.response, more);
+        headers::returned(response.headers_mut(), funded.format.known.response, more);
         funded.warn(response.headers_mut());
         match flaw {
             None => Outcome::Answered(response),
@@ -114,7 +116,7 @@ impl Gateway {
         let began = funded.attempt.before_ms;
         let mut response = self.send_twice(funded, began, may_go_on).await?;
         let provider = &funded.route().provider;
-        let is_added = funded.call.splice.hide_usage && provider.stream_options.is_none();
+        let is_added = funded.served().1.splice.hide_usage && provider.stream_options.is_none();
         if !is_added || self.traffic.refuses_stream_options(provider) {
             return Ok(response);
         }

@@ -82,7 +82,7 @@ impl Gateway {
     ) -> Option<Response<Begun>> {
         let next = cleared.choices.front()?;
         let asked = cleared.asked();
-        let (format, generation) = (asked.formats.served.name, asked.rules.generation);
+        let (format, generation) = (asked.format.name, asked.rules.generation);
         let provider = &next.route.provider;
         if !self.uncounted.has(&provider.id, format, generation) {
             return None;
@@ -90,7 +90,7 @@ impl Gateway {
         let candidate = cleared.choices.pop_front()?;
         explain(&candidate.route.provider.id, cleared);
         let (asked, draft) = cleared.split();
-        draft.choose(asked, candidate);
+        draft.choose(asked, candidate, None);
         Some(response(count))
     }
 
@@ -120,7 +120,7 @@ impl Gateway {
             let mut names = names.iter().filter(|name| !name.is_empty());
             names.any(|name| memmem::find(body, name.as_bytes()).is_some())
         };
-        let (provider, format) = (&route.provider.id, cleared.asked().formats.served.name);
+        let (provider, format) = (&route.provider.id, cleared.asked().format.name);
         let has_counted = self.uncounted.counts(provider, format, generation);
         let is_answer = match &body {
             None => false,

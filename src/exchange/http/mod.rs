@@ -3,6 +3,7 @@
 mod acknowledged;
 mod attempt;
 mod count;
+mod told;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -16,15 +17,16 @@ use http_body_util::BodyExt;
 
 use self::attempt::OverHttp;
 use super::admit::Admitted;
+use super::attempt::Attempt;
 use super::attempts::Tries;
 use super::clear::Cleared;
-use super::context::{Formats, Surface};
+use super::context::Surface;
 use super::ending::Stage;
 use super::entry::Ticket;
 use super::refusal::Refused;
 use super::{Gateway, Verified, route};
 use crate::base::panics;
-use crate::exchange::relay::{Begun, Form, Reader, RelayBody};
+use crate::exchange::relay::{Begun, Form, Reader, RelayBody, Translating};
 use crate::formats::Format;
 use crate::wire::decode::Decoding;
 use crate::wire::{Body, Framing, Rejection, headers};
@@ -48,9 +50,8 @@ impl Gateway {
     {
         let ticket = Ticket::new();
         let named = HeaderValue::from_str(ticket.id.as_str());
-        let formats = Formats::both(format);
         let is_admitted = AtomicBool::new(false);
-        let served = self.serve(ticket, formats, who, request, &is_admitted);
+        let served = self.serve(ticket, format, who, request, &is_admitted);
         let mut response = panics::caught("a request", served)
             .await
             .unwrap_or_else(|| Err(Rejection::panicked()))
@@ -68,7 +69,7 @@ impl Gateway {
     async fn serve<B>(
         &self,
         ticket: Ticket,
-        formats: Formats,
+        format: &'static Format,
         who: Verified,
         request: Request<B>,
         is_admitted: &AtomicBool,
@@ -78,7 +79,7 @@ impl Gateway {
         B::Error: Display,
     {
         let (mut head, incoming) = request.into_parts();
-        let admitted = self.admit(ticket, who, &head, Surface::Http, formats)?;
+        let admitted = self.admit(ticket, who, &head, Surface::Http, format)?;
         is_admitted.store(true, Ordering::Relaxed);
         let answered = match route::body(admitted.context(), &mut head, incoming).await {
             // Boxed, so that a body that comes slowly takes no room for what follows it.
@@ -98,7 +99,10 @@ impl Gateway {
         let routed = self.route(admitted, Arc::new(head), body)?;
         let mut cleared = self.clear(routed).await?;
         match self.response(&mut cleared).await {
-            Ok(response) => Ok(self.relay(cleared, response)),
+            Ok(response) => {
+                let response = self.told(&mut cleared, response).await;
+                Ok(self.relay(cleared, response))
+            }
             Err(rejection) => Err(Refused::new(cleared.draft, Stage::Send, rejection)),
         }
     }
@@ -106,7 +110,7 @@ impl Gateway {
     /// The response to a request: that of a provider, or an estimate where none counts tokens.
     async fn response(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
         let asked = cleared.asked();
-        let Some(count) = asked.formats.served.estimated_count(&asked.call) else {
+        let Some(count) = asked.format.estimated_count(&asked.call) else {
             return self.ask_providers(cleared).await;
         };
         if let Some(response) = self.estimated(&count, cleared) {
@@ -114,6 +118,19 @@ impl Gateway {
         }
         let response = self.ask_providers(cleared).await?;
         Ok(Box::pin(self.counted(response, &count, cleared)).await)
+    }
+
+    /// A provider's error in the caller's format; any other response as it is.
+    async fn told(&self, cleared: &mut Cleared, response: Response<Begun>) -> Response<Begun> {
+        let (asked, draft) = cleared.split();
+        let is_translated = draft
+            .attempt()
+            .is_some_and(|last| last.translation.is_some());
+        if response.status().is_success() || !is_translated {
+            return response;
+        }
+        let limit = self.upstream.timeouts().first_byte;
+        Box::pin(told::error(response, asked.format, limit)).await
     }
 
     async fn ask_providers(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
@@ -149,12 +166,14 @@ impl Gateway {
             }
         }
         let timeouts = self.upstream.timeouts();
+        let last = facts.attempts.last();
+        let is_translated = last.is_some_and(|attempt| attempt.translation.is_some());
         let form = Form {
             is_error: !head.status.is_success(),
             is_bodiless: is_bodiless(head.status),
             is_stream: asked.call.stream || framing.is_some(),
             framing,
-            hides: asked.call.splice.hide_usage,
+            hides: !is_translated && asked.call.splice.hide_usage,
             room: facts.room(),
             raw,
             idle: timeouts.idle,
@@ -164,11 +183,24 @@ impl Gateway {
             head.headers.remove(header::CONTENT_LENGTH);
             headers::unbuffered(&mut head.headers);
         }
-        let reader = Reader {
-            formats: asked.formats,
-            meter: asked.formats.served.meter(&asked.call.metered(form.room)),
-            decoding: Decoding::of(&head.headers),
+        let (served, call) = match last {
+            Some(attempt) => attempt.served(asked),
+            None => (asked.format, &asked.call),
         };
+        let mut reader = Reader {
+            format: asked.format,
+            longest_event: served.longest_event,
+            meter: served.meter(&call.metered(form.room)),
+            decoding: Decoding::of(&head.headers),
+            translating: None,
+        };
+        let translation = facts.attempts.last_mut().and_then(Attempt::take_request);
+        if let Some(translation) = translation.filter(|_| !form.is_error) {
+            let decoding = Decoding::of(&head.headers);
+            head.headers.remove(header::CONTENT_ENCODING);
+            let translator = translation.response(&mut head.headers, framing, form.room);
+            reader.translating = Some(Box::new(Translating::new(translator, decoding)));
+        }
         let is_revocable = form.is_stream && !form.is_error;
         let revoked = is_revocable.then(|| self.watch(&cleared));
         if let Some(revoked) = &revoked {

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::StatusCode;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::live::Live;
 use super::tee::Tee;
-use super::{Begun, Form};
+use super::{Begun, Form, Translating};
 use crate::base::panics;
-use crate::exchange::context::Formats;
 use crate::exchange::draft::Draft;
 use crate::exchange::ending::{Ending, Stage};
-use crate::formats::Meter;
+use crate::formats::translate::Failure;
+use crate::formats::{Format, Meter};
 use crate::wire::body::BodyError;
 use crate::wire::decode::Decoding;
 use crate::wire::{Rejection, Revocation};
@@ -29,10 +30,15 @@ const TOO_LONG: &str = "the answer took longer than this gateway allows";
 
 /// How a response is read, and how its caller is told that it failed.
 pub(in crate::exchange) struct Reader {
-    pub(in crate::exchange) formats: Formats,
+    /// The caller's.
+    pub(in crate::exchange) format: &'static Format,
+    /// The longest event of a stream that is held for the meter, in bytes.
+    pub(in crate::exchange) longest_event: usize,
     pub(in crate::exchange) meter: Box<dyn Meter>,
     /// Decompresses it for the meter, if it is compressed.
     pub(in crate::exchange) decoding: Option<Decoding>,
+    /// Translates it, if the caller speaks another format.
+    pub(in crate::exchange) translating: Option<Box<Translating>>,
 }
 
 /// Relays a provider's response. Dropping it cancels the response at the provider, unless nothing is
@@ -40,7 +46,7 @@ pub(in crate::exchange) struct Reader {
 pub(in crate::exchange) struct RelayBody {
     state: State,
     is_stream: bool,
-    formats: Formats,
+    format: &'static Format,
     /// Of a stream alone: an unstreamed response was complete while the grant was valid.
     revoked: Option<Revocation>,
     idle: Duration,
@@ -81,13 +87,14 @@ impl RelayBody {
         form: &Form,
     ) -> Self {
         let now = Instant::now();
-        let longest = reader.formats.served.longest_event;
+        let longest = reader.longest_event;
         let mut live = Live {
             tee: Tee::new(reader.meter, reader.decoding, form, longest),
             mask: upstream.take_error_mask(),
             upstream,
             draft,
             is_success: !form.is_error,
+            translating: reader.translating,
             may_fail: false,
             is_whole: false,
         };
@@ -101,7 +108,7 @@ impl RelayBody {
         Self {
             state,
             is_stream: form.is_stream && !form.is_error,
-            formats: reader.formats,
+            format: reader.format,
             revoked,
             idle: form.idle,
             idle_at: None,
@@ -124,7 +131,10 @@ impl RelayBody {
         let Some(mut live) = self.take() else {
             return Poll::Ready(None);
         };
-        let last = live.tee.last_event().unwrap_or_default();
+        let last = match live.translating {
+            None => live.tee.last_event().unwrap_or_default(),
+            Some(_) => Bytes::new(),
+        };
         self.break_off(
             live,
             ending(rejection.message.to_string()),
@@ -155,9 +165,12 @@ impl RelayBody {
         held: &[u8],
         rejection: &Rejection,
     ) -> Next {
-        let takes_events = live.tee.takes_events();
+        let takes_events = match &live.translating {
+            None => live.tee.takes_events(),
+            Some(translating) => translating.takes_events(),
+        };
         live.end(ending);
-        let event = || self.formats.caller.stream_error(rejection);
+        let event = || self.format.stream_error(rejection);
         match panics::caught_now("a format", event) {
             Some(event) if takes_events && !event.is_empty() => {
                 self.state = State::Breaking(Box::pin(sleep_until(Instant::now() + LINGER)));
@@ -201,11 +214,21 @@ impl RelayBody {
                     };
                     let mut out = live.pass(data);
                     // With a declared length nobody asks for more than the last byte.
-                    if !self.is_stream && live.upstream.is_end_stream() {
+                    let is_last = !self.is_stream && live.upstream.is_end_stream();
+                    if is_last {
                         live.tee.end();
                         if let Some(rest) = live.rest() {
                             out = [out, rest].concat().into();
                         }
+                    }
+                    if let Some(translating) = &mut live.translating {
+                        let failure;
+                        (out, failure) = translating.pass(&out, is_last);
+                        if let Some(failure) = failure {
+                            return self.untranslated(&out, failure);
+                        }
+                    }
+                    if is_last {
                         self.finish();
                     }
                     if !out.is_empty() {
@@ -221,10 +244,7 @@ impl RelayBody {
                     if live.tee.has_events() && (!live.tee.may_end() || live.tee.is_half()) {
                         return self.cut("the provider's stream ended before its end");
                     }
-                    // The end of some streams lacks the line that would end its event.
-                    let rest = live.rest();
-                    self.finish();
-                    return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
+                    return self.whole();
                 }
                 Poll::Pending => return self.overdue(cx),
             }
@@ -245,13 +265,44 @@ impl RelayBody {
             && (live.tee.meter.has_failed()
                 || (live.tee.is_complete() && live.tee.meter.is_counted()))
         {
-            let rest = live.rest();
-            self.finish();
-            return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
+            return self.whole();
         }
-        let status = http::StatusCode::BAD_GATEWAY;
+        let status = StatusCode::BAD_GATEWAY;
         let rejection = Rejection::new(status, "provider_broke_off", why);
         self.fail(Ending::ProviderCut, &rejection)
+    }
+
+    /// All has come but what was held back: the end of some streams lacks the line that would end its
+    /// event.
+    fn whole(&mut self) -> Next {
+        let State::Running(live) = &mut self.state else {
+            return Poll::Ready(None);
+        };
+        let mut rest = live.rest();
+        if let Some(translating) = &mut live.translating {
+            let (out, failure) = translating.pass(&rest.unwrap_or_default(), true);
+            if let Some(failure) = failure {
+                return self.untranslated(&out, failure);
+            }
+            rest = (!out.is_empty()).then_some(out);
+        }
+        self.finish();
+        Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))))
+    }
+
+    /// The provider reports an error, or what it sent can't be translated: the caller is told behind
+    /// `out`.
+    fn untranslated(&mut self, out: &[u8], failure: Failure) -> Next {
+        let Some(live) = self.take() else {
+            return Poll::Ready(None);
+        };
+        let status = failure
+            .status
+            .and_then(|status| StatusCode::from_u16(status).ok());
+        let status = status.unwrap_or(StatusCode::BAD_GATEWAY);
+        let rejection = Rejection::new(status, "provider_error", failure.message);
+        let ending = Ending::ProviderFailed(rejection.message.to_string());
+        self.break_off(live, ending, out, &rejection)
     }
 
     fn is_over(&self) -> bool {
@@ -285,7 +336,7 @@ impl RelayBody {
     }
 
     fn time_out(&mut self, ending: fn(String) -> Ending, why: &'static str) -> Next {
-        let status = http::StatusCode::GATEWAY_TIMEOUT;
+        let status = StatusCode::GATEWAY_TIMEOUT;
         let rejection = Rejection::new(status, "provider_timeout", why);
         self.fail(ending, &rejection)
     }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Begun;
 use super::tee::Tee;
+use super::translating::Translating;
 use crate::base::clock::within;
 use crate::base::panics;
 use crate::exchange::draft::Draft;
@@ -51,6 +52,8 @@ pub(super) struct Live {
     pub(super) is_success: bool,
     /// Hides credentials in an error that a successful response reports.
     pub(super) mask: Option<Mask>,
+    /// Translates it, if the caller speaks another format.
+    pub(super) translating: Option<Box<Translating>>,
     /// Something in an unstreamed response may be an error.
     pub(super) may_fail: bool,
     /// All of it has come.
@@ -124,6 +127,13 @@ impl Live {
             *words = String::from_utf8_lossy(&hidden).into_owned();
             metered.body = mask.whole(metered.body);
             metered.raw = metered.raw.map(|raw| mask.whole(raw));
+        }
+        // What is kept is what the caller got.
+        if let Some(translating) = &self.translating
+            && !metered.body.is_empty()
+        {
+            let (body, is_cut) = translating.response();
+            (metered.body, metered.truncated) = (body, metered.truncated || is_cut);
         }
         let words = metered.reading.failure.clone();
         let words = words.or_else(|| self.fault(&ending, &metered));

@@ -6,6 +6,7 @@ mod live;
 mod shape;
 mod sniff;
 mod tee;
+mod translating;
 mod whole;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub(super) use begun::Begun;
 pub(super) use body::{Reader, RelayBody};
 pub use live::rests_ended;
 pub(super) use live::{REST_BYTES, REST_TIME, rest};
+pub(super) use translating::Translating;
 
 /// What is known of a response from its head, and the bounds on it.
 #[derive(Clone, Copy)]

@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::formats;
-    use crate::policy::route::{Evidence, Traffic};
+    use crate::policy::route::{Evidence, Fit, Traffic};
 
     fn rules(price: &str) -> Rules {
         let text = format!(
@@ -264,7 +264,7 @@ mod tests {
         };
         let chosen = rules
             .routes
-            .select(&asker.permit, model, &|_| true, evidence);
+            .select(&asker.permit, model, &|_| Some(Fit::Native), evidence);
         chosen.unwrap().first
     }
 

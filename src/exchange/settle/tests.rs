@@ -155,6 +155,8 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
             }),
             route,
             terms,
+            translation: None,
+            unsealed: None,
             hold: None,
             after: None,
             reached,

@@ -36,11 +36,19 @@ impl Upstream {
         funded: &Funded<'_>,
         reuse: Reuse,
     ) -> Result<(Response<Received>, Mask), Failure> {
-        let (outbound, format) = (funded.outbound(), funded.formats.served);
+        let outbound = funded.outbound();
+        let (format, _) = funded.served();
         let provider = &funded.route().provider;
-        let from = lists::headers(format, provider, &funded.head.headers);
-        let query = funded.head.uri.query();
-        let query = known::passed_query(format.known, &provider.pass_query, query);
+        let mut from = lists::headers(format, provider, &funded.head.headers);
+        let query = match &funded.attempt.translation {
+            Some(translation) => {
+                translation.add_headers(&mut from.headers);
+                translation.query.map(str::to_owned)
+            }
+            None => {
+                known::passed_query(format.known, &provider.pass_query, funded.head.uri.query())
+            }
+        };
         let terms = &funded.attempt.terms;
         let uri = terms.url(&outbound.path, query.as_deref());
         let uri = uri.map_err(misconfigured)?;

@@ -57,7 +57,7 @@ impl Upstream {
     /// How a WebSocket for a frame that is paid for is opened.
     pub(crate) async fn handshake(&self, funded: &Funded<'_>) -> Result<Handshake, Failure> {
         let provider = &funded.route().provider;
-        let from = lists::headers(funded.formats.served, provider, &funded.head.headers);
+        let from = lists::headers(funded.format, provider, &funded.head.headers);
         let uri = provider.url(&funded.outbound().path, None);
         let uri = uri.map_err(misconfigured)?;
         let (mut headers, _) = self.dressed(funded, from.headers).await?;

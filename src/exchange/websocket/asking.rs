@@ -29,7 +29,7 @@ impl Session<'_> {
         self.verify().await?;
         let (who, head) = (self.who.clone(), Arc::clone(&self.head));
         let gateway = self.gateway;
-        let admitted = gateway.admit(Ticket::new(), who, &head, self.surface, self.formats)?;
+        let admitted = gateway.admit(Ticket::new(), who, &head, self.surface, self.format)?;
         *is_admitted = true;
         let frame = Bytes::copy_from_slice(text.as_bytes());
         let routed = gateway

@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::pace::Paced;
 use self::session::{Caller, Session};
-use super::context::{Formats, Surface};
+use super::context::Surface;
 use super::{Gateway, Verified};
 use crate::formats::Format;
 use crate::wire::{Body, Rejection, body, headers, hops};
 
 /// A WebSocket that a caller has asked for.
 pub struct Pending {
-    formats: Formats,
+    format: &'static Format,
     surface: Surface,
     who: Verified,
     head: Parts,
@@ -48,7 +48,7 @@ impl Gateway {
             Ok((response, surface)) => {
                 let upgrade = hyper::upgrade::on(&mut request);
                 let pending = Pending {
-                    formats: Formats::both(format),
+                    format,
                     surface,
                     who,
                     head: request.into_parts().0,
@@ -115,7 +115,7 @@ impl Gateway {
         let caller = Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await;
         Session {
             gateway: self,
-            formats: pending.formats,
+            format: pending.format,
             surface: pending.surface,
             who: pending.who,
             head: Arc::new(pending.head),

@@ -53,7 +53,7 @@ impl Running {
     pub(super) fn new(mut cleared: Cleared, parts: Parts) -> Self {
         let room = cleared.draft.room();
         let asked = cleared.asked();
-        let meter = asked.formats.served.meter(&asked.call.metered(room));
+        let meter = asked.format.meter(&asked.call.metered(room));
         // What was asked may be large, and is needed only to ask once more.
         if cleared.choices.is_empty() && !parts.may_renew() {
             cleared.forget_body();

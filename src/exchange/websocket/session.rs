@@ -21,13 +21,13 @@ use super::pace::Paced;
 use super::running::Running;
 use crate::base::clock::within;
 use crate::base::memory::{Full, Hold, weighed};
-use crate::exchange::context::{Formats, Surface};
+use crate::exchange::context::Surface;
 use crate::exchange::ending::Ending;
 use crate::exchange::relay;
 use crate::exchange::upstream::{Handshake, Socket};
 use crate::exchange::verified::Unverified;
 use crate::exchange::{Gateway, Verified};
-use crate::formats;
+use crate::formats::{self, Format};
 use crate::policy::identity::Refused;
 use crate::wire::{Mask, Rejection};
 
@@ -75,7 +75,7 @@ pub(super) struct Connected {
 /// One WebSocket.
 pub(super) struct Session<'g> {
     pub(super) gateway: &'g Gateway,
-    pub(super) formats: Formats,
+    pub(super) format: &'static Format,
     pub(super) surface: Surface,
     pub(super) who: Verified,
     pub(super) head: Arc<Parts>,
@@ -206,7 +206,7 @@ impl Session<'_> {
             Ok(text) => text,
             Err(full) => return self.tell(&full.into()).await,
         };
-        let refused = match self.formats.caller.frame(text.as_bytes()) {
+        let refused = match self.format.frame(text.as_bytes()) {
             Ok(formats::Frame::Beside) => {
                 self.send_on(text).await;
                 Ok(())
@@ -345,7 +345,7 @@ impl Session<'_> {
 
     /// Sends the format's event for a refusal.
     async fn tell(&mut self, rejection: &Rejection) -> Option<End> {
-        let event = self.formats.caller.stream_error(rejection);
+        let event = self.format.stream_error(rejection);
         let event = String::from_utf8_lossy(&event);
         let data = event.lines().find_map(|line| line.strip_prefix("data: "));
         self.give(Message::text(data.unwrap_or_default())).await

@@ -4,6 +4,7 @@ mod error;
 mod meter;
 mod session;
 mod transcript;
+mod translate;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -38,18 +39,22 @@ pub(in crate::formats) const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
         path: "messages.*.content.*.signature",
         kinds: &["thinking"],
+        is_aside: false,
     },
     OpaquePlace {
         path: "messages.*.content.*.data",
         kinds: &["redacted_thinking"],
+        is_aside: false,
     },
     OpaquePlace {
         path: "messages.*.content.*.content.*.encrypted_content",
         kinds: &["web_search_result"],
+        is_aside: false,
     },
     OpaquePlace {
         path: "messages.*.content.*.citations.*.encrypted_index",
         kinds: &["web_search_result_location"],
+        is_aside: false,
     },
 ];
 
@@ -73,6 +78,9 @@ pub(super) static FORMAT: Format = Format {
     state: ProviderState::Named,
     conversation: CONVERSATION,
     turns: &["messages"],
+    codec: Some(&translate::CODEC),
+    translates: |path| FORMAT.target(path) == Some(ENDPOINT),
+    needed_headers: &[("anthropic-version", "2023-06-01")],
     lists_for: Some(Dialect::Anthropic),
     export_name: "ant_messages",
     chat: Some(Chat {

@@ -29,10 +29,12 @@ const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
         path: "messages.*.content.*.reasoningContent.reasoningText.signature",
         kinds: &[],
+        is_aside: false,
     },
     OpaquePlace {
         path: "messages.*.content.*.reasoningContent.redactedContent",
         kinds: &[],
+        is_aside: false,
     },
 ];
 /// The operation that answers with a stream.

@@ -36,10 +36,12 @@ pub(super) const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
         path: "contents.*.parts.*.thoughtSignature",
         kinds: &[],
+        is_aside: true,
     },
     OpaquePlace {
         path: "contents.*.parts.*.thought_signature",
         kinds: &[],
+        is_aside: true,
     },
 ];
 

@@ -1,13 +1,16 @@
 //! OpenAI Chat Completions and its many look-alikes: `POST /v1/chat/completions`.
 
 mod meter;
+mod translate;
 
 use bytes::Bytes;
 
 use super::assembly::Assembling;
 use super::body::{self, bad_request};
 use super::offer;
-use super::{Call, Chat, Flag, Format, Head, Offer, ProviderState, known, openai, opening};
+use super::{
+    Call, Chat, Flag, Format, Head, Offer, OpaquePlace, ProviderState, known, openai, opening,
+};
 use crate::wire::{Rejection, json};
 
 pub(in crate::formats) use meter::{CHAT, Chunks, Kind, Says, read};
@@ -23,6 +26,21 @@ pub(super) static FLAG: Flag = Flag {
     vendor: None,
 };
 
+/// What a model thought, where only its provider can read or check it: as `OpenRouter` has it, and as Iris
+/// gives it to callers for whom it translates.
+const OPAQUE_PLACES: &[OpaquePlace] = &[
+    OpaquePlace {
+        path: "messages.*.reasoning_details.*.data",
+        kinds: &["reasoning.encrypted"],
+        is_aside: false,
+    },
+    OpaquePlace {
+        path: "messages.*.reasoning_details.*.signature",
+        kinds: &["reasoning.text"],
+        is_aside: false,
+    },
+];
+
 /// OpenAI Chat Completions.
 pub(super) static FORMAT: Format = Format {
     flags: &[&FLAG],
@@ -30,9 +48,11 @@ pub(super) static FORMAT: Format = Format {
     paths: &[ENDPOINT],
     tools,
     refusals: openai::error::REFUSALS,
+    opaque_places: OPAQUE_PLACES,
     state: ProviderState::Named,
     conversation: openai::transcript::CHAT,
     turns: &["messages"],
+    codec: Some(&translate::CODEC),
     export_name: "oai_chat",
     chat: Some(Chat {
         flag: &FLAG,

@@ -63,6 +63,7 @@ pub(super) static FORMAT: Format = Format {
             "compaction_summary",
             "context_compaction",
         ],
+        is_aside: false,
     }],
     socket: Some(Socket {
         flag: &SOCKET,

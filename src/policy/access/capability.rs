@@ -53,6 +53,8 @@ pub struct Capability {
     pub send_hooks: Vec<SendHook>,
     /// Guardrails that inspect requests.
     pub guards: Vec<String>,
+    /// Whether requests for the models are translated; they are unless it says no.
+    pub translate: Option<bool>,
     /// Whether the chat is available, if the object says so.
     #[serde(rename = "enable_chat_ui")]
     pub chat: Option<bool>,

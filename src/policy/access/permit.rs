@@ -42,7 +42,7 @@ pub(super) struct Granted {
     role: Option<(Role, Arc<str>)>,
     /// The grants that match the caller.
     sources: Vec<Arc<str>>,
-    models: Vec<(ModelPattern, Arc<str>)>,
+    models: Vec<Models>,
     headers: Vec<Scoped<Header>>,
     read_pricing: bool,
     read_metrics: bool,
@@ -55,6 +55,15 @@ pub(super) struct Granted {
     chat: Option<bool>,
     /// Capabilities that are not ours, as JSON.
     pub(super) foreign: Vec<(String, Arc<RawValue>)>,
+}
+
+/// Models that a grant gives.
+#[derive(Clone, Debug)]
+struct Models {
+    pattern: ModelPattern,
+    source: Arc<str>,
+    /// Requests for them may be translated.
+    translate: bool,
 }
 
 /// What a grant adds to requests for the models that it covers; if it names none, for all.
@@ -88,7 +97,11 @@ impl Granted {
         extend(&mut self.hooks, capability.send_hooks, models, source);
         extend(&mut self.guards, capability.guards, models, source);
         if let Some(pattern) = capability.models {
-            self.models.push((pattern, Arc::clone(source)));
+            self.models.push(Models {
+                pattern,
+                source: Arc::clone(source),
+                translate: capability.translate.unwrap_or(true),
+            });
         }
     }
 
@@ -225,21 +238,27 @@ impl Permit {
     /// Whether a grant gives the subject.
     #[must_use]
     pub fn covers(&self, subject: Subject<'_>) -> bool {
-        self.granting(subject).is_some()
+        self.granting(subject).next().is_some()
     }
 
     /// The pattern that gives the subject, and the grant that has it.
     pub fn why(&self, subject: Subject<'_>) -> Option<Reason> {
-        let (pattern, source) = self.granting(subject)?;
+        let models = self.granting(subject).next()?;
         Some(Reason::Granted {
-            pattern: pattern.text(),
-            grant: Arc::clone(source).into(),
+            pattern: models.pattern.text(),
+            grant: Arc::clone(&models.source).into(),
         })
     }
 
-    fn granting(&self, subject: Subject<'_>) -> Option<&(ModelPattern, Arc<str>)> {
-        let mut models = self.granted.models.iter();
-        models.find(|(pattern, _)| pattern.matches(subject))
+    /// Whether requests for the subject may be translated: some grant gives it and doesn't forbid that.
+    #[must_use]
+    pub fn translates(&self, subject: Subject<'_>) -> bool {
+        self.granting(subject).any(|models| models.translate)
+    }
+
+    fn granting(&self, subject: Subject<'_>) -> impl Iterator<Item = &Models> {
+        let models = self.granted.models.iter();
+        models.filter(move |models| models.pattern.matches(subject))
     }
 
     /// The buckets that pay for the subject, in the order of the grants, each with the grant that

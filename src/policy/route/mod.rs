@@ -19,6 +19,6 @@ pub use choice::{Evidence, Holder};
 pub use health::{Health, ModelHealth, Standing};
 pub use in_flight::{InFlight, Scope};
 pub use outcome::{Choice, NoRoute, Route};
-pub use provider::Provider;
+pub use provider::{Fit, Provider};
 pub use table::{ListedModel, RouteTable};
 pub use traffic::Traffic;

@@ -12,8 +12,17 @@ use crate::base::text::Text;
 use crate::config::{
     self, AuthMode, Authorization, Certificates, Network, Proxying, ServiceAccount,
 };
-use crate::formats::{BaseUrl, Destination, Format};
+use crate::formats::{self, BaseUrl, Destination, Format};
 use crate::policy::access::Subject;
+
+/// How a provider can be asked what a caller asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// In the caller's format.
+    Native,
+    /// In another, into which the request is translated.
+    Translated,
+}
 
 /// One provider.
 #[derive(Clone)]
@@ -28,6 +37,8 @@ pub struct Provider {
     pub models: Vec<String>,
     /// Compatibility flags that are on.
     pub flags: Vec<&'static str>,
+    /// Whether requests are translated for it.
+    pub translate: bool,
     /// Higher wins.
     pub preference: i64,
     /// Kept, but not used.
@@ -90,6 +101,7 @@ impl Provider {
             description: config.description.clone(),
             models: config.models.clone(),
             flags: config.compatibility.flags().to_vec(),
+            translate: config.translate,
             preference: config.preference,
             disabled: config.disabled,
             upstream: config.upstream.clone(),
@@ -115,6 +127,23 @@ impl Provider {
     /// Whether it speaks a format.
     pub fn speaks(&self, api: &Format) -> bool {
         api.is_spoken_with(&self.flags)
+    }
+
+    /// How it can be asked what a caller asks in a format, if it can.
+    pub fn fit(&self, api: &Format) -> Option<Fit> {
+        if self.speaks(api) {
+            return Some(Fit::Native);
+        }
+        self.translation(api).map(|_| Fit::Translated)
+    }
+
+    /// The format that requests in `api` are translated to for it; `None` if it speaks that itself, or if
+    /// they aren't translated.
+    pub fn translation(&self, api: &Format) -> Option<&'static Format> {
+        if !self.translate || self.speaks(api) {
+            return None;
+        }
+        formats::translated(api, &self.flags)
     }
 
     /// What a format may know of where a request goes.

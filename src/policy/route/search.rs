@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, LATEST, Serving};
 use super::choice::{self, Candidate, Evidence};
-use super::{NoRoute, Provider};
+use super::{Fit, NoRoute, Provider};
 use crate::base::reasons::{Reason, Tie};
 use crate::base::text::Text;
 use crate::config::{Alias, Share, Strategy};
@@ -16,7 +16,7 @@ pub(super) struct Search<'a> {
     /// Which of equally preferred providers comes first.
     pub(super) share: Share,
     pub(super) permit: &'a Permit,
-    pub(super) fits: &'a dyn Fn(&Provider) -> bool,
+    pub(super) fits: &'a dyn Fn(&Provider) -> Option<Fit>,
     pub(super) evidence: Evidence<'a>,
     /// All that serve the model, as `provider/model`.
     pub(super) found: Vec<Text>,
@@ -84,10 +84,13 @@ impl Search<'_> {
                 continue;
             };
             self.granted.push(Arc::clone(provider));
-            if (self.fits)(provider) {
+            let fit = (self.fits)(provider);
+            let is_allowed = |fit: &Fit| *fit == Fit::Native || self.permit.translates(subject);
+            if let Some(fit) = fit.filter(is_allowed) {
                 candidates.push(Candidate {
                     provider: Arc::clone(provider),
                     model: model.clone(),
+                    fit,
                     granted,
                 });
             }

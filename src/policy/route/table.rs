@@ -7,7 +7,7 @@ use super::Provider;
 use super::catalog::{Ambiguous, Catalog};
 use super::choice::{self, Evidence};
 use super::search::Search;
-use super::{Choice, NoRoute, Route};
+use super::{Choice, Fit, NoRoute, Route};
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::config::Choice as _;
@@ -76,7 +76,8 @@ impl RouteTable {
     }
 
     /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name, tried in
-    /// this order, among those for which `fits` holds.
+    /// this order, among those for which `fits` says how they can be asked. Providers that speak the caller's
+    /// format come before those for which the request is translated.
     ///
     /// # Errors
     /// [`NoRoute`] says why, for the record and the explanation.
@@ -84,7 +85,7 @@ impl RouteTable {
         &self,
         permit: &Permit,
         requested: &str,
-        fits: &dyn Fn(&Provider) -> bool,
+        fits: &dyn Fn(&Provider) -> Option<Fit>,
         evidence: Evidence<'_>,
     ) -> Result<Choice, NoRoute> {
         let mut search = Search {
@@ -119,6 +120,7 @@ impl RouteTable {
         if candidates.is_empty() {
             return Err(search.nothing());
         }
+        candidates.sort_by_key(|one| one.fit);
         let is_alone = candidates.len() == 1;
         let put_off = choice::put_off(&mut candidates, evidence.traffic);
         let held = choice::held(&mut candidates, evidence);
@@ -196,7 +198,7 @@ mod tests {
             holder: None,
         };
         let (table, _) = RouteTable::compile(&file);
-        let speaks = |provider: &Provider| provider.speaks(formats::ALL[0]);
+        let speaks = |provider: &Provider| provider.speaks(formats::ALL[0]).then_some(Fit::Native);
         let choice = table.select(&permit.unwrap(), model, &speaks, evidence)?;
         Ok((choice.first.provider.id.clone(), choice.first.model))
     }

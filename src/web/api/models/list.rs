@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::rows;
 use crate::formats::{self, Dialect, is_method};
-use crate::policy::route::{Evidence, ListedModel, Provider, Route, Traffic};
+use crate::policy::route::{Evidence, Fit, ListedModel, Provider, Route, Traffic};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{bad, decoded};
 use crate::web::api::{json as respond, not_found};
@@ -94,13 +94,14 @@ fn form(request: &Parts) -> Dialect {
     Dialect::of(request.uri.path(), &request.headers)
 }
 
-/// Whether a provider can be asked in the API of a form.
-fn fits(form: Dialect, provider: &Provider) -> bool {
+/// How a provider can be asked in the API of a form, if it can.
+fn fits(form: Dialect, provider: &Provider) -> Option<Fit> {
     if !matches!(form, Dialect::Anthropic | Dialect::Google) {
-        return true;
+        return Some(Fit::Native);
     }
-    let mut formats = formats::ALL.into_iter();
-    formats.any(|format| format.lists_for == Some(form) && provider.speaks(format))
+    let formats = formats::ALL.into_iter();
+    let formats = formats.filter(|format| format.lists_for == Some(form));
+    formats.filter_map(|format| provider.fit(format)).min()
 }
 
 /// Where a request for a model would go first.
@@ -132,7 +133,7 @@ fn list(call: &Call<'_>) -> Reply {
     let query = call.head.uri.query().unwrap_or_default();
     let mut seen = std::collections::HashSet::new();
     let own = rules.routes.models(&reader.permit);
-    let own = own.filter(|found| fits(form, found.provider));
+    let own = own.filter(|found| fits(form, found.provider).is_some());
     let all: Vec<(&str, ListedModel<'_>)> = own
         .map(|found| (found.model, found))
         .chain(aliases(reader, form))

@@ -84,7 +84,7 @@ pub(super) fn model(rules: &Rules, name: &str, found: ListedModel<'_>) -> Model 
 fn endpoints(provider: &route::Provider) -> Vec<&'static str> {
     formats::ALL
         .iter()
-        .filter(|api| provider.speaks(api))
+        .filter(|api| provider.fit(api).is_some())
         .filter_map(|api| api.endpoint)
         .collect()
 }

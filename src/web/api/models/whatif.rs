@@ -111,11 +111,22 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
     };
     let none = match rules
         .routes
-        .select(&permit, model, &|one| one.speaks(api), evidence)
+        .select(&permit, model, &|one| one.fit(api), evidence)
     {
         Ok(choice) => {
             let route = choice.first;
             reasons.extend(route.reasons.iter().cloned());
+            reasons.extend(
+                route
+                    .provider
+                    .translation(api)
+                    .map(|to| Reason::Translated {
+                        provider: route.provider.id.clone(),
+                        from: Text::fixed(formats::short_name(api)),
+                        to: Text::fixed(formats::short_name(to)),
+                        dropped: Vec::new(),
+                    }),
+            );
             reasons.extend(buckets(rules, &permit, caller, route.subject()));
             reasons.extend(choice.others.iter().map(|other| Reason::Alternative {
                 provider: other.provider.id.clone(),

@@ -1,0 +1,275 @@
+//! A request for a provider.
+
+use super::{NAME, citation};
+use crate::formats::translate::{
+    CacheMark, Content, Effort, Json, Media, MediaKind, Object, Outbound, Output, Part, Reasoning,
+    Request, Role, SealKind, Source, Thought, Tool, ToolChoice, Untranslatable, fit_id, object,
+};
+
+/// The API needs a bound on a response: this one, where the caller sets none. All models since Claude
+/// 3.5 take it.
+const MAX_TOKENS: u64 = 8_192;
+/// The least budget for thinking that the API takes.
+const LEAST_BUDGET: u64 = 1_024;
+/// The longest id of a call.
+const LONGEST_ID: usize = 64;
+
+pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
+    let (system, turns) = request.with_system_in_front();
+    let mut body = object! { "model": &request.model };
+    let thinking = thinking(request, &turns);
+    let budget = thinking.as_ref().and_then(|(_, budget)| *budget);
+    // The bound includes the budget for thinking.
+    let bound = MAX_TOKENS.saturating_add(budget.unwrap_or(0));
+    body.put("max_tokens", request.max_tokens.unwrap_or(bound));
+    let system = blocks(system.into_iter())?;
+    if !system.is_empty() {
+        body.put("system", system);
+    }
+    let mut messages = Vec::new();
+    for (role, mut parts) in turns {
+        // Results come first, right behind the calls that they answer.
+        parts.sort_by_key(|part| !matches!(part.content, Content::ToolResult(_)));
+        let content = blocks(parts.into_iter())?;
+        if !content.is_empty() {
+            let role = if role == Role::Assistant {
+                "assistant"
+            } else {
+                "user"
+            };
+            messages.push(object! { "role": role, "content": content });
+        }
+    }
+    body.put("messages", messages);
+    if !request.tools.is_empty() {
+        let tools: Vec<Object> = request.tools.iter().map(tool).collect();
+        body.put("tools", tools);
+        body.put_some("tool_choice", choice(request));
+    }
+    body.put_some("temperature", request.temperature);
+    body.put_some("top_p", request.top_p);
+    body.put_some("top_k", request.top_k);
+    if !request.stop.is_empty() {
+        body.put("stop_sequences", request.stop.clone());
+    }
+    body.put_some("thinking", thinking.map(|(thinking, _)| thinking));
+    let config = config(request);
+    if !config.is_empty() {
+        body.put("output_config", config);
+    }
+    let user = request.user.as_ref();
+    body.put_some("metadata", user.map(|user| object! { "user_id": user }));
+    if request.is_streamed() {
+        body.put("stream", true);
+    }
+    Ok(Outbound {
+        path: "/v1/messages".to_owned(),
+        query: None,
+        body,
+    })
+}
+
+fn blocks<'a>(parts: impl Iterator<Item = &'a Part>) -> Result<Vec<Object>, Untranslatable> {
+    let mut blocks = Vec::new();
+    for part in parts {
+        if let Some(mut block) = block(&part.content)? {
+            block.put_some("cache_control", part.cache.map(mark));
+            blocks.push(block);
+        }
+    }
+    Ok(blocks)
+}
+
+/// A block of content; `None` for what the API doesn't take, such as an empty text.
+fn block(content: &Content) -> Result<Option<Object>, Untranslatable> {
+    Ok(match content {
+        Content::Text(text) if text.text.is_empty() => None,
+        Content::Text(text) => {
+            let mut block = object! { "type": "text", "text": &text.text };
+            let citations: Vec<Object> =
+                text.citations.iter().filter_map(citation::write).collect();
+            // Without the search that it comes from, a citation of the web is refused.
+            if !citations.is_empty() && text.citations.iter().all(|one| one.document.is_some()) {
+                block.put("citations", citations);
+            }
+            Some(block)
+        }
+        Content::Refusal(text) if text.is_empty() => None,
+        Content::Refusal(text) => Some(object! { "type": "text", "text": text }),
+        Content::Media(media) => Some(self::media(media)?),
+        Content::ToolCall(call) => Some(object! {
+            "type": "tool_use",
+            "id": &*fit_id(&call.id, LONGEST_ID),
+            "name": &call.name,
+            "input": call.input(),
+        }),
+        Content::ToolResult(result) => {
+            let mut block = object! {
+                "type": "tool_result",
+                "tool_use_id": &*fit_id(&result.id, LONGEST_ID),
+                "content": blocks(result.parts.iter())?,
+            };
+            if result.is_error {
+                block.put("is_error", true);
+            }
+            Some(block)
+        }
+        Content::Reasoning(thought) => self::thought(thought),
+    })
+}
+
+/// A thought that the provider can check or read, which it signed.
+fn thought(thought: &Thought) -> Option<Object> {
+    let seal = thought.seal.as_ref()?;
+    if let Some(data) = seal.value_for(NAME, SealKind::Encrypted) {
+        return Some(object! { "type": "redacted_thinking", "data": data });
+    }
+    let signature = seal.value_for(NAME, SealKind::Signature)?;
+    Some(object! {
+        "type": "thinking",
+        "thinking": &thought.text,
+        "signature": signature,
+    })
+}
+
+fn media(media: &Media) -> Result<Object, Untranslatable> {
+    let kind = match media.kind {
+        MediaKind::Image => "image",
+        MediaKind::Document => "document",
+        MediaKind::Audio | MediaKind::Video => {
+            return Err(Untranslatable::new(
+                "messages.content",
+                "is of a kind that messages lack",
+            ));
+        }
+    };
+    let fallback = if media.kind == MediaKind::Image {
+        "image/png"
+    } else {
+        "application/pdf"
+    };
+    let source = match &media.source {
+        Source::Url(url) => object! { "type": "url", "url": url },
+        Source::Text(text) => object! {
+            "type": "text",
+            "media_type": "text/plain",
+            "data": text,
+        },
+        Source::Inline(data) => object! {
+            "type": "base64",
+            "media_type": media.mime.as_deref().unwrap_or(fallback),
+            "data": data,
+        },
+    };
+    let mut block = object! { "type": kind, "source": source };
+    if media.kind == MediaKind::Document {
+        block.put_some("title", media.name.as_ref());
+        if media.citations {
+            block.put("citations", object! { "enabled": true });
+        }
+    }
+    Ok(block)
+}
+
+fn mark(mark: CacheMark) -> Object {
+    match mark {
+        CacheMark::Default => object! { "type": "ephemeral" },
+        CacheMark::Hour => object! { "type": "ephemeral", "ttl": "1h" },
+    }
+}
+
+fn tool(tool: &Tool) -> Object {
+    let mut out = object! { "name": &tool.name };
+    out.put_some("description", tool.description.as_ref());
+    let schema = tool.parameters.clone();
+    let schema = schema.unwrap_or_else(|| object! { "type": "object" }.into());
+    out.put("input_schema", schema);
+    if tool.strict == Some(true) {
+        out.put("strict", true);
+    }
+    out.put_some("cache_control", tool.cache.map(mark));
+    out
+}
+
+fn choice(request: &Request) -> Option<Object> {
+    let is_serial = request.parallel_tool_calls == Some(false);
+    let mut choice = match &request.tool_choice {
+        None if !is_serial => return None,
+        None
+        | Some(
+            ToolChoice::Auto
+            | ToolChoice::Allowed {
+                required: false, ..
+            },
+        ) => {
+            object! { "type": "auto" }
+        }
+        Some(ToolChoice::None) => return Some(object! { "type": "none" }),
+        Some(ToolChoice::Required | ToolChoice::Allowed { required: true, .. }) => {
+            object! { "type": "any" }
+        }
+        Some(ToolChoice::Named(name)) => object! { "type": "tool", "name": name },
+    };
+    if is_serial {
+        choice.put("disable_parallel_tool_use", true);
+    }
+    Some(choice)
+}
+
+/// How the model thinks, and its budget for that if it has one.
+fn thinking(request: &Request, turns: &[(Role, Vec<&Part>)]) -> Option<(Object, Option<u64>)> {
+    match request.reasoning? {
+        Reasoning::Off => Some((object! { "type": "disabled" }, None)),
+        Reasoning::Effort(_) | Reasoning::Adaptive => {
+            let mut thinking = object! { "type": "adaptive" };
+            let display = |shows| if shows { "summarized" } else { "omitted" };
+            thinking.put_some("display", request.shows_thoughts.map(display));
+            Some((thinking, None))
+        }
+        Reasoning::Budget(budget) => {
+            let most = request
+                .max_tokens
+                .map_or(u64::MAX, |most| most.saturating_sub(1));
+            let budget = budget.max(LEAST_BUDGET).min(most);
+            // With a budget, the API wants the thoughts that led to calls of tools. A caller who lost
+            // them gets a response without new ones rather than none.
+            if budget < LEAST_BUDGET || lacks_thoughts(turns) {
+                return None;
+            }
+            let thinking = object! { "type": "enabled", "budget_tokens": budget };
+            Some((thinking, Some(budget)))
+        }
+    }
+}
+
+/// Whether the model is to go on after calls of tools whose thoughts are not there.
+fn lacks_thoughts(turns: &[(Role, Vec<&Part>)]) -> bool {
+    let last = turns
+        .iter()
+        .rev()
+        .find(|(role, _)| *role == Role::Assistant);
+    last.is_some_and(|(_, parts)| {
+        let calls = |part: &&Part| matches!(part.content, Content::ToolCall(_));
+        let thinks = |part: &&Part| match &part.content {
+            Content::Reasoning(thought) => self::thought(thought).is_some(),
+            _ => false,
+        };
+        parts.iter().any(calls) && !parts.iter().any(thinks)
+    })
+}
+
+fn config(request: &Request) -> Object {
+    let mut config = Object::default();
+    if let Some(Reasoning::Effort(effort)) = request.reasoning {
+        // The API begins at `low`.
+        config.put("effort", effort.max(Effort::Low).name());
+    }
+    if let Output::JsonSchema { schema, .. } = &request.output {
+        let schema: Json = schema.clone();
+        config.put(
+            "format",
+            object! { "type": "json_schema", "schema": schema },
+        );
+    }
+    config
+}

@@ -1,0 +1,246 @@
+//! Every pair of formats, and what holds of all of them.
+
+use super::checks::{
+    collected, in_order, streamed, streaming, survives_every_split, value, whole, written,
+};
+use super::*;
+use crate::formats::codecs;
+use crate::wire::Framing;
+
+/// A response with everything that all formats can say.
+fn response() -> Response {
+    let call = |id: &str, arguments: &str| {
+        Part::new(Content::ToolCall(ToolCall {
+            id: id.to_owned(),
+            name: "look".to_owned(),
+            arguments: arguments.to_owned(),
+            is_freeform: false,
+        }))
+    };
+    Response {
+        id: Some("id-1".to_owned()),
+        model: Some("m-2".to_owned()),
+        parts: vec![
+            Part::text("Ahoy, »sailor«\n"),
+            call("call_1", r#"{"at":[1,2],"deep":{"z":1,"a":"ü"}}"#),
+            call("call_2", "{}"),
+        ],
+        stop: Stop::ToolUse,
+        usage: Usage {
+            input: Some(30),
+            cache_read: Some(10),
+            output: Some(20),
+            ..Usage::default()
+        },
+    }
+}
+
+/// Seals of every kind, as the caller has them and sends them back.
+fn thoughts() -> [Thought; 3] {
+    let seal = |kind, value: &str| Some(Seal::new("some_format", kind, value));
+    [
+        Thought {
+            text: "Hm, 27 × 453".to_owned(),
+            seal: seal(SealKind::Signature, "c2ln"),
+        },
+        Thought {
+            text: String::new(),
+            seal: seal(SealKind::Encrypted, "ZGF0YQ=="),
+        },
+        Thought {
+            text: String::new(),
+            seal: seal(SealKind::Next, "bmV4dA=="),
+        },
+    ]
+}
+
+/// What a caller reads of a stream is what it reads of a whole response.
+#[test]
+fn a_stream_says_what_a_whole_response_says() {
+    for codec in codecs() {
+        let framing = if (codec.stream_type)(&streaming()).starts_with("text/") {
+            Framing::Text
+        } else {
+            Framing::Amazon
+        };
+        let stream = written(codec, &streaming(), response());
+        let read = streamed(codec, framing, &stream);
+        let read = read.unwrap_or_else(|error| panic!("{}: {error}", codec.name));
+        let body = (codec.write_response)(&streaming(), response());
+        let read_whole = whole(codec, body.to_string().as_bytes());
+        for read in [&read, &read_whole] {
+            assert_eq!(read.parts.len(), 3, "{}: {read:?}", codec.name);
+            assert_eq!(read.stop, Stop::ToolUse, "{}", codec.name);
+            assert_eq!(read.usage.input, Some(30), "{}", codec.name);
+            assert_eq!(read.usage.output, Some(20), "{}", codec.name);
+            assert_eq!(read.usage.cache_read, Some(10), "{}", codec.name);
+            for (part, expected) in read.parts.iter().zip(response().parts) {
+                match (&part.content, &expected.content) {
+                    (Content::ToolCall(read), Content::ToolCall(expected)) => {
+                        assert_eq!(read.name, expected.name, "{}", codec.name);
+                        assert_eq!(
+                            value(&read.input()),
+                            value(&expected.input()),
+                            "{}",
+                            codec.name
+                        );
+                    }
+                    (read, expected) => assert_eq!(read, expected, "{}", codec.name),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_pair_survives_every_split() {
+    for served in codecs() {
+        let framing = if (served.stream_type)(&streaming()).starts_with("text/") {
+            Framing::Text
+        } else {
+            Framing::Amazon
+        };
+        let stream = written(served, &streaming(), response());
+        for caller in codecs()
+            .into_iter()
+            .filter(|caller| caller.name != served.name)
+        {
+            if (caller.stream_type)(&streaming()).starts_with("text/") {
+                survives_every_split((served, framing), caller, &streaming(), &stream);
+            }
+        }
+    }
+}
+
+#[test]
+fn events_come_in_order_and_are_collected_as_they_were() {
+    let events = response().into_events();
+    in_order(&events);
+    assert_eq!(collected(&events), response());
+}
+
+#[test]
+fn a_collector_keeps_what_there_is_room_for() {
+    let mut collector = Collector::new(200);
+    for event in response().into_events() {
+        collector.add(&event);
+    }
+    assert!(collector.is_full());
+    assert_eq!(collector.response().stop, Stop::ToolUse);
+    assert!(collector.response().parts.len() < 3);
+}
+
+/// What a caller gets as thoughts of another API's model, it sends back as the same thoughts.
+#[test]
+fn seals_come_back_as_they_went() {
+    for codec in codecs()
+        .into_iter()
+        .filter(|codec| codec.name != "some_format")
+    {
+        for thought in thoughts() {
+            let response = Response {
+                parts: vec![
+                    Part::new(Content::Reasoning(thought.clone())),
+                    Part::new(Content::ToolCall(ToolCall {
+                        id: "call_1".to_owned(),
+                        name: "look".to_owned(),
+                        arguments: "{}".to_owned(),
+                        is_freeform: false,
+                    })),
+                ],
+                stop: Stop::ToolUse,
+                ..Response::default()
+            };
+            let request = Request {
+                shows_thoughts: Some(true),
+                ..streaming()
+            };
+            let body = (codec.write_response)(&request, response).to_string();
+            let seal = thought.seal.as_ref().unwrap();
+            // Where the field has to be Base64, it is.
+            let is_there = [seal.closed(), seal.closed_base64()]
+                .iter()
+                .any(|one| body.contains(one));
+            assert!(is_there, "{}: {body}", codec.name);
+        }
+    }
+}
+
+/// The table of `docs/FORMATS.md`.
+fn table() -> String {
+    let mut table =
+        String::from("\n| a request has | taken by providers of | for others |\n|---|---|---|\n");
+    let short = |codec: &Codec| {
+        codec
+            .name
+            .split_once('_')
+            .map_or(codec.name, |(_, name)| name)
+    };
+    for feature in Feature::ALL {
+        let taken: Vec<&str> = codecs()
+            .into_iter()
+            .filter(|codec| codec.expresses.contains(&feature))
+            .map(short)
+            .collect();
+        let (mut refused, mut left_out) = (Vec::new(), Vec::new());
+        for codec in codecs() {
+            match codec.field(feature) {
+                Some(field) if field.need == Need::Must => refused.push(field.name),
+                Some(field) => left_out.push(field.name),
+                None => {}
+            }
+        }
+        let named = |what: &str, mut names: Vec<&str>| {
+            names.sort_unstable();
+            names.dedup();
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+        };
+        let becomes = match feature {
+            Feature::AllowedTools => Some("the other tools are left out".to_owned()),
+            Feature::FreeformTools => Some("the tool takes an object with the text".to_owned()),
+            Feature::LaterSystem => Some("they join those in front".to_owned()),
+            _ if taken.len() == codecs().len() => None,
+            _ => {
+                let both = [named("refused", refused), named("left out", left_out)];
+                Some(both.into_iter().flatten().collect::<Vec<_>>().join("; "))
+            }
+        };
+        let (title, taken) = (feature.title(), taken.join(", "));
+        let row = format!("| {title} | {taken} | {} |\n", becomes.unwrap_or_default());
+        table.push_str(&row);
+    }
+    table.push('\n');
+    table
+}
+
+/// Rewrites the table where `IRIS_WRITE_DOCS` is set.
+#[test]
+fn the_table_of_the_documentation_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/FORMATS.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (begin, end) = (
+        "<!-- What follows is generated: `just reference` -->\n",
+        "<!-- Up to here -->",
+    );
+    let (before, rest) = text.split_once(begin).expect("the mark in docs/FORMATS.md");
+    let (generated, after) = rest.split_once(end).expect("the end of the table");
+    if std::env::var_os("IRIS_WRITE_DOCS").is_some() {
+        std::fs::write(path, format!("{before}{begin}{}{end}{after}", table())).unwrap();
+        return;
+    }
+    assert!(
+        generated == table(),
+        "docs/FORMATS.md is stale: run `just reference`"
+    );
+}
+
+#[test]
+fn a_feature_has_a_field_or_a_place() {
+    for codec in codecs() {
+        for feature in Feature::ALL {
+            let fields = codec.fields.iter().filter(|field| field.feature == feature);
+            assert!(fields.count() <= 1, "{}: {feature:?}", codec.name);
+        }
+    }
+}

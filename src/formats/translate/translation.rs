@@ -1,0 +1,285 @@
+//! Translates one exchange: the caller's request for a provider of another format, and the provider's
+//! response back, as it comes.
+
+use super::freeform::Unwrap;
+use super::{
+    Codec, Collector, Delivery, Event, EventReader, EventWriter, Failure, Feature, Inbound, Json,
+    Need, Object, Outbound, Request, Response, Untranslatable,
+};
+use crate::wire::{Framing, event_stream, sse};
+
+/// The longest response that is held as a whole, and the longest event of a stream, in bytes.
+const MAX: usize = 32 << 20;
+
+/// A request that was translated.
+#[derive(Clone, Debug)]
+pub struct Translated {
+    /// What the provider gets.
+    pub outbound: Outbound,
+    /// What the caller asked for, which shapes the response: without the conversation but for system
+    /// messages.
+    pub request: Request,
+    /// Fields of the caller's request that the provider doesn't get.
+    pub dropped: Vec<String>,
+}
+
+/// Translates a request of `caller` for a provider of `served`, which names the model `model`.
+///
+/// # Errors
+/// If the request has something that the provider's format can't express, and that the caller's API
+/// doesn't call a hint.
+pub fn request(
+    caller: &Codec,
+    served: &Codec,
+    inbound: &Inbound<'_>,
+    model: &str,
+) -> Result<Translated, Untranslatable> {
+    let asked = (caller.read_request)(inbound)?;
+    let mut request = Request {
+        model: model.to_owned(),
+        ..asked.clone()
+    };
+    request.name_results();
+    let mut dropped = std::mem::take(&mut request.dropped);
+    let lacks = (served.lacks)(&request);
+    for feature in request.features(served.name) {
+        if served.expresses.contains(&feature) && !lacks.contains(&feature) {
+            continue;
+        }
+        match feature {
+            Feature::AllowedTools => request.keep_allowed_tools(),
+            Feature::FreeformTools => request.wrap_freeform_tools(),
+            // Formats with one system prompt gather all of them in it.
+            Feature::LaterSystem => {}
+            _ => {
+                let field = caller.field(feature);
+                let name = field.map_or(feature.title(), |field| field.name);
+                if field.is_none_or(|field| field.need == Need::Must) {
+                    let why = format!("can't be translated to {}", served.name);
+                    return Err(Untranslatable::new(name, why));
+                }
+                request.leave_out(feature, served.name);
+                dropped.push(name.to_owned());
+            }
+        }
+    }
+    let outbound = (served.write_request)(&request)?;
+    // A response may take long, and the conversation may be large.
+    let mut asked = asked;
+    asked.turns.retain(|turn| turn.role.is_operator());
+    Ok(Translated {
+        outbound,
+        request: asked,
+        dropped,
+    })
+}
+
+/// Translates a response, piece by piece.
+pub struct ResponseTranslator {
+    input: Input,
+    output: Output,
+    served: &'static Codec,
+    caller: &'static Codec,
+    request: Request,
+    collector: Collector,
+    unwrap: Unwrap,
+    /// The stream was broken, or the provider has reported an error: nothing follows.
+    is_over: bool,
+}
+
+enum Input {
+    Sse(Box<sse::Decoder>, Box<dyn EventReader>),
+    Amazon(event_stream::Decoder, Box<dyn EventReader>),
+    Whole(Vec<u8>),
+}
+
+enum Output {
+    Events(Box<dyn EventWriter>),
+    Whole,
+}
+
+impl ResponseTranslator {
+    /// For the response of a provider of `served` to a caller of `caller`. `framing` is how the
+    /// provider's body is cut into events, if it is; up to `room` bytes of a stream are kept for
+    /// [`response`](Self::response).
+    #[must_use]
+    pub fn new(
+        served: &'static Codec,
+        caller: &'static Codec,
+        request: Request,
+        framing: Option<Framing>,
+        room: usize,
+    ) -> Self {
+        let input = match framing {
+            Some(Framing::Text) => Input::sse(served),
+            Some(Framing::Amazon) => {
+                Input::Amazon(event_stream::Decoder::default(), (served.reader)())
+            }
+            None => Input::Whole(Vec::new()),
+        };
+        let mut unwrap = Unwrap::of(&request);
+        if served.expresses.contains(&Feature::FreeformTools) {
+            unwrap = Unwrap::default();
+        }
+        let (output, room) = match request.delivery {
+            Delivery::Whole => (Output::Whole, MAX),
+            Delivery::Events { .. } | Delivery::Array => {
+                (Output::Events((caller.writer)(&request)), room)
+            }
+        };
+        Self {
+            input,
+            output,
+            served,
+            caller,
+            request,
+            collector: Collector::new(room),
+            unwrap,
+            is_over: false,
+        }
+    }
+
+    /// Takes a piece of the provider's body, and adds what the caller gets of it.
+    ///
+    /// # Errors
+    /// If the provider reports an error, or sends what can't be translated. Nothing follows then.
+    pub fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        if self.is_over {
+            return Ok(());
+        }
+        // Some servers don't say that what they send is a stream.
+        if matches!(&self.input, Input::Whole(body) if body.is_empty() && begins_events(piece)) {
+            self.input = Input::sse(self.served);
+        }
+        let mut events = Vec::new();
+        let read = self.input.feed(piece, &mut events);
+        self.pass(events, out);
+        self.is_over = read.is_err();
+        read
+    }
+
+    /// The provider's body has ended: adds the rest of what the caller gets.
+    ///
+    /// # Errors
+    /// If the body ended too early, or isn't a response of the format.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        let read = self.input.finish(self.served, &mut events);
+        self.pass(events, out);
+        read?;
+        match &mut self.output {
+            Output::Events(writer) => writer.finish(out),
+            Output::Whole if self.collector.is_full() => {
+                return Err(Failure::new(
+                    "the provider's response is too long to translate",
+                ));
+            }
+            Output::Whole => out.extend_from_slice(self.response().to_string().as_bytes()),
+        }
+        Ok(())
+    }
+
+    /// The response, as far as it came, as the caller would have got it in one piece.
+    #[must_use]
+    pub fn response(&self) -> Object {
+        (self.caller.write_response)(&self.request, self.collector.response().clone())
+    }
+
+    /// Whether the caller gets a stream.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        matches!(self.output, Output::Events(_))
+    }
+
+    /// Whether [`response`](Self::response) lacks something for which there was no room.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.collector.is_full()
+    }
+
+    fn pass(&mut self, events: Vec<Event>, out: &mut Vec<u8>) {
+        for event in events
+            .into_iter()
+            .flat_map(|event| self.unwrap.event(event))
+        {
+            self.collector.add(&event);
+            if let Output::Events(writer) = &mut self.output {
+                writer.write(event, out);
+            }
+        }
+    }
+}
+
+/// Whether a body begins as a stream of events does.
+fn begins_events(body: &[u8]) -> bool {
+    let body = body.trim_ascii_start();
+    [&b"data:"[..], b"event:", b"id:", b":"]
+        .iter()
+        .any(|field| body.starts_with(field))
+}
+
+impl Input {
+    fn sse(served: &Codec) -> Self {
+        Self::Sse(Box::new(sse::Decoder::new(MAX)), (served.reader)())
+    }
+
+    fn feed(&mut self, piece: &[u8], out: &mut Vec<Event>) -> Result<(), Failure> {
+        let mut result = Ok(());
+        match self {
+            Self::Whole(body) if body.len() + piece.len() > MAX => {
+                return Err(Failure::new(
+                    "the provider's response is too long to translate",
+                ));
+            }
+            Self::Whole(body) => body.extend_from_slice(piece),
+            Self::Sse(decoder, reader) => {
+                let before = out.len();
+                decoder.feed(piece, |event| {
+                    if result.is_ok() {
+                        result = reader.read(&event, out);
+                    }
+                });
+                // What was read of it is a copy with cut texts.
+                if decoder.reduced + decoder.skipped > 0 {
+                    out.truncate(before);
+                    return Err(Failure::new(
+                        "an event of the provider's stream is too long",
+                    ));
+                }
+            }
+            Self::Amazon(decoder, reader) => {
+                decoder.feed(piece, |event| {
+                    if result.is_ok() {
+                        result = reader.read(&event, out);
+                    }
+                });
+                if result.is_ok() && (decoder.lost || decoder.unread > 0) {
+                    return Err(Failure::new("the provider's stream can't be read"));
+                }
+            }
+        }
+        result
+    }
+
+    fn finish(&mut self, served: &Codec, out: &mut Vec<Event>) -> Result<(), Failure> {
+        match self {
+            Self::Whole(body) => {
+                let body = Json::read(body);
+                let body = body.map_err(|_| Failure::new("the provider's response isn't JSON"))?;
+                let response: Response = (served.read_response)(&body)?;
+                out.extend(response.into_events());
+                Ok(())
+            }
+            Self::Sse(decoder, reader) => {
+                let mut result = Ok(());
+                decoder.end(|event| result = reader.read(&event, out));
+                result?;
+                reader.finish(out)
+            }
+            Self::Amazon(_, reader) => reader.finish(out),
+        }
+    }
+}
