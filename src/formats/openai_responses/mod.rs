@@ -3,6 +3,7 @@
 mod error;
 mod meter;
 mod session;
+mod translate;
 
 use std::borrow::Cow;
 
@@ -84,6 +85,8 @@ pub(super) static FORMAT: Format = Format {
     turns: &["input"],
     texts: &["input"],
     export_name: "oai_responses",
+    codec: Some(&translate::CODEC),
+    translates: |path| target(path) == Some(ENDPOINT),
     chat: Some(Chat {
         flag: &FLAG,
         name: "responses",

@@ -1,0 +1,310 @@
+//! A caller's request.
+
+use super::{grouped, read_item};
+use crate::formats::translate::{
+    Delivery, Effort, Fields, Inbound, Item, Json, Object, Output, Part, Reasoning, Request, Role,
+    TextOrList, Tool, ToolChoice, Turn, Untranslatable, object,
+};
+
+type Read<T> = Result<T, Untranslatable>;
+
+/// Fields that change speed, cost or bookkeeping, but not the response. `client_metadata` is Codex's.
+const HINTS: &[&str] = &[
+    "client_metadata",
+    "context_management",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+];
+
+/// More output of tools that the provider runs. None of these is there.
+const OF_HOSTED_TOOLS: [&str; 5] = [
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+];
+
+pub(super) fn read(inbound: &Inbound<'_>) -> Read<Request> {
+    let mut body = Fields::of_body(inbound.body)?;
+    // Only tools that the provider runs count towards `max_tool_calls`.
+    body.ignore(&["model", "stream", "max_tool_calls"]);
+    let mut request = Request {
+        model: inbound.model.to_owned(),
+        max_tokens: body.whole("max_output_tokens")?,
+        temperature: body.number("temperature")?,
+        top_p: body.number("top_p")?,
+        parallel_tool_calls: body.flag("parallel_tool_calls")?,
+        cache_key: body.text("prompt_cache_key")?,
+        ..Request::default()
+    };
+    if inbound.is_streamed {
+        request.delivery = Delivery::Events { usage: true };
+    }
+    if let Some(metadata) = body.value("metadata") {
+        request.metadata = match metadata {
+            Json::Object(metadata) => Some(metadata),
+            _ => return Err(body.refuse("metadata", "isn't an object")),
+        };
+    }
+    state(&mut body)?;
+    user(&mut body, &mut request)?;
+    body.drop_hints(HINTS, &mut request.dropped);
+    if let Some(tier) = body.text("service_tier")?
+        && !matches!(tier.as_str(), "auto" | "default")
+    {
+        request.dropped.push(body.path("service_tier"));
+    }
+    logprobs(&mut body, &mut request)?;
+    reasoning(&mut body, &mut request)?;
+    text(&mut body, &mut request)?;
+    if let Some(instructions) = body.text("instructions")?.filter(|text| !text.is_empty()) {
+        let system = Turn::new(Role::System, vec![Part::text(instructions)]);
+        request.turns.push(system);
+    }
+    for item in body.list("tools")? {
+        tools(item, &mut request)?;
+    }
+    match body.text_or_list("input")? {
+        None => {}
+        Some(TextOrList::Text(text)) => {
+            let turn = Turn::new(Role::User, vec![Part::text(text)]);
+            request.turns.push(turn);
+        }
+        Some(TextOrList::List(items)) => {
+            for item in items {
+                read_item::add(item.object()?, &mut request)?;
+            }
+        }
+    }
+    request.tool_choice = choice(&mut body)?;
+    body.end()?;
+    Ok(request)
+}
+
+/// Refuses what needs state that the provider would keep.
+fn state(body: &mut Fields) -> Read<()> {
+    for key in ["previous_response_id", "conversation", "prompt"] {
+        if body.has(key) {
+            let why = "can't be translated: send the whole conversation as `input`";
+            return Err(body.refuse(key, why));
+        }
+    }
+    if body.flag("store")? == Some(true) {
+        let why = "can't be translated: the response isn't stored; send `false`";
+        return Err(body.refuse("store", why));
+    }
+    if body.flag("background")? == Some(true) {
+        return Err(body.refuse("background", "can't be translated"));
+    }
+    if let Some(truncation) = body.text("truncation")?
+        && truncation != "disabled"
+    {
+        return Err(body.refuse("truncation", "can't be translated"));
+    }
+    if let Some(mut options) = body.object("stream_options")? {
+        options.ignore(&["include_obfuscation"]);
+        options.end()?;
+    }
+    Ok(())
+}
+
+/// The API has two ids of the person who asks; `user` is the older one.
+fn user(body: &mut Fields, request: &mut Request) -> Read<()> {
+    let older = body.text("user")?;
+    request.user = body.text("safety_identifier")?;
+    if request.user.is_none() {
+        request.user = older;
+    } else if older.is_some() {
+        request.dropped.push(body.path("user"));
+    }
+    Ok(())
+}
+
+fn logprobs(body: &mut Fields, request: &mut Request) -> Read<()> {
+    let top = body.whole("top_logprobs")?;
+    request.logprobs = top.filter(|top| *top > 0);
+    for item in body.list("include")? {
+        let path = item.path().to_owned();
+        match item.text()?.as_str() {
+            "message.output_text.logprobs" => request.logprobs = Some(top.unwrap_or(0)),
+            // Reasoning always comes sealed, and the caller already has its images.
+            "reasoning.encrypted_content" | "message.input_image.image_url" => {}
+            more if OF_HOSTED_TOOLS.contains(&more) => {}
+            more => {
+                let why = format!("`{more}` can't be translated");
+                return Err(Untranslatable::new(path, why));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reasoning(body: &mut Fields, request: &mut Request) -> Read<()> {
+    let Some(mut reasoning) = body.object("reasoning")? else {
+        return Ok(());
+    };
+    let older = reasoning.text("generate_summary")?;
+    let summary = reasoning.text("summary")?.or(older);
+    request.shows_thoughts = Some(summary.is_some());
+    request.reasoning = match reasoning.text("effort")?.as_deref() {
+        Some("none") => Some(Reasoning::Off),
+        Some(name) => match Effort::named(name) {
+            Some(effort) => Some(Reasoning::Effort(effort)),
+            None => return Err(reasoning.refuse("effort", "isn't known")),
+        },
+        // A caller who wants to read thoughts wants the model to think.
+        None => summary.map(|_| Reasoning::Adaptive),
+    };
+    if let Some(mode) = reasoning.text("mode")?
+        && mode != "standard"
+    {
+        return Err(reasoning.refuse("mode", "can't be translated"));
+    }
+    if let Some(context) = reasoning.text("context")?
+        && context != "auto"
+    {
+        request.dropped.push(reasoning.path("context"));
+    }
+    reasoning.end()
+}
+
+fn text(body: &mut Fields, request: &mut Request) -> Read<()> {
+    let Some(mut text) = body.object("text")? else {
+        return Ok(());
+    };
+    request.verbosity = text.text("verbosity")?;
+    if let Some(mut format) = text.object("format")? {
+        request.output = match format.needed_text("type")?.as_str() {
+            "text" => Output::Text,
+            "json_object" => Output::JsonObject,
+            "json_schema" => {
+                let schema = format.value("schema");
+                Output::JsonSchema {
+                    name: format.text("name")?,
+                    description: format.text("description")?,
+                    schema: schema.ok_or_else(|| format.refuse("schema", "is missing"))?,
+                    strict: format.flag("strict")?,
+                }
+            }
+            kind => return Err(format.refuse("type", format!("`{kind}` can't be translated"))),
+        };
+        format.end()?;
+    }
+    text.end()
+}
+
+/// Adds a tool of the caller's, or a group of them.
+pub(super) fn tools(item: Item, request: &mut Request) -> Read<()> {
+    let mut fields = item.object()?;
+    let kind = fields.needed_text("type")?;
+    if kind != "namespace" {
+        let tool = tool(fields, &kind, &mut request.dropped)?;
+        request.tools.push(tool);
+        return Ok(());
+    }
+    let namespace = fields.needed_text("name")?;
+    let about = fields.text("description")?.filter(|text| !text.is_empty());
+    for item in fields.list("tools")? {
+        let mut inner = item.object()?;
+        let kind = inner.needed_text("type")?;
+        let tool = tool(inner, &kind, &mut request.dropped)?;
+        let texts = [about.as_deref(), tool.description.as_deref()];
+        let texts: Vec<&str> = texts.into_iter().flatten().collect();
+        request.tools.push(Tool {
+            name: grouped(&namespace, &tool.name),
+            description: (!texts.is_empty()).then(|| texts.join("\n\n")),
+            namespace: Some(namespace.clone()),
+            ..tool
+        });
+    }
+    fields.end()
+}
+
+/// A tool of the caller's. Those that the provider runs can't be translated, and neither can those that
+/// only its own models know, such as `local_shell`.
+fn tool(mut tool: Fields, kind: &str, dropped: &mut Vec<String>) -> Read<Tool> {
+    if !matches!(kind, "function" | "custom") {
+        return Err(tool.refuse("type", format!("`{kind}` can't be translated")));
+    }
+    let mut read = Tool {
+        name: tool.needed_text("name")?,
+        description: tool.text("description")?,
+        ..Tool::default()
+    };
+    if kind == "custom" {
+        read.freeform = Some(freeform(&mut tool)?);
+    } else {
+        read.parameters = tool.value("parameters");
+        read.strict = tool.flag("strict")?;
+    }
+    // Without a search for tools, all of them are there from the beginning.
+    tool.drop_hints(&["output_schema"], dropped);
+    if tool.flag("defer_loading")? == Some(true) {
+        dropped.push(tool.path("defer_loading"));
+    }
+    let callers = tool.texts("allowed_callers")?;
+    if !callers.is_empty() && !callers.iter().any(|caller| caller == "direct") {
+        return Err(tool.refuse("allowed_callers", "can't be translated"));
+    }
+    tool.end()?;
+    Ok(read)
+}
+
+/// The format of a custom tool's text, as chat completions nest it.
+fn freeform(tool: &mut Fields) -> Read<Object> {
+    let Some(mut format) = tool.object("format")? else {
+        return Ok(Object::default());
+    };
+    let read = match format.needed_text("type")?.as_str() {
+        "text" => object! { "type": "text" },
+        "grammar" => {
+            let grammar = object! {
+                "definition": format.needed_text("definition")?,
+                "syntax": format.needed_text("syntax")?,
+            };
+            object! { "type": "grammar", "grammar": grammar }
+        }
+        kind => return Err(format.refuse("type", format!("`{kind}` can't be translated"))),
+    };
+    format.end()?;
+    Ok(read)
+}
+
+fn choice(body: &mut Fields) -> Read<Option<ToolChoice>> {
+    let Some(choice) = body.value("tool_choice") else {
+        return Ok(None);
+    };
+    let known = match choice.text() {
+        Some("auto") => Some(ToolChoice::Auto),
+        Some("none") => Some(ToolChoice::None),
+        Some("required") => Some(ToolChoice::Required),
+        Some(_) => None,
+        None => chosen(&choice),
+    };
+    match known {
+        Some(choice) => Ok(Some(choice)),
+        None => Err(body.refuse("tool_choice", "can't be translated")),
+    }
+}
+
+fn chosen(choice: &Json) -> Option<ToolChoice> {
+    if choice.at("type").text()? != "allowed_tools" {
+        return Some(ToolChoice::Named(name(choice)?));
+    }
+    let names = choice.at("tools").list().iter().map(name);
+    Some(ToolChoice::Allowed {
+        names: names.collect::<Option<_>>()?,
+        required: choice.at("mode").text() == Some("required"),
+    })
+}
+
+/// The name of a tool of the caller's; `None` for one that the provider runs.
+fn name(choice: &Json) -> Option<String> {
+    if !matches!(choice.at("type").text()?, "function" | "custom") {
+        return None;
+    }
+    let name = choice.at("name").text()?;
+    let namespace = choice.at("namespace").words();
+    Some(namespace.map_or(name.to_owned(), |namespace| grouped(namespace, name)))
+}
