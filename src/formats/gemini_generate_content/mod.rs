@@ -7,6 +7,7 @@ mod partial;
 mod request;
 mod strip;
 mod transcript;
+mod translate;
 
 use std::borrow::Cow;
 
@@ -76,6 +77,11 @@ pub(super) static FORMAT: Format = Format {
     turns: &["contents"],
     lists_for: Some(Dialect::Google),
     operation: "generate_content",
+    codec: Some(&translate::CODEC),
+    translates: |path| {
+        let method = path.rsplit(':').next();
+        matches!(method, Some("generateContent" | "streamGenerateContent"))
+    },
     chat: Some(Chat {
         flag: &FLAG,
         name: "gemini",

@@ -1,0 +1,4 @@
+mod requests;
+mod responses;
+mod sent;
+mod written;
