@@ -14,8 +14,6 @@ mod write_request;
 mod write_response;
 mod writer;
 
-use aws_smithy_types::base64;
-
 use crate::formats::translate::{
     Codec, Feature, Field, Json, Object, Seal, SealKind, Stop, Usage, object,
 };
@@ -75,11 +73,12 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::TopK,
         Feature::CacheMarks,
     ],
+    lacks: vendor::lacks,
     read_request: read_request::read,
     write_request: write_request::write,
     read_response: read_response::whole,
     reader: || Box::new(read_response::Reader::default()),
-    write_response: |_, response| write_response::whole(response),
+    write_response: |_, response| write_response::whole(&response),
     writer: |_| Box::new(writer::Writer::default()),
     stream_type: |_| "application/vnd.amazon.eventstream",
 };
@@ -162,22 +161,12 @@ fn usage(usage: &Usage) -> Object {
     report
 }
 
-/// The seal in a `redactedContent`. The field has bytes, which SDKs write in Base64.
-fn redacted_seal(text: &str) -> Seal {
-    let bytes = base64::decode(text).ok();
-    let opened = bytes
-        .as_deref()
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .and_then(Seal::open);
-    opened.unwrap_or_else(|| Seal::new(NAME, SealKind::Encrypted, text))
-}
-
-/// The `redactedContent` that stands for a seal.
+/// The `redactedContent` that stands for a seal. The field has bytes, which SDKs write in Base64.
 fn redacted_content(seal: &Seal) -> String {
     if seal.format == NAME {
         seal.value.clone()
     } else {
-        base64::encode(seal.closed())
+        seal.closed_base64()
     }
 }
 

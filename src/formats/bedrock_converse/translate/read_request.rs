@@ -1,6 +1,6 @@
 //! A caller's request.
 
-use super::{NAME, STOP_SEQUENCE_PATH, citation, media, redacted_seal, vendor};
+use super::{NAME, STOP_SEQUENCE_PATH, citation, media, vendor};
 use crate::formats::translate::{
     CacheMark, Content, Delivery, Fields, Inbound, Item, Json, MediaKind, Object, Output, Part,
     Request, Role, Seal, SealKind, Text, Thought, Tool, ToolCall, ToolChoice, ToolResult, Turn,
@@ -81,13 +81,12 @@ fn parts(blocks: Vec<Item>, dropped: &mut Vec<String>) -> Read<Vec<Part>> {
                 None => dropped.push(point),
             }
         } else {
-            match content(&mut block, dropped)? {
-                Some(content) => parts.push(Part::new(content)),
-                None => {
-                    block.end()?;
-                    return Err(empty);
-                }
-            }
+            let content = content(&mut block, dropped)?;
+            let Some(content) = content else {
+                block.end()?;
+                return Err(empty);
+            };
+            parts.push(Part::new(content));
         }
         block.end()?;
     }
@@ -157,7 +156,7 @@ fn tool_result(mut result: Fields, dropped: &mut Vec<String>) -> Read<Content> {
 fn thought(mut reasoning: Fields) -> Read<Content> {
     let mut thought = Thought::default();
     if let Some(data) = reasoning.text("redactedContent")? {
-        thought.seal = Some(redacted_seal(&data));
+        thought.seal = Some(Seal::of(&data, NAME, SealKind::Encrypted));
     } else if let Some(mut visible) = reasoning.object("reasoningText")? {
         thought.text = visible.text("text")?.unwrap_or_default();
         let signature = visible.text("signature")?.filter(|text| !text.is_empty());

@@ -1,9 +1,9 @@
 //! A provider's response.
 
-use super::{NAME, citation, media, redacted_seal, stop_of, usage_of};
+use super::{NAME, citation, media, stop_of, usage_of};
 use crate::formats::translate::{
-    Content, Delta, Event, EventReader, Failure, Json, Media, MediaKind, Object, Open, Part,
-    Response, Seal, SealKind, Sequence, Source, Stop, Text, Thought, ToolCall,
+    Citation, Content, Delta, Event, EventReader, Failure, Json, Media, MediaKind, Object, Open,
+    Part, Response, Seal, SealKind, Sequence, Source, Stop, Text, Thought, ToolCall,
 };
 use crate::wire::sse;
 
@@ -69,7 +69,7 @@ fn part(block: &Json) -> Option<Part> {
     Some(Part::new(content))
 }
 
-fn citations(list: &Json) -> Vec<crate::formats::translate::Citation> {
+fn citations(list: &Json) -> Vec<Citation> {
     list.list().iter().map(citation::read).collect()
 }
 
@@ -96,7 +96,7 @@ fn thought(reasoning: &Json) -> Thought {
     if let Some(data) = reasoning.at("redactedContent").words() {
         return Thought {
             text: String::new(),
-            seal: Some(redacted_seal(data)),
+            seal: Some(hidden(data)),
         };
     }
     let visible = reasoning.at("reasoningText");
@@ -108,6 +108,10 @@ fn thought(reasoning: &Json) -> Thought {
 
 fn signed(signature: &str) -> Seal {
     Seal::new(NAME, SealKind::Signature, signature)
+}
+
+fn hidden(data: &str) -> Seal {
+    Seal::new(NAME, SealKind::Encrypted, data)
 }
 
 fn picture(image: &Json, bytes: String) -> Media {
@@ -288,7 +292,7 @@ impl Reader {
         }
         push_text(delta.at("text").text().unwrap_or_default(), out);
         if let Some(data) = delta.at("redactedContent").words() {
-            out.push(Event::Delta(Delta::Seal(redacted_seal(data))));
+            out.push(Event::Delta(Delta::Seal(hidden(data))));
         }
         if let Block::Thought(signature) = &mut self.block {
             signature.push_str(delta.at("signature").text().unwrap_or_default());

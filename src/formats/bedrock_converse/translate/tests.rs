@@ -1,5 +1,6 @@
 //! Requests and responses, each way.
 
+mod refusals;
 mod requests;
 mod responses;
 mod streams;

@@ -61,47 +61,34 @@ impl Vendor {
         let known = names.find(|(name, _)| model.contains(name));
         known.map_or(Self::Other, |(_, vendor)| vendor)
     }
-
-    /// What its models can't be asked for, of all that `Converse` can express.
-    fn lacks(self) -> &'static [Feature] {
-        match self {
-            Self::Claude | Self::EarlierClaude => &[],
-            Self::FirstClaude => &[Feature::Reasoning],
-            Self::Nova2 => &[Feature::SerialTools, Feature::DocumentCitations],
-            Self::Nova => &[
-                Feature::Reasoning,
-                Feature::SerialTools,
-                Feature::DocumentCitations,
-            ],
-            Self::GptOss => &[
-                Feature::TopK,
-                Feature::SerialTools,
-                Feature::CacheMarks,
-                Feature::DocumentCitations,
-                Feature::ResultError,
-            ],
-            Self::Other => &[
-                Feature::Reasoning,
-                Feature::TopK,
-                Feature::SerialTools,
-                Feature::CacheMarks,
-                Feature::DocumentCitations,
-                Feature::ResultError,
-            ],
-        }
-    }
 }
 
-/// Refuses what the model can't be asked for.
-pub(super) fn check(request: &Request) -> Result<(), Untranslatable> {
-    let lacks = Vendor::of(&request.model).lacks();
-    let features = request.features(NAME);
-    match features.iter().find(|feature| lacks.contains(feature)) {
-        Some(feature) => Err(Untranslatable::new(
-            feature.title(),
-            "can't be asked of this model of Bedrock",
-        )),
-        None => Ok(()),
+/// What a request's model can't be asked for, of all that `Converse` can express.
+pub(super) fn lacks(request: &Request) -> &'static [Feature] {
+    match Vendor::of(&request.model) {
+        Vendor::Claude | Vendor::EarlierClaude => &[],
+        Vendor::FirstClaude => &[Feature::Reasoning],
+        Vendor::Nova2 => &[Feature::SerialTools, Feature::DocumentCitations],
+        Vendor::Nova => &[
+            Feature::Reasoning,
+            Feature::SerialTools,
+            Feature::DocumentCitations,
+        ],
+        Vendor::GptOss => &[
+            Feature::TopK,
+            Feature::SerialTools,
+            Feature::CacheMarks,
+            Feature::DocumentCitations,
+            Feature::ResultError,
+        ],
+        Vendor::Other => &[
+            Feature::Reasoning,
+            Feature::TopK,
+            Feature::SerialTools,
+            Feature::CacheMarks,
+            Feature::DocumentCitations,
+            Feature::ResultError,
+        ],
     }
 }
 
@@ -113,7 +100,7 @@ pub(super) fn read(body: &mut Fields, request: &mut Request) -> Result<(), Untra
     // The first of them is what Claude's own API calls it.
     for key in ["thinking", "reasoning_config"] {
         if let Some(thinking) = more.object(key)? {
-            request.reasoning = Some(thinking_of(thinking, &mut request.dropped)?);
+            read_thinking(thinking, request)?;
         }
     }
     if let Some(mut config) = more.object("output_config")? {
@@ -158,13 +145,11 @@ fn effort_of(of: &mut Fields, key: &str) -> Result<Option<Effort>, Untranslatabl
     Ok(Some(effort.ok_or_else(|| of.refuse(key, "isn't known"))?))
 }
 
-fn thinking_of(
-    mut thinking: Fields,
-    dropped: &mut Vec<String>,
-) -> Result<Reasoning, Untranslatable> {
-    thinking.drop_hints(&["display"], dropped);
+fn read_thinking(mut thinking: Fields, request: &mut Request) -> Result<(), Untranslatable> {
+    let display = thinking.text("display")?;
+    request.shows_thoughts = display.map(|display| display == "summarized");
     let budget = thinking.whole("budget_tokens")?;
-    let reasoning = match thinking.needed_text("type")?.as_str() {
+    request.reasoning = Some(match thinking.needed_text("type")?.as_str() {
         "enabled" => {
             let budget = budget.ok_or_else(|| thinking.refuse("budget_tokens", "is missing"))?;
             Reasoning::Budget(budget)
@@ -172,9 +157,8 @@ fn thinking_of(
         "adaptive" => Reasoning::Adaptive,
         "disabled" => Reasoning::Off,
         _ => return Err(thinking.refuse("type", "isn't known")),
-    };
-    thinking.end()?;
-    Ok(reasoning)
+    });
+    thinking.end()
 }
 
 /// Claude's own choice of tools, which can do more than that of `toolConfig`.
@@ -240,7 +224,10 @@ fn think_adaptively(request: &Request, more: &mut Object) {
         return;
     };
     if reasoning != Reasoning::Off {
-        more.put("thinking", object! { "type": "adaptive" });
+        let mut thinking = object! { "type": "adaptive" };
+        let display = |shows| if shows { "summarized" } else { "omitted" };
+        thinking.put_some("display", request.shows_thoughts.map(display));
+        more.put("thinking", thinking);
         if let Some(effort) = reasoning.effort() {
             let effort = effort.max(Effort::Low).name();
             more.put("output_config", object! { "effort": effort });

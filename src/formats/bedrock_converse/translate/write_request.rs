@@ -28,7 +28,6 @@ const NO_OUTPUT: &str = "(no output)";
 const EARLIER_TOOL: &str = "Was used earlier and is no longer available. Don't call it.";
 
 pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
-    vendor::check(request)?;
     let (system, turns) = request.with_system_in_front();
     let mut body = Object::default();
     let mut writer = Writer::default();

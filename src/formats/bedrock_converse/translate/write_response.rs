@@ -6,7 +6,7 @@ use crate::formats::translate::{
     Content, Media, Object, Part, Response, Seal, Source, Text, id_or_new, object,
 };
 
-pub(super) fn whole(response: Response) -> Object {
+pub(super) fn whole(response: &Response) -> Object {
     let content: Vec<Object> = response.parts.iter().filter_map(block).collect();
     let message = object! { "role": "assistant", "content": content };
     let mut whole = object! { "output": object! { "message": message } };

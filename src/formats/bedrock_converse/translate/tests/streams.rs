@@ -1,9 +1,9 @@
 //! Streams, from a provider and for a caller.
 
 use super::*;
+use crate::formats::translate::checks::{collected, in_order, streaming};
 use crate::formats::translate::{
-    Citation, Collector, Delivery, Delta, Event, Failure, Json, Open, Response, ResponseTranslator,
-    Seal, SealKind, Stop, Usage,
+    Citation, Delta, Event, Failure, Json, Open, ResponseTranslator, Seal, SealKind, Stop, Usage,
 };
 use crate::wire::{Framing, event_stream};
 
@@ -64,11 +64,8 @@ fn decoded(bytes: &[u8]) -> Events {
 }
 
 fn translator() -> ResponseTranslator {
-    let request = Request {
-        delivery: Delivery::Events { usage: true },
-        ..Request::default()
-    };
-    ResponseTranslator::new(&CODEC, &CODEC, request, Some(Framing::Amazon), 1 << 20)
+    let framing = Some(Framing::Amazon);
+    ResponseTranslator::new(&CODEC, &CODEC, streaming(), framing, 1 << 20)
 }
 
 /// What the caller gets of a stream in these pieces, and the response that it was.
@@ -99,31 +96,8 @@ fn read_stream(events: &Events) -> Result<Vec<Event>, Failure> {
         reader.read(&event, &mut out)?;
     }
     reader.finish(&mut out)?;
-    assert_in_order(&out);
+    in_order(&out);
     Ok(out)
-}
-
-/// `Start (Open Delta* Close)* Stop`, with usage anywhere behind the start.
-fn assert_in_order(events: &[Event]) {
-    let mut is_open = false;
-    for (nth, event) in events.iter().enumerate() {
-        let is_right = match event {
-            Event::Start { .. } => nth == 0,
-            Event::Open(_) => nth > 0 && !std::mem::replace(&mut is_open, true),
-            Event::Delta(_) => is_open,
-            Event::Close => std::mem::replace(&mut is_open, false),
-            Event::Usage(_) => nth > 0,
-            Event::Stop(_) => !is_open && nth + 1 == events.len(),
-        };
-        assert!(is_right, "{nth}: {event:?} of {events:?}");
-    }
-    assert!(matches!(events.last(), Some(Event::Stop(_))));
-}
-
-fn collected(events: &[Event]) -> Response {
-    let mut collector = Collector::new(1 << 20);
-    events.iter().for_each(|event| collector.add(event));
-    collector.response().clone()
 }
 
 fn written(events: Vec<Event>) -> Events {
@@ -170,9 +144,8 @@ fn every_split_gives_the_same_bytes() {
     }
 }
 
-#[test]
-fn what_was_read_is_written_in_the_order_of_the_api() {
-    let seal = Seal::new("anthropic_messages", SealKind::Signature, "v");
+/// The events of a response with each kind of part, whose first thought has this seal.
+fn each_kind_of_part(seal: &Seal) -> Vec<Event> {
     let hidden = Seal::new("bedrock_converse", SealKind::Encrypted, "aGlkZGVu");
     let citation = Citation {
         title: Some("Chart".to_owned()),
@@ -189,7 +162,7 @@ fn what_was_read_is_written_in_the_order_of_the_api() {
     let Content::Media(media) = medium(MediaKind::Image, "image/png", None).content else {
         unreachable!();
     };
-    let events = written(vec![
+    vec![
         Event::Start {
             id: Some("x".to_owned()),
             model: None,
@@ -225,7 +198,13 @@ fn what_was_read_is_written_in_the_order_of_the_api() {
             ..Usage::default()
         }),
         Event::Stop(Stop::ToolUse),
-    ]);
+    ]
+}
+
+#[test]
+fn what_was_read_is_written_in_the_order_of_the_api() {
+    let seal = Seal::new("anthropic_messages", SealKind::Signature, "v");
+    let events = written(each_kind_of_part(&seal));
     let delta = |index: u64, delta: Value| {
         (
             "contentBlockDelta",

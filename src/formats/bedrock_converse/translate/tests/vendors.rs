@@ -1,7 +1,9 @@
 //! Fields of one vendor's models.
 
 use super::*;
-use crate::formats::translate::{Effort, Reasoning, Seal, SealKind, Tool, ToolChoice};
+use crate::formats::translate::{
+    Effort, Reasoning, Seal, SealKind, Tool, ToolChoice, request as translate,
+};
 
 fn more(model: &str, change: impl FnOnce(&mut Request)) -> Result<Value, Untranslatable> {
     let mut request = Request {
@@ -72,6 +74,11 @@ fn each_vendor_has_its_own_words_for_reasoning() {
         request.temperature = Some(0.5);
     });
     assert_eq!(bounded.unwrap(), nova_enabled("medium"));
+    let shown = more(MODEL, |request| {
+        request.reasoning = Some(Adaptive);
+        request.shows_thoughts = Some(true);
+    });
+    assert_eq!(shown.unwrap()["thinking"]["display"], "summarized");
 }
 
 #[test]
@@ -106,23 +113,36 @@ fn a_budget_needs_room_and_the_thoughts_before_calls() {
 }
 
 #[test]
-fn what_a_model_lacks_is_refused() {
+fn what_a_model_lacks_is_dropped_or_refused() {
     let llama = "us.meta.llama4-scout-17b-instruct-v1:0";
-    let reasoning = |request: &mut Request| request.reasoning = Some(Reasoning::Adaptive);
+    let sent = |model: &str, body: Value| {
+        let body = body.to_string();
+        let inbound = Inbound {
+            path: "",
+            query: None,
+            model: "smart",
+            is_streamed: false,
+            body: body.as_bytes(),
+        };
+        let translated = translate(&CODEC, &CODEC, &inbound, model)?;
+        Ok::<_, Untranslatable>((value(&translated.outbound.body), translated.dropped))
+    };
+    let thinking = json!({
+        "additionalModelRequestFields": { "thinking": { "type": "adaptive" } },
+    });
     for model in [
         llama,
         "anthropic.claude-3-5-sonnet-20241022-v2:0",
         "amazon.nova-pro-v1:0",
     ] {
-        let refusal = more(model, reasoning).unwrap_err();
-        assert_eq!(refusal.field, "reasoning effort or budget", "{model}");
+        let (body, dropped) = sent(model, thinking.clone()).unwrap();
+        assert_eq!(dropped, ["additionalModelRequestFields.thinking"]);
+        assert_eq!(body, json!({ "messages": [] }), "{model}");
     }
-    let refusal = more(llama, |request| request.top_k = Some(1)).unwrap_err();
-    assert_eq!(refusal.field, "top k");
-    assert_eq!(
-        more(llama, |request| request.top_p = Some(0.5)).unwrap(),
-        Value::Null
-    );
+    let top_k = json!({ "additionalModelRequestFields": { "top_k": 1 } });
+    let refusal = sent(llama, top_k.clone()).unwrap_err();
+    assert_eq!(refusal.field, "additionalModelRequestFields.top_k");
+    assert!(sent(MODEL, top_k).is_ok());
 }
 
 #[test]
@@ -207,6 +227,8 @@ fn callers_use_the_words_of_any_vendor() {
             "{more}"
         );
     }
+    let thinking = json!({ "thinking": { "type": "adaptive", "display": "omitted" } });
+    assert_eq!(fields(thinking).unwrap().shows_thoughts, Some(false));
     let effort = fields(json!({ "output_config": { "effort": "low" } })).unwrap();
     assert_eq!(
         effort.dropped,
@@ -220,6 +242,10 @@ fn callers_use_the_words_of_any_vendor() {
     );
     let choice = fields(json!({ "tool_choice": { "type": "none" } })).unwrap();
     assert_eq!(choice.tool_choice, Some(ToolChoice::None));
+}
+
+#[test]
+fn unknown_words_are_refused() {
     for (more, field) in [
         (
             json!({ "thinking": { "type": "enabled" } }),
@@ -251,7 +277,8 @@ fn callers_use_the_words_of_any_vendor() {
             "inferenceConfig.x",
         ),
     ] {
-        let refusal = fields(more).unwrap_err();
+        let body = json!({ "additionalModelRequestFields": more });
+        let refusal = read_as("m", &body, false).unwrap_err();
         assert_eq!(
             refusal.field,
             format!("additionalModelRequestFields.{field}")
