@@ -5,6 +5,7 @@
 mod block;
 mod meter;
 mod transcript;
+mod translate;
 mod usage;
 
 use bytes::Bytes;
@@ -67,6 +68,7 @@ pub(super) static FORMAT: Format = Format {
     state: ProviderState::Named,
     conversation: CONVERSATION,
     turns: &["messages"],
+    codec: Some(&translate::CODEC),
     ..Format::new(
         "bedrock_converse",
         &known::CONVERSE,

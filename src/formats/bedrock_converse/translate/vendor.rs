@@ -1,0 +1,286 @@
+//! What models of some vendors can be asked for beyond what all have. It stands in
+//! `additionalModelRequestFields`, and becomes members of the vendor's own request.
+
+use super::NAME;
+use crate::formats::translate::{
+    Content, Effort, Feature, Fields, Object, Part, Reasoning, Request, Role, SealKind, ToolChoice,
+    Untranslatable, object,
+};
+
+/// The least budget for thinking that Claude takes.
+const LEAST_BUDGET: u64 = 1_024;
+/// The budget where a model that needs one is to think as much as it finds useful.
+const USUAL_BUDGET: u64 = 16_384;
+
+/// Whose words a model understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vendor {
+    /// Claude, which decides itself how much it thinks.
+    Claude,
+    /// Claude up to 4.5, which thinks up to a budget.
+    EarlierClaude,
+    /// Claude before it could think.
+    FirstClaude,
+    /// Amazon's Nova 2.
+    Nova2,
+    /// Amazon's first Nova, which doesn't think.
+    Nova,
+    /// The open models of `OpenAI`.
+    GptOss,
+    /// Any other.
+    Other,
+}
+
+/// Parts of models' ids, the most special first.
+const NAMES: [(&str, Vendor); 18] = [
+    ("claude-instant", Vendor::FirstClaude),
+    ("claude-v2", Vendor::FirstClaude),
+    ("claude-3-haiku", Vendor::FirstClaude),
+    ("claude-3-sonnet", Vendor::FirstClaude),
+    ("claude-3-opus", Vendor::FirstClaude),
+    ("claude-3-5", Vendor::FirstClaude),
+    ("claude-3-7", Vendor::EarlierClaude),
+    ("claude-sonnet-4-2025", Vendor::EarlierClaude),
+    ("claude-opus-4-2025", Vendor::EarlierClaude),
+    ("claude-opus-4-1", Vendor::EarlierClaude),
+    ("claude-sonnet-4-5", Vendor::EarlierClaude),
+    ("claude-opus-4-5", Vendor::EarlierClaude),
+    ("claude-haiku-4-5", Vendor::EarlierClaude),
+    ("claude", Vendor::Claude),
+    ("nova-2", Vendor::Nova2),
+    ("nova", Vendor::Nova),
+    ("gpt-oss", Vendor::GptOss),
+    // An account's own profile doesn't name its model. Most are Claude's.
+    ("application-inference-profile", Vendor::Claude),
+];
+
+impl Vendor {
+    fn of(model: &str) -> Self {
+        let model = model.to_ascii_lowercase();
+        let mut names = NAMES.into_iter();
+        let known = names.find(|(name, _)| model.contains(name));
+        known.map_or(Self::Other, |(_, vendor)| vendor)
+    }
+}
+
+/// What a request's model can't be asked for, of all that `Converse` can express.
+pub(super) fn lacks(request: &Request) -> &'static [Feature] {
+    match Vendor::of(&request.model) {
+        Vendor::Claude | Vendor::EarlierClaude => &[],
+        Vendor::FirstClaude => &[Feature::Reasoning],
+        Vendor::Nova2 => &[Feature::SerialTools, Feature::DocumentCitations],
+        Vendor::Nova => &[
+            Feature::Reasoning,
+            Feature::SerialTools,
+            Feature::DocumentCitations,
+        ],
+        Vendor::GptOss => &[
+            Feature::TopK,
+            Feature::SerialTools,
+            Feature::CacheMarks,
+            Feature::DocumentCitations,
+            Feature::ResultError,
+        ],
+        Vendor::Other => &[
+            Feature::Reasoning,
+            Feature::TopK,
+            Feature::SerialTools,
+            Feature::CacheMarks,
+            Feature::DocumentCitations,
+            Feature::ResultError,
+        ],
+    }
+}
+
+/// Reads a caller's further fields, whichever vendor they are for.
+pub(super) fn read(body: &mut Fields, request: &mut Request) -> Result<(), Untranslatable> {
+    let Some(mut more) = body.object("additionalModelRequestFields")? else {
+        return Ok(());
+    };
+    // The first of them is what Claude's own API calls it.
+    for key in ["thinking", "reasoning_config"] {
+        if let Some(thinking) = more.object(key)? {
+            read_thinking(thinking, request)?;
+        }
+    }
+    if let Some(mut config) = more.object("output_config")? {
+        if let Some(effort) = effort_of(&mut config, "effort")? {
+            // Effort is about all tokens: without thinking it is no reason to think.
+            if request.reasoning == Some(Reasoning::Adaptive) {
+                request.reasoning = Some(Reasoning::Effort(effort));
+            } else {
+                request.dropped.push(config.path("effort"));
+            }
+        }
+        config.end()?;
+    }
+    if let Some(mut config) = more.object("reasoningConfig")? {
+        let effort = effort_of(&mut config, "maxReasoningEffort")?;
+        request.reasoning = Some(match config.needed_text("type")?.as_str() {
+            "enabled" => effort.map_or(Reasoning::Adaptive, Reasoning::Effort),
+            "disabled" => Reasoning::Off,
+            _ => return Err(config.refuse("type", "isn't known")),
+        });
+        config.end()?;
+    }
+    if let Some(effort) = effort_of(&mut more, "reasoning_effort")? {
+        request.reasoning = Some(Reasoning::Effort(effort));
+    }
+    request.top_k = more.whole("top_k")?;
+    if let Some(mut config) = more.object("inferenceConfig")? {
+        request.top_k = config.whole("topK")?.or(request.top_k);
+        config.end()?;
+    }
+    if let Some(choice) = more.object("tool_choice")? {
+        read_choice(choice, request)?;
+    }
+    more.end()
+}
+
+fn effort_of(of: &mut Fields, key: &str) -> Result<Option<Effort>, Untranslatable> {
+    let Some(name) = of.text(key)? else {
+        return Ok(None);
+    };
+    let effort = Effort::named(&name);
+    Ok(Some(effort.ok_or_else(|| of.refuse(key, "isn't known"))?))
+}
+
+fn read_thinking(mut thinking: Fields, request: &mut Request) -> Result<(), Untranslatable> {
+    let display = thinking.text("display")?;
+    request.shows_thoughts = display.map(|display| display == "summarized");
+    let budget = thinking.whole("budget_tokens")?;
+    request.reasoning = Some(match thinking.needed_text("type")?.as_str() {
+        "enabled" => {
+            let budget = budget.ok_or_else(|| thinking.refuse("budget_tokens", "is missing"))?;
+            Reasoning::Budget(budget)
+        }
+        "adaptive" => Reasoning::Adaptive,
+        "disabled" => Reasoning::Off,
+        _ => return Err(thinking.refuse("type", "isn't known")),
+    });
+    thinking.end()
+}
+
+/// Claude's own choice of tools, which can do more than that of `toolConfig`.
+fn read_choice(mut choice: Fields, request: &mut Request) -> Result<(), Untranslatable> {
+    let kind = choice.text("type")?;
+    request.tool_choice = match kind.as_deref() {
+        None => request.tool_choice.take(),
+        Some("auto") => Some(ToolChoice::Auto),
+        Some("any") => Some(ToolChoice::Required),
+        Some("none") => Some(ToolChoice::None),
+        Some("tool") => Some(ToolChoice::Named(choice.needed_text("name")?)),
+        Some(_) => return Err(choice.refuse("type", "isn't known")),
+    };
+    let is_serial = choice.flag("disable_parallel_tool_use")?;
+    request.parallel_tool_calls = is_serial.map(|is_serial| !is_serial);
+    choice.end()
+}
+
+/// The further fields of a request, in the words of its model's vendor, and the tokens that Claude may
+/// think besides those of its response.
+pub(super) fn write(request: &Request, turns: &[(Role, Vec<&Part>)]) -> (Object, Option<u64>) {
+    let vendor = Vendor::of(&request.model);
+    let mut more = Object::default();
+    let mut budget = None;
+    match vendor {
+        Vendor::Claude => think_adaptively(request, &mut more),
+        Vendor::EarlierClaude => {
+            budget = thinking_budget(request, turns);
+            let thinking = |budget| object! { "type": "enabled", "budget_tokens": budget };
+            more.put_some("thinking", budget.map(thinking));
+        }
+        Vendor::Nova2 => more.put_some("reasoningConfig", nova_reasoning(request)),
+        Vendor::GptOss => {
+            let effort = request.reasoning.and_then(Reasoning::effort);
+            let word = effort.map(|effort| effort.clamp(Effort::Low, Effort::High).name());
+            more.put_some("reasoning_effort", word);
+        }
+        Vendor::FirstClaude | Vendor::Nova | Vendor::Other => {}
+    }
+    match vendor {
+        Vendor::Nova | Vendor::Nova2 => {
+            let config = request.top_k.map(|top_k| object! { "topK": top_k });
+            more.put_some("inferenceConfig", config);
+        }
+        _ => more.put_some("top_k", request.top_k),
+    }
+    let has_tools = !request.tools.is_empty() && request.tool_choice != Some(ToolChoice::None);
+    if request.parallel_tool_calls == Some(false) && has_tools {
+        let mut choice = Object::default();
+        // Where `toolConfig` forces a call, a type here would contradict it.
+        if matches!(request.tool_choice, None | Some(ToolChoice::Auto)) {
+            choice.put("type", "auto");
+        }
+        choice.put("disable_parallel_tool_use", true);
+        more.put("tool_choice", choice);
+    }
+    (more, budget)
+}
+
+/// Current models think only if asked to. Not all of them let it be forbidden, or take a budget.
+fn think_adaptively(request: &Request, more: &mut Object) {
+    let Some(reasoning) = request.reasoning else {
+        return;
+    };
+    if reasoning != Reasoning::Off {
+        let mut thinking = object! { "type": "adaptive" };
+        let display = |shows| if shows { "summarized" } else { "omitted" };
+        thinking.put_some("display", request.shows_thoughts.map(display));
+        more.put("thinking", thinking);
+        if let Some(effort) = reasoning.effort() {
+            let effort = effort.max(Effort::Low).name();
+            more.put("output_config", object! { "effort": effort });
+        }
+    }
+}
+
+fn thinking_budget(request: &Request, turns: &[(Role, Vec<&Part>)]) -> Option<u64> {
+    let reasoning = request.reasoning?;
+    if reasoning == Reasoning::Off {
+        return None;
+    }
+    let most = request
+        .max_tokens
+        .map_or(u64::MAX, |most| most.saturating_sub(1));
+    let budget = reasoning.budget().unwrap_or(USUAL_BUDGET);
+    let budget = budget.max(LEAST_BUDGET).min(most);
+    // With a budget, Claude wants the thoughts that led to calls of tools. A caller who lost them gets a
+    // response without new ones rather than none.
+    (budget >= LEAST_BUDGET && !lacks_thoughts(turns)).then_some(budget)
+}
+
+/// Whether the model is to go on after calls of tools whose thoughts are not there.
+fn lacks_thoughts(turns: &[(Role, Vec<&Part>)]) -> bool {
+    let mut turns = turns.iter().rev();
+    let last = turns.find(|(role, _)| *role == Role::Assistant);
+    last.is_some_and(|(_, parts)| {
+        let calls = |part: &&Part| matches!(part.content, Content::ToolCall(_));
+        let thinks = |part: &&Part| match &part.content {
+            Content::Reasoning(thought) => thought.seal.as_ref().is_some_and(|seal| {
+                let kinds = [SealKind::Signature, SealKind::Encrypted];
+                let mut values = kinds.into_iter().map(|kind| seal.value_for(NAME, kind));
+                values.any(|value| value.is_some())
+            }),
+            _ => false,
+        };
+        parts.iter().any(calls) && !parts.iter().any(thinks)
+    })
+}
+
+fn nova_reasoning(request: &Request) -> Option<Object> {
+    let effort = match request.reasoning? {
+        Reasoning::Off => return Some(object! { "type": "disabled" }),
+        reasoning => reasoning.effort().unwrap_or(Effort::Medium),
+    };
+    // With a high effort, Nova takes neither a bound nor parameters of sampling.
+    let is_bound =
+        request.max_tokens.is_some() || request.temperature.is_some() || request.top_p.is_some();
+    let most = if is_bound {
+        Effort::Medium
+    } else {
+        Effort::High
+    };
+    let effort = effort.clamp(Effort::Low, most).name();
+    Some(object! { "type": "enabled", "maxReasoningEffort": effort })
+}
