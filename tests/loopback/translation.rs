@@ -1,5 +1,6 @@
 //! Callers whose format their provider doesn't speak.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use http::{Request, StatusCode};
@@ -118,8 +119,8 @@ async fn chat_goes_to_a_provider_of_messages_and_its_record_says_so() {
     assert!(said.contains("chat → messages; left out: seed"), "{said}");
 }
 
-#[tokio::test]
-async fn messages_go_to_a_provider_of_chat_and_come_back_as_a_stream() {
+/// A stream of chat in which the model thinks, speaks and calls a tool.
+fn call_of_a_tool() -> String {
     let chunk = |delta: Value, reason: Value| {
         json!({
             "id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "gpt",
@@ -148,11 +149,18 @@ async fn messages_go_to_a_provider_of_chat_and_come_back_as_a_stream() {
         chunk(json!({}), json!("tool_calls")),
         usage,
     ];
-    let mut text: String = events
-        .iter()
-        .map(|event| format!("data: {event}\n\n"))
-        .collect();
+    let mut text = String::new();
+    for event in events {
+        write!(text, "data: {event}\n\n").unwrap();
+    }
     text.push_str("data: [DONE]\n\n");
+    text
+}
+
+#[tokio::test]
+async fn messages_go_to_a_provider_of_chat_and_come_back_as_a_stream() {
+    let function = |arguments: &str| json!({ "name": "look", "arguments": arguments });
+    let text = call_of_a_tool();
     let (gateway, mut received) = streaming("openai_chat", &text).await;
     let body = json!({
         "model": "m", "max_tokens": 9, "stream": true, "messages": [{ "role": "user", "content": "hi" }],
