@@ -113,6 +113,7 @@ impl Dice {
         }
         let last = Turn::new(Role::User, vec![Part::text(self.text())]);
         request.turns.push(last);
+        request.name_results();
         request
     }
 }

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::super::CODEC;
+use super::{chat, messages};
 use crate::formats::translate::checks::{read, translated, value};
 use crate::formats::translate::{
     Content, Inbound, Reasoning, Role, SealKind, Source, Untranslatable,
 };
-use crate::formats::{anthropic_messages, openai_chat};
 
 /// Everything that a caller can ask for and a provider can do.
 fn everything() -> Value {
@@ -198,9 +198,9 @@ fn what_a_provider_of_another_format_lacks_is_refused_by_the_callers_name() {
     ] {
         let body = json!({ "contents": [], "generationConfig": config });
         let served = if field.ends_with("topK") {
-            &openai_chat::translate::CODEC
+            chat()
         } else {
-            &anthropic_messages::translate::CODEC
+            messages()
         };
         let refused: Untranslatable = translated(&CODEC, served, &body).unwrap_err();
         assert_eq!(refused.field, field);
@@ -218,7 +218,7 @@ fn hints_are_left_out_and_named() {
         "toolConfig": { "functionCallingConfig": { "mode": "VALIDATED" } },
         "generationConfig": { "seed": 7, "mediaResolution": "MEDIA_RESOLUTION_LOW" },
     });
-    let (sent, dropped) = translated(&CODEC, &anthropic_messages::translate::CODEC, &body).unwrap();
+    let (sent, dropped) = translated(&CODEC, messages(), &body).unwrap();
     assert_eq!(
         dropped,
         [
@@ -247,7 +247,7 @@ fn calls_without_ids_find_their_results() {
         { "role": "user", "parts": [{ "functionResponse": { "name": "weather",
             "response": { "days": [1] }, "parts": [{ "inlineData": { "mimeType": "image/png", "data": "iVBO" } }] } }] },
     ] });
-    let (sent, _) = translated(&CODEC, &anthropic_messages::translate::CODEC, &body).unwrap();
+    let (sent, _) = translated(&CODEC, messages(), &body).unwrap();
     let messages = &sent["messages"];
     assert_eq!(messages[1]["content"][1]["id"], "call_2");
     assert_eq!(
@@ -328,7 +328,7 @@ fn schemas_become_json_schema() {
             "c": { "nullable": true, "anyOf": [{ "type": "NUMBER" }, { "type": "BOOLEAN" }] },
         },
     } } });
-    let (sent, _) = translated(&CODEC, &openai_chat::translate::CODEC, &body).unwrap();
+    let (sent, _) = translated(&CODEC, chat(), &body).unwrap();
     assert_eq!(
         sent["response_format"]["json_schema"]["schema"],
         json!({

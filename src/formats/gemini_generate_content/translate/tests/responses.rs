@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::CODEC;
-use crate::formats::openai_chat;
+use super::chat;
 use crate::formats::translate::checks::{streamed, streaming, survives_every_split, value, whole};
 use crate::formats::translate::{Content, Json, Response, Stop, Usage};
 use crate::wire::Framing;
@@ -106,7 +106,7 @@ fn a_signature_at_the_end_of_a_stream_stays_there() {
     );
     survives_every_split(
         (&CODEC, Framing::Text),
-        &openai_chat::translate::CODEC,
+        chat(),
         &streaming(),
         stream.as_bytes(),
     );

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::super::CODEC;
+use super::{chat, messages};
 use crate::formats::translate::checks::{read, translated, value};
 use crate::formats::translate::{Delivery, Inbound, Request};
-use crate::formats::{anthropic_messages, openai_chat};
 
 #[test]
 fn the_method_and_the_query_say_how_the_response_comes() {
@@ -49,7 +49,7 @@ fn chat_is_written_as_generated_content() {
             { "type": "function", "function": { "name": "now" } }],
         "reasoning_effort": "low", "seed": 4_294_967_297_u64, "response_format": { "type": "json_object" },
     });
-    let (sent, dropped) = translated(&openai_chat::translate::CODEC, &CODEC, &body).unwrap();
+    let (sent, dropped) = translated(chat(), &CODEC, &body).unwrap();
     assert_eq!(dropped, ["messages.content.image_url.detail"]);
     assert_eq!(
         sent,
@@ -85,7 +85,7 @@ fn media_of_results_follow_the_results() {
             { "type": "tool_result", "tool_use_id": "1", "content": [{ "type": "text", "text": "seen" }, image] },
             { "type": "tool_result", "tool_use_id": "2", "is_error": true }] },
     ] });
-    let (sent, _) = translated(&anthropic_messages::translate::CODEC, &CODEC, &body).unwrap();
+    let (sent, _) = translated(messages(), &CODEC, &body).unwrap();
     assert_eq!(
         sent["contents"][1]["parts"],
         json!([
@@ -122,7 +122,7 @@ fn a_model_is_asked_to_think_in_its_own_words() {
         ),
     ] {
         let body = json!({ "messages": [], "max_tokens": 9, "thinking": reasoning });
-        let request = read(&anthropic_messages::translate::CODEC, &body).unwrap();
+        let request = read(messages(), &body).unwrap();
         let request = Request {
             model: model.to_owned(),
             ..request
@@ -135,7 +135,7 @@ fn a_model_is_asked_to_think_in_its_own_words() {
     }
     let body =
         json!({ "messages": [{ "role": "user", "content": "?" }], "reasoning_effort": "minimal" });
-    let request = read(&openai_chat::translate::CODEC, &body).unwrap();
+    let request = read(chat(), &body).unwrap();
     for (model, level) in [("gemini-3-flash", "MINIMAL"), ("gemini-3-pro", "LOW")] {
         let request = Request {
             model: model.to_owned(),
@@ -152,7 +152,7 @@ fn a_model_is_asked_to_think_in_its_own_words() {
 #[test]
 fn a_prompt_of_the_system_alone_is_asked_as_the_user() {
     let body = json!({ "messages": [{ "role": "system", "content": "Write a poem." }] });
-    let (sent, _) = translated(&openai_chat::translate::CODEC, &CODEC, &body).unwrap();
+    let (sent, _) = translated(chat(), &CODEC, &body).unwrap();
     assert_eq!(
         sent,
         json!({ "contents": [{ "role": "user", "parts": [{ "text": "Write a poem." }] }] })

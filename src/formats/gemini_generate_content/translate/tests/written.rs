@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::CODEC;
-use crate::formats::openai_chat;
+use super::chat;
 use crate::formats::translate::checks::{
     read, streamed, streaming, survives_every_split, through, value, whole, written,
 };
@@ -236,7 +236,7 @@ fn a_caller_of_generated_content_is_served_by_chat() {
     let stream = b"data: {\"id\":\"c1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n\
         data: {\"id\":\"c1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n\
         data: [DONE]\n\n";
-    let served = (&openai_chat::translate::CODEC, Framing::Text);
+    let served = (chat(), Framing::Text);
     let out = through(served, &CODEC, &streaming(), &[stream]);
     let text = String::from_utf8(out).unwrap();
     let events: Vec<&str> = text.split("\n\n").collect();
