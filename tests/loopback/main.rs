@@ -63,6 +63,7 @@ mod token_counts;
 mod told;
 mod trailers;
 mod translation;
+mod translation_pairs;
 mod unwritable;
 mod usage;
 mod waiting;

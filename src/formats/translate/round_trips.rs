@@ -114,6 +114,14 @@ impl Dice {
         let last = Turn::new(Role::User, vec![Part::text(self.text())]);
         request.turns.push(last);
         request.name_results();
+        // Converse can't forbid calls where there were some.
+        let has_calls = request.turns.iter().flat_map(|turn| &turn.parts);
+        let mut has_calls = has_calls.map(|part| &part.content);
+        if request.tool_choice == Some(ToolChoice::None)
+            && has_calls.any(|content| matches!(content, Content::ToolCall(_)))
+        {
+            request.tool_choice = None;
+        }
         request
     }
 }
