@@ -93,9 +93,9 @@ fn either_spelling_and_lone_values_say_the_same() {
     assert_eq!(read(&CODEC, &twice).unwrap_err().field, "generationConfig");
 }
 
-#[test]
-fn what_is_not_known_is_refused_by_its_name() {
-    for (pointer, value, field) in [
+/// Where a value is put that isn't known, and the field that the refusal names.
+fn unknown() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
         ("/cachedContent", json!("cachedContents/1"), "cachedContent"),
         ("/odd", json!(1), "odd"),
         ("/serviceTier", json!("priority"), "serviceTier"),
@@ -166,7 +166,12 @@ fn what_is_not_known_is_refused_by_its_name() {
             json!("AUTO"),
             "toolConfig.functionCallingConfig.allowedFunctionNames",
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_is_not_known_is_refused_by_its_name() {
+    for (pointer, value, field) in unknown() {
         let mut body = everything();
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         match body.pointer_mut(parent).unwrap() {
