@@ -1,6 +1,6 @@
 //! The least that a gateway with durable records costs: the bare proxy, and in the plainest way what a record takes. It
 //! reads the model of a request and the usage of its response with `serde_json`, looks up whether the model is granted,
-//! holds and settles a budget, passes known headers alone, logs a line of JSON, and writes each record with SQLite. Records of
+//! holds and settles a budget, passes known headers alone, logs a line of JSON, and writes each record with `SQLite`. Records of
 //! 8 ms share a transaction, which is durable when it ends, and their sums.
 //!
 //! It has no identity, limits, failover, strict parsing, captures or streams that are metered. What it takes of a request
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -118,8 +118,7 @@ fn caller() -> String {
 impl Gateway {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, bare::Failed> {
         let began = Instant::now();
-        let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let started_at = i64::try_from(started_at.as_millis()).unwrap();
+        let started_at = iris::base::clock::unix_ms();
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let Ok(asked) = serde_json::from_slice::<Asked<'_>>(&body) else {
@@ -228,6 +227,7 @@ fn open(path: &Path) -> rusqlite::Connection {
 }
 
 /// Writes what comes, in groups.
+#[expect(clippy::disallowed_methods, reason = "a thread of its own gathers")]
 fn write(mut database: rusqlite::Connection, records: &Receiver<Record>) {
     while let Ok(first) = records.recv() {
         std::thread::sleep(GATHERED);

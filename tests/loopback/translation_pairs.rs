@@ -128,9 +128,12 @@ const ALL: [Spoken; 5] = [
     Spoken {
         flag: "gemini_generate_content",
         short: "generate_content",
-        path: |stream| match stream {
-            true => "/v1beta/models/m:streamGenerateContent?alt=sse",
-            false => "/v1beta/models/m:generateContent",
+        path: |stream| {
+            if stream {
+                "/v1beta/models/m:streamGenerateContent?alt=sse"
+            } else {
+                "/v1beta/models/m:generateContent"
+            }
         },
         ask: |_| json!({ "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }] }),
         answer: || candidate("ahoy, sailor", true),
@@ -146,9 +149,12 @@ const ALL: [Spoken; 5] = [
     Spoken {
         flag: "bedrock_converse",
         short: "converse",
-        path: |stream| match stream {
-            true => "/bedrock/model/m/converse-stream",
-            false => "/bedrock/model/m/converse",
+        path: |stream| {
+            if stream {
+                "/bedrock/model/m/converse-stream"
+            } else {
+                "/bedrock/model/m/converse"
+            }
         },
         ask: |_| json!({ "messages": [{ "role": "user", "content": [{ "text": "hi" }] }] }),
         answer: || {
@@ -160,14 +166,14 @@ const ALL: [Spoken; 5] = [
         stream: || {
             let delta = |text: &str| json!({ "contentBlockIndex": 0, "delta": { "text": text } });
             vec![
-                message("messageStart", json!({ "role": "assistant" })),
-                message("contentBlockDelta", delta("ahoy")),
-                message("contentBlockDelta", delta(", sailor")),
-                message("contentBlockStop", json!({ "contentBlockIndex": 0 })),
-                message("messageStop", json!({ "stopReason": "end_turn" })),
+                message("messageStart", &json!({ "role": "assistant" })),
+                message("contentBlockDelta", &delta("ahoy")),
+                message("contentBlockDelta", &delta(", sailor")),
+                message("contentBlockStop", &json!({ "contentBlockIndex": 0 })),
+                message("messageStop", &json!({ "stopReason": "end_turn" })),
                 message(
                     "metadata",
-                    json!({ "usage": amazon_usage(), "metrics": { "latencyMs": 5 } }),
+                    &json!({ "usage": amazon_usage(), "metrics": { "latencyMs": 5 } }),
                 ),
             ]
         },
@@ -186,7 +192,7 @@ fn named(kind: &str, mut event: Value) -> Bytes {
     format!("event: {kind}\ndata: {event}\n\n").into()
 }
 
-fn message(name: &'static str, payload: Value) -> Bytes {
+fn message(name: &'static str, payload: &Value) -> Bytes {
     let headers = [(":message-type", "event"), (":event-type", name)];
     encode(&headers, payload.to_string())
 }
@@ -237,9 +243,10 @@ async fn answer(stream: &mut TcpStream, served: &Spoken, is_streamed: bool) {
         "bedrock_converse" => "application/vnd.amazon.eventstream",
         _ => "text/event-stream",
     };
-    let body = match is_streamed {
-        true => (served.stream)(),
-        false => vec![(served.answer)().to_string().into()],
+    let body = if is_streamed {
+        (served.stream)()
+    } else {
+        vec![(served.answer)().to_string().into()]
     };
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
     write(stream, &head).await;
@@ -277,9 +284,10 @@ async fn every_caller_is_served_by_a_provider_of_every_other_format() {
                 let body = (caller.ask)(is_streamed).to_string();
                 let reply = gateway.send(post(path, &body)).await;
                 assert_eq!(reply.status, StatusCode::OK, "{pair}: {}", reply.text());
-                let said = match is_streamed {
-                    true => told(caller, &reply),
-                    false => (caller.text)(&reply.json()).unwrap_or_default().to_owned(),
+                let said = if is_streamed {
+                    told(caller, &reply)
+                } else {
+                    (caller.text)(&reply.json()).unwrap_or_default().to_owned()
                 };
                 assert_eq!(said, "ahoy, sailor", "{pair}: {}", reply.text());
                 let path = path.split('?').next().unwrap_or_default();

@@ -166,6 +166,7 @@ impl<'v> Rows<'v> {
     }
 
     /// How many rows there are.
+    #[cfg(feature = "postgres")]
     pub(crate) fn len(&self) -> usize {
         self.count
     }
