@@ -35,7 +35,7 @@ lint:
 quick:
     ./test quick
 
-# Updates the generated parts of docs/CONFIGURATION.md and docs/ALLOWED.md.
+# Updates the generated parts of docs/CONFIGURATION.md, docs/ALLOWED.md and docs/FORMATS.md.
 reference:
     IRIS_WRITE_DOCS=1 cargo test --no-default-features --features server --lib -- the_reference_is_up_to_date the_page_of_lists_is_up_to_date the_table_of_the_documentation_is_up_to_date
 

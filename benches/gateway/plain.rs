@@ -1,9 +1,9 @@
 //! The least that a gateway with durable records costs: the bare proxy, and in the plainest way what a record takes. It
 //! reads the model of a request and the usage of its response with `serde_json`, looks up whether the model is granted,
-//! holds and settles a budget, passes known headers alone, logs a line of JSON, and writes each record with `SQLite`. Records of
+//! holds and settles a budget, passes on only known headers, logs a line of JSON, and writes each record with `SQLite`. Records of
 //! 8 ms share a transaction, which is durable when it ends, and their sums.
 //!
-//! It has no identity, limits, failover, strict parsing, captures or streams that are metered. What it takes of a request
+//! It has no identity, limits, failover, strict parsing or captures, and a stream has no record. What it takes of a request
 //! is the floor for a gateway that has.
 
 use std::borrow::Cow;

@@ -33,7 +33,7 @@ section! {
         /// Headers by which records may be filtered; `*` is any. No role implies it.
         #[key(holds = Holds::Headers)]
         filterable_headers: () => Way::described(Kind::List(&Kind::Any(&[Kind::Text, Header::KIND]))),
-        /// Whether requests for these models are translated for providers that don't speak their format. Only a grant that covers `models` says so.
+        /// Whether requests for these models are translated for providers that don't speak their format. Has effect only in a grant with `models`.
         translate: Option<bool>,
         /// Whether the chat is there.
         enable_chat_ui: Option<bool>,

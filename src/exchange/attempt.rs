@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::context::{Asked, Candidate};
 use super::ending::Ending;
 use super::failure::Failure;
@@ -42,6 +44,8 @@ pub(super) struct Attempt {
 
 /// What a provider's response costs, and what bytes stand for if the provider doesn't count.
 pub(super) struct Price {
+    /// The provider's format, whose terms count.
+    pub(super) format: &'static str,
     pub(super) quote: Arc<Quote>,
     /// The prices of other models, one of which the provider may have used.
     pub(super) prices: Arc<Prices>,
@@ -78,6 +82,7 @@ impl Attempt {
         let (format, call) = served(asked, translation.as_deref(), unsealed.as_deref());
         let Candidate { route, terms } = candidate;
         let price = call.billed.then(|| Price {
+            format: format.name,
             quote: Arc::clone(&terms.quote),
             prices: Arc::clone(&rules.prices),
             density: (format.density)(&call.path),
@@ -171,6 +176,11 @@ impl Attempt {
     /// Nothing more comes of it: what it holds is given back.
     pub(super) fn leave(&mut self) {
         self.hold = None;
+        // Its bodies would stay until the response has ended.
+        self.unsealed = None;
+        if let Some(translation) = &mut self.translation {
+            translation.call.body = Bytes::new();
+        }
         self.reached = Reached::Over {
             worked: self.is_asked(),
         };

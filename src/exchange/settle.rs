@@ -156,7 +156,7 @@ fn charged(entry: &Entry, price: &Price, ended: &mut Ended) -> Charge {
             ..Charge::none()
         };
     }
-    let cost = cost(quote, reading, &entry.api);
+    let cost = cost(quote, reading, price.format);
     let basis = cost.as_ref().and(quote.resolved_model.clone());
     Charge {
         cost: cost.map(Money::nanodollars),
@@ -262,7 +262,7 @@ fn of_used(entry: &Entry, price: &Price, reading: &Reading) -> Option<(Quote, Re
         return None;
     }
     let other = price.prices.quote(&entry.provider, used);
-    let cost = |quote: &Quote| cost(quote, reading, &entry.api);
+    let cost = |quote: &Quote| cost(quote, reading, price.format);
     let dearer = price.quote.dearer(&entry.model, used, other, cost)?;
     let why = Reason::DearerModel {
         provider: entry.provider.clone(),

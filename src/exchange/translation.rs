@@ -60,7 +60,14 @@ impl Translation {
             query: outbound.query,
             headers: &HeaderMap::new(),
         };
-        let mut call = format.read(&written, outbound.body.to_string().into())?;
+        let call = format.read(&written, outbound.body.to_string().into());
+        let mut call = call.map_err(|why| {
+            let why = format!(
+                "the request, translated to {}: {}",
+                format.name, why.message
+            );
+            Rejection::new(StatusCode::BAD_REQUEST, UNTRANSLATABLE, why)
+        })?;
         // The usage is for the translation, which gives it to the caller if that is asked for.
         call.stream = asked.call.stream;
         let reason = Reason::Translated {

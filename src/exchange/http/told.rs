@@ -1,4 +1,4 @@
-//! A provider's error, as a caller of another format is told of it.
+//! A provider's error, in the caller's format.
 
 use std::time::Duration;
 

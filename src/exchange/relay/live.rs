@@ -131,6 +131,7 @@ impl Live {
         // What is kept is what the caller got.
         if let Some(translating) = &self.translating
             && !metered.body.is_empty()
+            && translating.has_begun()
         {
             let (body, is_cut) = translating.response();
             (metered.body, metered.truncated) = (body, metered.truncated || is_cut);

@@ -39,7 +39,12 @@ impl Translating {
 
     /// Whether an event can stand behind what the caller has.
     pub(super) fn takes_events(&self) -> bool {
-        self.translator.is_streamed()
+        self.translator.takes_events()
+    }
+
+    /// Whether anything of the response has been read.
+    pub(super) fn has_begun(&self) -> bool {
+        self.translator.has_begun()
     }
 
     /// The response as the caller would have got it in one piece, as far as it came, and whether a part

@@ -148,6 +148,7 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
         let terms = rules.terms(&Asker { caller, permit }, &route);
         facts.attempts.push(Attempt {
             price: Some(Price {
+                format: "openai_chat",
                 quote: Arc::clone(&terms.quote),
                 prices: Arc::clone(&rules.prices),
                 density: Density::TEXT,

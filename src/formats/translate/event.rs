@@ -180,7 +180,7 @@ impl Collector {
         }
     }
 
-    /// Takes an event. Of what there is no room for, nothing is kept but the end.
+    /// Takes an event. Of an event that doesn't fit, only the end is kept.
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::Start { id, model } => {

@@ -1,4 +1,4 @@
-//! Reads the objects of a caller's request. Each key is taken out, so that those that nobody has read are
+//! Reads the objects of a caller's request. Each key is taken out, so that unread keys are
 //! known at the end: they are refused by name, and none is lost on the way.
 
 use std::borrow::Cow;

@@ -6,8 +6,8 @@ use memchr::memmem;
 
 use super::{Json, Seal};
 
-/// How seals begin, in either spelling.
-const MARKS: [&[u8]; 2] = [b"iris.", b"aXJpcy"];
+/// How seals begin in JSON, in either spelling.
+const MARKS: [&[u8]; 2] = [b"\"iris.", b"\"aXJpcy"];
 
 /// A place at which a seal can stand.
 #[derive(Clone, Copy, Debug)]

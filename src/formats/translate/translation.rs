@@ -188,10 +188,16 @@ impl ResponseTranslator {
         (self.caller.write_response)(&self.request, self.collector.response().clone())
     }
 
-    /// Whether the caller gets a stream.
+    /// Whether an event can stand behind what the caller has: not in an array.
     #[must_use]
-    pub fn is_streamed(&self) -> bool {
-        matches!(self.output, Output::Events(_))
+    pub fn takes_events(&self) -> bool {
+        matches!(self.request.delivery, Delivery::Events { .. })
+    }
+
+    /// Whether anything of the response has been read.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        *self.collector.response() != Response::default()
     }
 
     /// Whether [`response`](Self::response) lacks something for which there was no room.

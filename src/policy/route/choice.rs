@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::traffic::Traffic;
-use super::{Fit, Provider, Standing};
+use super::{Provider, Standing};
 use crate::base::reasons::{Limited, Reason, Tie};
 use crate::base::text::Text;
 use crate::config::{Share, Strategy};
@@ -27,8 +27,6 @@ pub struct Holder {
 pub(super) struct Candidate {
     pub(super) provider: Arc<Provider>,
     pub(super) model: Text,
-    /// How it is asked.
-    pub(super) fit: Fit,
     /// The pattern and the grant that cover it.
     pub(super) granted: Reason,
 }

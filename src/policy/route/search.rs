@@ -17,6 +17,8 @@ pub(super) struct Search<'a> {
     pub(super) share: Share,
     pub(super) permit: &'a Permit,
     pub(super) fits: &'a dyn Fn(&Provider) -> Option<Fit>,
+    /// How those are asked that are looked for.
+    pub(super) wanted: Fit,
     pub(super) evidence: Evidence<'a>,
     /// All that serve the model, as `provider/model`.
     pub(super) found: Vec<Text>,
@@ -84,13 +86,11 @@ impl Search<'_> {
                 continue;
             };
             self.granted.push(Arc::clone(provider));
-            let fit = (self.fits)(provider);
-            let is_allowed = |fit: &Fit| *fit == Fit::Native || self.permit.translates(subject);
-            if let Some(fit) = fit.filter(is_allowed) {
+            let is_allowed = self.wanted == Fit::Native || self.permit.translates(subject);
+            if is_allowed && (self.fits)(provider) == Some(self.wanted) {
                 candidates.push(Candidate {
                     provider: Arc::clone(provider),
                     model: model.clone(),
-                    fit,
                     granted,
                 });
             }

@@ -12,6 +12,7 @@ use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::config::Choice as _;
 use crate::config::{self, Alias, Routing};
+use crate::formats::Format;
 use crate::policy::access::Permit;
 
 /// Providers and aliases of a configuration.
@@ -29,6 +30,16 @@ pub struct ListedModel<'a> {
     pub provider: &'a Provider,
     /// Its name there.
     pub model: &'a str,
+}
+
+impl ListedModel<'_> {
+    /// How it is asked in a format, if the permit allows it.
+    #[must_use]
+    pub fn fit(&self, permit: &Permit, format: &Format) -> Option<Fit> {
+        let subject = self.provider.subject(self.model);
+        let fit = self.provider.fit(format);
+        fit.filter(|fit| *fit == Fit::Native || permit.translates(subject))
+    }
 }
 
 impl RouteTable {
@@ -76,8 +87,8 @@ impl RouteTable {
     }
 
     /// The providers for a model named by a caller: an alias, `provider/model`, or a bare name, tried in
-    /// this order, among those for which `fits` says how they can be asked. Providers that speak the caller's
-    /// format come before those for which the request is translated.
+    /// this order, among those for which `fits` says how they can be asked. Only where none of them speaks the
+    /// caller's format come those for which the request is translated.
     ///
     /// # Errors
     /// [`NoRoute`] says why, for the record and the explanation.
@@ -88,11 +99,23 @@ impl RouteTable {
         fits: &dyn Fn(&Provider) -> Option<Fit>,
         evidence: Evidence<'_>,
     ) -> Result<Choice, NoRoute> {
+        let native = self.select_among(permit, requested, (fits, Fit::Native), evidence);
+        native.or_else(|_| self.select_among(permit, requested, (fits, Fit::Translated), evidence))
+    }
+
+    fn select_among(
+        &self,
+        permit: &Permit,
+        requested: &str,
+        (fits, wanted): (&dyn Fn(&Provider) -> Option<Fit>, Fit),
+        evidence: Evidence<'_>,
+    ) -> Result<Choice, NoRoute> {
         let mut search = Search {
             catalog: &self.catalog,
             share: self.routing.equal,
             permit,
             fits,
+            wanted,
             evidence,
             found: Vec::new(),
             granted: Vec::new(),
@@ -120,7 +143,6 @@ impl RouteTable {
         if candidates.is_empty() {
             return Err(search.nothing());
         }
-        candidates.sort_by_key(|one| one.fit);
         let is_alone = candidates.len() == 1;
         let put_off = choice::put_off(&mut candidates, evidence.traffic);
         let held = choice::held(&mut candidates, evidence);

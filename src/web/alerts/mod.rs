@@ -126,7 +126,12 @@ impl Warnings {
                 self.watched.ledger.backlog(),
             )),
         }
-        found.extend(process::folding(&self.watched.ledger.folding_problems()));
+        let mut folding = self.watched.ledger.folding_problems();
+        // Where nothing can be written, that is what is wrong.
+        folding.failing = folding
+            .failing
+            .filter(|_| self.watched.ledger.writable().is_ok());
+        found.extend(process::folding(&folding));
         for provider in rules.routes.providers().iter().filter(|one| !one.disabled) {
             if let Some(health) = self.watched.traffic.health(provider) {
                 found.extend(down(&provider.id, &health));

@@ -1,4 +1,4 @@
-//! The part of an entry by which nobody looks for it: one JSON array, in the column `rest` of its row.
+//! The part of an entry that entries aren't looked up by: one JSON array, in the column `rest` of its row.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

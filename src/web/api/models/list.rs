@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::rows;
-use crate::formats::{self, Dialect, is_method};
+use crate::formats::{self, Dialect, Format, is_method};
 use crate::policy::route::{Evidence, Fit, ListedModel, Provider, Route, Traffic};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{bad, decoded};
@@ -99,9 +99,13 @@ fn fits(form: Dialect, provider: &Provider) -> Option<Fit> {
     if !matches!(form, Dialect::Anthropic | Dialect::Google) {
         return Some(Fit::Native);
     }
+    of_form(form).filter_map(|api| provider.fit(api)).min()
+}
+
+/// The formats whose callers read a list in a form.
+fn of_form(form: Dialect) -> impl Iterator<Item = &'static Format> {
     let formats = formats::ALL.into_iter();
-    let formats = formats.filter(|format| format.lists_for == Some(form));
-    formats.filter_map(|format| provider.fit(format)).min()
+    formats.filter(move |format| format.lists_for == Some(form))
 }
 
 /// Where a request for a model would go first.
@@ -126,14 +130,14 @@ fn list(call: &Call<'_>) -> Reply {
     if !matches!(form, Dialect::Anthropic | Dialect::Google) {
         let mut data = rows::models(rules, &reader.permit);
         let aliases = aliases(reader, form).into_iter();
-        data.extend(aliases.map(|(alias, found)| rows::model(rules, alias, found)));
+        data.extend(aliases.map(|(alias, found)| rows::model(rules, &reader.permit, alias, found)));
         let object = "list";
         return Ok(respond(&ModelList { object, data }));
     }
     let query = call.head.uri.query().unwrap_or_default();
     let mut seen = std::collections::HashSet::new();
     let own = rules.routes.models(&reader.permit);
-    let own = own.filter(|found| fits(form, found.provider).is_some());
+    let own = own.filter(|found| of_form(form).any(|api| found.fit(&reader.permit, api).is_some()));
     let all: Vec<(&str, ListedModel<'_>)> = own
         .map(|found| (found.model, found))
         .chain(aliases(reader, form))
@@ -191,7 +195,7 @@ fn one(call: &Call<'_>) -> Reply {
     Ok(match form {
         Dialect::Anthropic => respond(&anthropic(&name)),
         Dialect::Google => respond(&gemini(reader, &name, found)),
-        _ => respond(&rows::model(&reader.rules, &name, found)),
+        _ => respond(&rows::model(&reader.rules, &reader.permit, &name, found)),
     })
 }
 

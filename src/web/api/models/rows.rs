@@ -9,7 +9,7 @@ use crate::exchange::rules::Rules;
 use crate::formats;
 use crate::policy::access::Permit;
 use crate::policy::pricing;
-use crate::policy::route::{self, ListedModel};
+use crate::policy::route::ListedModel;
 
 #[derive(Serialize, JsonSchema)]
 pub(in crate::web) struct Model {
@@ -51,11 +51,13 @@ pub(in crate::web) struct Provider {
 /// One row for each provider of a model that the permit covers.
 pub(in crate::web) fn models(rules: &Rules, permit: &Permit) -> Vec<Model> {
     let models = rules.routes.models(permit);
-    models.map(|row| model(rules, row.model, row)).collect()
+    models
+        .map(|row| model(rules, permit, row.model, row))
+        .collect()
 }
 
 /// One model, under the name that its caller uses.
-pub(super) fn model(rules: &Rules, name: &str, found: ListedModel<'_>) -> Model {
+pub(super) fn model(rules: &Rules, permit: &Permit, name: &str, found: ListedModel<'_>) -> Model {
     let provider = found.provider;
     let quote = rules.prices.quote(&provider.id, found.model);
     let price = quote.price.as_ref();
@@ -65,7 +67,7 @@ pub(super) fn model(rules: &Rules, name: &str, found: ListedModel<'_>) -> Model 
         created: 0,
         owned_by: provider.id.to_string(),
         display_name: name.to_owned(),
-        supported_endpoints: endpoints(provider),
+        supported_endpoints: endpoints(permit, found),
         metadata: Metadata {
             provider: Provider {
                 id: provider.id.to_string(),
@@ -81,10 +83,10 @@ pub(super) fn model(rules: &Rules, name: &str, found: ListedModel<'_>) -> Model 
     }
 }
 
-fn endpoints(provider: &route::Provider) -> Vec<&'static str> {
+fn endpoints(permit: &Permit, found: ListedModel<'_>) -> Vec<&'static str> {
     formats::ALL
         .iter()
-        .filter(|api| provider.fit(api).is_some())
+        .filter(|api| found.fit(permit, api).is_some())
         .filter_map(|api| api.endpoint)
         .collect()
 }

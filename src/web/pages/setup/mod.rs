@@ -97,6 +97,7 @@ fn instructions(visit: &Visit<'_>, chosen: &Guide) -> Markup {
 fn model(visit: &Visit<'_>, speaks: Speaks) -> Option<String> {
     let format = formats::named(speaks.kind())?;
     let mut models = visit.reader.rules.routes.models(&visit.reader.permit);
-    let found = models.find(|found| found.provider.fit(format).is_some());
+    let permit = &visit.reader.permit;
+    let found = models.find(|found| found.fit(permit, format).is_some());
     found.map(|found| found.model.to_owned())
 }
