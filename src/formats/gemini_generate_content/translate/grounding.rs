@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::places::Places;
 use crate::formats::translate::{Citation, Json, Object, object};
 
 /// Bytes of the citations of a response. Each support repeats the chunks that it names.
@@ -11,7 +12,7 @@ const MAX_SEGMENTS: usize = 1 << 20;
 
 /// Citations of a `groundingMetadata`: chunks of the sources, and what of the text each supports. Those
 /// past [`MAX_CITATIONS`] are left out.
-pub(super) fn of_supports(grounding: &Json, text: &str) -> Vec<Citation> {
+pub(super) fn of_supports(grounding: &Json, text: &Places) -> Vec<Citation> {
     let chunks = grounding.at("groundingChunks").list();
     let supports = grounding.at("groundingSupports").list();
     if supports.is_empty() {
@@ -45,7 +46,7 @@ fn size(citation: &Citation) -> usize {
 }
 
 /// Citations of a `citationMetadata`: what the text repeats.
-pub(super) fn of_sources(sources: &Json, text: &str) -> Vec<Citation> {
+pub(super) fn of_sources(sources: &Json, text: &Places) -> Vec<Citation> {
     let source = |source: &Json| {
         Some(Citation {
             url: Some(source.at("uri").words()?.to_owned()),
@@ -71,16 +72,12 @@ fn chunk(chunk: &Json) -> Option<Citation> {
     })
 }
 
-fn span(place: &Json, text: &str) -> Option<(u64, u64)> {
+fn span(place: &Json, text: &Places) -> Option<(u64, u64)> {
     let end = place.at("endIndex").whole()?;
     let start = place.at("startIndex").whole().unwrap_or(0);
     let is_later = place.at("partIndex").whole().unwrap_or(0) > 0;
     (!is_later).then_some(())?;
-    let characters = |bytes: u64| {
-        let before = text.get(..usize::try_from(bytes).ok()?)?;
-        u64::try_from(before.chars().count()).ok()
-    };
-    Some((characters(start)?, characters(end)?))
+    Some((text.characters(start)?, text.characters(end)?))
 }
 
 /// Gathers what a response rests on.
@@ -106,7 +103,7 @@ impl Default for Grounding {
 
 impl Grounding {
     /// Adds a citation of a part with this text, which begins after `before` bytes of others.
-    pub(super) fn add(&mut self, citation: &Citation, text: &str, before: u64) {
+    pub(super) fn add(&mut self, citation: &Citation, text: &Places, before: u64) {
         let Some(chunk) = source(citation) else {
             return;
         };
@@ -116,14 +113,14 @@ impl Grounding {
             self.chunks.push(chunk);
         }
         let (start, end) = match citation.span {
-            Some((start, end)) => (bytes(text, start), bytes(text, end)),
+            Some((start, end)) => (text.bytes(start), text.bytes(end)),
             None => (0, text.len()),
         };
         let mut segment = object! {
             "startIndex": before.saturating_add(start as u64),
             "endIndex": before.saturating_add(end as u64),
         };
-        let text = text.get(start..end).unwrap_or_default();
+        let text = text.text().get(start..end).unwrap_or_default();
         if let Some(rest) = self.room.checked_sub(text.len()) {
             self.room = rest;
             segment.put("text", text);
@@ -144,14 +141,6 @@ impl Grounding {
             candidate.put("groundingMetadata", grounding);
         }
     }
-}
-
-/// Bytes of so many characters.
-fn bytes(text: &str, characters: u64) -> usize {
-    let nth = usize::try_from(characters).unwrap_or(usize::MAX);
-    text.char_indices()
-        .nth(nth)
-        .map_or(text.len(), |(at, _)| at)
 }
 
 fn source(citation: &Citation) -> Option<Object> {

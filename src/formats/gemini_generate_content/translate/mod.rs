@@ -3,6 +3,7 @@
 
 mod grounding;
 mod logprobs;
+mod places;
 mod read_content;
 mod read_request;
 mod read_response;
