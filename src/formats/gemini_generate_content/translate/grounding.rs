@@ -1,30 +1,52 @@
 //! What a text rests on. The API counts places in bytes of the text, the form in characters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::places::Places;
 use crate::formats::translate::{Citation, Json, Object, object};
 
-/// Citations of a `groundingMetadata`: chunks of the sources, and what of the text each supports.
-pub(super) fn of_supports(grounding: &Json, text: &str) -> Vec<Citation> {
+/// Bytes of the citations of a response. Each support repeats the chunks that it names.
+const MAX_CITATIONS: usize = 4 << 20;
+/// Bytes of text that the segments of a response repeat.
+const MAX_SEGMENTS: usize = 1 << 20;
+
+/// Citations of a `groundingMetadata`: chunks of the sources, and what of the text each supports. Those
+/// past [`MAX_CITATIONS`] are left out.
+pub(super) fn of_supports(grounding: &Json, text: &Places) -> Vec<Citation> {
     let chunks = grounding.at("groundingChunks").list();
     let supports = grounding.at("groundingSupports").list();
     if supports.is_empty() {
         return chunks.iter().filter_map(chunk).collect();
     }
-    let mut citations = Vec::new();
+    let (mut citations, mut room) = (Vec::new(), MAX_CITATIONS);
     for support in supports {
         let span = span(support.at("segment"), text);
+        let mut named = HashSet::new();
         for index in support.at("groundingChunkIndices").list() {
             let index = index.whole().and_then(|index| usize::try_from(index).ok());
-            let citation = index.and_then(|index| chunk(chunks.get(index)?));
-            citations.extend(citation.map(|citation| Citation { span, ..citation }));
+            let index = index.filter(|index| named.insert(*index));
+            let Some(citation) = index.and_then(|index| chunk(chunks.get(index)?)) else {
+                continue;
+            };
+            let Some(rest) = room.checked_sub(size(&citation)) else {
+                return citations;
+            };
+            room = rest;
+            citations.push(Citation { span, ..citation });
         }
     }
     citations
 }
 
+/// Bytes that a citation takes.
+fn size(citation: &Citation) -> usize {
+    let texts = [&citation.url, &citation.title, &citation.quote];
+    let texts = texts.into_iter().flatten().map(String::len);
+    texts.fold(size_of::<Citation>(), usize::saturating_add)
+}
+
 /// Citations of a `citationMetadata`: what the text repeats.
-pub(super) fn of_sources(sources: &Json, text: &str) -> Vec<Citation> {
+pub(super) fn of_sources(sources: &Json, text: &Places) -> Vec<Citation> {
     let source = |source: &Json| {
         Some(Citation {
             url: Some(source.at("uri").words()?.to_owned()),
@@ -50,29 +72,38 @@ fn chunk(chunk: &Json) -> Option<Citation> {
     })
 }
 
-fn span(place: &Json, text: &str) -> Option<(u64, u64)> {
+fn span(place: &Json, text: &Places) -> Option<(u64, u64)> {
     let end = place.at("endIndex").whole()?;
     let start = place.at("startIndex").whole().unwrap_or(0);
     let is_later = place.at("partIndex").whole().unwrap_or(0) > 0;
     (!is_later).then_some(())?;
-    let characters = |bytes: u64| {
-        let before = text.get(..usize::try_from(bytes).ok()?)?;
-        u64::try_from(before.chars().count()).ok()
-    };
-    Some((characters(start)?, characters(end)?))
+    Some((text.characters(start)?, text.characters(end)?))
 }
 
 /// Gathers what a response rests on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Grounding {
     chunks: Vec<Object>,
     numbers: HashMap<String, usize>,
     supports: Vec<Object>,
+    /// Bytes of text that segments may still repeat.
+    room: usize,
+}
+
+impl Default for Grounding {
+    fn default() -> Self {
+        Self {
+            chunks: Vec::new(),
+            numbers: HashMap::new(),
+            supports: Vec::new(),
+            room: MAX_SEGMENTS,
+        }
+    }
 }
 
 impl Grounding {
     /// Adds a citation of a part with this text, which begins after `before` bytes of others.
-    pub(super) fn add(&mut self, citation: &Citation, text: &str, before: u64) {
+    pub(super) fn add(&mut self, citation: &Citation, text: &Places, before: u64) {
         let Some(chunk) = source(citation) else {
             return;
         };
@@ -82,14 +113,18 @@ impl Grounding {
             self.chunks.push(chunk);
         }
         let (start, end) = match citation.span {
-            Some((start, end)) => (bytes(text, start), bytes(text, end)),
+            Some((start, end)) => (text.bytes(start), text.bytes(end)),
             None => (0, text.len()),
         };
-        let segment = object! {
+        let mut segment = object! {
             "startIndex": before.saturating_add(start as u64),
             "endIndex": before.saturating_add(end as u64),
-            "text": text.get(start..end).unwrap_or_default(),
         };
+        let text = text.text().get(start..end).unwrap_or_default();
+        if let Some(rest) = self.room.checked_sub(text.len()) {
+            self.room = rest;
+            segment.put("text", text);
+        }
         self.supports.push(object! {
             "segment": segment,
             "groundingChunkIndices": vec![Json::from(number)],
@@ -106,14 +141,6 @@ impl Grounding {
             candidate.put("groundingMetadata", grounding);
         }
     }
-}
-
-/// Bytes of so many characters.
-fn bytes(text: &str, characters: u64) -> usize {
-    let nth = usize::try_from(characters).unwrap_or(usize::MAX);
-    text.char_indices()
-        .nth(nth)
-        .map_or(text.len(), |(at, _)| at)
 }
 
 fn source(citation: &Citation) -> Option<Object> {

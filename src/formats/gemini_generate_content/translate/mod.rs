@@ -3,6 +3,7 @@
 
 mod grounding;
 mod logprobs;
+mod places;
 mod read_content;
 mod read_request;
 mod read_response;
@@ -55,7 +56,8 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::hint(Feature::PlainReasoning, "contents.parts.thought"),
         Field::must(Feature::Stop, "generationConfig.stopSequences"),
         Field::must(Feature::HighTemperature, "generationConfig.temperature"),
-        Field::must(Feature::TopK, "generationConfig.topK"),
+        // The Gemini CLI sends one with each request, whatever its user asks for.
+        Field::hint(Feature::TopK, "generationConfig.topK"),
         Field::hint(Feature::Seed, "generationConfig.seed"),
         Field::must(Feature::PresencePenalty, "generationConfig.presencePenalty"),
         Field::must(

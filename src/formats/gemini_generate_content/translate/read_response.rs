@@ -1,6 +1,7 @@
 //! A provider's response. Of several candidates the first counts: only one is asked for. A whole response
 //! is read as a stream of one event, because each event of a stream has its form.
 
+use super::places::Places;
 use super::{NAME, grounding, kind_of, logprobs, stop_of, usage};
 use crate::formats::translate::{
     Citation, Collector, Delta, Event, EventReader, Failure, Json, Media, MediaKind, Object, Open,
@@ -39,7 +40,7 @@ pub(super) struct Reader {
     sequence: Sequence,
     state: State,
     /// The text so far.
-    text: String,
+    text: Places,
     /// The latest report of what the response rests on: each has all of those before.
     grounding: Json,
     has_calls: bool,
@@ -154,7 +155,7 @@ impl Reader {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             self.to(State::Text, out);
             if self.text.len() + text.len() <= MAX_TEXT {
-                self.text.push_str(text);
+                self.text.push(text);
             }
             push(text, out);
         } else if let Some(name) = call.at("name").words() {

@@ -1,3 +1,4 @@
+mod grounding;
 mod requests;
 mod responses;
 mod sent;

@@ -10,6 +10,8 @@ use crate::formats::translate::{
 
 /// Budgets that all models take that know budgets.
 const BUDGETS: (u64, u64) = (512, 24_576);
+/// The least budget of `gemini-2.5-pro`, which refuses 0.
+const LEAST_OF_PRO: u64 = 128;
 
 pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
     let mut body = write_content::conversation(request)?;
@@ -128,10 +130,7 @@ fn thinking(request: &Request) -> Object {
     let mut shows_thoughts = request.shows_thoughts;
     match request.reasoning {
         None => {}
-        Some(Reasoning::Off) => {
-            thinking.put("thinkingBudget", 0_u64);
-            return thinking;
-        }
+        Some(Reasoning::Off) => return least(model),
         Some(Reasoning::Adaptive) if knows_levels(model) => {}
         Some(Reasoning::Adaptive) => thinking.put("thinkingBudget", Json::Number((-1).into())),
         Some(Reasoning::Effort(effort)) if knows_levels(model) => {
@@ -150,14 +149,31 @@ fn thinking(request: &Request) -> Object {
     thinking
 }
 
+/// As little as the model can think. The larger models always think.
+fn least(model: &str) -> Object {
+    if !is_pro(model) {
+        object! { "thinkingBudget": 0_u64 }
+    } else if knows_levels(model) {
+        object! { "thinkingLevel": level(model, Effort::Minimal) }
+    } else {
+        object! { "thinkingBudget": LEAST_OF_PRO }
+    }
+}
+
 fn level(model: &str, effort: Effort) -> &'static str {
     match effort {
         // The larger models begin at `LOW`.
-        Effort::Minimal if !model.contains("-pro") => "MINIMAL",
+        Effort::Minimal if !is_pro(model) => "MINIMAL",
         Effort::Minimal | Effort::Low => "LOW",
         Effort::Medium => "MEDIUM",
         Effort::High | Effort::XHigh | Effort::Max => "HIGH",
     }
+}
+
+/// Whether it is one of the larger models by its name, as `gemini-2.5-pro` is.
+fn is_pro(model: &str) -> bool {
+    let mut words = model.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.any(|word| word == "pro")
 }
 
 /// Whether it is Gemini 3 or later by its name.

@@ -1,10 +1,11 @@
 //! A response for a caller.
 
 use super::grounding::Grounding;
+use super::places::Places;
 use super::{finish_reason, logprobs, signature, usage};
 use crate::formats::translate::{
-    Citation, Delivery, Delta, Event, EventWriter, LogProb, Media, Object, Open, Request, Response,
-    Seal, SealKind, Source, Stop, ToolCall, Usage, id_or_new, object, write_sse,
+    Citation, Delivery, Delta, Event, EventWriter, Json, LogProb, Media, Object, Open, Request,
+    Response, Seal, SealKind, Source, Stop, ToolCall, Usage, id_or_new, object, write_sse,
 };
 
 /// Bytes that are held of a text, to say what of it rests on what, and of a call's parameters.
@@ -37,11 +38,11 @@ fn join(mut part: Object, parts: &mut Vec<Object>) {
     let is_thought = |part: &Object| keys(part) == ["text", "thought"];
     match parts.last_mut() {
         Some(last) if is_text(last) && is_text(&part) => {
-            let text = |part: &mut Object| part.take("text");
-            let text = [text(last), text(&mut part)];
-            let text = text.iter().flatten().filter_map(|text| text.text());
-            let text: String = text.collect();
-            last.put("text", text);
+            if let (Some(Json::Text(text)), Some(Json::Text(more))) =
+                (last.at_mut("text"), part.take("text"))
+            {
+                text.push_str(&more);
+            }
         }
         Some(last)
             if is_thought(last) && keys(&part) == ["text", "thought", "thoughtSignature"] =>
@@ -59,7 +60,7 @@ struct Pieces {
     shows_thoughts: bool,
     open: State,
     /// The open text, and how many bytes of others came before.
-    text: String,
+    text: Places,
     before: u64,
     citations: Vec<Citation>,
     grounding: Grounding,
@@ -85,7 +86,7 @@ impl Pieces {
         Self {
             shows_thoughts: request.shows_thoughts == Some(true),
             open: State::Between,
-            text: String::new(),
+            text: Places::default(),
             before: 0,
             citations: Vec::new(),
             grounding: Grounding::default(),
@@ -138,7 +139,9 @@ impl Pieces {
     fn delta(&mut self, delta: Delta, out: &mut Vec<Object>) {
         match (self.open, delta) {
             (State::Text, Delta::Text(text)) => {
-                hold(&mut self.text, &text);
+                if self.text.len() + text.len() <= MAX_HELD {
+                    self.text.push(&text);
+                }
                 self.push(object! { "text": text }, out);
             }
             (State::Text, Delta::Citation(citation)) => self.citations.push(citation),

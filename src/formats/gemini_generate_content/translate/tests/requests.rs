@@ -187,7 +187,6 @@ fn what_is_not_known_is_refused_by_its_name() {
 #[test]
 fn what_a_provider_of_another_format_lacks_is_refused_by_the_callers_name() {
     for (config, field) in [
-        (json!({ "topK": 4 }), "generationConfig.topK"),
         (
             json!({ "responseLogprobs": true }),
             "generationConfig.responseLogprobs",
@@ -202,12 +201,7 @@ fn what_a_provider_of_another_format_lacks_is_refused_by_the_callers_name() {
         ),
     ] {
         let body = json!({ "contents": [], "generationConfig": config });
-        let served = if field.ends_with("topK") {
-            chat()
-        } else {
-            messages()
-        };
-        let refused: Untranslatable = translated(&CODEC, served, &body).unwrap_err();
+        let refused: Untranslatable = translated(&CODEC, messages(), &body).unwrap_err();
         assert_eq!(refused.field, field);
     }
 }
@@ -237,6 +231,11 @@ fn hints_are_left_out_and_named() {
         ]
     );
     assert_eq!(sent["messages"][0]["content"][0]["text"], "hi");
+    let body = json!({ "contents": [], "generationConfig": { "topK": 64, "topP": 0.9 } });
+    let (sent, dropped) = translated(&CODEC, chat(), &body).unwrap();
+    assert_eq!(dropped, ["generationConfig.topK"]);
+    assert_eq!(sent["top_p"], 0.9);
+    assert!(sent.get("top_k").is_none(), "{sent}");
 }
 
 #[test]

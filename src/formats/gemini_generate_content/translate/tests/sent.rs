@@ -120,6 +120,26 @@ fn a_model_is_asked_to_think_in_its_own_words() {
             json!({ "type": "disabled" }),
             json!({ "thinkingBudget": 0 }),
         ),
+        (
+            "gemini-2.5-flash-preview-09-2025",
+            json!({ "type": "disabled" }),
+            json!({ "thinkingBudget": 0 }),
+        ),
+        (
+            "models/gemini-2.5-pro",
+            json!({ "type": "disabled" }),
+            json!({ "thinkingBudget": 128 }),
+        ),
+        (
+            "gemini-pro-latest",
+            json!({ "type": "disabled" }),
+            json!({ "thinkingBudget": 128 }),
+        ),
+        (
+            "gemini-3.1-pro-preview",
+            json!({ "type": "disabled" }),
+            json!({ "thinkingLevel": "LOW" }),
+        ),
     ] {
         let body = json!({ "messages": [], "max_tokens": 9, "thinking": reasoning });
         let request = read(messages(), &body).unwrap();
