@@ -1,5 +1,7 @@
 //! Requests and responses of chat completions, read and written.
 
+mod bounds;
+
 use std::fmt::Write;
 
 use serde_json::{Value, json};
