@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::CODEC;
-use crate::formats::translate::Content;
-use crate::formats::translate::checks::read;
+use crate::formats::translate::checks::{read, streaming, value};
+use crate::formats::translate::{Citation, Content, Part, Response, Text};
 
 /// A megabyte of reasoning that 2,000 calls name would be 2 GB if each call had a copy.
 #[test]
@@ -28,4 +28,28 @@ fn a_thought_of_many_calls_is_kept_once() {
     assert_eq!(is_thought[..3], [true, true, false]);
     assert_eq!(is_thought.iter().filter(|is| **is).count(), 2);
     assert_eq!(parts.len(), 2_002);
+}
+
+/// The parts' lengths add up. Counting the whole text again at each part would take time that grows with
+/// the square of their number.
+#[test]
+fn citations_of_many_parts_end_where_their_text_ends() {
+    let citation = Citation {
+        url: Some("https://x.test".to_owned()),
+        ..Citation::default()
+    };
+    let text = Text {
+        citations: vec![citation],
+        ..Text::new("ü".repeat(100))
+    };
+    let response = Response {
+        parts: vec![Part::new(Content::Text(text)); 20_000],
+        ..Response::default()
+    };
+    let whole = value(&(CODEC.write_response)(&streaming(), response));
+    let annotations = whole["choices"][0]["message"]["annotations"]
+        .as_array()
+        .unwrap();
+    let end = |nth: usize| &annotations[nth]["url_citation"]["end_index"];
+    assert_eq!((end(0), end(19_999)), (&json!(100), &json!(2_000_000)));
 }
