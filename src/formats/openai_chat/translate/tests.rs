@@ -1,6 +1,7 @@
 //! Requests and responses of chat completions, read and written.
 
 mod bounds;
+mod efforts;
 mod servers;
 
 use std::fmt::Write;

@@ -33,11 +33,7 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
             body.put("top_logprobs", top);
         }
     }
-    let effort = match request.reasoning {
-        Some(Reasoning::Off) => Some("none"),
-        reasoning => reasoning.and_then(Reasoning::effort).map(Effort::name),
-    };
-    body.put_some("reasoning_effort", effort);
+    body.put_some("reasoning_effort", effort(request));
     body.put_some("response_format", output(&request.output));
     if !request.tools.is_empty() {
         let tools: Vec<Object> = request.tools.iter().map(tool).collect();
@@ -64,6 +60,41 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         query: None,
         body,
     })
+}
+
+/// The effort in the API's words.
+fn effort(request: &Request) -> Option<&'static str> {
+    match request.reasoning? {
+        Reasoning::Off => can_be_off(&request.model).then_some("none"),
+        Reasoning::Effort(effort) => Some(effort.name()),
+        // The caller named no effort, and most models refuse those further out.
+        Reasoning::Budget(tokens) => {
+            let effort = Effort::of_budget(tokens).clamp(Effort::Low, Effort::High);
+            Some(effort.name())
+        }
+        Reasoning::Adaptive => None,
+    }
+}
+
+/// Whether a model takes the effort `none`: OpenAI's general ones do from gpt-5.1 on, with or without a
+/// date behind the version. Others refuse it, gpt-5.1-codex and gpt-5.1-chat-latest among them
+/// (<https://platform.openai.com/docs/api-reference/chat/create>).
+fn can_be_off(model: &str) -> bool {
+    let name = model.rsplit_once('/').map_or(model, |(_, name)| name);
+    let Some(name) = name.strip_prefix("gpt-") else {
+        return false;
+    };
+    let (version, date) = name.split_once('-').unwrap_or((name, ""));
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    let (Ok(major), Ok(minor)) = (major.parse::<u8>(), minor.parse::<u8>()) else {
+        return false;
+    };
+    // Azure's `gpt-35` is 3.5.
+    let is_later = (5, 1) <= (major, minor) && major < 10;
+    is_later
+        && date
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_digit())
 }
 
 fn add(turn: &Turn, messages: &mut Vec<Object>) -> Result<(), Untranslatable> {
