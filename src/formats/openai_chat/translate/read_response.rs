@@ -1,9 +1,10 @@
 //! A provider's response. Of several choices the first counts: only one is asked for.
 
-use super::{NAME, REASONING, citation_of, logprobs, stop_of, usage_of};
+use super::content::{self, Piece};
+use super::{CONTENT, REASONING, citation_of, logprobs, stop_of, usage_of};
 use crate::formats::translate::{
-    Content, Delta, Event, EventReader, Failure, Json, LogProb, Open, Part, Response, Seal,
-    SealKind, Sequence, Stop, Text, Thought, ToolCall,
+    Content, Delta, Event, EventReader, Failure, Json, LogProb, Open, Part, Response, Sequence,
+    Stop, ToolCall,
 };
 use crate::wire::sse;
 
@@ -24,24 +25,17 @@ pub(super) fn whole(body: &Json) -> Result<Response, Failure> {
     let message = choice.at("message");
     let mut parts = Vec::new();
     if let Some((key, text)) = reasoning(message) {
-        let thought = Thought {
-            text: text.to_owned(),
-            seal: Some(seal(key)),
-        };
-        parts.push(Content::Reasoning(thought));
+        parts.push(Content::Reasoning(content::thought(key, text)));
     }
-    let text = Text {
-        text: message.at("content").text().unwrap_or_default().to_owned(),
-        citations: message
-            .at("annotations")
-            .list()
-            .iter()
-            .filter_map(citation_of)
-            .collect(),
-        logprobs: logprobs::read(choice.at("logprobs").at("content")),
-    };
-    if !text.text.is_empty() {
-        parts.push(Content::Text(text));
+    parts.extend(content::parts(message.at(CONTENT)));
+    let last_text = parts.iter_mut().rev().find_map(|part| match part {
+        Content::Text(text) => Some(text),
+        _ => None,
+    });
+    if let Some(text) = last_text {
+        let annotations = message.at("annotations").list().iter();
+        text.citations = annotations.filter_map(citation_of).collect();
+        text.logprobs = logprobs::read(choice.at("logprobs").at("content"));
     }
     if let Some(refusal) = message.at("refusal").words() {
         parts.push(Content::Refusal(refusal.to_owned()));
@@ -80,10 +74,6 @@ fn reasoning(of: &Json) -> Option<(&'static str, &str)> {
     REASONING
         .into_iter()
         .find_map(|key| Some((key, of.at(key).words()?)))
-}
-
-fn seal(key: &str) -> Seal {
-    Seal::new(NAME, SealKind::Signature, key)
 }
 
 fn call(call: &Json) -> Option<ToolCall> {
@@ -210,8 +200,18 @@ impl Reader {
             self.to(State::Thought, out);
             push(text.to_owned(), out);
         }
-        if let Some(text) = delta.at("content").words() {
-            self.to(State::Text, out);
+        for piece in content::pieces(delta.at(CONTENT)) {
+            let text = match piece {
+                Piece::Text(text) => {
+                    self.to(State::Text, out);
+                    text
+                }
+                Piece::Thought(text) => {
+                    self.key = CONTENT;
+                    self.to(State::Thought, out);
+                    text
+                }
+            };
             push(text.to_owned(), out);
         }
         self.beside(choice, out);
@@ -253,7 +253,7 @@ impl Reader {
             return;
         }
         if self.state == State::Thought {
-            out.push(Event::Delta(Delta::Seal(seal(self.key))));
+            out.push(Event::Delta(Delta::Seal(content::seal(self.key))));
         }
         self.state = state;
         match state {

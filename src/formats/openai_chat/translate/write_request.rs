@@ -1,6 +1,6 @@
 //! A request for a provider.
 
-use super::{NAME, REASONING};
+use super::{CONTENT, NAME, REASONING, content};
 use crate::formats::translate::{
     Content, Effort, Media, MediaKind, Object, Outbound, Output, Reasoning, Request, Role,
     SealKind, Source, Tool, ToolCall, ToolChoice, Turn, Untranslatable, fit_id, object, shorten,
@@ -199,7 +199,8 @@ fn assistant(turn: &Turn, messages: &mut Vec<Object>) -> Result<(), Untranslatab
             Content::Reasoning(thought) => {
                 let seal = thought.seal.as_ref();
                 let key = seal.and_then(|seal| seal.value_for(NAME, SealKind::Signature));
-                let key = REASONING.into_iter().find(|known| Some(*known) == key);
+                let mut known = REASONING.into_iter().chain([CONTENT]);
+                let key = known.find(|known| Some(*known) == key);
                 match (key, thoughts.last_mut()) {
                     (Some(key), Some((last, text))) if *last == key => text.push_str(&thought.text),
                     (Some(key), _) => thoughts.push((key, thought.text.clone())),
@@ -209,11 +210,15 @@ fn assistant(turn: &Turn, messages: &mut Vec<Object>) -> Result<(), Untranslatab
             content => parts.extend(self::part(content)?),
         }
     }
-    for (key, text) in thoughts {
-        message.put(key, text);
-    }
     if parts.is_empty() && calls.is_empty() {
         return Ok(());
+    }
+    for (key, text) in thoughts {
+        if key == CONTENT {
+            parts.insert(0, content::thinking(&text));
+        } else {
+            message.put(key, text);
+        }
     }
     let texts: Option<Vec<String>> = parts.iter_mut().map(only_text).collect();
     match texts {

@@ -5,8 +5,10 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::CODEC;
-use crate::formats::translate::checks::streamed;
-use crate::formats::translate::{Content, Response, Stop};
+use crate::formats::translate::checks::{streamed, value, whole};
+use crate::formats::translate::{
+    Content, Part, Request, Response, Role, Seal, SealKind, Stop, Thought, Turn,
+};
 use crate::wire::Framing;
 
 /// The response of a stream whose chunks have these deltas.
@@ -98,4 +100,60 @@ fn an_id_that_repeats_goes_on_with_its_call() {
         call(&json!(0), &json!("a"), &json!("look"), ":1}"),
     ]);
     assert_eq!(calls(&response), [("a", "look", "{\"x\":1}")]);
+}
+
+/// Mistral's models send a list, whole and in a stream, and then the text alone.
+#[test]
+fn thoughts_in_the_content_are_read_and_go_back() {
+    let thinking = |text: &str| {
+        let inner = json!({ "type": "text", "text": text });
+        json!({ "type": "thinking", "thinking": [inner], "closed": true })
+    };
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let content = json!([
+        thinking("Let me "),
+        thinking("see."),
+        text("Four"),
+        text(".")
+    ]);
+    let body = json!({ "choices": [{
+        "message": { "role": "assistant", "content": content }, "finish_reason": "stop",
+    }] });
+    let thought = Thought {
+        text: "Let me see.".to_owned(),
+        seal: Some(Seal::new("openai_chat", SealKind::Signature, "content")),
+    };
+    let expected = [Part::new(Content::Reasoning(thought)), Part::text("Four.")];
+    let parts = whole(&CODEC, body.to_string().as_bytes()).parts;
+    assert_eq!(parts, expected);
+    let response = of_deltas(&[
+        json!({ "content": [thinking("Let me ")] }),
+        json!({ "content": [thinking("see."), text("")] }),
+        json!({ "content": [text("Four")] }),
+        json!({ "content": "." }),
+    ]);
+    assert_eq!(response.parts, expected);
+
+    let request = Request {
+        turns: vec![Turn::new(Role::Assistant, parts)],
+        ..Request::default()
+    };
+    let outbound = (CODEC.write_request)(&request).unwrap();
+    let sent = &value(&outbound.body)["messages"][0];
+    let thinking = json!({ "type": "thinking", "thinking": [text("Let me see.")] });
+    assert_eq!(sent["content"], json!([thinking, text("Four.")]));
+}
+
+#[test]
+fn rubbish_in_a_list_of_content_is_skipped() {
+    for content in [
+        json!([1, null, "x", [], {}]),
+        json!([{ "type": "thinking" }, { "type": "thinking", "thinking": [1, {}] }]),
+        json!([{ "type": "text" }, { "type": "reference", "reference_ids": [1] }]),
+        json!({ "type": "text", "text": "x" }),
+    ] {
+        assert_eq!(of_deltas(&[json!({ "content": content })]).parts, []);
+        let body = json!({ "choices": [{ "message": { "content": content } }] });
+        assert_eq!(whole(&CODEC, body.to_string().as_bytes()).parts, []);
+    }
 }
