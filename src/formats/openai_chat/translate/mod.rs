@@ -2,6 +2,7 @@
 //! formats, with the reasoning that model servers add to them: `reasoning_content` has its text, and
 //! `reasoning_details` what only its provider can read, as `OpenRouter` has them.
 
+mod content;
 mod logprobs;
 mod read_message;
 mod read_request;
@@ -22,6 +23,9 @@ const NAME: &str = "openai_chat";
 /// The keys under which providers have the text of reasoning. A seal of this format has as its value the
 /// key under which the text came, because a provider takes it back under that key alone.
 const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
+/// The key of content that is a list, in which Mistral's models have their thoughts
+/// (<https://docs.mistral.ai/inference/conversations/reasoning>).
+const CONTENT: &str = "content";
 
 /// How it is translated.
 pub(in crate::formats) static CODEC: Codec = Codec {

@@ -1,5 +1,7 @@
 //! A message of a caller's request.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{NAME, REASONING};
 use crate::formats::translate::{
     CacheMark, Content, Fields, Item, Media, MediaKind, Part, Request, Role, Seal, SealKind,
@@ -100,7 +102,8 @@ fn part(item: Item) -> Read<Part> {
     Ok(Part { content, cache })
 }
 
-/// What a model said: its thoughts come first, then its text, then its calls.
+/// What a model said: its thoughts come first, then its text, then its calls. A thought that belongs to a
+/// call stands before it; if several calls have one id, before the first of them.
 fn assistant(message: &mut Fields) -> Read<Vec<Part>> {
     message.ignore(&["annotations"]);
     let thoughts = thoughts(message)?;
@@ -111,18 +114,20 @@ fn assistant(message: &mut Fields) -> Read<Vec<Part>> {
         .map(Part::new);
     let calls = message.list("tool_calls")?.into_iter().map(call);
     let calls = calls.collect::<Read<Vec<_>>>()?;
-    let (mut parts, mut bound): (Vec<Part>, Vec<(String, Thought)>) = (Vec::new(), Vec::new());
+    let ids: HashSet<&str> = calls.iter().map(|call| call.id.as_str()).collect();
+    let (mut parts, mut bound) = (Vec::new(), HashMap::<String, Vec<Thought>>::new());
     for (id, thought) in thoughts {
         match id {
-            Some(id) if calls.iter().any(|call| call.id == id) => bound.push((id, thought)),
+            Some(id) if ids.contains(id.as_str()) => bound.entry(id).or_default().push(thought),
             _ => parts.push(Part::new(Content::Reasoning(thought))),
         }
     }
     parts.extend(content);
     parts.extend(refusal);
     for call in calls {
-        let own = bound.iter().filter(|(id, _)| *id == call.id);
-        parts.extend(own.map(|(_, thought)| Part::new(Content::Reasoning(thought.clone()))));
+        // Each thought is moved, never copied: a request could name one large thought in many calls.
+        let own = bound.remove(&call.id).unwrap_or_default();
+        parts.extend(own.into_iter().map(Content::Reasoning).map(Part::new));
         parts.push(Part::new(Content::ToolCall(call)));
     }
     Ok(parts)

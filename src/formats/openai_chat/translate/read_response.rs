@@ -1,9 +1,10 @@
 //! A provider's response. Of several choices the first counts: only one is asked for.
 
-use super::{NAME, REASONING, citation_of, logprobs, stop_of, usage_of};
+use super::content::{self, Piece};
+use super::{CONTENT, REASONING, citation_of, logprobs, stop_of, usage_of};
 use crate::formats::translate::{
-    Content, Delta, Event, EventReader, Failure, Json, LogProb, Open, Part, Response, Seal,
-    SealKind, Sequence, Stop, Text, Thought, ToolCall,
+    Content, Delta, Event, EventReader, Failure, Json, LogProb, Open, Part, Response, Sequence,
+    Stop, ToolCall,
 };
 use crate::wire::sse;
 
@@ -24,24 +25,17 @@ pub(super) fn whole(body: &Json) -> Result<Response, Failure> {
     let message = choice.at("message");
     let mut parts = Vec::new();
     if let Some((key, text)) = reasoning(message) {
-        let thought = Thought {
-            text: text.to_owned(),
-            seal: Some(seal(key)),
-        };
-        parts.push(Content::Reasoning(thought));
+        parts.push(Content::Reasoning(content::thought(key, text)));
     }
-    let text = Text {
-        text: message.at("content").text().unwrap_or_default().to_owned(),
-        citations: message
-            .at("annotations")
-            .list()
-            .iter()
-            .filter_map(citation_of)
-            .collect(),
-        logprobs: logprobs::read(choice.at("logprobs").at("content")),
-    };
-    if !text.text.is_empty() {
-        parts.push(Content::Text(text));
+    parts.extend(content::parts(message.at(CONTENT)));
+    let last_text = parts.iter_mut().rev().find_map(|part| match part {
+        Content::Text(text) => Some(text),
+        _ => None,
+    });
+    if let Some(text) = last_text {
+        let annotations = message.at("annotations").list().iter();
+        text.citations = annotations.filter_map(citation_of).collect();
+        text.logprobs = logprobs::read(choice.at("logprobs").at("content"));
     }
     if let Some(refusal) = message.at("refusal").words() {
         parts.push(Content::Refusal(refusal.to_owned()));
@@ -82,10 +76,6 @@ fn reasoning(of: &Json) -> Option<(&'static str, &str)> {
         .find_map(|key| Some((key, of.at(key).words()?)))
 }
 
-fn seal(key: &str) -> Seal {
-    Seal::new(NAME, SealKind::Signature, key)
-}
-
 fn call(call: &Json) -> Option<ToolCall> {
     let is_freeform = call.at("type").text() == Some("custom");
     let (inner, arguments) = if is_freeform {
@@ -108,14 +98,43 @@ pub(super) struct Reader {
     state: State,
     /// The key under which the open thought comes.
     key: &'static str,
-    /// The number of the call that is open.
-    index: u64,
+    /// The call that is open.
+    open: CallKey,
     /// Later calls, which wait until the open one is whole: nothing tells earlier when that is.
-    waiting: Vec<(u64, ToolCall)>,
+    waiting: Vec<(CallKey, ToolCall)>,
     held: usize,
     stop: Option<Stop>,
     has_calls: bool,
     is_done: bool,
+}
+
+/// By what the deltas of a call are known. The index alone doesn't do: some servers, Ollama among them,
+/// send each call with index 0 or without one.
+#[derive(Debug, Default)]
+struct CallKey {
+    index: Option<u64>,
+    /// Empty if the server sends none.
+    id: String,
+}
+
+impl CallKey {
+    fn of(delta: &Json) -> Self {
+        Self {
+            index: delta.at("index").whole(),
+            id: delta.at("id").text().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Whether a delta with this key goes on with the call, rather than being of another. `is_named` if the
+    /// delta has a tool's name: without an index and an id, only that tells where a call begins.
+    fn goes_on(&self, delta: &Self, is_named: bool) -> bool {
+        if delta.id.is_empty() && delta.index.is_none() && is_named {
+            return false;
+        }
+        let own = self.index.unwrap_or(0);
+        let has_same_index = delta.index.is_none_or(|index| index == own);
+        has_same_index && (delta.id.is_empty() || delta.id == self.id)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,8 +200,18 @@ impl Reader {
             self.to(State::Thought, out);
             push(text.to_owned(), out);
         }
-        if let Some(text) = delta.at("content").words() {
-            self.to(State::Text, out);
+        for piece in content::pieces(delta.at(CONTENT)) {
+            let text = match piece {
+                Piece::Text(text) => {
+                    self.to(State::Text, out);
+                    text
+                }
+                Piece::Thought(text) => {
+                    self.key = CONTENT;
+                    self.to(State::Thought, out);
+                    text
+                }
+            };
             push(text.to_owned(), out);
         }
         self.beside(choice, out);
@@ -224,7 +253,7 @@ impl Reader {
             return;
         }
         if self.state == State::Thought {
-            out.push(Event::Delta(Delta::Seal(seal(self.key))));
+            out.push(Event::Delta(Delta::Seal(content::seal(self.key))));
         }
         self.state = state;
         match state {
@@ -236,18 +265,20 @@ impl Reader {
     }
 
     fn call(&mut self, delta: &Json, out: &mut Vec<Event>) -> Result<(), Failure> {
-        let index = delta.at("index").whole().unwrap_or(0);
+        let key = CallKey::of(delta);
         let more = call(delta);
         let is_freeform = !delta.at("custom").is_null();
-        let inner = delta.at(if is_freeform { "custom" } else { "function" });
-        let key = if is_freeform { "input" } else { "arguments" };
-        let text = inner.at(key).text().unwrap_or_default();
-        if self.state == State::Call && self.index == index {
-            push(text.to_owned(), out);
-            return Ok(());
-        }
+        let (inner, arguments) = if is_freeform {
+            (delta.at("custom"), "input")
+        } else {
+            (delta.at("function"), "arguments")
+        };
+        let text = inner.at(arguments).text().unwrap_or_default();
+        let is_named = inner.at("name").words().is_some();
         let too_many = || Failure::new("the provider's response calls too many tools");
-        if let Some((_, waiting)) = self.waiting.iter_mut().find(|(nth, _)| *nth == index) {
+        // The latest first: a delta without an id goes on with the last call of its index.
+        let mut waiting = self.waiting.iter_mut().rev();
+        if let Some((_, waiting)) = waiting.find(|(held, _)| held.goes_on(&key, is_named)) {
             waiting.arguments.push_str(text);
             self.held += text.len();
             return if self.held > MAX_HELD {
@@ -255,6 +286,10 @@ impl Reader {
             } else {
                 Ok(())
             };
+        }
+        if self.state == State::Call && self.open.goes_on(&key, is_named) {
+            push(text.to_owned(), out);
+            return Ok(());
         }
         let Some(call) = more else {
             return Err(Failure::new(
@@ -267,11 +302,11 @@ impl Reader {
             if self.held > MAX_HELD || self.waiting.len() >= MOST_CALLS {
                 return Err(too_many());
             }
-            self.waiting.push((index, call));
+            self.waiting.push((key, call));
             return Ok(());
         }
         self.to(State::Call, out);
-        self.index = index;
+        self.open = key;
         open_call(&mut self.sequence, &call, out);
         push(call.arguments, out);
         Ok(())

@@ -1,5 +1,9 @@
 //! Requests and responses of chat completions, read and written.
 
+mod bounds;
+mod efforts;
+mod servers;
+
 use std::fmt::Write;
 
 use serde_json::{Value, json};

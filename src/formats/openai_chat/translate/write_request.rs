@@ -1,6 +1,6 @@
 //! A request for a provider.
 
-use super::{NAME, REASONING};
+use super::{CONTENT, NAME, REASONING, content};
 use crate::formats::translate::{
     Content, Effort, Media, MediaKind, Object, Outbound, Output, Reasoning, Request, Role,
     SealKind, Source, Tool, ToolCall, ToolChoice, Turn, Untranslatable, fit_id, object, shorten,
@@ -33,11 +33,7 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
             body.put("top_logprobs", top);
         }
     }
-    let effort = match request.reasoning {
-        Some(Reasoning::Off) => Some("none"),
-        reasoning => reasoning.and_then(Reasoning::effort).map(Effort::name),
-    };
-    body.put_some("reasoning_effort", effort);
+    body.put_some("reasoning_effort", effort(request));
     body.put_some("response_format", output(&request.output));
     if !request.tools.is_empty() {
         let tools: Vec<Object> = request.tools.iter().map(tool).collect();
@@ -64,6 +60,41 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         query: None,
         body,
     })
+}
+
+/// The effort in the API's words.
+fn effort(request: &Request) -> Option<&'static str> {
+    match request.reasoning? {
+        Reasoning::Off => can_be_off(&request.model).then_some("none"),
+        Reasoning::Effort(effort) => Some(effort.name()),
+        // The caller named no effort, and most models refuse those further out.
+        Reasoning::Budget(tokens) => {
+            let effort = Effort::of_budget(tokens).clamp(Effort::Low, Effort::High);
+            Some(effort.name())
+        }
+        Reasoning::Adaptive => None,
+    }
+}
+
+/// Whether a model takes the effort `none`: OpenAI's general ones do from gpt-5.1 on, with or without a
+/// date behind the version. Others refuse it, gpt-5.1-codex and gpt-5.1-chat-latest among them
+/// (<https://platform.openai.com/docs/api-reference/chat/create>).
+fn can_be_off(model: &str) -> bool {
+    let name = model.rsplit_once('/').map_or(model, |(_, name)| name);
+    let Some(name) = name.strip_prefix("gpt-") else {
+        return false;
+    };
+    let (version, date) = name.split_once('-').unwrap_or((name, ""));
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    let (Ok(major), Ok(minor)) = (major.parse::<u8>(), minor.parse::<u8>()) else {
+        return false;
+    };
+    // Azure's `gpt-35` is 3.5.
+    let is_later = (5, 1) <= (major, minor) && major < 10;
+    is_later
+        && date
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_digit())
 }
 
 fn add(turn: &Turn, messages: &mut Vec<Object>) -> Result<(), Untranslatable> {
@@ -168,7 +199,8 @@ fn assistant(turn: &Turn, messages: &mut Vec<Object>) -> Result<(), Untranslatab
             Content::Reasoning(thought) => {
                 let seal = thought.seal.as_ref();
                 let key = seal.and_then(|seal| seal.value_for(NAME, SealKind::Signature));
-                let key = REASONING.into_iter().find(|known| Some(*known) == key);
+                let mut known = REASONING.into_iter().chain([CONTENT]);
+                let key = known.find(|known| Some(*known) == key);
                 match (key, thoughts.last_mut()) {
                     (Some(key), Some((last, text))) if *last == key => text.push_str(&thought.text),
                     (Some(key), _) => thoughts.push((key, thought.text.clone())),
@@ -178,11 +210,15 @@ fn assistant(turn: &Turn, messages: &mut Vec<Object>) -> Result<(), Untranslatab
             content => parts.extend(self::part(content)?),
         }
     }
-    for (key, text) in thoughts {
-        message.put(key, text);
-    }
     if parts.is_empty() && calls.is_empty() {
         return Ok(());
+    }
+    for (key, text) in thoughts {
+        if key == CONTENT {
+            parts.insert(0, content::thinking(&text));
+        } else {
+            message.put(key, text);
+        }
     }
     let texts: Option<Vec<String>> = parts.iter_mut().map(only_text).collect();
     match texts {

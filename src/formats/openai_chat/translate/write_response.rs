@@ -11,12 +11,13 @@ pub(super) fn whole(request: &Request, response: Response) -> Object {
     let (mut annotations, mut tokens) = (Vec::new(), Vec::<LogProb>::new());
     let (mut calls, mut thought, mut details) = (Vec::new(), String::new(), Vec::new());
     let mut next = None;
+    // Characters of the text so far.
+    let mut length = 0;
     for part in response.parts {
         match part.content {
             Content::Text(more) => {
-                let text = text.get_or_insert_default();
-                text.push_str(&more.text);
-                let length = text.chars().count() as u64;
+                text.get_or_insert_default().push_str(&more.text);
+                length += more.text.chars().count() as u64;
                 annotations.extend(
                     more.citations
                         .iter()
