@@ -263,3 +263,33 @@ fn a_budget_stays_below_the_bound_and_needs_the_thoughts_before() {
     let call = json!([{ "type": "tool_use", "id": "t", "name": "n", "input": {} }]);
     assert_eq!(thinking(9000, call), Value::Null);
 }
+
+#[test]
+fn blank_texts_are_left_out() {
+    let blank = json!({ "type": "text", "text": " \n" });
+    let said = json!({ "type": "text", "text": "Hi. " });
+    let body = json!({
+        "model": "m", "max_tokens": 1, "system": [blank, said],
+        "messages": [
+            { "role": "user", "content": [said, blank] },
+            { "role": "assistant", "content": "\t" },
+            { "role": "user", "content": [
+                { "type": "tool_result", "tool_use_id": "t", "content": [blank] },
+            ] },
+        ],
+    });
+    let (sent, _) = translated(&CODEC, &CODEC, &body).unwrap();
+    assert_eq!(sent["system"], json!([said]));
+    let result = json!({ "type": "tool_result", "tool_use_id": "t", "content": [] });
+    assert_eq!(
+        sent["messages"],
+        json!([
+            { "role": "user", "content": [said] },
+            { "role": "user", "content": [result] },
+        ])
+    );
+    let mut request = read(&CODEC, &body).unwrap();
+    request.turns[2].parts[0].content = Content::Refusal(" ".to_owned());
+    let written = value(&(CODEC.write_request)(&request).unwrap().body);
+    assert_eq!(written["messages"], sent["messages"]);
+}

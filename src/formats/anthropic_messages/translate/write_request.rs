@@ -80,10 +80,15 @@ fn blocks<'a>(parts: impl Iterator<Item = &'a Part>) -> Result<Vec<Object>, Untr
     Ok(blocks)
 }
 
-/// A block of content; `None` for what the API doesn't take, such as an empty text.
+/// Whether the API would refuse a text.
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// A block of content; `None` for what the API doesn't take, such as a blank text.
 fn block(content: &Content) -> Result<Option<Object>, Untranslatable> {
     Ok(match content {
-        Content::Text(text) if text.text.is_empty() => None,
+        Content::Text(text) if is_blank(&text.text) => None,
         Content::Text(text) => {
             let mut block = object! { "type": "text", "text": &text.text };
             let citations: Vec<Object> =
@@ -94,7 +99,7 @@ fn block(content: &Content) -> Result<Option<Object>, Untranslatable> {
             }
             Some(block)
         }
-        Content::Refusal(text) if text.is_empty() => None,
+        Content::Refusal(text) if is_blank(text) => None,
         Content::Refusal(text) => Some(object! { "type": "text", "text": text }),
         Content::Media(media) => Some(self::media(media)?),
         Content::ToolCall(call) => Some(object! {
