@@ -293,3 +293,42 @@ fn blank_texts_are_left_out() {
     let written = value(&(CODEC.write_request)(&request).unwrap().body);
     assert_eq!(written["messages"], sent["messages"]);
 }
+
+/// What a provider gets for a request to one of its models.
+fn sent_to(model: &str, body: &Value) -> Value {
+    let mut request = read(&CODEC, body).unwrap();
+    request.model = model.to_owned();
+    value(&(CODEC.write_request)(&request).unwrap().body)
+}
+
+#[test]
+fn claude_thinks_as_its_version_can() {
+    let budget = json!({ "thinking": { "type": "enabled", "budget_tokens": 4000 } });
+    let effort =
+        json!({ "thinking": { "type": "adaptive" }, "output_config": { "effort": "high" } });
+    let off = json!({ "thinking": { "type": "disabled" } });
+    let enabled = |budget: u64| json!([{ "type": "enabled", "budget_tokens": budget }, null]);
+    let adaptive = |effort: &str| json!([{ "type": "adaptive" }, effort]);
+    for (model, asked, expected) in [
+        ("claude-haiku-4-5", &effort, enabled(16_384)),
+        ("claude-sonnet-4-5-20250929", &budget, enabled(4_000)),
+        ("claude-opus-4-7", &budget, adaptive("medium")),
+        ("claude-sonnet-5", &effort, adaptive("high")),
+        (
+            "claude-sonnet-5",
+            &off,
+            json!([{ "type": "disabled" }, null]),
+        ),
+        // Other vendors get what was asked for.
+        ("m", &budget, enabled(4_000)),
+        ("m", &effort, adaptive("high")),
+    ] {
+        let mut body = asked.clone();
+        body["model"] = json!("m");
+        body["max_tokens"] = json!(50_000);
+        body["messages"] = json!([]);
+        let sent = sent_to(model, &body);
+        let effort = &sent["output_config"]["effort"];
+        assert_eq!(json!([sent["thinking"], effort]), expected, "{model}");
+    }
+}

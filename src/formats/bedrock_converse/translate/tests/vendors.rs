@@ -52,6 +52,17 @@ fn each_vendor_has_its_own_words_for_reasoning() {
         (SONNET, effort(Effort::Medium), enabled(4_096)),
         (SONNET, Adaptive, enabled(16_384)),
         (SONNET, Off, Value::Null),
+        (
+            "anthropic.claude-opus-4-7",
+            Budget(90_000),
+            adaptive("high"),
+        ),
+        (
+            "anthropic.claude-opus-4-7",
+            effort(Effort::XHigh),
+            adaptive("xhigh"),
+        ),
+        (MODEL, effort(Effort::XHigh), adaptive("high")),
         (nova, effort(Effort::Max), nova_enabled("high")),
         (nova, Budget(1), nova_enabled("low")),
         (
