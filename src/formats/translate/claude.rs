@@ -1,7 +1,9 @@
 //! What Claude's models take, whichever API serves them. It differs from version to version
 //! (<https://platform.claude.com/docs/en/about-claude/models/migration-guide>).
 
-use super::{Content, Effort, Feature, Object, Part, Reasoning, Request, Role, SealKind, object};
+use super::{
+    Content, Effort, Feature, Object, Part, Reasoning, Request, Role, SealKind, ToolChoice, object,
+};
 
 /// The least budget for thinking that Claude takes.
 const LEAST_BUDGET: u64 = 1_024;
@@ -59,6 +61,11 @@ impl Claude {
         Some(Self { version })
     }
 
+    /// Whether the model is known to be of this version or a later one.
+    fn is_since(self, version: (u8, u8)) -> bool {
+        self.version.is_some_and(|own| own >= version)
+    }
+
     /// Whether the model is known to be older than this version.
     fn is_before(self, version: (u8, u8)) -> bool {
         self.version.is_some_and(|own| own < version)
@@ -74,13 +81,31 @@ impl Claude {
         self.is_before((4, 6))
     }
 
+    /// Whether it takes parameters of sampling.
+    fn takes_sampling(self) -> bool {
+        !self.is_since((4, 7))
+    }
+
+    /// Whether it takes a temperature together with `top_p`.
+    fn takes_both(self) -> bool {
+        self.is_before((4, 1))
+    }
+
+    /// Whether it can think in its response to this. A model that must call a tool can't.
+    fn may_think(self, request: &Request) -> bool {
+        self.can_think() && !forces_call(request)
+    }
+
     /// What the model can't be asked for.
     #[must_use]
-    pub fn lacks(self) -> &'static [Feature] {
-        if self.can_think() {
-            &[]
-        } else {
-            &[Feature::Reasoning]
+    pub fn lacks(self, request: &Request) -> &'static [Feature] {
+        let may_think = self.may_think(request);
+        let takes_top_k = self.takes_sampling() && !(may_think && thinks(request));
+        match (may_think, takes_top_k) {
+            (true, true) => &[],
+            (true, false) => &[Feature::TopK],
+            (false, true) => &[Feature::Reasoning],
+            (false, false) => &[Feature::Reasoning, Feature::TopK],
         }
     }
 }
@@ -112,7 +137,7 @@ impl ClaudeSettings {
         format: &str,
     ) -> Self {
         let mut settings = Self::sampling(request);
-        if thinks(request) && claude.can_think() {
+        if thinks(request) && claude.may_think(request) {
             if claude.needs_budget() {
                 let budget = request.reasoning.and_then(Reasoning::budget);
                 let budget = budget.unwrap_or(USUAL_BUDGET);
@@ -122,6 +147,14 @@ impl ClaudeSettings {
                 let is_old = claude.is_before((4, 7));
                 settings.think(request, if is_old { Effort::High } else { Effort::XHigh });
             }
+        }
+        if settings.thinking.is_some() || !claude.takes_sampling() {
+            // Many programs always send a temperature. A response without it is better than none.
+            settings.temperature = None;
+            settings.top_p = None;
+            settings.top_k = None;
+        } else if settings.temperature.is_some() && !claude.takes_both() {
+            settings.top_p = None;
         }
         settings
     }
@@ -176,6 +209,19 @@ impl ClaudeSettings {
 /// Whether the request asks for thoughts.
 fn thinks(request: &Request) -> bool {
     !matches!(request.reasoning, None | Some(Reasoning::Off))
+}
+
+/// Whether the model must call a tool.
+fn forces_call(request: &Request) -> bool {
+    let is_forced = matches!(
+        request.tool_choice,
+        Some(
+            ToolChoice::Required
+                | ToolChoice::Named(_)
+                | ToolChoice::Allowed { required: true, .. }
+        )
+    );
+    is_forced && !request.tools.is_empty()
 }
 
 /// Whether the model is to go on after calls of tools whose thoughts are not there.

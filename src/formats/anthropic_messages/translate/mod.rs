@@ -60,7 +60,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::CacheMarks,
         Feature::User,
     ],
-    lacks: |request| Claude::of(&request.model).map_or(&[], Claude::lacks),
+    lacks: |request| Claude::of(&request.model).map_or(&[], |claude| claude.lacks(request)),
     read_request: read_request::read,
     write_request: write_request::write,
     read_response: read_response::whole,

@@ -332,3 +332,36 @@ fn claude_thinks_as_its_version_can() {
         assert_eq!(json!([sent["thinking"], effort]), expected, "{model}");
     }
 }
+
+#[test]
+fn claude_gets_no_sampling_and_no_forced_call_where_it_thinks() {
+    let kept = |model: &str, body: &Value| {
+        let sent = sent_to(model, body);
+        let keys = ["thinking", "temperature", "top_p", "top_k"];
+        keys.map(|key| !sent[key].is_null())
+    };
+    let forced = everything();
+    let mut free = everything();
+    free["tool_choice"] = json!({ "type": "auto" });
+    let mut still = free.clone();
+    still["thinking"] = json!(null);
+    let mut nucleus = still.clone();
+    nucleus["temperature"] = json!(null);
+    let sonnet = "claude-sonnet-4-5";
+    for (model, body, expected) in [
+        (sonnet, &forced, [false, true, false, true]),
+        (sonnet, &free, [true, false, false, false]),
+        (sonnet, &still, [false, true, false, true]),
+        (sonnet, &nucleus, [false, false, true, true]),
+        ("claude-sonnet-4-6", &free, [true, false, false, false]),
+        ("claude-opus-4-7", &still, [false, false, false, false]),
+        (
+            "claude-sonnet-4-20250514",
+            &still,
+            [false, true, true, true],
+        ),
+        ("m", &forced, [true, true, true, true]),
+    ] {
+        assert_eq!(kept(model, body), expected, "{model}");
+    }
+}

@@ -49,7 +49,7 @@ impl Vendor {
 /// What a request's model can't be asked for, of all that `Converse` can express.
 pub(super) fn lacks(request: &Request) -> &'static [Feature] {
     match Vendor::of(&request.model) {
-        Vendor::Claude(claude) => claude.lacks(),
+        Vendor::Claude(claude) => claude.lacks(request),
         Vendor::Nova2 => &[Feature::SerialTools, Feature::DocumentCitations],
         Vendor::Nova => &[
             Feature::Reasoning,
