@@ -15,6 +15,7 @@
 
 #[cfg(test)]
 pub(in crate::formats) mod checks;
+mod claude;
 mod codec;
 mod event;
 mod feature;
@@ -33,6 +34,7 @@ mod tests;
 mod translation;
 mod usage;
 
+pub use claude::{Claude, ClaudeSettings};
 pub use codec::{Codec, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, write_sse};
 pub use event::{Collector, Delta, Event, Open, Response, Stop};
 pub use feature::{Feature, Field, Need};

@@ -9,7 +9,7 @@ mod tests;
 mod write_request;
 mod write_response;
 
-use crate::formats::translate::{Codec, Feature, Field, Json, Object, Stop, Usage, object};
+use crate::formats::translate::{Claude, Codec, Feature, Field, Json, Object, Stop, Usage, object};
 
 /// The format's name.
 const NAME: &str = "anthropic_messages";
@@ -60,7 +60,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::CacheMarks,
         Feature::User,
     ],
-    lacks: |_| &[],
+    lacks: |request| Claude::of(&request.model).map_or(&[], |claude| claude.lacks(request)),
     read_request: read_request::read,
     write_request: write_request::write,
     read_response: read_response::whole,

@@ -263,3 +263,105 @@ fn a_budget_stays_below_the_bound_and_needs_the_thoughts_before() {
     let call = json!([{ "type": "tool_use", "id": "t", "name": "n", "input": {} }]);
     assert_eq!(thinking(9000, call), Value::Null);
 }
+
+#[test]
+fn blank_texts_are_left_out() {
+    let blank = json!({ "type": "text", "text": " \n" });
+    let said = json!({ "type": "text", "text": "Hi. " });
+    let body = json!({
+        "model": "m", "max_tokens": 1, "system": [blank, said],
+        "messages": [
+            { "role": "user", "content": [said, blank] },
+            { "role": "assistant", "content": "\t" },
+            { "role": "user", "content": [
+                { "type": "tool_result", "tool_use_id": "t", "content": [blank] },
+            ] },
+        ],
+    });
+    let (sent, _) = translated(&CODEC, &CODEC, &body).unwrap();
+    assert_eq!(sent["system"], json!([said]));
+    let result = json!({ "type": "tool_result", "tool_use_id": "t", "content": [] });
+    assert_eq!(
+        sent["messages"],
+        json!([
+            { "role": "user", "content": [said] },
+            { "role": "user", "content": [result] },
+        ])
+    );
+    let mut request = read(&CODEC, &body).unwrap();
+    request.turns[2].parts[0].content = Content::Refusal(" ".to_owned());
+    let written = value(&(CODEC.write_request)(&request).unwrap().body);
+    assert_eq!(written["messages"], sent["messages"]);
+}
+
+/// What a provider gets for a request to one of its models.
+fn sent_to(model: &str, body: &Value) -> Value {
+    let mut request = read(&CODEC, body).unwrap();
+    request.model = model.to_owned();
+    value(&(CODEC.write_request)(&request).unwrap().body)
+}
+
+#[test]
+fn claude_thinks_as_its_version_can() {
+    let budget = json!({ "thinking": { "type": "enabled", "budget_tokens": 4000 } });
+    let effort =
+        json!({ "thinking": { "type": "adaptive" }, "output_config": { "effort": "high" } });
+    let off = json!({ "thinking": { "type": "disabled" } });
+    let enabled = |budget: u64| json!([{ "type": "enabled", "budget_tokens": budget }, null]);
+    let adaptive = |effort: &str| json!([{ "type": "adaptive" }, effort]);
+    for (model, asked, expected) in [
+        ("claude-haiku-4-5", &effort, enabled(16_384)),
+        ("claude-sonnet-4-5-20250929", &budget, enabled(4_000)),
+        ("claude-opus-4-7", &budget, adaptive("medium")),
+        ("claude-sonnet-5", &effort, adaptive("high")),
+        (
+            "claude-sonnet-5",
+            &off,
+            json!([{ "type": "disabled" }, null]),
+        ),
+        // Other vendors get what was asked for.
+        ("m", &budget, enabled(4_000)),
+        ("m", &effort, adaptive("high")),
+    ] {
+        let mut body = asked.clone();
+        body["model"] = json!("m");
+        body["max_tokens"] = json!(50_000);
+        body["messages"] = json!([]);
+        let sent = sent_to(model, &body);
+        let effort = &sent["output_config"]["effort"];
+        assert_eq!(json!([sent["thinking"], effort]), expected, "{model}");
+    }
+}
+
+#[test]
+fn claude_gets_no_sampling_and_no_forced_call_where_it_thinks() {
+    let kept = |model: &str, body: &Value| {
+        let sent = sent_to(model, body);
+        let keys = ["thinking", "temperature", "top_p", "top_k"];
+        keys.map(|key| !sent[key].is_null())
+    };
+    let forced = everything();
+    let mut free = everything();
+    free["tool_choice"] = json!({ "type": "auto" });
+    let mut still = free.clone();
+    still["thinking"] = json!(null);
+    let mut nucleus = still.clone();
+    nucleus["temperature"] = json!(null);
+    let sonnet = "claude-sonnet-4-5";
+    for (model, body, expected) in [
+        (sonnet, &forced, [false, true, false, true]),
+        (sonnet, &free, [true, false, false, false]),
+        (sonnet, &still, [false, true, false, true]),
+        (sonnet, &nucleus, [false, false, true, true]),
+        ("claude-sonnet-4-6", &free, [true, false, false, false]),
+        ("claude-opus-4-7", &still, [false, false, false, false]),
+        (
+            "claude-sonnet-4-20250514",
+            &still,
+            [false, true, true, true],
+        ),
+        ("m", &forced, [true, true, true, true]),
+    ] {
+        assert_eq!(kept(model, body), expected, "{model}");
+    }
+}

@@ -2,25 +2,26 @@
 
 use super::{NAME, citation};
 use crate::formats::translate::{
-    CacheMark, Content, Effort, Json, Media, MediaKind, Object, Outbound, Output, Part, Reasoning,
-    Request, Role, SealKind, Source, Thought, Tool, ToolChoice, Untranslatable, fit_id, object,
+    CacheMark, Claude, ClaudeSettings, Content, Effort, Json, Media, MediaKind, Object, Outbound,
+    Output, Part, Reasoning, Request, Role, SealKind, Source, Thought, Tool, ToolChoice,
+    Untranslatable, fit_id, object,
 };
 
 /// The API needs a bound on a response: this one, where the caller sets none. All models since Claude
 /// 3.5 take it.
 const MAX_TOKENS: u64 = 8_192;
-/// The least budget for thinking that the API takes.
-const LEAST_BUDGET: u64 = 1_024;
 /// The longest id of a call.
 const LONGEST_ID: usize = 64;
 
 pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
     let (system, turns) = request.with_system_in_front();
     let mut body = object! { "model": &request.model };
-    let thinking = thinking(request, &turns);
-    let budget = thinking.as_ref().and_then(|(_, budget)| *budget);
+    let settings = match Claude::of(&request.model) {
+        Some(claude) => ClaudeSettings::of(claude, request, &turns, NAME),
+        None => ClaudeSettings::asked(request, &turns, NAME),
+    };
     // The bound includes the budget for thinking.
-    let bound = MAX_TOKENS.saturating_add(budget.unwrap_or(0));
+    let bound = MAX_TOKENS.saturating_add(settings.budget.unwrap_or(0));
     body.put("max_tokens", request.max_tokens.unwrap_or(bound));
     let system = blocks(system.into_iter())?;
     if !system.is_empty() {
@@ -46,14 +47,17 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         body.put("tools", tools);
         body.put_some("tool_choice", choice(request));
     }
-    body.put_some("temperature", request.temperature);
-    body.put_some("top_p", request.top_p);
-    body.put_some("top_k", request.top_k);
+    body.put_some("temperature", settings.temperature);
+    body.put_some("top_p", settings.top_p);
+    body.put_some("top_k", settings.top_k);
     if !request.stop.is_empty() {
         body.put("stop_sequences", request.stop.clone());
     }
-    body.put_some("thinking", thinking.map(|(thinking, _)| thinking));
-    let config = config(request);
+    if request.reasoning == Some(Reasoning::Off) {
+        body.put("thinking", object! { "type": "disabled" });
+    }
+    body.put_some("thinking", settings.thinking);
+    let config = config(request, settings.effort);
     if !config.is_empty() {
         body.put("output_config", config);
     }
@@ -80,10 +84,15 @@ fn blocks<'a>(parts: impl Iterator<Item = &'a Part>) -> Result<Vec<Object>, Untr
     Ok(blocks)
 }
 
-/// A block of content; `None` for what the API doesn't take, such as an empty text.
+/// Whether the API would refuse a text.
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// A block of content; `None` for what the API doesn't take, such as a blank text.
 fn block(content: &Content) -> Result<Option<Object>, Untranslatable> {
     Ok(match content {
-        Content::Text(text) if text.text.is_empty() => None,
+        Content::Text(text) if is_blank(&text.text) => None,
         Content::Text(text) => {
             let mut block = object! { "type": "text", "text": &text.text };
             let citations: Vec<Object> =
@@ -94,7 +103,7 @@ fn block(content: &Content) -> Result<Option<Object>, Untranslatable> {
             }
             Some(block)
         }
-        Content::Refusal(text) if text.is_empty() => None,
+        Content::Refusal(text) if is_blank(text) => None,
         Content::Refusal(text) => Some(object! { "type": "text", "text": text }),
         Content::Media(media) => Some(self::media(media)?),
         Content::ToolCall(call) => Some(object! {
@@ -216,54 +225,9 @@ fn choice(request: &Request) -> Option<Object> {
     Some(choice)
 }
 
-/// How the model thinks, and its budget for that if it has one.
-fn thinking(request: &Request, turns: &[(Role, Vec<&Part>)]) -> Option<(Object, Option<u64>)> {
-    match request.reasoning? {
-        Reasoning::Off => Some((object! { "type": "disabled" }, None)),
-        Reasoning::Effort(_) | Reasoning::Adaptive => {
-            let mut thinking = object! { "type": "adaptive" };
-            let display = |shows| if shows { "summarized" } else { "omitted" };
-            thinking.put_some("display", request.shows_thoughts.map(display));
-            Some((thinking, None))
-        }
-        Reasoning::Budget(budget) => {
-            let most = request
-                .max_tokens
-                .map_or(u64::MAX, |most| most.saturating_sub(1));
-            let budget = budget.max(LEAST_BUDGET).min(most);
-            // With a budget, the API wants the thoughts that led to calls of tools. A caller who lost
-            // them gets a response without new ones rather than none.
-            if budget < LEAST_BUDGET || lacks_thoughts(turns) {
-                return None;
-            }
-            let thinking = object! { "type": "enabled", "budget_tokens": budget };
-            Some((thinking, Some(budget)))
-        }
-    }
-}
-
-/// Whether the model is to go on after calls of tools whose thoughts are not there.
-fn lacks_thoughts(turns: &[(Role, Vec<&Part>)]) -> bool {
-    let last = turns
-        .iter()
-        .rev()
-        .find(|(role, _)| *role == Role::Assistant);
-    last.is_some_and(|(_, parts)| {
-        let calls = |part: &&Part| matches!(part.content, Content::ToolCall(_));
-        let thinks = |part: &&Part| match &part.content {
-            Content::Reasoning(thought) => self::thought(thought).is_some(),
-            _ => false,
-        };
-        parts.iter().any(calls) && !parts.iter().any(thinks)
-    })
-}
-
-fn config(request: &Request) -> Object {
+fn config(request: &Request, effort: Option<Effort>) -> Object {
     let mut config = Object::default();
-    if let Some(Reasoning::Effort(effort)) = request.reasoning {
-        // The API begins at `low`.
-        config.put("effort", effort.max(Effort::Low).name());
-    }
+    config.put_some("effort", effort.map(Effort::name));
     if let Output::JsonSchema { schema, .. } = &request.output {
         let schema: Json = schema.clone();
         config.put(

@@ -15,7 +15,7 @@ mod write_response;
 mod writer;
 
 use crate::formats::translate::{
-    Codec, Feature, Field, Json, Object, Seal, SealKind, Stop, Usage, object,
+    Codec, Failure, Feature, Field, Json, Object, Seal, SealKind, Stop, Usage, object,
 };
 
 /// The format's name.
@@ -98,14 +98,26 @@ const STOPS: [(&str, Stop); 6] = [
 
 /// The end that a response or a `messageStop` event reports. Words that came later than this mean an end
 /// like others.
-fn stop_of(report: &Json) -> Stop {
+///
+/// # Errors
+/// If the model wrote what the service couldn't understand.
+fn stop_of(report: &Json) -> Result<Stop, Failure> {
     let reason = report.at("stopReason").text().unwrap_or_default();
-    if reason == "stop_sequence" {
-        let more = report.at("additionalModelResponseFields");
-        return Stop::Sequence(more.at("stop_sequence").text().map(str::to_owned));
+    match reason {
+        "malformed_model_output" | "malformed_tool_use" => {
+            let message = format!("the model wrote no response: {reason}");
+            Err(Failure::reported(Some(502), message))
+        }
+        "stop_sequence" => {
+            let more = report.at("additionalModelResponseFields");
+            let sequence = more.at("stop_sequence").text();
+            Ok(Stop::Sequence(sequence.map(str::to_owned)))
+        }
+        _ => {
+            let known = STOPS.into_iter().find(|(word, _)| *word == reason);
+            Ok(known.map_or(Stop::End, |(_, stop)| stop))
+        }
     }
-    let known = STOPS.into_iter().find(|(word, _)| *word == reason);
-    known.map_or(Stop::End, |(_, stop)| stop)
 }
 
 /// Adds the members that say why the model stopped.

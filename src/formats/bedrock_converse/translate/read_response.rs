@@ -35,7 +35,7 @@ pub(super) fn whole(body: &Json) -> Result<Response, Failure> {
         id: None,
         model: None,
         parts: content.list().iter().filter_map(part).collect(),
-        stop: stop_of(body),
+        stop: stop_of(body)?,
         usage: usage_of(body.at("usage")),
     })
 }
@@ -165,7 +165,7 @@ impl EventReader for Reader {
             "contentBlockStop" => self.close(out),
             "messageStop" => {
                 self.close(out);
-                self.stop = Some(stop_of(&data));
+                self.stop = Some(stop_of(&data)?);
             }
             "metadata" => {
                 self.sequence.start(None, None, out);

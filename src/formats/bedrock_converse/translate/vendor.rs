@@ -3,24 +3,15 @@
 
 use super::NAME;
 use crate::formats::translate::{
-    Content, Effort, Feature, Fields, Object, Part, Reasoning, Request, Role, SealKind, ToolChoice,
-    Untranslatable, object,
+    Claude, ClaudeSettings, Effort, Feature, Fields, Object, Part, Reasoning, Request, Role,
+    ToolChoice, Untranslatable, object,
 };
-
-/// The least budget for thinking that Claude takes.
-const LEAST_BUDGET: u64 = 1_024;
-/// The budget where a model that needs one is to think as much as it finds useful.
-const USUAL_BUDGET: u64 = 16_384;
 
 /// Whose words a model understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Vendor {
-    /// Claude, which decides itself how much it thinks.
-    Claude,
-    /// Claude up to 4.5, which thinks up to a budget.
-    EarlierClaude,
-    /// Claude before it could think.
-    FirstClaude,
+    /// Anthropic's Claude.
+    Claude(Claude),
     /// Amazon's Nova 2.
     Nova2,
     /// Amazon's first Nova, which doesn't think.
@@ -32,30 +23,22 @@ enum Vendor {
 }
 
 /// Parts of models' ids, the most special first.
-const NAMES: [(&str, Vendor); 18] = [
-    ("claude-instant", Vendor::FirstClaude),
-    ("claude-v2", Vendor::FirstClaude),
-    ("claude-3-haiku", Vendor::FirstClaude),
-    ("claude-3-sonnet", Vendor::FirstClaude),
-    ("claude-3-opus", Vendor::FirstClaude),
-    ("claude-3-5", Vendor::FirstClaude),
-    ("claude-3-7", Vendor::EarlierClaude),
-    ("claude-sonnet-4-2025", Vendor::EarlierClaude),
-    ("claude-opus-4-2025", Vendor::EarlierClaude),
-    ("claude-opus-4-1", Vendor::EarlierClaude),
-    ("claude-sonnet-4-5", Vendor::EarlierClaude),
-    ("claude-opus-4-5", Vendor::EarlierClaude),
-    ("claude-haiku-4-5", Vendor::EarlierClaude),
-    ("claude", Vendor::Claude),
+const NAMES: [(&str, Vendor); 4] = [
     ("nova-2", Vendor::Nova2),
     ("nova", Vendor::Nova),
     ("gpt-oss", Vendor::GptOss),
     // An account's own profile doesn't name its model. Most are Claude's.
-    ("application-inference-profile", Vendor::Claude),
+    (
+        "application-inference-profile",
+        Vendor::Claude(Claude::UNKNOWN),
+    ),
 ];
 
 impl Vendor {
     fn of(model: &str) -> Self {
+        if let Some(claude) = Claude::of(model) {
+            return Self::Claude(claude);
+        }
         let model = model.to_ascii_lowercase();
         let mut names = NAMES.into_iter();
         let known = names.find(|(name, _)| model.contains(name));
@@ -66,8 +49,7 @@ impl Vendor {
 /// What a request's model can't be asked for, of all that `Converse` can express.
 pub(super) fn lacks(request: &Request) -> &'static [Feature] {
     match Vendor::of(&request.model) {
-        Vendor::Claude | Vendor::EarlierClaude => &[],
-        Vendor::FirstClaude => &[Feature::Reasoning],
+        Vendor::Claude(claude) => claude.lacks(request),
         Vendor::Nova2 => &[Feature::SerialTools, Feature::DocumentCitations],
         Vendor::Nova => &[
             Feature::Reasoning,
@@ -177,18 +159,21 @@ fn read_choice(mut choice: Fields, request: &mut Request) -> Result<(), Untransl
     choice.end()
 }
 
-/// The further fields of a request, in the words of its model's vendor, and the tokens that Claude may
-/// think besides those of its response.
-pub(super) fn write(request: &Request, turns: &[(Role, Vec<&Part>)]) -> (Object, Option<u64>) {
+/// The further fields of a request, in the words of its model's vendor, and the settings that the model
+/// takes.
+pub(super) fn write(request: &Request, turns: &[(Role, Vec<&Part>)]) -> (Object, ClaudeSettings) {
     let vendor = Vendor::of(&request.model);
     let mut more = Object::default();
-    let mut budget = None;
+    let mut settings = ClaudeSettings::sampling(request);
     match vendor {
-        Vendor::Claude => think_adaptively(request, &mut more),
-        Vendor::EarlierClaude => {
-            budget = thinking_budget(request, turns);
-            let thinking = |budget| object! { "type": "enabled", "budget_tokens": budget };
-            more.put_some("thinking", budget.map(thinking));
+        Vendor::Claude(claude) => {
+            settings = ClaudeSettings::of(claude, request, turns, NAME);
+            more.put_some("thinking", settings.thinking.take());
+            let effort = settings.effort.map(Effort::name);
+            more.put_some(
+                "output_config",
+                effort.map(|effort| object! { "effort": effort }),
+            );
         }
         Vendor::Nova2 => more.put_some("reasoningConfig", nova_reasoning(request)),
         Vendor::GptOss => {
@@ -196,14 +181,14 @@ pub(super) fn write(request: &Request, turns: &[(Role, Vec<&Part>)]) -> (Object,
             let word = effort.map(|effort| effort.clamp(Effort::Low, Effort::High).name());
             more.put_some("reasoning_effort", word);
         }
-        Vendor::FirstClaude | Vendor::Nova | Vendor::Other => {}
+        Vendor::Nova | Vendor::Other => {}
     }
     match vendor {
         Vendor::Nova | Vendor::Nova2 => {
-            let config = request.top_k.map(|top_k| object! { "topK": top_k });
+            let config = settings.top_k.map(|top_k| object! { "topK": top_k });
             more.put_some("inferenceConfig", config);
         }
-        _ => more.put_some("top_k", request.top_k),
+        _ => more.put_some("top_k", settings.top_k),
     }
     let has_tools = !request.tools.is_empty() && request.tool_choice != Some(ToolChoice::None);
     if request.parallel_tool_calls == Some(false) && has_tools {
@@ -215,57 +200,7 @@ pub(super) fn write(request: &Request, turns: &[(Role, Vec<&Part>)]) -> (Object,
         choice.put("disable_parallel_tool_use", true);
         more.put("tool_choice", choice);
     }
-    (more, budget)
-}
-
-/// Current models think only if asked to. Not all of them let it be forbidden, or take a budget.
-fn think_adaptively(request: &Request, more: &mut Object) {
-    let Some(reasoning) = request.reasoning else {
-        return;
-    };
-    if reasoning != Reasoning::Off {
-        let mut thinking = object! { "type": "adaptive" };
-        let display = |shows| if shows { "summarized" } else { "omitted" };
-        thinking.put_some("display", request.shows_thoughts.map(display));
-        more.put("thinking", thinking);
-        if let Some(effort) = reasoning.effort() {
-            let effort = effort.max(Effort::Low).name();
-            more.put("output_config", object! { "effort": effort });
-        }
-    }
-}
-
-fn thinking_budget(request: &Request, turns: &[(Role, Vec<&Part>)]) -> Option<u64> {
-    let reasoning = request.reasoning?;
-    if reasoning == Reasoning::Off {
-        return None;
-    }
-    let most = request
-        .max_tokens
-        .map_or(u64::MAX, |most| most.saturating_sub(1));
-    let budget = reasoning.budget().unwrap_or(USUAL_BUDGET);
-    let budget = budget.max(LEAST_BUDGET).min(most);
-    // With a budget, Claude wants the thoughts that led to calls of tools. A caller who lost them gets a
-    // response without new ones rather than none.
-    (budget >= LEAST_BUDGET && !lacks_thoughts(turns)).then_some(budget)
-}
-
-/// Whether the model is to go on after calls of tools whose thoughts are not there.
-fn lacks_thoughts(turns: &[(Role, Vec<&Part>)]) -> bool {
-    let mut turns = turns.iter().rev();
-    let last = turns.find(|(role, _)| *role == Role::Assistant);
-    last.is_some_and(|(_, parts)| {
-        let calls = |part: &&Part| matches!(part.content, Content::ToolCall(_));
-        let thinks = |part: &&Part| match &part.content {
-            Content::Reasoning(thought) => thought.seal.as_ref().is_some_and(|seal| {
-                let kinds = [SealKind::Signature, SealKind::Encrypted];
-                let mut values = kinds.into_iter().map(|kind| seal.value_for(NAME, kind));
-                values.any(|value| value.is_some())
-            }),
-            _ => false,
-        };
-        parts.iter().any(calls) && !parts.iter().any(thinks)
-    })
+    (more, settings)
 }
 
 fn nova_reasoning(request: &Request) -> Option<Object> {

@@ -6,8 +6,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::media::MediaWriter;
 use super::{NAME, STOP_SEQUENCE_PATH, citation, vendor};
 use crate::formats::translate::{
-    CacheMark, Content, Object, Outbound, Output, Part, Request, Role, SealKind, Text, Thought,
-    Tool, ToolCall, ToolChoice, ToolResult, Untranslatable, fit_id, object,
+    CacheMark, ClaudeSettings, Content, Object, Outbound, Output, Part, Request, Role, SealKind,
+    Text, Thought, Tool, ToolCall, ToolChoice, ToolResult, Untranslatable, fit_id, object,
 };
 
 /// Tokens of a response beside those of thinking, where the caller sets no bound.
@@ -37,8 +37,8 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
     if !system.is_empty() {
         body.put("system", system);
     }
-    let (more, budget) = vendor::write(request, &turns);
-    let config = inference(request, budget);
+    let (more, settings) = vendor::write(request, &turns);
+    let config = inference(request, &settings);
     if !config.is_empty() {
         body.put("inferenceConfig", config);
     }
@@ -103,13 +103,15 @@ fn system(parts: &[&Part]) -> Result<Vec<Object>, Untranslatable> {
     Ok(blocks)
 }
 
-fn inference(request: &Request, budget: Option<u64>) -> Object {
+fn inference(request: &Request, settings: &ClaudeSettings) -> Object {
     let mut config = Object::default();
     // A bound includes the budget for thinking. Without one, a model's own is the highest.
-    let bound = budget.map(|budget| budget.saturating_add(MAX_TOKENS));
+    let bound = settings
+        .budget
+        .map(|budget| budget.saturating_add(MAX_TOKENS));
     config.put_some("maxTokens", request.max_tokens.or(bound));
-    config.put_some("temperature", request.temperature);
-    config.put_some("topP", request.top_p);
+    config.put_some("temperature", settings.temperature);
+    config.put_some("topP", settings.top_p);
     if !request.stop.is_empty() {
         config.put("stopSequences", request.stop.clone());
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::formats::translate::{
     Citation, Failure, InDocument, Json, Response, Seal, SealKind, Stop, Text, Unit, Usage,
 };
+use crate::wire::sse;
 
 fn read_response(body: &Value) -> Result<Response, Failure> {
     (CODEC.read_response)(&Json::read(body.to_string().as_bytes()).unwrap())
@@ -126,7 +127,7 @@ fn each_reason_to_stop_has_a_word() {
     }
     for (word, stop) in [
         ("guardrail_intervened", Stop::Refused),
-        ("malformed_tool_use", Stop::End),
+        ("something_new", Stop::End),
     ] {
         let body = json!({ "output": { "message": { "content": [] } }, "stopReason": word });
         assert_eq!(read_response(&body).unwrap().stop, stop);
@@ -136,6 +137,23 @@ fn each_reason_to_stop_has_a_word() {
         ..Response::default()
     });
     assert_eq!(paused["stopReason"], "end_turn");
+}
+
+#[test]
+fn a_malformed_response_fails() {
+    for word in ["malformed_model_output", "malformed_tool_use"] {
+        let body = json!({ "output": { "message": { "content": [] } }, "stopReason": word });
+        let message = format!("the model wrote no response: {word}");
+        let failure = Failure::reported(Some(502), message);
+        assert_eq!(read_response(&body), Err(failure.clone()));
+        let event = json!({ "stopReason": word }).to_string();
+        let event = sse::Event {
+            name: b"messageStop",
+            data: event.as_bytes(),
+        };
+        let streamed = (CODEC.reader)().read(&event, &mut Vec::new());
+        assert_eq!(streamed, Err(failure));
+    }
 }
 
 #[test]

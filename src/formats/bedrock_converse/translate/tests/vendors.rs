@@ -52,6 +52,17 @@ fn each_vendor_has_its_own_words_for_reasoning() {
         (SONNET, effort(Effort::Medium), enabled(4_096)),
         (SONNET, Adaptive, enabled(16_384)),
         (SONNET, Off, Value::Null),
+        (
+            "anthropic.claude-opus-4-7",
+            Budget(90_000),
+            adaptive("high"),
+        ),
+        (
+            "anthropic.claude-opus-4-7",
+            effort(Effort::XHigh),
+            adaptive("xhigh"),
+        ),
+        (MODEL, effort(Effort::XHigh), adaptive("high")),
         (nova, effort(Effort::Max), nova_enabled("high")),
         (nova, Budget(1), nova_enabled("low")),
         (
@@ -142,7 +153,63 @@ fn what_a_model_lacks_is_dropped_or_refused() {
     let top_k = json!({ "additionalModelRequestFields": { "top_k": 1 } });
     let refusal = sent(llama, top_k.clone()).unwrap_err();
     assert_eq!(refusal.field, "additionalModelRequestFields.top_k");
-    assert!(sent(MODEL, top_k).is_ok());
+    assert!(sent(MODEL, top_k.clone()).is_ok());
+    let opus = sent("anthropic.claude-opus-4-7", top_k).unwrap_err();
+    assert_eq!(opus.field, "additionalModelRequestFields.top_k");
+}
+
+#[test]
+fn claude_samples_as_its_version_allows() {
+    let opus = "anthropic.claude-opus-4-7";
+    let sampled = |model: &str, change: fn(&mut Request)| {
+        let mut request = Request {
+            model: model.to_owned(),
+            temperature: Some(0.5),
+            top_p: Some(0.9),
+            top_k: Some(40),
+            ..asks(vec![Part::text("?")])
+        };
+        change(&mut request);
+        let written = write(&request);
+        let mut config = written["inferenceConfig"].clone();
+        if let Some(config) = config.as_object_mut() {
+            config.remove("maxTokens");
+        }
+        let top_k = written["additionalModelRequestFields"]["top_k"].clone();
+        (config, top_k)
+    };
+    let none = (Value::Null, Value::Null);
+    let warm = (json!({ "temperature": 0.5 }), json!(40));
+    let think = |request: &mut Request| request.reasoning = Some(Reasoning::Adaptive);
+    assert_eq!(sampled(MODEL, think), none);
+    assert_eq!(sampled(SONNET, think), (json!({}), Value::Null));
+    assert_eq!(sampled(MODEL, |_| {}), warm);
+    assert_eq!(sampled(opus, |_| {}), none);
+    let both = json!({ "temperature": 0.5, "topP": 0.9 });
+    assert_eq!(sampled("claude-3-5-haiku", |_| {}).0, both);
+    assert_eq!(sampled("meta.llama4", |_| {}).0, both);
+    let nucleus = sampled(MODEL, |request| request.temperature = None);
+    assert_eq!(nucleus.0, json!({ "topP": 0.9 }));
+}
+
+#[test]
+fn claude_doesnt_think_where_a_call_is_forced() {
+    let forced = |choice: ToolChoice| {
+        more(MODEL, |request| {
+            request.reasoning = Some(Reasoning::Effort(Effort::High));
+            request.top_k = Some(40);
+            request.tools = vec![Tool {
+                name: "look".to_owned(),
+                ..Tool::default()
+            }];
+            request.tool_choice = Some(choice);
+        })
+        .unwrap()
+    };
+    let sampled = json!({ "top_k": 40 });
+    assert_eq!(forced(ToolChoice::Required), sampled);
+    assert_eq!(forced(ToolChoice::Named("look".to_owned())), sampled);
+    assert_eq!(forced(ToolChoice::Auto)["thinking"]["type"], "adaptive");
 }
 
 #[test]
