@@ -236,6 +236,16 @@ fn the_table_of_the_documentation_is_up_to_date() {
 }
 
 #[test]
+fn an_error_has_the_status_of_an_error() {
+    for status in [400, 429, 502, 599] {
+        assert_eq!(Failure::reported(Some(status), "m").status, Some(status));
+    }
+    for status in [0, 100, 200, 302, 399, 600] {
+        assert_eq!(Failure::reported(Some(status), "m").status, None);
+    }
+}
+
+#[test]
 fn a_feature_has_a_field_or_a_place() {
     for codec in codecs() {
         for feature in Feature::ALL {
