@@ -50,7 +50,10 @@ pub struct Request {
     pub cache_key: Option<String>,
     /// Keys and values that the provider keeps with the response.
     pub metadata: Option<Object>,
-    /// Fields of the caller's request that were left out, because its API calls them hints.
+    /// Fields of the caller's request that were left out, because its API calls them hints; [`note`] adds
+    /// them.
+    ///
+    /// [`note`]: super::note
     pub dropped: Vec<String>,
 }
 

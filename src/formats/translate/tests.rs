@@ -1,7 +1,7 @@
 //! Every pair of formats, and what holds of all of them.
 
 use super::checks::{
-    collected, in_order, streamed, streaming, survives_every_split, value, whole, written,
+    collected, in_order, read, streamed, streaming, survives_every_split, value, whole, written,
 };
 use super::*;
 use crate::formats::codecs;
@@ -233,6 +233,24 @@ fn the_table_of_the_documentation_is_up_to_date() {
         generated == table(),
         "docs/FORMATS.md is stale: run `just reference`"
     );
+}
+
+/// What the record of a request keeps doesn't grow with the request.
+#[test]
+fn a_field_that_is_left_out_is_noted_once() {
+    let chat = codecs()
+        .into_iter()
+        .find(|codec| codec.name == "openai_chat");
+    let message = serde_json::json!({ "role": "user", "content": "hi", "name": "ann" });
+    let body = serde_json::json!({ "model": "m", "messages": vec![message; 1_000] });
+    let read = read(chat.unwrap(), &body).unwrap();
+    assert_eq!(read.dropped, ["messages.name"]);
+
+    let mut dropped = Vec::new();
+    for path in ["a[0].b[12].c", "a[1].b[3].c", "a[0]", "a[x]", "a[1", "a"] {
+        note(&mut dropped, path);
+    }
+    assert_eq!(dropped, ["a.b.c", "a", "a[x]", "a[1"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{grouped, read_item};
 use crate::formats::translate::{
     Delivery, Effort, Fields, Inbound, Item, Json, Object, Output, Part, Reasoning, Request, Role,
-    TextOrList, Tool, ToolChoice, Turn, Untranslatable, object,
+    TextOrList, Tool, ToolChoice, Turn, Untranslatable, note, object,
 };
 
 type Read<T> = Result<T, Untranslatable>;
@@ -53,7 +53,7 @@ pub(super) fn read(inbound: &Inbound<'_>) -> Read<Request> {
     if let Some(tier) = body.text("service_tier")?
         && !matches!(tier.as_str(), "auto" | "default")
     {
-        request.dropped.push(body.path("service_tier"));
+        note(&mut request.dropped, &body.path("service_tier"));
     }
     logprobs(&mut body, &mut request)?;
     reasoning(&mut body, &mut request)?;
@@ -116,7 +116,7 @@ fn user(body: &mut Fields, request: &mut Request) -> Read<()> {
     if request.user.is_none() {
         request.user = older;
     } else if older.is_some() {
-        request.dropped.push(body.path("user"));
+        note(&mut request.dropped, &body.path("user"));
     }
     Ok(())
 }
@@ -164,7 +164,7 @@ fn reasoning(body: &mut Fields, request: &mut Request) -> Read<()> {
     if let Some(context) = reasoning.text("context")?
         && context != "auto"
     {
-        request.dropped.push(reasoning.path("context"));
+        note(&mut request.dropped, &reasoning.path("context"));
     }
     reasoning.end()
 }
@@ -241,7 +241,7 @@ fn tool(mut tool: Fields, kind: &str, dropped: &mut Vec<String>) -> Read<Tool> {
     // Without a search for tools, all of them are there from the beginning.
     tool.drop_hints(&["output_schema"], dropped);
     if tool.flag("defer_loading")? == Some(true) {
-        dropped.push(tool.path("defer_loading"));
+        note(dropped, &tool.path("defer_loading"));
     }
     let callers = tool.texts("allowed_callers")?;
     if !callers.is_empty() && !callers.iter().any(|caller| caller == "direct") {

@@ -207,7 +207,7 @@ fn hints_are_left_out_and_named() {
         "user",
         "client_metadata",
         "service_tier",
-        "tools[0].defer_loading",
+        "tools.defer_loading",
         "input.phase",
     ];
     assert_eq!(dropped, expected);
