@@ -43,7 +43,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::hint(Feature::StrictTools, "tools.strict"),
         Field::must(Feature::AllowedTools, "tool_choice"),
         Field::must(Feature::FreeformTools, "tools.type"),
-        Field::must(Feature::SerialTools, "parallel_tool_calls"),
+        Field::hint(Feature::SerialTools, "parallel_tool_calls"),
         Field::must(Feature::ResultImage, "input.output"),
         Field::must(Feature::ResultDocument, "input.output"),
         Field::must(Feature::JsonObject, "text.format"),

@@ -6,6 +6,11 @@ use crate::formats::translate::{
     TextOrList, Tool, ToolChoice, Turn, Untranslatable, note, object,
 };
 
+/// The types of a search by the provider begin with this; older ones have a date behind it.
+const SEARCH: &str = "web_search";
+/// What the record calls a search that is left out.
+const DROPPED_SEARCH: &str = "tools.web_search";
+
 type Read<T> = Result<T, Untranslatable>;
 
 /// Fields that change speed, cost or bookkeeping, but not the response. `client_metadata` is Codex's.
@@ -78,6 +83,11 @@ pub(super) fn read(inbound: &Inbound<'_>) -> Read<Request> {
         }
     }
     request.tool_choice = choice(&mut body)?;
+    let has_search = request.dropped.iter().any(|name| name == DROPPED_SEARCH);
+    if has_search && request.tools.is_empty() && request.tool_choice == Some(ToolChoice::Required) {
+        let why = "forces a search by the provider, which can't be translated";
+        return Err(body.refuse("tool_choice", why));
+    }
     body.end()?;
     Ok(request)
 }
@@ -194,10 +204,15 @@ fn text(body: &mut Fields, request: &mut Request) -> Read<()> {
     text.end()
 }
 
-/// Adds a tool of the caller's, or a group of them.
+/// Adds a tool of the caller's, or a group of them. A search of the provider's is left out, because Codex
+/// offers it by default and the model does without; a choice of tools that forces it is refused.
 pub(super) fn tools(item: Item, request: &mut Request) -> Read<()> {
     let mut fields = item.object()?;
     let kind = fields.needed_text("type")?;
+    if kind.starts_with(SEARCH) {
+        note(&mut request.dropped, DROPPED_SEARCH);
+        return Ok(());
+    }
     if kind != "namespace" {
         let tool = tool(fields, &kind, &mut request.dropped)?;
         request.tools.push(tool);
