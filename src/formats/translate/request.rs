@@ -253,6 +253,12 @@ impl Reasoning {
     }
 }
 
+impl Tool {
+    /// The longest name that is translated, in bytes. Each result of a tool gets a copy of its name, and no
+    /// API takes a longer one.
+    pub const LONGEST_NAME: usize = 256;
+}
+
 impl Turn {
     /// A turn.
     #[must_use]

@@ -219,13 +219,17 @@ pub(super) fn tools(item: Item, request: &mut Request) -> Read<()> {
         return Ok(());
     }
     let namespace = fields.needed_text("name")?;
-    let about = fields.text("description")?.filter(|text| !text.is_empty());
+    if namespace.len() > Tool::LONGEST_NAME {
+        return Err(fields.refuse("name", "is longer than 256 bytes"));
+    }
+    // Its first tool has the description: a copy in each would multiply what a caller sends.
+    let mut about = fields.text("description")?.filter(|text| !text.is_empty());
     for item in fields.list("tools")? {
         let mut inner = item.object()?;
         let kind = inner.needed_text("type")?;
         let tool = tool(inner, &kind, &mut request.dropped)?;
-        let texts = [about.as_deref(), tool.description.as_deref()];
-        let texts: Vec<&str> = texts.into_iter().flatten().collect();
+        let texts = [about.take(), tool.description];
+        let texts: Vec<String> = texts.into_iter().flatten().collect();
         request.tools.push(Tool {
             name: grouped(&namespace, &tool.name),
             description: (!texts.is_empty()).then(|| texts.join("\n\n")),

@@ -327,7 +327,7 @@ pub(super) fn tools(request: &Request) -> Vec<Object> {
             Some(namespace) => out.push(object! {
                 "type": "namespace",
                 "name": namespace,
-                // Each tool has it.
+                // Its first tool has it.
                 "description": "",
                 "tools": tools.collect::<Vec<_>>(),
             }),

@@ -44,3 +44,23 @@ fn tools_one_at_a_time_are_a_wish() {
         ["parallel_tool_calls"]
     );
 }
+
+#[test]
+fn a_group_is_described_once() {
+    let about = "D".repeat(100_000);
+    let group = |name: &str, count: usize| {
+        let tools: Vec<_> = (0..count)
+            .map(|nth| json!({ "type": "function", "name": format!("t{nth}"), "description": "T" }))
+            .collect();
+        json!({ "type": "namespace", "name": name, "description": about, "tools": tools })
+    };
+    let asks =
+        |name: &str, count| json!({ "model": "m", "input": "hi", "tools": [group(name, count)] });
+    let request = read(&CODEC, &asks("mcp", 1_000)).unwrap();
+    let description = |nth: usize| request.tools[nth].description.as_deref().unwrap();
+    assert_eq!(description(0), format!("{about}\n\nT"));
+    assert!((1..1_000).all(|nth| description(nth) == "T"));
+    assert!(read(&CODEC, &asks(&"n".repeat(256), 1)).is_ok());
+    let refused = read(&CODEC, &asks(&"n".repeat(257), 1)).unwrap_err();
+    assert_eq!(refused.field, "tools[0].name");
+}
