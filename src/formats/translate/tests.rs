@@ -1,7 +1,8 @@
 //! Every pair of formats, and what holds of all of them.
 
 use super::checks::{
-    collected, in_order, read, streamed, streaming, survives_every_split, value, whole, written,
+    collected, in_order, read, streamed, streaming, survives_every_split, translated, value, whole,
+    written,
 };
 use super::*;
 use crate::formats::codecs;
@@ -233,6 +234,32 @@ fn the_table_of_the_documentation_is_up_to_date() {
         generated == table(),
         "docs/FORMATS.md is stale: run `just reference`"
     );
+}
+
+/// A name is copied into each result, so a long one would multiply what a caller sends.
+#[test]
+fn a_name_of_a_tool_has_a_bound() {
+    let chat = codecs()
+        .into_iter()
+        .find(|codec| codec.name == "openai_chat")
+        .unwrap();
+    let refusal = |of_tool: usize, of_call: usize| {
+        let function =
+            |length: usize| serde_json::json!({ "name": "n".repeat(length), "arguments": "{}" });
+        let call =
+            serde_json::json!({ "id": "a", "type": "function", "function": function(of_call) });
+        let body = serde_json::json!({
+            "model": "m",
+            "tools": [{ "type": "function", "function": { "name": "n".repeat(of_tool) } }],
+            "messages": [{ "role": "assistant", "content": null, "tool_calls": [call] }],
+        });
+        let refused = translated(chat, chat, &body).err();
+        refused.map(|refused| refused.to_string())
+    };
+    assert_eq!(refusal(256, 256), None);
+    let expected = Some("`name` of a tool is longer than 256 bytes".to_owned());
+    assert_eq!(refusal(257, 1), expected);
+    assert_eq!(refusal(1, 257), expected);
 }
 
 /// What the record of a request keeps doesn't grow with the request.

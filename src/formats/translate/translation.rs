@@ -28,7 +28,7 @@ pub struct Translated {
 ///
 /// # Errors
 /// If the request has something that the provider's format can't express, and that the caller's API
-/// doesn't call a hint.
+/// doesn't call a hint, or a name of a tool that is too long.
 pub fn request(
     caller: &Codec,
     served: &Codec,
@@ -36,6 +36,7 @@ pub fn request(
     model: &str,
 ) -> Result<Translated, Untranslatable> {
     let asked = (caller.read_request)(inbound)?;
+    asked.check_names()?;
     let mut request = Request {
         model: model.to_owned(),
         ..asked.clone()

@@ -251,7 +251,9 @@ impl Writer {
                 }
                 let kind = call_event(call.is_freeform);
                 let mut event = Object::default();
-                put_name(&mut event, &call.name, &self.request.tools);
+                let mut tools = self.request.tools.iter();
+                let tool = tools.find(|tool| tool.name == call.name);
+                put_name(&mut event, &call.name, tool);
                 event.put(call_kind(call.is_freeform).1, arguments);
                 self.tell(&format!("{kind}.done"), event, out);
             }
