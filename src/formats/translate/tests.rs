@@ -236,6 +236,49 @@ fn the_table_of_the_documentation_is_up_to_date() {
     );
 }
 
+#[test]
+fn a_budget_is_an_effort_that_most_models_take() {
+    for (tokens, effort) in [
+        (1, Effort::Low),
+        (1_024, Effort::Low),
+        (1_025, Effort::Medium),
+        (16_384, Effort::High),
+        (u64::MAX, Effort::High),
+    ] {
+        assert_eq!(Reasoning::Budget(tokens).effort(), Some(effort), "{tokens}");
+    }
+    // The caller's own words stay.
+    for effort in [Effort::Minimal, Effort::XHigh, Effort::Max] {
+        assert_eq!(Reasoning::Effort(effort).effort(), Some(effort));
+    }
+}
+
+#[test]
+fn only_known_models_take_none_as_effort() {
+    for model in [
+        "gpt-5.1",
+        "openai/gpt-5.2-2025-12-11",
+        "gpt-5.4-mini",
+        "gpt-6",
+    ] {
+        assert!(Reasoning::can_be_off(model), "{model}");
+    }
+    for model in [
+        "gpt-5",
+        "gpt-5-mini",
+        "gpt-5.2-pro",
+        "gpt-5.1-codex",
+        "gpt-5.1-chat-latest",
+        "gpt-oss-120b",
+        "gpt-4.1",
+        "gpt-4o",
+        "o3",
+        "",
+    ] {
+        assert!(!Reasoning::can_be_off(model), "{model}");
+    }
+}
+
 /// A name is copied into each result, so a long one would multiply what a caller sends.
 #[test]
 fn a_name_of_a_tool_has_a_bound() {
