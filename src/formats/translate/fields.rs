@@ -248,12 +248,11 @@ pub fn note(dropped: &mut Vec<String>, path: &str) {
     let mut name = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let digits = piece.trim_start_matches(|c: char| c.is_ascii_digit());
-        match digits.strip_prefix(']') {
-            Some(rest) => name.push_str(rest),
-            None => {
-                name.push('[');
-                name.push_str(piece);
-            }
+        if let Some(rest) = digits.strip_prefix(']') {
+            name.push_str(rest);
+        } else {
+            name.push('[');
+            name.push_str(piece);
         }
     }
     if !dropped.contains(&name) {
