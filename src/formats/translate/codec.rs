@@ -86,7 +86,7 @@ pub trait EventWriter: Send {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// The status that the provider's error stands for, where it says so.
+    /// The status that the provider's error stands for, where it says so: from 400 to 599.
     pub status: Option<u16>,
     /// What failed.
     pub message: String,
@@ -101,10 +101,11 @@ impl Failure {
         }
     }
 
-    /// An error that the provider reports.
+    /// An error that the provider reports. Some put a code of their own, such as 200, where the status
+    /// of an error stands: a status outside 400 to 599 is left out.
     pub fn reported(status: Option<u16>, message: impl Into<String>) -> Self {
         Self {
-            status,
+            status: status.filter(|status| (400..600).contains(status)),
             message: message.into(),
         }
     }

@@ -1,7 +1,11 @@
 //! What a request can ask for that not every format can express. Each codec says what its callers call
 //! it and whether its providers have it; the rest follows from that, the table in `docs/FORMATS.md` too.
 
-use super::{Content, Delivery, MediaKind, Output, Part, Request, Source, ToolChoice};
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    Content, Delivery, MediaKind, Output, Part, Request, Source, Tool, ToolChoice, Untranslatable,
+};
 
 /// Something that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -285,6 +289,7 @@ impl Request {
     /// Leaves out the tools that may not be called, for formats that can't say so otherwise.
     pub fn keep_allowed_tools(&mut self) {
         if let Some(ToolChoice::Allowed { names, required }) = self.tool_choice.take() {
+            let names: HashSet<String> = names.into_iter().collect();
             self.tools.retain(|tool| names.contains(&tool.name));
             self.tool_choice = Some(if required {
                 ToolChoice::Required
@@ -294,9 +299,27 @@ impl Request {
         }
     }
 
+    /// Refuses names of tools that are too long to copy: see [`Tool::LONGEST_NAME`].
+    ///
+    /// # Errors
+    /// If a tool or a call has such a name.
+    pub fn check_names(&self) -> Result<(), Untranslatable> {
+        let parts = self.turns.iter().flat_map(|turn| &turn.parts);
+        let called = parts.filter_map(|part| match &part.content {
+            Content::ToolCall(call) => Some(&call.name),
+            _ => None,
+        });
+        let mut names = self.tools.iter().map(|tool| &tool.name).chain(called);
+        if names.any(|name| name.len() > Tool::LONGEST_NAME) {
+            let why = "of a tool is longer than 256 bytes";
+            return Err(Untranslatable::new("name", why));
+        }
+        Ok(())
+    }
+
     /// Names the tool in each result, after the call that it answers.
     pub fn name_results(&mut self) {
-        let mut names = std::collections::HashMap::new();
+        let mut names = HashMap::new();
         for turn in &mut self.turns {
             for part in &mut turn.parts {
                 match &mut part.content {

@@ -201,7 +201,7 @@ impl Fields {
     pub fn drop_hints(&mut self, keys: &[&str], dropped: &mut Vec<String>) {
         for key in keys {
             if self.object.take(key).is_some() {
-                dropped.push(self.path(key));
+                note(dropped, &self.path(key));
             }
         }
     }
@@ -238,6 +238,25 @@ impl Fields {
             Some(value) => Ok(Some(value)),
             None => Err(self.refuse(key, why)),
         }
+    }
+}
+
+/// Notes the path of a field that is left out: once, and without the numbers of elements, because a
+/// caller may send any number of them.
+pub fn note(dropped: &mut Vec<String>, path: &str) {
+    let mut pieces = path.split('[');
+    let mut name = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let digits = piece.trim_start_matches(|c: char| c.is_ascii_digit());
+        if let Some(rest) = digits.strip_prefix(']') {
+            name.push_str(rest);
+        } else {
+            name.push('[');
+            name.push_str(piece);
+        }
+    }
+    if !dropped.contains(&name) {
+        dropped.push(name);
     }
 }
 

@@ -38,7 +38,7 @@ pub use claude::{Claude, ClaudeSettings};
 pub use codec::{Codec, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, write_sse};
 pub use event::{Collector, Delta, Event, Open, Response, Stop};
 pub use feature::{Feature, Field, Need};
-pub use fields::{Fields, Item, TextOrList, Untranslatable};
+pub use fields::{Fields, Item, TextOrList, Untranslatable, note};
 pub use ids::{fit as fit_id, new as new_id, now, or_new as id_or_new, shorten};
 pub(in crate::formats) use json::object;
 pub use json::{Json, Object};

@@ -50,7 +50,10 @@ pub struct Request {
     pub cache_key: Option<String>,
     /// Keys and values that the provider keeps with the response.
     pub metadata: Option<Object>,
-    /// Fields of the caller's request that were left out, because its API calls them hints.
+    /// Fields of the caller's request that were left out, because its API calls them hints; [`note`] adds
+    /// them.
+    ///
+    /// [`note`]: super::note
     pub dropped: Vec<String>,
 }
 
@@ -212,12 +215,15 @@ impl Effort {
         self.entry().2
     }
 
-    /// The lowest effort whose budget is not below `tokens`.
+    /// The lowest effort whose budget is not below `tokens`, from low to high: most models refuse the
+    /// efforts beyond these, for which nobody asked.
     #[must_use]
     pub fn of_budget(tokens: u64) -> Self {
         let mut all = Self::ALL.into_iter();
-        all.find(|(.., budget)| tokens <= *budget)
-            .map_or(Self::Max, |(effort, ..)| effort)
+        let effort = all.find(|(.., budget)| tokens <= *budget);
+        effort.map_or(Self::High, |(effort, ..)| {
+            effort.clamp(Self::Low, Self::High)
+        })
     }
 
     fn entry(self) -> (Self, &'static str, u64) {
@@ -228,6 +234,24 @@ impl Effort {
 }
 
 impl Reasoning {
+    /// Whether a model is known to take `none` as its effort where OpenAI's APIs have efforts. These are
+    /// GPT-5.1 and later, but for their variants that always think. Others refuse the word.
+    #[must_use]
+    pub fn can_be_off(model: &str) -> bool {
+        let name = model.rsplit_once('/').map_or(model, |(_, name)| name);
+        let Some(rest) = name.strip_prefix("gpt-") else {
+            return false;
+        };
+        let (version, variant) = rest.split_once('-').unwrap_or((rest, ""));
+        let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+        let version = major.parse::<u32>().ok().zip(minor.parse::<u32>().ok());
+        let is_plain = variant.is_empty()
+            || variant.starts_with(|first: char| first.is_ascii_digit())
+            || variant.starts_with("mini")
+            || variant.starts_with("nano");
+        is_plain && version.is_some_and(|version| version >= (5, 1))
+    }
+
     /// The effort, for formats that know no budget; `None` where the model decides.
     #[must_use]
     pub fn effort(self) -> Option<Effort> {
@@ -248,6 +272,12 @@ impl Reasoning {
             Self::Adaptive => None,
         }
     }
+}
+
+impl Tool {
+    /// The longest name that is translated, in bytes. Each result of a tool gets a copy of its name, and no
+    /// API takes a longer one.
+    pub const LONGEST_NAME: usize = 256;
 }
 
 impl Turn {

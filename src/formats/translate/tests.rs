@@ -1,7 +1,8 @@
 //! Every pair of formats, and what holds of all of them.
 
 use super::checks::{
-    collected, in_order, streamed, streaming, survives_every_split, value, whole, written,
+    collected, in_order, read, streamed, streaming, survives_every_split, translated, value, whole,
+    written,
 };
 use super::*;
 use crate::formats::codecs;
@@ -233,6 +234,103 @@ fn the_table_of_the_documentation_is_up_to_date() {
         generated == table(),
         "docs/FORMATS.md is stale: run `just reference`"
     );
+}
+
+#[test]
+fn a_budget_is_an_effort_that_most_models_take() {
+    for (tokens, effort) in [
+        (1, Effort::Low),
+        (1_024, Effort::Low),
+        (1_025, Effort::Medium),
+        (16_384, Effort::High),
+        (u64::MAX, Effort::High),
+    ] {
+        assert_eq!(Reasoning::Budget(tokens).effort(), Some(effort), "{tokens}");
+    }
+    // The caller's own words stay.
+    for effort in [Effort::Minimal, Effort::XHigh, Effort::Max] {
+        assert_eq!(Reasoning::Effort(effort).effort(), Some(effort));
+    }
+}
+
+#[test]
+fn only_known_models_take_none_as_effort() {
+    for model in [
+        "gpt-5.1",
+        "openai/gpt-5.2-2025-12-11",
+        "gpt-5.4-mini",
+        "gpt-6",
+    ] {
+        assert!(Reasoning::can_be_off(model), "{model}");
+    }
+    for model in [
+        "gpt-5",
+        "gpt-5-mini",
+        "gpt-5.2-pro",
+        "gpt-5.1-codex",
+        "gpt-5.1-chat-latest",
+        "gpt-oss-120b",
+        "gpt-4.1",
+        "gpt-4o",
+        "o3",
+        "",
+    ] {
+        assert!(!Reasoning::can_be_off(model), "{model}");
+    }
+}
+
+/// A name is copied into each result, so a long one would multiply what a caller sends.
+#[test]
+fn a_name_of_a_tool_has_a_bound() {
+    let chat = codecs()
+        .into_iter()
+        .find(|codec| codec.name == "openai_chat")
+        .unwrap();
+    let refusal = |of_tool: usize, of_call: usize| {
+        let function =
+            |length: usize| serde_json::json!({ "name": "n".repeat(length), "arguments": "{}" });
+        let call =
+            serde_json::json!({ "id": "a", "type": "function", "function": function(of_call) });
+        let body = serde_json::json!({
+            "model": "m",
+            "tools": [{ "type": "function", "function": { "name": "n".repeat(of_tool) } }],
+            "messages": [{ "role": "assistant", "content": null, "tool_calls": [call] }],
+        });
+        let refused = translated(chat, chat, &body).err();
+        refused.map(|refused| refused.to_string())
+    };
+    assert_eq!(refusal(256, 256), None);
+    let expected = Some("`name` of a tool is longer than 256 bytes".to_owned());
+    assert_eq!(refusal(257, 1), expected);
+    assert_eq!(refusal(1, 257), expected);
+}
+
+/// What the record of a request keeps doesn't grow with the request.
+#[test]
+fn a_field_that_is_left_out_is_noted_once() {
+    let chat = codecs()
+        .into_iter()
+        .find(|codec| codec.name == "openai_chat");
+    let message = serde_json::json!({ "role": "user", "content": "hi", "name": "ann" });
+    let body = serde_json::json!({ "model": "m", "messages": vec![message; 1_000] });
+    let read = read(chat.unwrap(), &body).unwrap();
+    assert_eq!(read.dropped, ["messages.name"]);
+
+    let mut dropped = Vec::new();
+    for path in ["a[0].b[12].c", "a[1].b[3].c", "a[0]", "a[x]", "a[1", "a"] {
+        note(&mut dropped, path);
+    }
+    assert_eq!(dropped, ["a.b.c", "a", "a[x]", "a[1"]);
+}
+
+#[test]
+fn an_error_has_the_status_of_an_error() {
+    for status in [400, 429, 502, 599] {
+        assert_eq!(Failure::reported(Some(status), "m").status, Some(status));
+    }
+    for status in [0, 100, 200, 302, 399, 600] {
+        assert_eq!(Failure::reported(Some(status), "m").status, None);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::freeform::Unwrap;
 use super::{
     Codec, Collector, Delivery, Event, EventReader, EventWriter, Failure, Feature, Inbound, Json,
-    Need, Object, Outbound, Request, Response, Untranslatable,
+    Need, Object, Outbound, Request, Response, Untranslatable, note,
 };
 use crate::wire::{Framing, event_stream, sse};
 
@@ -19,7 +19,8 @@ pub struct Translated {
     /// What the caller asked for, which shapes the response: without the conversation but for system
     /// messages.
     pub request: Request,
-    /// Fields of the caller's request that the provider doesn't get.
+    /// Fields of the caller's request that the provider doesn't get, each once: `messages.name` for any
+    /// number of messages.
     pub dropped: Vec<String>,
 }
 
@@ -27,7 +28,7 @@ pub struct Translated {
 ///
 /// # Errors
 /// If the request has something that the provider's format can't express, and that the caller's API
-/// doesn't call a hint.
+/// doesn't call a hint, or a name of a tool that is too long.
 pub fn request(
     caller: &Codec,
     served: &Codec,
@@ -35,12 +36,16 @@ pub fn request(
     model: &str,
 ) -> Result<Translated, Untranslatable> {
     let asked = (caller.read_request)(inbound)?;
+    asked.check_names()?;
     let mut request = Request {
         model: model.to_owned(),
         ..asked.clone()
     };
     request.name_results();
-    let mut dropped = std::mem::take(&mut request.dropped);
+    let mut dropped = Vec::new();
+    for path in std::mem::take(&mut request.dropped) {
+        note(&mut dropped, &path);
+    }
     let lacks = (served.lacks)(&request);
     for feature in request.features(served.name) {
         if served.expresses.contains(&feature) && !lacks.contains(&feature) {
@@ -59,7 +64,7 @@ pub fn request(
                     return Err(Untranslatable::new(name, why));
                 }
                 request.leave_out(feature, served.name);
-                dropped.push(name.to_owned());
+                note(&mut dropped, name);
             }
         }
     }

@@ -41,7 +41,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::hint(Feature::StrictTools, "tools.function.strict"),
         Field::must(Feature::AllowedTools, "tool_choice.allowed_tools"),
         Field::must(Feature::FreeformTools, "tools.custom"),
-        Field::must(Feature::SerialTools, "parallel_tool_calls"),
+        Field::hint(Feature::SerialTools, "parallel_tool_calls"),
         Field::must(Feature::JsonObject, "response_format"),
         Field::must(Feature::JsonSchema, "response_format"),
         Field::hint(Feature::Reasoning, "reasoning_effort"),

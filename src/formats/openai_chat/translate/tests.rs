@@ -130,7 +130,7 @@ fn hints_are_left_out_and_named() {
     body["prediction"] = json!({ "type": "content", "content": "x" });
     body["messages"][0]["name"] = json!("boss");
     let (_, dropped) = translated(&CODEC, &CODEC, &body).unwrap();
-    assert_eq!(dropped, ["store", "prediction", "messages[0].name"]);
+    assert_eq!(dropped, ["store", "prediction", "messages.name"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod write_response;
 mod writer;
 
 use crate::formats::translate::{
-    Citation, Codec, Feature, Field, Json, Object, Stop, Usage, object,
+    Citation, Codec, Feature, Field, Json, Object, Reasoning, Stop, Usage, object,
 };
 
 /// The format's name.
@@ -43,7 +43,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::hint(Feature::StrictTools, "tools.strict"),
         Field::must(Feature::AllowedTools, "tool_choice"),
         Field::must(Feature::FreeformTools, "tools.type"),
-        Field::must(Feature::SerialTools, "parallel_tool_calls"),
+        Field::hint(Feature::SerialTools, "parallel_tool_calls"),
         Field::must(Feature::ResultImage, "input.output"),
         Field::must(Feature::ResultDocument, "input.output"),
         Field::must(Feature::JsonObject, "text.format"),
@@ -82,7 +82,10 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::User,
         Feature::Metadata,
     ],
-    lacks: |_| &[],
+    lacks: |request| match request.reasoning {
+        Some(Reasoning::Off) if !Reasoning::can_be_off(&request.model) => &[Feature::Reasoning],
+        _ => &[],
+    },
     read_request: read_request::read,
     write_request: write_request::write,
     read_response: read_response::whole,

@@ -3,7 +3,7 @@
 use super::{NAME, citation_of, grouped, read_request};
 use crate::formats::translate::{
     CacheMark, Content, Fields, Item, Json, Media, MediaKind, Part, Request, Role, Seal, SealKind,
-    Source, Text, TextOrList, Thought, ToolCall, ToolResult, Turn, Untranslatable,
+    Source, Text, TextOrList, Thought, ToolCall, ToolResult, Turn, Untranslatable, note,
 };
 
 type Read<T> = Result<T, Untranslatable>;
@@ -75,10 +75,8 @@ fn message(mut message: Fields, request: &mut Request) -> Read<()> {
         Some(TextOrList::Text(text)) => vec![Part::text(text)],
         Some(TextOrList::List(list)) => list.into_iter().map(part).collect::<Read<_>>()?,
     };
-    // Each message of a model has one, and the record says it once.
-    let phase = "input.phase".to_owned();
-    if message.text("phase")?.is_some() && !request.dropped.contains(&phase) {
-        request.dropped.push(phase);
+    if message.text("phase")?.is_some() {
+        note(&mut request.dropped, &message.path("phase"));
     }
     message.ignore(&["end_turn"]);
     message.end()?;

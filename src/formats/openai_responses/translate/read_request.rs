@@ -3,8 +3,13 @@
 use super::{grouped, read_item};
 use crate::formats::translate::{
     Delivery, Effort, Fields, Inbound, Item, Json, Object, Output, Part, Reasoning, Request, Role,
-    TextOrList, Tool, ToolChoice, Turn, Untranslatable, object,
+    TextOrList, Tool, ToolChoice, Turn, Untranslatable, note, object,
 };
+
+/// The types of a search by the provider begin with this; older ones have a date behind it.
+const SEARCH: &str = "web_search";
+/// What the record calls a search that is left out.
+const DROPPED_SEARCH: &str = "tools.web_search";
 
 type Read<T> = Result<T, Untranslatable>;
 
@@ -53,7 +58,7 @@ pub(super) fn read(inbound: &Inbound<'_>) -> Read<Request> {
     if let Some(tier) = body.text("service_tier")?
         && !matches!(tier.as_str(), "auto" | "default")
     {
-        request.dropped.push(body.path("service_tier"));
+        note(&mut request.dropped, &body.path("service_tier"));
     }
     logprobs(&mut body, &mut request)?;
     reasoning(&mut body, &mut request)?;
@@ -78,6 +83,11 @@ pub(super) fn read(inbound: &Inbound<'_>) -> Read<Request> {
         }
     }
     request.tool_choice = choice(&mut body)?;
+    let has_search = request.dropped.iter().any(|name| name == DROPPED_SEARCH);
+    if has_search && request.tools.is_empty() && request.tool_choice == Some(ToolChoice::Required) {
+        let why = "forces a search by the provider, which can't be translated";
+        return Err(body.refuse("tool_choice", why));
+    }
     body.end()?;
     Ok(request)
 }
@@ -116,7 +126,7 @@ fn user(body: &mut Fields, request: &mut Request) -> Read<()> {
     if request.user.is_none() {
         request.user = older;
     } else if older.is_some() {
-        request.dropped.push(body.path("user"));
+        note(&mut request.dropped, &body.path("user"));
     }
     Ok(())
 }
@@ -164,7 +174,7 @@ fn reasoning(body: &mut Fields, request: &mut Request) -> Read<()> {
     if let Some(context) = reasoning.text("context")?
         && context != "auto"
     {
-        request.dropped.push(reasoning.path("context"));
+        note(&mut request.dropped, &reasoning.path("context"));
     }
     reasoning.end()
 }
@@ -194,23 +204,32 @@ fn text(body: &mut Fields, request: &mut Request) -> Read<()> {
     text.end()
 }
 
-/// Adds a tool of the caller's, or a group of them.
+/// Adds a tool of the caller's, or a group of them. A search of the provider's is left out, because Codex
+/// offers it by default and the model does without; a choice of tools that forces it is refused.
 pub(super) fn tools(item: Item, request: &mut Request) -> Read<()> {
     let mut fields = item.object()?;
     let kind = fields.needed_text("type")?;
+    if kind.starts_with(SEARCH) {
+        note(&mut request.dropped, DROPPED_SEARCH);
+        return Ok(());
+    }
     if kind != "namespace" {
         let tool = tool(fields, &kind, &mut request.dropped)?;
         request.tools.push(tool);
         return Ok(());
     }
     let namespace = fields.needed_text("name")?;
-    let about = fields.text("description")?.filter(|text| !text.is_empty());
+    if namespace.len() > Tool::LONGEST_NAME {
+        return Err(fields.refuse("name", "is longer than 256 bytes"));
+    }
+    // Its first tool has the description: a copy in each would multiply what a caller sends.
+    let mut about = fields.text("description")?.filter(|text| !text.is_empty());
     for item in fields.list("tools")? {
         let mut inner = item.object()?;
         let kind = inner.needed_text("type")?;
         let tool = tool(inner, &kind, &mut request.dropped)?;
-        let texts = [about.as_deref(), tool.description.as_deref()];
-        let texts: Vec<&str> = texts.into_iter().flatten().collect();
+        let texts = [about.take(), tool.description];
+        let texts: Vec<String> = texts.into_iter().flatten().collect();
         request.tools.push(Tool {
             name: grouped(&namespace, &tool.name),
             description: (!texts.is_empty()).then(|| texts.join("\n\n")),
@@ -241,7 +260,7 @@ fn tool(mut tool: Fields, kind: &str, dropped: &mut Vec<String>) -> Read<Tool> {
     // Without a search for tools, all of them are there from the beginning.
     tool.drop_hints(&["output_schema"], dropped);
     if tool.flag("defer_loading")? == Some(true) {
-        dropped.push(tool.path("defer_loading"));
+        note(dropped, &tool.path("defer_loading"));
     }
     let callers = tool.texts("allowed_callers")?;
     if !callers.is_empty() && !callers.iter().any(|caller| caller == "direct") {

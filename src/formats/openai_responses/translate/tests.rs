@@ -1,6 +1,7 @@
 mod provider;
 mod reader;
 mod request;
+mod tools;
 mod writer;
 
 use super::CODEC;

@@ -1,5 +1,7 @@
 //! A request for a provider.
 
+use std::collections::HashMap;
+
 use super::{NAME, PLAIN, ungrouped};
 use crate::formats::translate::{
     Content, Effort, Json, Media, MediaKind, Object, Outbound, Output, Part, Reasoning, Request,
@@ -327,7 +329,7 @@ pub(super) fn tools(request: &Request) -> Vec<Object> {
             Some(namespace) => out.push(object! {
                 "type": "namespace",
                 "name": namespace,
-                // Each tool has it.
+                // Its first tool has it.
                 "description": "",
                 "tools": tools.collect::<Vec<_>>(),
             }),
@@ -364,11 +366,17 @@ fn tool(tool: &Tool) -> Object {
 
 /// Which tools may or must be called.
 pub(super) fn choice(request: &Request) -> Option<Json> {
+    // A caller may name as many tools as it has: searching them for each name would take too long.
+    let tools: HashMap<&str, &Tool> = request
+        .tools
+        .iter()
+        .map(|tool| (&*tool.name, tool))
+        .collect();
     let named = |name: &String| {
-        let tool = request.tools.iter().find(|tool| tool.name == *name);
+        let tool = tools.get(&**name).copied();
         let is_freeform = tool.is_some_and(|tool| tool.freeform.is_some());
         let mut named = object! { "type": if is_freeform { "custom" } else { "function" } };
-        put_name(&mut named, name, &request.tools);
+        put_name(&mut named, name, tool);
         named
     };
     Some(match request.tool_choice.as_ref()? {
@@ -389,8 +397,7 @@ pub(super) fn choice(request: &Request) -> Option<Json> {
 }
 
 /// Adds the name of a tool, apart from that of its group.
-pub(super) fn put_name(to: &mut Object, name: &str, tools: &[Tool]) {
-    let tool = tools.iter().find(|tool| tool.name == name);
+pub(super) fn put_name(to: &mut Object, name: &str, tool: Option<&Tool>) {
     match tool.and_then(|tool| tool.namespace.as_deref()) {
         None => to.put("name", name),
         Some(namespace) => {

@@ -151,7 +151,8 @@ impl Head {
             "status": status,
             "call_id": call_id,
         };
-        put_name(&mut item, &call.name, &self.tools);
+        let tool = self.tools.iter().find(|tool| tool.name == call.name);
+        put_name(&mut item, &call.name, tool);
         item.put(key, text);
         item
     }

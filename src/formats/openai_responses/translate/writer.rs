@@ -27,6 +27,10 @@ pub(super) struct Writer {
     first: usize,
     /// A part is open.
     is_open: bool,
+    /// The characters of the open part's text, and its citations. Counting them again at each citation
+    /// would take time that grows with their product.
+    length: usize,
+    citations: usize,
 }
 
 /// The item that is open. It ends when the next one begins or the model stops, because only then it is
@@ -59,6 +63,8 @@ impl Writer {
             item: Item::None,
             first: 0,
             is_open: false,
+            length: 0,
+            citations: 0,
         }
     }
 
@@ -123,6 +129,7 @@ impl Writer {
 
     fn open(&mut self, open: &Open, out: &mut Vec<u8>) {
         self.is_open = true;
+        (self.length, self.citations) = (0, 0);
         let head = self.head.as_ref();
         let (nth, part) = match open {
             Open::Text => (self.items, Part::text("")),
@@ -165,18 +172,18 @@ impl Writer {
             (Item::Message, Delta::Text(text)) if is_refusal => {
                 self.tell("refusal.delta", object! { "delta": text }, out);
             }
-            (Item::Message, Delta::Text(text)) => self.say(text, Vec::new(), out),
+            (Item::Message, Delta::Text(text)) => {
+                self.length += text.chars().count();
+                self.say(text, Vec::new(), out);
+            }
             (Item::Message, Delta::LogProbs(tokens)) => {
                 self.say("", logprobs::write(tokens), out);
             }
             (Item::Message, Delta::Citation(citation)) => {
-                let Some(Content::Text(text)) = self.parts().last().map(|part| &part.content)
-                else {
-                    return;
-                };
-                let pages = text.citations.iter().filter(|one| one.url.is_some());
-                let nth = pages.count().saturating_sub(1);
-                if let Some(annotation) = annotation(citation, text.text.chars().count()) {
+                if let Some(annotation) = annotation(citation, self.length).filter(|_| !is_refusal)
+                {
+                    let nth = self.citations;
+                    self.citations += 1;
                     let event = object! { "annotation": annotation, "annotation_index": nth };
                     self.tell("output_text.annotation.added", event, out);
                 }
@@ -244,7 +251,9 @@ impl Writer {
                 }
                 let kind = call_event(call.is_freeform);
                 let mut event = Object::default();
-                put_name(&mut event, &call.name, &self.request.tools);
+                let mut tools = self.request.tools.iter();
+                let tool = tools.find(|tool| tool.name == call.name);
+                put_name(&mut event, &call.name, tool);
                 event.put(call_kind(call.is_freeform).1, arguments);
                 self.tell(&format!("{kind}.done"), event, out);
             }

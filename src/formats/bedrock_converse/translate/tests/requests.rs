@@ -198,7 +198,7 @@ fn hints_are_noted() {
         "performanceConfig",
         "serviceTier",
         "messages[0].content[0].cachePoint",
-        "messages[0].content[1].document.context",
+        "messages.content.document.context",
     ];
     assert_eq!(read.dropped, expected);
     assert_eq!(value(&read.metadata.unwrap()), json!({ "team": "sea" }));

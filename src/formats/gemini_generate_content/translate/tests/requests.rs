@@ -224,8 +224,8 @@ fn hints_are_left_out_and_named() {
             "labels",
             "safetySettings",
             "generationConfig.mediaResolution",
-            "contents[0].parts[0].partMetadata",
-            "tools[0].functionDeclarations[0].response",
+            "contents.parts.partMetadata",
+            "tools.functionDeclarations.response",
             "toolConfig.functionCallingConfig.mode",
             "generationConfig.seed",
         ]

@@ -3,7 +3,9 @@ use serde_json::{Value, json};
 use super::super::CODEC;
 use super::{chat, messages};
 use crate::formats::translate::checks::{read, streaming, translated, value, whole};
-use crate::formats::translate::{Content, Part, Response, Seal, SealKind, Thought};
+use crate::formats::translate::{
+    Content, Inbound, Part, Response, Seal, SealKind, Thought, request,
+};
 
 #[test]
 fn a_provider_is_asked_for_no_more_than_it_takes() {
@@ -79,4 +81,28 @@ fn seals_of_other_formats_stay_closed() {
     let (sent, dropped) = translated(&CODEC, &CODEC, &body).unwrap();
     assert_eq!(sent["input"].as_array().unwrap().len(), 1);
     assert_eq!(dropped, ["input.summary"]);
+}
+
+#[test]
+fn only_a_model_that_takes_it_is_asked_not_to_think() {
+    let body =
+        json!({ "messages": [{ "role": "user", "content": "hi" }], "reasoning_effort": "none" });
+    let text = body.to_string();
+    let sent = |model: &str| {
+        let inbound = Inbound {
+            path: "",
+            query: None,
+            model,
+            is_streamed: false,
+            body: text.as_bytes(),
+        };
+        let sent = request(chat(), &CODEC, &inbound, model).unwrap();
+        let body = value(&sent.outbound.body);
+        (body.get("reasoning").cloned(), sent.dropped)
+    };
+    assert_eq!(sent("gpt-5.1"), (Some(json!({ "effort": "none" })), vec![]));
+    // These refuse the word.
+    for model in ["gpt-5", "gpt-oss-120b", "llama-4"] {
+        assert_eq!(sent(model), (None, vec!["reasoning_effort".to_owned()]));
+    }
 }

@@ -109,7 +109,7 @@ fn what_is_not_known_is_refused_by_its_name() {
         ("/reasoning/effort", json!("odd"), "reasoning.effort"),
         ("/reasoning/mode", json!("pro"), "reasoning.mode"),
         ("/text/format/type", json!("grammar"), "text.format.type"),
-        ("/tools/0/type", json!("web_search"), "tools[0].type"),
+        ("/tools/0/type", json!("file_search"), "tools[0].type"),
         ("/tools/0/type", json!("local_shell"), "tools[0].type"),
         (
             "/tools/0/allowed_callers",
@@ -119,6 +119,11 @@ fn what_is_not_known_is_refused_by_its_name() {
         (
             "/tool_choice",
             json!({ "type": "file_search" }),
+            "tool_choice",
+        ),
+        (
+            "/tool_choice",
+            json!({ "type": "web_search" }),
             "tool_choice",
         ),
         ("/tool_choice", json!("odd"), "tool_choice"),
@@ -207,7 +212,7 @@ fn hints_are_left_out_and_named() {
         "user",
         "client_metadata",
         "service_tier",
-        "tools[0].defer_loading",
+        "tools.defer_loading",
         "input.phase",
     ];
     assert_eq!(dropped, expected);
@@ -219,11 +224,12 @@ fn hints_are_left_out_and_named() {
 fn a_request_of_codex_reaches_another_format() {
     let body = json!({
         "model": "m", "instructions": "You are Codex.", "stream": true, "store": false,
-        "tool_choice": "auto", "parallel_tool_calls": true,
+        "tool_choice": "auto", "parallel_tool_calls": false,
         "reasoning": { "effort": "medium", "summary": "auto" },
         "include": ["reasoning.encrypted_content"], "prompt_cache_key": "k",
         "client_metadata": { "installation": "1" },
         "tools": [
+            { "type": "web_search", "external_web_access": false },
             { "type": "function", "name": "exec", "description": "Runs.", "strict": false,
               "parameters": { "type": "object" } },
             { "type": "namespace", "name": "mcp__docs", "description": "Docs.", "tools": [
@@ -242,7 +248,11 @@ fn a_request_of_codex_reaches_another_format() {
         ],
     });
     let (sent, dropped) = translated(&CODEC, chat(), &body).unwrap();
-    assert_eq!(dropped, ["client_metadata", "input.summary"]);
+    assert_eq!(
+        dropped,
+        ["client_metadata", "tools.web_search", "input.summary"]
+    );
+    assert_eq!(sent["tools"].as_array().unwrap().len(), 2);
     assert_eq!(sent["tools"][1]["function"]["name"], "mcp__docs__search");
     assert_eq!(
         sent["tools"][1]["function"]["description"],

@@ -267,6 +267,68 @@ fn a_response_that_was_cut_off_says_so() {
 }
 
 #[test]
+fn each_citation_has_its_number_and_the_text_before_it() {
+    let cited = |url: Option<&str>| {
+        Event::Delta(Delta::Citation(Citation {
+            url: url.map(str::to_owned),
+            ..Citation::default()
+        }))
+    };
+    let say = |text: &str| Event::Delta(Delta::Text(text.to_owned()));
+    let (mut writer, mut out) = ((CODEC.writer)(&streaming()), Vec::new());
+    for event in [
+        Event::Open(Open::Text),
+        say("Ahö"),
+        cited(Some("a")),
+        cited(None),
+        say("y"),
+        cited(Some("b")),
+        Event::Close,
+        Event::Open(Open::Text),
+        say("!"),
+        cited(Some("c")),
+        Event::Close,
+        Event::Stop(Stop::End),
+    ] {
+        writer.write(event, &mut out);
+    }
+    writer.finish(&mut out);
+    let events = events(&out);
+    let added = events
+        .iter()
+        .filter(|event| event["type"] == "response.output_text.annotation.added");
+    let added: Vec<_> = added
+        .map(|event| {
+            let annotation = &event["annotation"];
+            (
+                annotation["url"].as_str().unwrap(),
+                event["content_index"].as_u64().unwrap(),
+                event["annotation_index"].as_u64().unwrap(),
+                annotation["end_index"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(added, [("a", 0, 0, 3), ("b", 0, 1, 4), ("c", 1, 0, 1)]);
+}
+
+/// Work that grows with the product of both would take minutes.
+#[test]
+fn many_citations_of_a_long_text_take_little_time() {
+    let (mut writer, mut out) = ((CODEC.writer)(&streaming()), Vec::new());
+    writer.write(Event::Open(Open::Text), &mut out);
+    writer.write(Event::Delta(Delta::Text("a".repeat(4 << 20))), &mut out);
+    let begun = std::time::Instant::now();
+    for _ in 0..20_000 {
+        let citation = Citation {
+            url: Some("u".to_owned()),
+            ..Citation::default()
+        };
+        writer.write(Event::Delta(Delta::Citation(citation)), &mut out);
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+}
+
+#[test]
 fn an_empty_thought_is_left_out() {
     let response = Response {
         parts: vec![
