@@ -242,7 +242,7 @@ fn thinking(body: &mut Fields, request: &mut Request) -> Read<()> {
         if let Some(name) = config.text("effort")? {
             let effort = Effort::named(&name);
             let effort = effort.ok_or_else(|| config.refuse("effort", "isn't known"))?;
-            // Effort is about all tokens: without thinking it is no reason to think.
+            // Effort is about all tokens: alone it doesn't turn thinking on.
             if request.reasoning == Some(Reasoning::Adaptive) {
                 request.reasoning = Some(Reasoning::Effort(effort));
             } else {

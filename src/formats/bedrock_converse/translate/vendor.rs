@@ -87,7 +87,7 @@ pub(super) fn read(body: &mut Fields, request: &mut Request) -> Result<(), Untra
     }
     if let Some(mut config) = more.object("output_config")? {
         if let Some(effort) = effort_of(&mut config, "effort")? {
-            // Effort is about all tokens: without thinking it is no reason to think.
+            // Effort is about all tokens: alone it doesn't turn thinking on.
             if request.reasoning == Some(Reasoning::Adaptive) {
                 request.reasoning = Some(Reasoning::Effort(effort));
             } else {
