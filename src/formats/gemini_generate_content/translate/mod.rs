@@ -3,6 +3,7 @@
 
 mod grounding;
 mod logprobs;
+mod model;
 mod places;
 mod read_content;
 mod read_request;

@@ -1,3 +1,5 @@
+//! Tests of the codec, by what it reads and writes.
+
 mod grounding;
 mod requests;
 mod responses;

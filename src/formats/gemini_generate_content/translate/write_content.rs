@@ -1,6 +1,6 @@
 //! The conversation of a request for a provider.
 
-use super::write_request::generation;
+use super::model::generation;
 use super::{NAME, read_content, signature};
 use crate::formats::translate::{
     Content, Json, Media, MediaKind, Object, Part, Request, Role, SealKind, Source, Thought,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::model::generation;
 use super::write_content;
 use crate::formats::translate::{
     Delivery, Effort, Json, Object, Outbound, Output, Reasoning, Request, Tool, ToolChoice,
@@ -179,11 +180,4 @@ fn is_pro(model: &str) -> bool {
 /// Whether it is Gemini 3 or later by its name.
 fn knows_levels(model: &str) -> bool {
     generation(model).is_some_and(|generation| generation >= 3)
-}
-
-/// The generation of Gemini that a name tells: 2 of `gemini-2.5-flash`.
-pub(super) fn generation(model: &str) -> Option<u32> {
-    let (_, rest) = model.split_once("gemini-")?;
-    let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next();
-    digits?.parse().ok()
 }

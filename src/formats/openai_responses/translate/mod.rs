@@ -7,6 +7,7 @@ mod logprobs;
 mod read_item;
 mod read_request;
 mod read_response;
+mod read_tools;
 mod reader;
 #[cfg(test)]
 mod tests;

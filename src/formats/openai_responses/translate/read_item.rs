@@ -1,6 +1,6 @@
 //! An item of a caller's input.
 
-use super::{NAME, citation_of, grouped, read_request};
+use super::{NAME, citation_of, grouped, read_tools};
 use crate::formats::translate::{
     CacheMark, Content, Fields, Item, Json, Media, MediaKind, Part, Request, Role, Seal, SealKind,
     Source, Text, TextOrList, Thought, ToolCall, ToolResult, Turn, Untranslatable, note,
@@ -38,7 +38,7 @@ pub(super) fn add(mut item: Fields, request: &mut Request) -> Read<()> {
         Some("additional_tools") => {
             item.ignore(&["role"]);
             for tool in item.list("tools")? {
-                read_request::tools(tool, request)?;
+                read_tools::tools(tool, request)?;
             }
             item.end()
         }

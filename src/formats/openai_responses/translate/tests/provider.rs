@@ -1,3 +1,5 @@
+//! Requests for a provider, and its responses.
+
 use serde_json::{Value, json};
 
 use super::super::CODEC;

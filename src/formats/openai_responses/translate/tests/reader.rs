@@ -1,3 +1,5 @@
+//! Streams of a provider.
+
 use std::fmt::Write;
 
 use serde_json::{Value, json};

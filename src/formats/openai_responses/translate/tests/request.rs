@@ -1,3 +1,5 @@
+//! Requests of callers.
+
 use serde_json::{Value, json};
 
 use super::super::CODEC;

@@ -1,3 +1,5 @@
+//! Tools and calls of them.
+
 use serde_json::{Value, json};
 
 use super::super::CODEC;

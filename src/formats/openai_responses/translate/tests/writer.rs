@@ -1,3 +1,5 @@
+//! Responses for callers, whole and streamed.
+
 use serde_json::{Value, json};
 
 use super::super::CODEC;
