@@ -113,7 +113,7 @@ async fn an_agent_is_told_or_given_its_settings() {
         async move { answer(&mut stream, "200 OK", "", COMPLETION).await }.boxed()
     })
     .await;
-    let gateway = Gateway::start(upstream, json!({})).await;
+    let gateway = Gateway::start(upstream, json!({ "provider": { "translate": false } })).await;
     let url = format!("http://{}", gateway.address);
     let home = tempfile::tempdir().unwrap();
     let connect = |arguments: Vec<&'static str>| {

@@ -155,8 +155,8 @@ fn explain_tells_the_reasons() {
         (
             "alice@example.com",
             "opus",
-            1,
-            "speaks anthropic_messages, not openai_chat",
+            0,
+            "translated for provider claude: chat → messages",
         ),
         (
             "alice@example.com",

@@ -378,8 +378,9 @@ async fn listings_as_other_sdks_read_them() {
     let request = get("/v1/models").body(Full::default()).unwrap();
     let listed = gateway.send(request).await.json();
     assert_eq!(listed["models"][1]["name"], "models/n");
-    // Another format has none.
-    let gateway = Gateway::start(address, json!({})).await;
+    // A provider of another format has none, unless requests are translated for it.
+    let untranslated = json!({ "provider": { "translate": false } });
+    let gateway = Gateway::start(address, untranslated).await;
     let request = get("/v1beta/models").body(Full::default()).unwrap();
     assert_eq!(gateway.send(request).await.json(), json!({ "models": [] }));
 }
