@@ -99,15 +99,16 @@ impl RouteTable {
         fits: &dyn Fn(&Provider) -> Option<Fit>,
         evidence: Evidence<'_>,
     ) -> Result<Choice, NoRoute> {
-        let native = self.select_among(permit, requested, (fits, Fit::Native), evidence);
-        native.or_else(|_| self.select_among(permit, requested, (fits, Fit::Translated), evidence))
+        let native = self.select_among(permit, requested, fits, Fit::Native, evidence);
+        native.or_else(|_| self.select_among(permit, requested, fits, Fit::Translated, evidence))
     }
 
     fn select_among(
         &self,
         permit: &Permit,
         requested: &str,
-        (fits, wanted): (&dyn Fn(&Provider) -> Option<Fit>, Fit),
+        fits: &dyn Fn(&Provider) -> Option<Fit>,
+        wanted: Fit,
         evidence: Evidence<'_>,
     ) -> Result<Choice, NoRoute> {
         let mut search = Search {
