@@ -10,7 +10,7 @@
 //! is translated without code of its own. The form has what at least two formats can express. A reader of
 //! requests takes each field out of the body and refuses by name what is left, so that no meaning is lost
 //! in silence. What only some formats have is a [`Feature`]: each codec lists those of its callers and
-//! those of its providers, and [`request`] refuses or leaves out what doesn't fit, before anything is
+//! those of its providers, and [`request()`] refuses or leaves out what doesn't fit, before anything is
 //! written.
 
 #[cfg(test)]
