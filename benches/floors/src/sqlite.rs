@@ -25,8 +25,8 @@ const PRAGMAS: [&str; 5] = [
 ];
 
 /// Records of a batch, as many as the ledger folds together at most.
-const BATCH: i64 = 16_000;
-const BATCHES: i64 = 10;
+const BATCH: i64 = 8_000;
+const BATCHES: i64 = 20;
 
 /// What a batch of the bench `ledger` adds to: callers, kinds, and headers.
 const CALLERS: i64 = 100;

@@ -23,10 +23,10 @@ pub(crate) const EVERY: Duration = Duration::from_secs(1);
 const BATCH: usize = 1_000;
 
 /// Records of one batch at most: enough to share the rows that they add to, few enough for the memory.
-const BATCH_MOST: usize = 16_000;
+const BATCH_MOST: usize = 8_000;
 
 /// The part of what waits that is a batch: the more there is, the more it matters how much work it is.
-const BATCH_PART: usize = 2;
+const BATCH_PART: usize = 4;
 
 /// Records in the journal at which they are folded at once, and at which folding goes before what waits.
 const FOLDED_AT: usize = 8_000;
