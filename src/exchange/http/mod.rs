@@ -25,7 +25,7 @@ use super::ending::Stage;
 use super::entry::Ticket;
 use super::refusal::Refused;
 use super::{Gateway, Verified, route};
-use crate::base::panics;
+use crate::base::{memory, panics};
 use crate::exchange::relay::{Begun, Form, Reader, RelayBody, Translating};
 use crate::formats::Format;
 use crate::wire::decode::Decoding;
@@ -199,7 +199,11 @@ impl Gateway {
             let decoding = Decoding::of(&head.headers);
             head.headers.remove(header::CONTENT_ENCODING);
             let translator = translation.response(&mut head.headers, framing, form.room);
-            reader.translating = Some(Box::new(Translating::new(translator, decoding)));
+            reader.translating = Some(Box::new(Translating::new(
+                translator,
+                decoding,
+                memory::all(),
+            )));
         }
         let is_revocable = form.is_stream && !form.is_error;
         let revoked = is_revocable.then(|| self.watch(&cleared));

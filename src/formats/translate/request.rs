@@ -216,7 +216,7 @@ impl Effort {
     }
 
     /// The lowest effort whose budget is not below `tokens`, from low to high: most models refuse the
-    /// efforts beyond these, for which nobody asked.
+    /// efforts beyond these, that the request doesn't ask for.
     #[must_use]
     pub fn of_budget(tokens: u64) -> Self {
         let mut all = Self::ALL.into_iter();

@@ -199,6 +199,12 @@ impl ResponseTranslator {
         matches!(self.request.delivery, Delivery::Events { .. })
     }
 
+    /// Whether the provider's response is held until it has come.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self.input, Input::Whole(_))
+    }
+
     /// Whether anything of the response has been read.
     #[must_use]
     pub fn has_begun(&self) -> bool {

@@ -1,33 +1,7 @@
 //! Log probabilities of tokens.
 
-use crate::formats::translate::{Json, LogProb, Object, object};
-
-/// A list of tokens.
-pub(super) fn read(list: &Json) -> Vec<LogProb> {
-    let token = |json: &Json| LogProb {
-        top: Vec::new(),
-        ..one(json)
-    };
-    let with_top = |json: &Json| LogProb {
-        top: json.at("top_logprobs").list().iter().map(token).collect(),
-        ..one(json)
-    };
-    list.list().iter().map(with_top).collect()
-}
-
-fn one(json: &Json) -> LogProb {
-    let byte = |json: &Json| u8::try_from(json.whole()?).ok();
-    let bytes = match json.at("bytes") {
-        Json::List(list) => list.iter().map(byte).collect(),
-        _ => None,
-    };
-    LogProb {
-        token: json.at("token").text().unwrap_or_default().to_owned(),
-        bytes,
-        logprob: json.at("logprob").number().unwrap_or_default(),
-        top: Vec::new(),
-    }
-}
+pub(super) use crate::formats::openai::logprobs::read;
+use crate::formats::translate::{LogProb, Object, object};
 
 /// The same as the API has it.
 pub(super) fn write(all: &[LogProb]) -> Object {
