@@ -1,7 +1,7 @@
 //! A caller's request.
 
-use super::{grouped, read_item};
 use super::read_tools::{self, DROPPED_SEARCH};
+use super::{grouped, read_item};
 use crate::formats::translate::{
     Delivery, Effort, Fields, Inbound, Json, Output, Part, Reasoning, Request, Role, TextOrList,
     ToolChoice, Turn, Untranslatable, note,

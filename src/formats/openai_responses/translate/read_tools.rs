@@ -1,7 +1,9 @@
 //! Tools of a caller's request, and of its input.
 
 use super::grouped;
-use crate::formats::translate::{Fields, Item, Object, Request, Tool, Untranslatable, note, object};
+use crate::formats::translate::{
+    Fields, Item, Object, Request, Tool, Untranslatable, note, object,
+};
 
 /// The types of a search by the provider begin with this; older ones have a date behind it.
 const SEARCH: &str = "web_search";
