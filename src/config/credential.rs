@@ -215,10 +215,14 @@ fn is_name(text: &str) -> bool {
 mod tests {
     use crate::config::{Severity, parse};
 
-    const FIELDS: [(&str, &str); 7] = [
+    const FIELDS: [(&str, &str); 8] = [
         (
             "providers.p.apikey",
             r#"{"providers":{"p":{"baseurl":"http://p","models":["m"],"apikey":"KEY"}}}"#,
+        ),
+        (
+            "providers.p.apikeys[0]",
+            r#"{"providers":{"p":{"baseurl":"http://p","models":["m"],"apikeys":["KEY"]}}}"#,
         ),
         (
             "hooks.h.apikey",

@@ -21,6 +21,8 @@ pub(super) struct Attempt {
     pub(super) route: Route,
     /// On which terms the caller gets it.
     pub(super) terms: Arc<Terms>,
+    /// Which of the provider's keys it goes with, by its number from 0.
+    pub(super) key: usize,
     /// The request in the provider's format, if that isn't the caller's.
     pub(super) translation: Option<Box<Translation>>,
     /// The request without what Iris has sealed for the caller, if it had any of that.
@@ -91,6 +93,7 @@ impl Attempt {
         Self {
             route,
             terms,
+            key: 0,
             translation,
             unsealed,
             price,

@@ -18,7 +18,6 @@ use super::facts::Kept;
 use super::refusal::Refused;
 use super::route::Routed;
 use super::{Gateway, lists};
-use crate::base::money::Money;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
@@ -178,16 +177,10 @@ impl Gateway {
     ) -> Result<Vec<State>, Rejection> {
         let (asked, route) = (routed.asked(), &routed.choice.first);
         let plan = plan(asked, terms, route)?;
-        let looked = self.quotas.look(plan, FREE).await;
+        let looked = self.quotas.look(plan, Amounts::FREE).await;
         looked.map_err(|why| denied(&why, asked, route))
     }
 }
-
-/// What a request without a price takes of budgets.
-pub(super) const FREE: Amounts = Amounts {
-    tokens: 0,
-    cost: Some(Money::ZERO),
-};
 
 /// The buckets that pay for a request to `route`.
 pub(super) fn plan<'t>(

@@ -12,6 +12,7 @@ mod agent;
 mod attempt;
 mod attempts;
 mod blobs;
+pub mod cache;
 mod clear;
 mod conclude;
 mod context;
@@ -82,6 +83,8 @@ pub struct Gateway {
     pub responses: Arc<responses::Responses>,
     /// Providers that don't count tokens.
     pub uncounted: Uncounted,
+    /// Responses that are given again.
+    pub cache: Arc<cache::Store>,
     /// Records.
     pub ledger: Ledger,
 }

@@ -4,7 +4,7 @@
 //! It is charged for what its provider has counted, and where it has not, for what the bytes stand for.
 //! The caller has no say in it: a response without a count is an estimate, not free.
 
-use super::attempt::Price;
+use super::attempt::{Attempt, Price};
 use super::blobs;
 use super::ending::{Ended, Ending, Metered};
 use super::facts::{Facts, Kept};
@@ -42,8 +42,9 @@ pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
         reading.tokens.output = reading.tokens.output.or(in_head.output);
     }
     // Nobody has worked where no provider was reached.
+    let is_asked = attempt.is_some_and(Attempt::is_asked);
     let price = attempt
-        .filter(|attempt| attempt.is_asked())
+        .filter(|_| is_asked)
         .and_then(|attempt| attempt.price.as_ref());
     let charge = match price {
         Some(price) => charged(entry, price, ended),
@@ -53,7 +54,12 @@ pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
     Settled {
         outcome: ended.ending.outcome(),
         error: ended.ending.error().map(str::to_owned),
-        tokens: reading.tokens,
+        // A response that was kept tells what another request has used.
+        tokens: if is_asked {
+            reading.tokens
+        } else {
+            Tokens::default()
+        },
         cost: charge.cost,
         cost_basis: charge.basis,
         dearer: charge.dearer,

@@ -166,6 +166,8 @@ pub struct Format {
     /// Whether a caller's request for this path can be translated: some count tokens, or ask for
     /// something besides a response.
     pub translates: fn(&str) -> bool,
+    /// Keys of a request that say how its response is delivered, and not what it is.
+    pub delivery_keys: &'static [&'static str],
     /// Headers that a provider needs and that callers of other formats don't send.
     pub needed_headers: &'static [(&'static str, &'static str)],
     /// The API whose clients list the models that can be asked in it; none for formats whose clients
@@ -217,6 +219,7 @@ impl Format {
             texts: &[],
             codec: None,
             translates: |_| true,
+            delivery_keys: &[],
             needed_headers: &[],
             lists_for: None,
             chat: None,

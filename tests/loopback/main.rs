@@ -9,6 +9,8 @@
 
 mod agents;
 mod api;
+mod azure;
+mod cache;
 mod charged;
 mod chats;
 mod commands;
@@ -34,6 +36,7 @@ mod init;
 mod init_providers;
 mod init_services;
 mod kept_connections;
+mod keys;
 mod lab;
 mod lists;
 mod live;
@@ -57,6 +60,7 @@ mod sdk_routes;
 mod sessions;
 mod shapes;
 mod sockets;
+mod spared;
 mod starts;
 mod tls;
 mod token_counts;

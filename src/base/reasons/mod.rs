@@ -196,6 +196,13 @@ reasons! {
     #[error("provider {provider} can't take over: {guardrail} has not looked at the request")]
     "unchecked" => Unchecked { provider: Text, guardrail: Text },
 
+    #[error("put off because a budget runs low: \"{provider}/{model}\" ({})", .buckets.join(", "))]
+    "spared" => Spared {
+        provider: Text,
+        model: Text,
+        buckets: Vec<Text>,
+    },
+
     // Attempts, and what providers say.
     #[error(
         "attempt {attempt} at provider {provider} failed after {ms:.0} ms: {why}; asking {next}"
@@ -225,11 +232,20 @@ reasons! {
         ms: f64,
         status: Text,
     },
+    #[error("provider {provider} answered {status} to key {key}; asking it again with key {next}")]
+    "other_key" => OtherKey {
+        provider: Text,
+        status: Text,
+        key: usize,
+        next: usize,
+    },
     #[error(
         "provider {provider} closed a kept connection before it answered; asking it again on a \
          new one"
     )]
     "kept_connection_closed" => KeptConnectionClosed { provider: Text },
+    #[error("the response of provider {provider} to the same request was kept, and is given again")]
+    "cached" => Cached { provider: Text },
     #[error("provider {provider} does not count tokens: the count is an estimate")]
     "estimated_count" => EstimatedCount { provider: Text },
     #[error(

@@ -79,7 +79,7 @@ pub async fn get(
     let (path, query) = path
         .split_once('?')
         .map_or((path, None), |(path, query)| (path, Some(query)));
-    let uri = provider.url(path, query);
+    let uri = provider.url(path, "", query);
     let uri = uri.map_err(|error| error.to_string())?;
     let mut errand = Errand::get(uri, timeout, LONGEST_DOCUMENT).to(provider);
     if let Some((name, value)) = says {
@@ -170,7 +170,7 @@ pub async fn formats(upstream: &Client, provider: &Provider, timeout: Duration) 
 }
 
 async fn route(upstream: &Client, provider: &Provider, path: &str, timeout: Duration) -> Route {
-    let Ok(uri) = provider.url(path, None) else {
+    let Ok(uri) = provider.url(path, "", None) else {
         return Route::Silent;
     };
     let errand = Errand::json(uri, b"{}".to_vec(), timeout, LONGEST).to(provider);

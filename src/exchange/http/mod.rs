@@ -19,6 +19,7 @@ use self::attempt::OverHttp;
 use super::admit::Admitted;
 use super::attempt::Attempt;
 use super::attempts::Tries;
+use super::cache;
 use super::clear::Cleared;
 use super::context::Surface;
 use super::ending::Stage;
@@ -107,10 +108,17 @@ impl Gateway {
         }
     }
 
-    /// The response to a request: that of a provider, or an estimate where none counts tokens.
+    /// The response to a request: that of a provider, one that was kept, or an estimate where none counts
+    /// tokens.
     async fn response(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
         let asked = cleared.asked();
         let Some(count) = asked.format.estimated_count(&asked.call) else {
+            // Boxed, because few grants keep responses, and all requests would have room for one.
+            if cache::may_be_kept(cleared)
+                && let Some(response) = Box::pin(self.kept(cleared)).await
+            {
+                return Ok(response);
+            }
             return self.ask_providers(cleared).await;
         };
         if let Some(response) = self.estimated(&count, cleared) {
@@ -179,6 +187,10 @@ impl Gateway {
             idle: timeouts.idle,
             total: timeouts.total,
         };
+        if facts.kept.cache.is_some() {
+            let miss = HeaderValue::from_static("miss");
+            head.headers.insert(cache::HEADER, miss);
+        }
         if form.is_stream {
             head.headers.remove(header::CONTENT_LENGTH);
             headers::unbuffered(&mut head.headers);

@@ -16,7 +16,7 @@ use crate::base::lock::lock;
 use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
 use crate::formats::Format;
-use crate::policy::access::{Header, Permit};
+use crate::policy::access::{CacheGrant, Header, Permit};
 use crate::policy::budget::{Denied, Plan};
 use crate::policy::identity::Caller;
 use crate::policy::pricing::Quote;
@@ -45,6 +45,8 @@ pub struct Terms {
     pub guards: Vec<Text>,
     /// Whether grants name hooks for it.
     pub has_hooks: bool,
+    /// Whether responses are kept for the same request, and how.
+    pub cache: Option<CacheGrant>,
     /// Headers that grants add.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The URL of the first request without a query, and the path of its API: most have the same.
@@ -167,7 +169,7 @@ impl Terms {
         if let (Some((_, url)), None) = (known, query) {
             return Ok(url.clone());
         }
-        let url = self.route.provider.url(path, query)?;
+        let url = self.route.provider.url(path, &self.route.model, query)?;
         if query.is_none() {
             // The first one stays.
             let _ = self.url.set((path.to_owned(), url.clone()));
@@ -183,11 +185,14 @@ impl Terms {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                 Some((name, HeaderValue::from_str(value).ok()?))
             });
+        let has_hooks = permit.hooks(subject).next().is_some();
         Self {
             quote: rules.prices.quote(&route.provider.id, &route.model).into(),
             plan: rules.quotas.plan(permit, &asker.caller, subject),
             guards: permit.guards(subject).into_iter().map(Text::from).collect(),
-            has_hooks: permit.hooks(subject).next().is_some(),
+            has_hooks,
+            // Hooks are told of what providers answer.
+            cache: permit.cache(subject).filter(|_| !has_hooks),
             headers: headers.collect(),
             url: OnceLock::new(),
             asker: asker.clone(),
@@ -290,7 +295,7 @@ mod tests {
         let terms = rules.terms(&ann, &m);
         for _ in 0..2 {
             for (path, query) in [("/v1/a", None), ("/v1/a", Some("q")), ("/v1/b", None)] {
-                let url = m.provider.url(path, query).unwrap();
+                let url = m.provider.url(path, "m", query).unwrap();
                 assert_eq!(terms.url(path, query).unwrap(), url);
             }
         }

@@ -104,7 +104,7 @@ impl Upstream {
             auth::bearer(&mut out, &token).map_err(misconfigured)?;
             credential = Some((source, token));
         } else {
-            auth::authorize(&mut out, provider).map_err(misconfigured)?;
+            auth::authorize(&mut out, provider, funded.attempt.key).map_err(misconfigured)?;
         }
         for (name, value) in &provider.add_headers {
             out.insert(name, value.clone());

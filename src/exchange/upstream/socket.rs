@@ -58,7 +58,7 @@ impl Upstream {
     pub(crate) async fn handshake(&self, funded: &Funded<'_>) -> Result<Handshake, Failure> {
         let provider = &funded.route().provider;
         let from = lists::headers(funded.format, provider, &funded.head.headers);
-        let uri = provider.url(&funded.outbound().path, None);
+        let uri = provider.url(&funded.outbound().path, &funded.route().model, None);
         let uri = uri.map_err(misconfigured)?;
         let (mut headers, _) = self.dressed(funded, from.headers).await?;
         // The caller's own handshake is with the gateway.

@@ -164,11 +164,16 @@ impl Ask for Session<'_> {
     /// The connection of a provider, and the frame.
     async fn attempt(&mut self, mut funded: Funded<'_>, _: bool) -> Outcome<Renewal> {
         let routing = funded.rules.file.routing;
-        let (handshake, is_reused) = match self.open(&funded).await {
-            Ok(opened) => opened,
-            Err(failure) => {
-                funded.attempt.fail(&failure, &routing);
-                return Outcome::failed(&failure, &funded.route().provider.id);
+        let gateway = self.gateway;
+        let (handshake, is_reused) = loop {
+            match self.open(&funded).await {
+                Ok(opened) => break opened,
+                Err(Failure::Declined { status, wait })
+                    if gateway.has_other_key(&mut funded, status, || wait) => {}
+                Err(failure) => {
+                    funded.attempt.fail(&failure, &routing);
+                    return Outcome::failed(&failure, &funded.route().provider.id);
+                }
             }
         };
         if let Some(request) = funded.attempt.in_flight() {

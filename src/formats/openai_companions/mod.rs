@@ -168,20 +168,7 @@ fn with_model(head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {
     if is_form(kind) {
         return multipart::with_field(body, kind, "model", model).map(Bytes::from);
     }
-    let fields = body::scan(body, &["model"]).ok()?;
-    let literal = serde_json::Value::from(model).to_string();
-    let (at, text) = if let Some(at) = fields.get(0) {
-        (at, literal)
-    } else {
-        let comma = if fields.members.is_empty() { "" } else { "," };
-        let member = format!(r#""model":{literal}{comma}"#);
-        (fields.open..fields.open, member)
-    };
-    Some(
-        [&body[..at.start], text.as_bytes(), &body[at.end..]]
-            .concat()
-            .into(),
-    )
+    body::with_model(body, model)
 }
 
 fn meter(companion: &Format, request: &MeteredRequest<'_>) -> Box<dyn Meter> {

@@ -86,6 +86,7 @@ pub(super) static FORMAT: Format = Format {
     texts: &["input"],
     export_name: "oai_responses",
     codec: Some(&translate::CODEC),
+    delivery_keys: &["stream", "stream_options"],
     translates: |path| target(path) == Some(ENDPOINT),
     chat: Some(Chat {
         flag: &FLAG,

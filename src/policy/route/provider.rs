@@ -49,8 +49,8 @@ pub struct Provider {
     pub authorization: Authorization,
     /// Whose credential is sent.
     pub auth_mode: AuthMode,
-    /// The credential; may be empty.
-    pub apikey: Secret,
+    /// The credentials, which take turns; the first may be empty.
+    pub apikeys: Vec<Secret>,
     /// The service account that it is a key of.
     pub service_account: Option<Arc<ServiceAccount>>,
     /// The cloud project that the credential belongs to.
@@ -107,7 +107,7 @@ impl Provider {
             upstream: config.upstream.clone(),
             authorization: config.authorization,
             auth_mode: config.auth_mode,
-            apikey: config.apikey.clone(),
+            apikeys: keys(config),
             service_account: account,
             project: project.or_else(|| config.project.clone()),
             region: base.region().or_else(|| config.region.clone()),
@@ -156,12 +156,12 @@ impl Provider {
         }
     }
 
-    /// The URL for a path of an API.
+    /// The URL for a path of an API, and for one of its models.
     ///
     /// # Errors
     /// When path and base make no valid URL together.
-    pub fn url(&self, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
-        self.base.url(path, query)
+    pub fn url(&self, path: &str, model: &str, query: Option<&str>) -> Result<Uri, http::Error> {
+        self.base.url(path, model, query)
     }
 
     /// A hash of how the provider is reached and what it is sent: its URL, credential, headers,
@@ -194,7 +194,7 @@ fn fingerprint(config: &config::Provider, base: &BaseUrl) -> u64 {
     static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     KEYS.hash_one((
         base,
-        &config.apikey,
+        (&config.apikey, &config.apikeys),
         config.authorization,
         config.auth_mode,
         (&config.project, &config.region),
@@ -202,6 +202,17 @@ fn fingerprint(config: &config::Provider, base: &BaseUrl) -> u64 {
         &config.add_headers,
         (config.compatibility.flags(), config.stream_options),
     ))
+}
+
+/// Never empty. An empty key among others is none.
+fn keys(config: &config::Provider) -> Vec<Secret> {
+    let first = [&config.apikey].into_iter();
+    let keys = first.chain(&config.apikeys).cloned();
+    let mut given: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
+    if given.is_empty() {
+        given.push(Secret::default());
+    }
+    given
 }
 
 fn header((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)> {
@@ -262,6 +273,7 @@ mod tests {
             &(|one: &mut config::Provider| one.base = BaseUrl::parse("https://p"))
                 as &dyn Fn(&mut config::Provider),
             &|one: &mut config::Provider| one.apikey = Secret::new("k".to_owned()),
+            &|one: &mut config::Provider| one.apikeys = vec![Secret::new("k".to_owned())],
             &|one: &mut config::Provider| one.authorization = Authorization::XApiKey,
             &|one: &mut config::Provider| one.auth_mode = AuthMode::None,
             &|one: &mut config::Provider| one.network = Network::Host,
