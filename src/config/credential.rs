@@ -347,9 +347,9 @@ mod tests {
                 assert!(found.is_empty(), "{path} {good:?}: {found:#?}");
             }
         }
-        let otlp = FIELDS[5].1;
-        assert!(warnings(otlp, "Bearer k-1234", FIELDS[5].0).is_empty());
-        let found = warnings(otlp, "Bearer Bearer k-1234", FIELDS[5].0);
+        let otlp = FIELDS[6].1;
+        assert!(warnings(otlp, "Bearer k-1234", FIELDS[6].0).is_empty());
+        let found = warnings(otlp, "Bearer Bearer k-1234", FIELDS[6].0);
         assert_eq!(found.len(), 2, "{found:#?}");
     }
 

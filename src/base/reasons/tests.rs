@@ -168,6 +168,18 @@ const ALL: &[(&str, &str)] = &[
          `stream_options`; asking it again without them",
     ),
     (
+        r#"{"spared":{"provider":"p","model":"m","buckets":["b: $1.00 left of $9.00","c: $0.00 left of $1.00"]}}"#,
+        "put off because a budget runs low: \"p/m\" (b: $1.00 left of $9.00, c: $0.00 left of $1.00)",
+    ),
+    (
+        r#"{"other_key":{"provider":"p","status":"429 Too Many Requests","key":1,"next":2}}"#,
+        "provider p answered 429 Too Many Requests to key 1; asking it again with key 2",
+    ),
+    (
+        r#"{"cached":{"provider":"p"}}"#,
+        "the response of provider p to the same request was kept, and is given again",
+    ),
+    (
         r#"{"kept_connection_closed":{"provider":"p"}}"#,
         "provider p closed a kept connection before it answered; asking it again on a new one",
     ),
