@@ -37,17 +37,14 @@ impl Keys {
     /// time.
     pub(super) fn choose(&mut self, count: usize, conversation: Option<&str>) -> usize {
         self.keys.resize_with(count, Key::default);
-        let first = match conversation {
-            Some(conversation) => {
-                let mut hasher = DefaultHasher::new();
-                conversation.hash(&mut hasher);
-                usize::try_from(hasher.finish() % count as u64).unwrap_or_default()
-            }
-            None => {
-                let turn = self.turn % count;
-                self.turn = turn + 1;
-                turn
-            }
+        let first = if let Some(conversation) = conversation {
+            let mut hasher = DefaultHasher::new();
+            conversation.hash(&mut hasher);
+            usize::try_from(hasher.finish() % count as u64).unwrap_or_default()
+        } else {
+            let turn = self.turn % count;
+            self.turn = turn + 1;
+            turn
         };
         let order = (first..count).chain(0..first);
         let left = |key: &usize| self.left_out(*key).unwrap_or_default();
@@ -148,7 +145,7 @@ mod tests {
         assert_eq!(keys.leave_out(0, "401", KeyFault::Refused), Some(1));
         assert_eq!(keys.leave_out(1, "429", MINUTE), None);
         assert!((0..4).all(|_| keys.choose(2, None) == 1));
-        assert!(keys.soonest().unwrap() <= Duration::from_secs(60));
+        assert!(keys.soonest().unwrap() <= Duration::from_mins(1));
     }
 
     #[test]
