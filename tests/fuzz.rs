@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use iris::exchange::guardrails::{Guards, Verdict};
 use iris::formats::{ALL, Call, Destination, Head, Reading};
-use iris::wire::{Rejection, json, sse};
+use iris::wire::{Rejection, json, ndjson, sse};
 use serde_json::Value;
 
 const ROUNDS: u64 = 30_000;
@@ -244,6 +244,54 @@ fn a_stream_means_the_same_in_whatever_pieces_it_comes() {
         assert_eq!(decode(&mut || 1), whole);
         assert_eq!(decode(&mut || random.below(7)), whole);
     });
+}
+
+const LINES: [&str; 3] = [
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"h\u{e9}\"},\"done\":false}\n{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"eval_count\":2}\n",
+    "{\"model\":\"m\",\"response\":\"a\",\"done\":false}\r\n\n{\"error\":\"it broke\"}",
+    "{\"message\":{\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]},\"done\":true}\n",
+];
+
+#[test]
+fn lines_mean_the_same_in_whatever_pieces_they_come() {
+    let format = ALL.into_iter().find(|format| format.has_lines).unwrap();
+    let head = Head {
+        path: format.paths[0],
+        query: None,
+        headers: &http::HeaderMap::new(),
+    };
+    let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+    let call = format.read(&head, body).unwrap();
+    fuzz(
+        11,
+        &LINES,
+        &[&PIECES[..], &["\n", "\r\n"]].concat(),
+        |bytes, random| {
+            let decode = |limit: usize, size: &mut dyn FnMut() -> usize| {
+                let (mut decoder, mut meter) = (
+                    ndjson::Decoder::new(limit),
+                    format.meter(&call.metered(10_000)),
+                );
+                let (mut lines, mut rest) = (Vec::new(), bytes);
+                let mut each = |line: sse::Event<'_>| {
+                    meter.event(&line);
+                    lines.push(line.data.to_vec());
+                };
+                while !rest.is_empty() {
+                    let (piece, after) = rest.split_at(size().clamp(1, rest.len()));
+                    assert!(decoder.feed(piece, &mut each) <= piece.len());
+                    rest = after;
+                }
+                let is_whole = decoder.end(&mut each);
+                (lines, is_whole, decoder.skipped, meter.finish())
+            };
+            for limit in [sse::MAX_EVENT, 40] {
+                let whole = decode(limit, &mut || usize::MAX);
+                assert_eq!(decode(limit, &mut || 1), whole);
+                assert_eq!(decode(limit, &mut || random.below(7)), whole);
+            }
+        },
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
 use super::transcript::Conversation;
-use super::translate::{self, Codec, SealPlace};
+use super::translate::{self, Codec, SealPlace, VectorCaller, VectorProvider};
 use super::{
     Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
     Refusals, Tokens, body, refusal, tokens,
@@ -127,6 +127,8 @@ pub struct Format {
     /// Whether a request with these headers needs no content type, because a web page couldn't
     /// send it without asking.
     pub takes_untyped: fn(&HeaderMap) -> bool,
+    /// Whether its streams are JSON line by line, whose lines are the events.
+    pub has_lines: bool,
     /// The longest event of a stream that is held for its meter, in bytes.
     pub longest_event: usize,
     /// Understands a request. It is refused when it isn't one of this format or could be read in two
@@ -149,6 +151,9 @@ pub struct Format {
     /// The response to a request for a count of tokens, given the count; `None` if the format has no
     /// such requests.
     pub count_response: Option<fn(u64) -> Value>,
+    /// The response to a request that asks for nothing but that a server loads or unloads the model;
+    /// `None` for any other. A provider of another format isn't asked for that.
+    pub idle_response: fn(&Call) -> Option<Value>,
     /// What a response can name that its provider keeps.
     pub state: ProviderState,
     /// A meter for the response to a request.
@@ -163,6 +168,10 @@ pub struct Format {
     pub texts: &'static [&'static str],
     /// How it is translated from and to other formats, if it can be.
     pub codec: Option<&'static Codec>,
+    /// How its callers' requests for embeddings are translated to other formats, if they can be.
+    pub vector_caller: Option<&'static VectorCaller>,
+    /// How its providers are asked for embeddings by callers of other formats, if they can be.
+    pub vector_provider: Option<&'static VectorProvider>,
     /// Whether a caller's request for this path can be translated: some count tokens, or ask for
     /// something besides a response.
     pub translates: fn(&str) -> bool,
@@ -202,6 +211,7 @@ impl Format {
             socket: None,
             accepts: &["application/json"],
             takes_untyped: |_| false,
+            has_lines: false,
             longest_event: sse::MAX_EVENT,
             read,
             default_models: &[],
@@ -211,6 +221,7 @@ impl Format {
             counts_in_head: |_| Tokens::default(),
             density: |_| Density::TEXT,
             count_response: None,
+            idle_response: |_| None,
             state: ProviderState::None,
             meter,
             refusals: refusal::PLAIN,
@@ -218,6 +229,8 @@ impl Format {
             turns: &[],
             texts: &[],
             codec: None,
+            vector_caller: None,
+            vector_provider: None,
             translates: |_| true,
             delivery_keys: &[],
             needed_headers: &[],

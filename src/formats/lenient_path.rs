@@ -51,6 +51,18 @@ const ENDPOINTS: [&str; 14] = [
     "rerank",
 ];
 
+/// Endpoints of Ollama's API, below `/api`.
+const OLLAMA: [&str; 8] = [
+    "chat",
+    "embed",
+    "embeddings",
+    "generate",
+    "ps",
+    "show",
+    "tags",
+    "version",
+];
+
 /// The path that a request for `path` means, unless that path is known itself.
 #[must_use]
 pub fn meant(method: &Method, path: &str) -> Option<String> {
@@ -59,6 +71,10 @@ pub fn meant(method: &Method, path: &str) -> Option<String> {
     let (front, rest) = without_endpoint(front, rest);
     // `/api/chat`, `/api/embeddings` and `/api/models` are Ollama's and ours.
     let last = front.iter().rev().find(|segment| !segment.is_empty());
+    if last == Some(&"api") && OLLAMA.contains(&rest) {
+        let meant = format!("/api/{rest}");
+        return (meant != path).then_some(meant);
+    }
     if rest.is_empty() || last == Some(&"api") {
         return None;
     }
@@ -176,6 +192,11 @@ mod tests {
     POST /bedrock/bedrock/model/m/converse /bedrock/model/m/converse
     POST /v1/model/m%3A0/invoke /bedrock/model/m%3A0/invoke
     POST /v1/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict /v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict
+    POST /v1/api/chat /api/chat
+    POST /api/api/generate /api/generate
+    POST //api/embed /api/embed
+    POST /v1/api/embeddings /api/embeddings
+    GET /api/tags/ /api/tags
     GET /v1/v1/models /v1/models
     GET /v1/models/ /v1/models
     GET /v1beta/openai/models /v1/models
@@ -239,7 +260,7 @@ mod tests {
             "/api/chat",
             "/api/embeddings",
             "/api/models",
-            "/v1/api/embeddings",
+            "/api/pull/",
             "/v1/chat/completions/files",
             "/v1/messages/batches",
             "/v1/%76%31/messages",

@@ -83,6 +83,8 @@ fn is(name: &str, row: &Value) -> bool {
         "generate" | "gemini_generate_content" => row["api"] == "gemini_generate_content",
         "converse" | "bedrock_converse" => row["api"] == "bedrock_converse",
         "invoke" | "bedrock_model_invoke" => row["api"] == "bedrock_model_invoke",
+        "ollama_chat" => row["api"] == "ollama",
+        "ollama_embed" | "ollama_generate" => row["api"] == name,
         "completions" | "embeddings" | "count_tokens" => path.ends_with(&format!("/{name}")),
         "count" => path.ends_with(":countTokens"),
         "embed" => path.ends_with("mbedContents") || path.ends_with(":embedContent"),

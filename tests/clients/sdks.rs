@@ -27,6 +27,10 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
     boto3,
     ai_sdk,
     llm_with_real_inference,
+    ollama_python_with_real_inference,
+    ollama_python_at_the_wire,
+    ollama_node_with_real_inference,
+    ollama_node_at_the_wire,
 ];
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -158,6 +162,45 @@ async fn boto3(world: &World) -> anyhow::Result<()> {
     let refusal = printed.refusals.get("closed").context("no refusal")?;
     ensure!(refusal.class == "AccessDeniedException", "{refusal:?}");
     ensure!(refusal.code == Some(403), "{refusal:?}");
+    Ok(())
+}
+
+async fn ollama_python_with_real_inference(world: &World) -> anyhow::Result<()> {
+    ollama(world, "ollama_python.py", TINY, "ollama-python").await
+}
+
+async fn ollama_python_at_the_wire(world: &World) -> anyhow::Result<()> {
+    ollama(world, "ollama_python.py", MODEL, "ollama-python").await
+}
+
+async fn ollama_node_with_real_inference(world: &World) -> anyhow::Result<()> {
+    ollama(world, "ollama_node.mjs", TINY, "ollama-js").await
+}
+
+async fn ollama_node_at_the_wire(world: &World) -> anyhow::Result<()> {
+    ollama(world, "ollama_node.mjs", MODEL, "ollama-js").await
+}
+
+/// No server of these tests speaks Ollama's API: its requests are translated.
+async fn ollama(world: &World, script: &str, model: &str, agent: &str) -> anyhow::Result<()> {
+    if world.direct() {
+        return Ok(());
+    }
+    let (printed, rows) = run(world, script, model, agent).await?;
+    ensure!(printed.models == [TINY, MODEL], "{:?}", printed.models);
+    // The second chat goes on with the first.
+    ensure!(rows[0]["session"] == rows[1]["session"], "two sessions");
+    for name in ["chat", "generate"] {
+        if let Some(refusal) = printed.refusals.get(name) {
+            ensure!(
+                refusal.message == "model 'unknown' not found",
+                "{refusal:?}"
+            );
+            ensure!(refusal.code == Some(404), "{refusal:?}");
+        }
+    }
+    let closed = printed.refusals.get("closed").context("no refusal")?;
+    ensure!(closed.code == Some(403), "{closed:?}");
     Ok(())
 }
 

@@ -23,6 +23,7 @@ mod faults;
 mod formats_anthropic;
 mod formats_bedrock;
 mod formats_google;
+mod formats_ollama;
 mod formats_openai;
 mod guard_texts;
 mod guardrails;

@@ -248,6 +248,8 @@ reasons! {
     "cached" => Cached { provider: Text },
     #[error("provider {provider} does not count tokens: the count is an estimate")]
     "estimated_count" => EstimatedCount { provider: Text },
+    #[error("provider {provider} is not asked: it has no model to load or unload")]
+    "nothing_to_load" => NothingToLoad { provider: Text },
     #[error(
         "provider {provider} says that it used model {model:?}: its price is charged, which is higher"
     )]

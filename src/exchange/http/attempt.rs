@@ -215,7 +215,7 @@ impl Gateway {
         let begun = within(limit, Begun::begin(body)).await;
         let begun = begun.map_err(|_| Failure::TimedOut(limit))?;
         let begun = begun.map_err(|error| broke_off(error.to_string()))?;
-        if begun.is_empty() && super::framing(&head.headers).is_some() {
+        if begun.is_empty() && super::framing(&head.headers, funded.served().0).is_some() {
             return Err(broke_off("its stream ended before it began".to_owned()));
         }
         Ok(Response::from_parts(head, begun.success(mask)))

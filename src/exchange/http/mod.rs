@@ -3,6 +3,7 @@
 mod acknowledged;
 mod attempt;
 mod count;
+mod idle;
 mod told;
 
 use std::fmt::Display;
@@ -108,9 +109,12 @@ impl Gateway {
         }
     }
 
-    /// The response to a request: that of a provider, one that was kept, or an estimate where none counts
-    /// tokens.
+    /// The response to a request: that of a provider, one that was kept, or the gateway's own where none has
+    /// to be asked.
     async fn response(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
+        if let Some(response) = Self::idle(cleared) {
+            return Ok(response);
+        }
         let asked = cleared.asked();
         let Some(count) = asked.format.estimated_count(&asked.call) else {
             // Boxed, because few grants keep responses, and all requests would have room for one.
@@ -156,9 +160,11 @@ impl Gateway {
     /// Relays a response, which ends the exchange when it ends.
     fn relay(&self, mut cleared: Cleared, response: Response<Begun>) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
-        let framing = framing(&head.headers);
         let (asked, draft) = cleared.split();
         let facts = &mut **draft;
+        let last = facts.attempts.last();
+        let (served, _) = last.map_or((asked.format, &asked.call), |last| last.served(asked));
+        let framing = framing(&head.headers, served);
         facts.entry.first_byte_ms = Some(facts.elapsed_ms());
         facts.entry.status = head.status.as_u16();
         if let Some(capture) = &mut facts.kept.capture {
@@ -232,7 +238,8 @@ fn is_bodiless(status: StatusCode) -> bool {
     matches!(status.as_u16(), 100..=199 | 204 | 205 | 304)
 }
 
-fn framing(headers: &HeaderMap) -> Option<Framing> {
+/// How a response of a format is cut into events, if its head says so.
+fn framing(headers: &HeaderMap, format: &Format) -> Option<Framing> {
     let kind = headers.get(header::CONTENT_TYPE)?;
     if kind == "application/json" {
         return None;
@@ -242,8 +249,10 @@ fn framing(headers: &HeaderMap) -> Option<Framing> {
     let framings = [
         ("text/event-stream", Framing::Text),
         ("application/vnd.amazon.eventstream", Framing::Amazon),
+        ("application/x-ndjson", Framing::Ndjson),
     ];
     let mut framings = framings.into_iter();
     let (_, framing) = framings.find(|(name, _)| kind.eq_ignore_ascii_case(name))?;
-    Some(framing)
+    // A format with events of text has no error that could stand in a line.
+    (framing != Framing::Ndjson || format.has_lines).then_some(framing)
 }

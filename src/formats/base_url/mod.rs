@@ -183,7 +183,7 @@ impl BaseUrl {
             (Version::Stated(version), Some((_, rest))) => format!("/{version}/{rest}"),
             _ => path.to_owned(),
         };
-        let mut target = format!("{}{below}", self.path);
+        let mut target = format!("{}{below}", self.above(path));
         if let Some(query) = query {
             target.push('?');
             target.push_str(&query);
@@ -193,6 +193,14 @@ impl BaseUrl {
             .authority(self.authority.clone())
             .path_and_query(target)
             .build()
+    }
+
+    /// The base's own path, in front of a path of an API. Ollama's API has no version: beside that of
+    /// OpenAI's, for which the base may end in one, it is below the same root.
+    fn above(&self, path: &str) -> &str {
+        let is_unversioned = path.starts_with("/api/") && self.version_is_inferred();
+        let root = is_unversioned.then(|| self.path.strip_suffix("/v1"));
+        root.flatten().unwrap_or(&self.path)
     }
 
     /// The host, in lower case, without the brackets of an IPv6 address and without a final dot.

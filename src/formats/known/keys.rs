@@ -143,6 +143,15 @@ pub(super) const VENDOR: &[&str] = words!("reasoningConfig reasoning_config top_
 /// Bedrock's `CountTokens`.
 pub(super) const COUNT_TOKENS: &[&str] = words!("input model modelId");
 
+/// Ollama's own API. Its `template` and `context` are not among them: the first is a program, the second
+/// a text as token numbers, and no guardrail can judge either.
+pub(super) const OLLAMA: &[&str] = words!(
+    "
+    dimensions format images input keep_alive logprobs messages model options prompt raw shift
+    stream suffix system think tools top_logprobs truncate
+    "
+);
+
 /// Extensions of llama.cpp, vLLM, `SGLang`, Ollama, LM Studio, TGI and `OpenRouter`. A
 /// `chat_template` is not among them: it is a program, so no guardrail can judge what it makes.
 pub(super) const SERVERS: &[&str] = words!(

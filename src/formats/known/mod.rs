@@ -133,5 +133,14 @@ pub(super) const COUNT_TOKENS: Known = Known {
     ..CONVERSE
 };
 
+/// Ollama's own API.
+pub(super) const OLLAMA: Known = Known {
+    request: &[headers::COMMON],
+    response: &[headers::RETURNED],
+    query: &[],
+    keys: &[keys::OLLAMA],
+    inside: None,
+};
+
 #[cfg(test)]
 mod tests;

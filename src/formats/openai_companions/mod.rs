@@ -2,6 +2,7 @@
 //! others have added it. Their requests name a model, in JSON or in a form; their responses are
 //! passed on as they are, and metered where they report usage.
 
+mod translate;
 mod usage;
 
 use std::borrow::Cow;
@@ -17,6 +18,8 @@ use super::{
     openai, openai_chat, openai_responses,
 };
 use crate::wire::{Rejection, multipart};
+
+pub(in crate::formats) use usage::Whole;
 
 const FORM: &str = "multipart/form-data";
 
@@ -48,6 +51,7 @@ const fn companion(
 pub(super) static EMBEDDINGS: Format = Format {
     paths: &["/v1/embeddings"],
     operation: "embeddings",
+    vector_provider: Some(&translate::PROVIDER),
     ..companion(
         "openai_embeddings",
         |head, body| read(&EMBEDDINGS, head, body),
@@ -172,7 +176,7 @@ fn with_model(head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {
 }
 
 fn meter(companion: &Format, request: &MeteredRequest<'_>) -> Box<dyn Meter> {
-    Box::new(usage::Whole::new((companion.density)(request.path)))
+    Box::new(Whole::new((companion.density)(request.path)))
 }
 
 fn content_type<'h>(head: &Head<'h>) -> &'h str {

@@ -109,6 +109,20 @@ fn curl(to: &Target<'_>) -> Steps {
     ]
 }
 
+fn ollama(to: &Target<'_>) -> Steps {
+    let (host, model) = (sh(to.base), sh(to.model));
+    vec![
+        (
+            "The command line".to_owned(),
+            format!("OLLAMA_HOST={host} ollama run {model}"),
+        ),
+        (
+            "Other programs: the URL of the server".to_owned(),
+            to.base.to_owned(),
+        ),
+    ]
+}
+
 /// The SDKs and tools, in the order of the page.
 pub(super) const ALL: &[Guide] = &[
     Guide {
@@ -159,6 +173,13 @@ pub(super) const ALL: &[Guide] = &[
         record: "google-genai-js",
         speaks: Speaks::Gemini,
         how: How::Example(|to| example("JavaScript", include_str!("examples/google.js"), to)),
+    },
+    Guide {
+        id: "ollama",
+        name: "Programs for Ollama",
+        record: "ollama",
+        speaks: Speaks::Chat,
+        how: How::Example(ollama),
     },
 ];
 
