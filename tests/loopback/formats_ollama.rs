@@ -375,6 +375,12 @@ async fn a_model_is_shown_as_its_provider_shows_it() {
         assert_eq!(shown["model_info"]["unknown.context_length"], 4000);
     }
     assert_eq!(show(json!({})).await.status, StatusCode::BAD_REQUEST);
+    // Gateways could be each other's providers: one that asks is told what is known here.
+    let mut request = post("/api/show", r#"{"model":"tiny"}"#);
+    let via = "1.1 iris-0000000000000001".parse().unwrap();
+    request.headers_mut().insert("via", via);
+    let shown = gateway.send(request).await.json();
+    assert_eq!(shown["capabilities"], json!(["completion", "tools"]));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -18,7 +18,7 @@ use crate::policy::route::{Fit, ListedModel, Route};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of, taken};
 use crate::web::api::json as respond;
 use crate::web::reader::Reader;
-use crate::wire::Rejection;
+use crate::wire::{Rejection, hops};
 
 /// The version of Ollama's API that is served: some clients compare it with the one that they need.
 const API_VERSION: &str = "0.17.4";
@@ -202,10 +202,13 @@ async fn show(call: Call<'_>) -> Reply {
             why,
         ));
     };
-    Ok(match told(reader, &route).await {
-        Some(told) => respond(&told),
-        None => respond(&known(reader, &route)),
-    })
+    // A gateway's question isn't asked on: gateways could be each other's providers.
+    if !hops::is_onward(&call.head.headers)
+        && let Some(told) = told(reader, &route).await
+    {
+        return Ok(respond(&told));
+    }
+    Ok(respond(&known(reader, &route)))
 }
 
 /// What a provider that speaks Ollama's API says of the model of a route.
@@ -220,6 +223,7 @@ async fn told(reader: &Reader<'_>, route: &Route) -> Option<Map<String, Value>> 
         .to_string()
         .into_bytes();
     let errand = Errand::json(uri, question, PATIENCE, LONGEST).to(provider);
+    let errand = errand.says(header::VIA, hops::own());
     let client = &reader.engines.gateway.upstream.client;
     let told = client.errand(errand).await.ok()?;
     if !told.status().is_success() {
