@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::formats::translate::{Codec, Request, ResponseTranslator};
+use crate::formats::translate::{Codec, Request, ResponseTranslator, Translator};
 
 /// A response in one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -60,18 +60,20 @@ impl Reader {
             let status = status.and_then(|status| u16::try_from(status).ok());
             return Err(Failure::reported(status, words));
         }
-        let message = line.at("message");
-        if !message.is_object() && line.at("done").flag().is_none() {
-            return Err(Failure::new(
-                "the provider's response isn't a chat of Ollama's",
-            ));
+        // A completion, which is read where it was kept for a caller, has no message.
+        let (message, key) = match line.at("message") {
+            message if message.is_object() => (message, "content"),
+            _ => (line, "response"),
+        };
+        if line.at("done").flag().is_none() {
+            return Err(Failure::new("the provider's response isn't Ollama's"));
         }
         self.sequence.start(None, line.at("model").words(), out);
         if let Some(text) = message.at("thinking").words() {
             self.to(State::Thought, out);
             push(text, out);
         }
-        if let Some(text) = message.at("content").words() {
+        if let Some(text) = message.at(key).words() {
             self.to(State::Text, out);
             push(text, out);
         }

@@ -218,7 +218,7 @@ async fn told(reader: &Reader<'_>, route: &Route) -> Option<Map<String, Value>> 
     if !formats.any(|format| provider.fit(format) == Some(Fit::Native)) {
         return None;
     }
-    let uri = provider.url(SHOW_PATH, None).ok()?;
+    let uri = provider.url(SHOW_PATH, &route.model, None).ok()?;
     let question = json!({ "model": route.model.as_str() })
         .to_string()
         .into_bytes();
