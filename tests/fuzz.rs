@@ -3,6 +3,12 @@
 //! to the gateway what it means to everybody else.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "fuzz/smoke.rs"]
+mod smoke;
+#[path = "fuzz/src/translated.rs"]
+#[expect(unreachable_pub, reason = "a part of the fuzz targets' crate too")]
+mod translated;
+
 use bytes::Bytes;
 use iris::exchange::guardrails::{Guards, Verdict};
 use iris::formats::{ALL, Call, Destination, Head, Reading};
@@ -29,7 +35,18 @@ impl Random {
 }
 
 /// Hands each damaged copy of the documents to `check`.
-fn fuzz(seed: u64, documents: &[&str], pieces: &[&str], mut check: impl FnMut(&[u8], &mut Random)) {
+fn fuzz(seed: u64, documents: &[&str], pieces: &[&str], check: impl FnMut(&[u8], &mut Random)) {
+    fuzz_for(ROUNDS, seed, documents, pieces, check);
+}
+
+/// Does so as often as this says, where a check takes long.
+fn fuzz_for(
+    most: u64,
+    seed: u64,
+    documents: &[&str],
+    pieces: &[&str],
+    mut check: impl FnMut(&[u8], &mut Random),
+) {
     let rounds = std::env::var("IRIS_FUZZ_ROUNDS")
         .ok()
         .and_then(|text| text.parse().ok());
@@ -37,7 +54,7 @@ fn fuzz(seed: u64, documents: &[&str], pieces: &[&str], mut check: impl FnMut(&[
     for document in documents {
         check(document.as_bytes(), &mut random);
     }
-    for _ in 0..rounds.unwrap_or(ROUNDS) {
+    for _ in 0..rounds.unwrap_or(most) {
         let mut bytes = documents[random.below(documents.len())].as_bytes().to_vec();
         for _ in 0..=random.below(4) {
             let at = random.below(bytes.len() + 1);

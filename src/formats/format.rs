@@ -62,6 +62,9 @@ pub struct Socket {
     pub flag: &'static Flag,
     /// Whether a request for a WebSocket at this path is meant for the format.
     pub recognises: fn(&str) -> bool,
+    /// The model that a handshake names for the requests that follow. Each frame names its own again, and
+    /// only that counts.
+    pub model: fn(&HeaderMap) -> Option<String>,
     /// What a caller's frame asks for. It is refused when it could be read in two ways, or is of a
     /// kind that isn't known to be harmless: it must not ask a provider for anything that no grant
     /// was checked for.

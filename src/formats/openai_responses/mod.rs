@@ -8,6 +8,8 @@ mod translate;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::assembly::Assembling;
@@ -69,6 +71,7 @@ pub(super) static FORMAT: Format = Format {
     socket: Some(Socket {
         flag: &SOCKET,
         recognises: |path| target(path) == Some(ENDPOINT),
+        model: handshake_model,
         frame,
     }),
     longest_event: WITH_IMAGES,
@@ -98,6 +101,16 @@ pub(super) static FORMAT: Format = Format {
         Box::new(Assembling::new(events, meter::read, request))
     })
 };
+
+/// Codex describes what it is about to ask in a header.
+fn handshake_model(headers: &HeaderMap) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Turn {
+        model: String,
+    }
+    let turn = headers.get("x-codex-turn-metadata")?;
+    Some(serde_json::from_slice::<Turn>(turn.as_bytes()).ok()?.model)
+}
 
 fn frame(frame: &[u8]) -> Result<Frame, Rejection> {
     let fields = body::scan(frame, &["type", "response"])?;

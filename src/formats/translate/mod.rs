@@ -36,7 +36,9 @@ mod usage;
 mod vectors;
 
 pub use claude::{Claude, ClaudeSettings};
-pub use codec::{Codec, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, write_sse};
+pub use codec::{
+    Codec, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, hold, write_sse,
+};
 pub use event::{Collector, Delta, Event, Open, Response, Stop};
 pub use feature::{Feature, Field, Need};
 pub use fields::{Fields, Item, TextOrList, Untranslatable, note};

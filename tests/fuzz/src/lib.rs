@@ -1,6 +1,8 @@
 //! What the fuzz targets share: a request of each format, and its meter fed in two ways that
 //! must come to the same.
 
+pub mod translated;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use iris::formats::{ALL, Call, Destination, Format, Head, Reading};
@@ -89,6 +91,9 @@ fn stream(api: &Format, call: &Call, data: &[u8], size: usize) -> Reading {
 
 fn plausible(reading: &Reading) {
     if let Some(response) = &reading.response {
-        assert!(response.len() < 64 * ROOM + (2 << 20), "a stream without end");
+        assert!(
+            response.len() < 64 * ROOM + (2 << 20),
+            "a stream without end"
+        );
     }
 }
