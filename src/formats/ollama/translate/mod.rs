@@ -47,6 +47,8 @@ pub(super) static GENERATE: Codec = Codec {
         Field::hint(Feature::FrequencyPenalty, "options.frequency_penalty"),
         Field::must(Feature::LogProbs, "logprobs"),
     ],
+    // No provider is asked in it.
+    expresses: &[],
     read_request: generate::read,
     write_response: |request, response| write_response::whole(Shape::Generate, request, response),
     writer: |request| Box::new(Writer::new(Shape::Generate, request)),
