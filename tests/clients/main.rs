@@ -15,6 +15,8 @@ mod parts;
 mod provider;
 mod records;
 mod sdks;
+mod translated;
+mod translated_agents;
 mod world;
 
 use std::collections::BTreeSet;
@@ -33,7 +35,13 @@ fn main() -> ExitCode {
         .init();
     let runtime = Arc::new(Runtime::new().expect("a runtime"));
     let (world, agents) = (Shared::default(), Arc::<Mutex<BTreeSet<String>>>::default());
-    let modules = [sdks::TESTS, agents::TESTS, editor::TESTS];
+    let modules = [
+        sdks::TESTS,
+        translated::TESTS,
+        agents::TESTS,
+        translated_agents::TESTS,
+        editor::TESTS,
+    ];
     let code = harness::run({
         let (runtime, world, agents) = (Arc::clone(&runtime), world.clone(), Arc::clone(&agents));
         harness::trials(&modules, move |test| {

@@ -169,6 +169,22 @@ pub fn as_served(rows: &[Value], served: &[Served]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The record counts what the provider at the wire did.
+pub fn as_counted(row: &Value, served: &Served) -> anyhow::Result<()> {
+    let usage = &served.usage;
+    for (column, count) in [
+        ("input_tokens", usage.input),
+        ("output_tokens", usage.output),
+        ("cached_tokens", usage.cached),
+        ("cache_creation_input_tokens", usage.written),
+        ("reasoning_tokens", usage.reasoning),
+    ] {
+        let recorded = row["usage"][column].as_u64().unwrap_or(0);
+        ensure!(recorded == count, "{column} is {recorded} in {usage:?}");
+    }
+    Ok(())
+}
+
 /// A column's text.
 pub fn text(row: &Value, column: &str) -> String {
     row[column].as_str().unwrap_or_default().to_owned()

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use turn::Turn;
-pub use turn::{HELLO, WORD};
+pub use turn::{CITY, HELLO, SIGNATURE, THOUGHT, WORD, schema};
 pub use usage::Usage;
 
 /// The one model that it has.
@@ -143,10 +143,6 @@ impl Shared {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
-    fn turn(&self, said: &str, tools: &Value) -> Turn {
-        Turn::next(said, tools, &self.note)
-    }
-
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -175,7 +171,11 @@ impl Shared {
     fn answer(&self, head: &http::request::Parts, bytes: &[u8]) -> Option<Answer> {
         let path = head.uri.path();
         let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
-        let turn = self.turn(&String::from_utf8_lossy(bytes), &body["tools"]);
+        let named = body["model"].as_str();
+        let in_path = || gemini::parse(path).or_else(|| bedrock::parse(path));
+        let model = named.or_else(|| Some(in_path()?.0)).unwrap_or_default();
+        let model = model.to_owned();
+        let turn = Turn::of(&model, &body, &self.note);
         let nth = self.nth();
         let (plain, written) = (Usage::nth(nth), Usage::nth_of_anthropic(nth));
         let embedded = Usage {
@@ -217,13 +217,10 @@ impl Shared {
                 (format, plain, gemini::answer(model, verb, &turn, &plain)?)
             }
         };
-        let named = body["model"].as_str();
-        let in_path = || gemini::parse(path).or_else(|| bedrock::parse(path));
-        let model = named.or_else(|| Some(in_path()?.0));
         self.served().push(Served {
             format,
             path: path.into(),
-            model: model.unwrap_or_default().into(),
+            model,
             stream: !matches!(answer, Answer::Json(_)),
             usage,
             idle: false,

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::turn::Turn;
 use super::usage::Usage;
 use super::{Body, Served, Shared, full, responses, sha1};
 
@@ -67,7 +68,8 @@ async fn serve(shared: &Shared, headers: &HeaderMap, mut stream: Stream) -> anyh
             tools = body["tools"].clone();
         }
         let (nth, idle) = (shared.nth(), body["generate"] == false);
-        let turn = (!idle).then(|| shared.turn(&said, &tools));
+        let model = body["model"].as_str().unwrap_or_default();
+        let turn = (!idle).then(|| Turn::next(model, &said, &tools, &shared.note));
         let usage = if idle {
             Usage::default()
         } else {
@@ -76,7 +78,7 @@ async fn serve(shared: &Shared, headers: &HeaderMap, mut stream: Stream) -> anyh
         shared.served().push(Served {
             format: "openai_responses",
             path: "/v1/responses".into(),
-            model: body["model"].as_str().unwrap_or_default().into(),
+            model: model.into(),
             stream: true,
             usage,
             idle,
