@@ -18,6 +18,7 @@ mod merge;
 mod meter;
 mod offer;
 mod opening;
+pub mod realtime;
 mod refusal;
 mod room;
 mod splice;
@@ -72,6 +73,8 @@ formats! {
     google_generate_content: FORMAT;
     google_raw_predict: FORMAT;
     ollama: CHAT, GENERATE, EMBED;
+    openai_realtime: FORMAT;
+    gemini_live: FORMAT, VERTEX;
 }
 
 /// The format that examples and questions are about which name none.
