@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::known::{self, Choice, Why};
-use super::realtime::Names;
+use super::session_names::Names;
 use super::{Splice, body, tokens};
 use crate::base::text::Text;
 use crate::wire::{Rejection, json};

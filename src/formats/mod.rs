@@ -21,6 +21,7 @@ mod opening;
 pub mod realtime;
 mod refusal;
 mod room;
+mod session_names;
 mod splice;
 pub mod tokens;
 pub mod transcript;

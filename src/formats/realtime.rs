@@ -10,10 +10,9 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::Call;
-use super::body::{bad_request, names};
+pub use super::session_names::Names;
 use super::tokens::OPAQUE;
 use super::transcript::{Part, Turn};
-use crate::base::text::Text;
 use crate::wire::Rejection;
 
 /// What a caller's message is for.
@@ -53,42 +52,6 @@ pub struct Event {
     pub told: Told,
     /// The id of its turn, where turns have one.
     pub turn: Option<String>,
-}
-
-/// The names of a session's model.
-#[derive(Clone, Debug)]
-pub struct Names {
-    /// As the caller named it.
-    pub asked: Text,
-    /// As its provider names it.
-    pub served: Text,
-    /// The provider.
-    pub provider: Text,
-}
-
-impl Names {
-    /// A name by which a request finds this model at this provider alone.
-    #[must_use]
-    pub fn subject(&self) -> String {
-        format!("{}/{}", self.provider, self.served)
-    }
-
-    /// Sees that a model named in a message of the session is the session's.
-    ///
-    /// # Errors
-    /// A 400 that names both.
-    pub(super) fn same(&self, key: &str, named: &str) -> Result<(), Rejection> {
-        let is_it = |known: &str| names(named, known);
-        if is_it(&self.asked) || is_it(&self.served) || is_it(&self.subject()) {
-            return Ok(());
-        }
-        let named: String = named.chars().take(60).collect();
-        Err(bad_request(format!(
-            "`{key}` names the model {named:?}, and this session was opened for {:?}: a session keeps its \
-             model, so open another one",
-            self.asked.as_str()
-        )))
-    }
 }
 
 /// How a format is spoken in sessions.

@@ -309,12 +309,12 @@ async fn two_responses_can_run_at_once_and_each_has_its_count() {
         assert_eq!(done["response"]["id"], id);
     }
     socket.flush().await.unwrap();
-    let page = http::Request::get("/api/requests").body(http_body_util::Full::default());
     let complete = |record: &Value| of_turn(record) && record["outcome"] == "complete";
     gateway.record_where(complete).await;
     let mut found = 0;
     for _ in 0..50 {
-        let all = gateway.send(page.clone().unwrap()).await.json();
+        let page = http::Request::get("/api/requests").body(http_body_util::Full::default());
+        let all = gateway.send(page.unwrap()).await.json();
         found = all.to_string().matches("\"output_tokens\":121").count();
         if found == 2 {
             break;
