@@ -126,12 +126,12 @@ impl Session<'_> {
             Sent::Result => !runs,
         };
         let judged = if !asks {
-            self.judge(call).await
+            Box::pin(self.judge(call)).await
         } else if self.turns.len() >= self.realtime.turns {
             Err(too_many(self.realtime.turns))
         } else {
             let names = Arc::clone(&self.link.names);
-            match self.turn(call, &names, Cause::Asked).await {
+            match Box::pin(self.turn(call, &names, Cause::Asked)).await {
                 Ok((turn, message)) => {
                     self.turns.push(turn);
                     Ok(message)
@@ -223,7 +223,7 @@ impl Session<'_> {
             Told::Heard(counts) => {
                 let names = self.hearing();
                 let turn = match self.begun() {
-                    Ok(call) => self.turn(call, &names, Cause::Heard).await,
+                    Ok(call) => Box::pin(self.turn(call, &names, Cause::Heard)).await,
                     Err(rejection) => Err(rejection),
                 };
                 match turn {
@@ -250,7 +250,7 @@ impl Session<'_> {
         }
         let names = Arc::clone(&self.link.names);
         let turn = match self.begun() {
-            Ok(call) => self.turn(call, &names, Cause::Begun(id.clone())).await,
+            Ok(call) => Box::pin(self.turn(call, &names, Cause::Begun(id.clone()))).await,
             Err(rejection) => Err(rejection),
         };
         match turn {
