@@ -38,7 +38,7 @@ pub async fn serve(
             body["type"] == "response.create"
         };
         if !asks {
-            for event in beside(&body) {
+            if let Some(event) = beside(&body) {
                 write(&mut stream, TEXT, event.to_string().as_bytes()).await?;
             }
             continue;
