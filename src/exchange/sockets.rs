@@ -13,7 +13,7 @@ use crate::wire::Body;
 /// A WebSocket that a caller has asked for and that has to be served.
 pub enum PendingSocket {
     /// Its frames are requests.
-    Requests(Pending),
+    Requests(Box<Pending>),
     /// It is a session.
     Session(Box<PendingSession>),
 }
@@ -30,7 +30,10 @@ impl Gateway {
         match format.realtime {
             None => {
                 let (response, pending) = self.open_socket(format, who, request);
-                (response, pending.map(PendingSocket::Requests))
+                (
+                    response,
+                    pending.map(|pending| PendingSocket::Requests(Box::new(pending))),
+                )
             }
             Some(realtime) => {
                 let opening = self.open_session(format, realtime, who, request);
@@ -44,7 +47,7 @@ impl Gateway {
     /// Serves a WebSocket to its end. Once `stop` is cancelled it ends with the response that runs.
     pub async fn serve_any(&self, pending: PendingSocket, stop: CancellationToken) {
         match pending {
-            PendingSocket::Requests(pending) => self.serve_socket(pending, stop).await,
+            PendingSocket::Requests(pending) => self.serve_socket(*pending, stop).await,
             PendingSocket::Session(pending) => self.serve_session(*pending, stop).await,
         }
     }

@@ -54,6 +54,9 @@ pub struct Event {
     pub turn: Option<String>,
 }
 
+/// A header by which a provider is told something: its name and value.
+pub type Stated = (&'static str, &'static str);
+
 /// How a format is spoken in sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Realtime {
@@ -67,7 +70,7 @@ pub struct Realtime {
     /// The query by which a provider is told the model.
     pub query: fn(&str) -> Option<String>,
     /// The header by which a provider is told what a caller's subprotocols say, if they say something.
-    pub version: fn(&HeaderMap) -> Option<(&'static str, &'static str)>,
+    pub version: fn(&HeaderMap) -> Option<Stated>,
     /// Understands a caller's message.
     pub understand: fn(Bytes, &Names) -> Result<(Sent, Call), Rejection>,
     /// What a provider's message is about.
@@ -98,7 +101,7 @@ impl Realtime {
 /// What was sent before a turn, as its record shows it: messages without their sound and pictures, and how
 /// many bytes of sound there were beside them.
 #[must_use]
-pub fn recorded(names: &Names, messages: Vec<Value>, sound: u64) -> Value {
+pub fn recorded(names: &Names, messages: &[Value], sound: u64) -> Value {
     json!({ "model": names.asked, "audio_bytes": sound, "messages": messages })
 }
 

@@ -16,7 +16,7 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
     genai_live_python,
 ];
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What a script prints.
 #[derive(Debug, Deserialize)]

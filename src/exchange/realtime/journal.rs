@@ -66,7 +66,7 @@ impl Journal {
     pub(super) fn turn_page(&mut self, names: &Names) -> Page {
         let this = std::mem::take(self);
         Page {
-            body: recorded(names, this.messages, this.sound)
+            body: recorded(names, &this.messages, this.sound)
                 .to_string()
                 .into(),
             bytes: this.bytes,

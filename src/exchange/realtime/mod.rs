@@ -142,22 +142,21 @@ impl Gateway {
             }
         };
         let mut caller = self.caller(upgraded).await;
-        let link = match pending.link {
-            Some(link) => link,
-            None => {
-                let (who, head) = (pending.who.clone(), Arc::clone(&pending.head));
-                let first = First::Message(&mut caller);
-                let opening = self.link(who, head, pending.format, &pending.realtime, first);
-                let opened = tokio::select! {
-                    opened = Box::pin(opening) => opened,
-                    () = stop.cancelled() => return,
-                };
-                match opened {
-                    Ok(link) => link,
-                    Err(rejection) => {
-                        session::refuse(&mut caller, pending.format, &rejection).await;
-                        return;
-                    }
+        let link = if let Some(link) = pending.link {
+            link
+        } else {
+            let (who, head) = (pending.who.clone(), Arc::clone(&pending.head));
+            let first = First::Message(&mut caller);
+            let opening = self.link(who, head, pending.format, &pending.realtime, first);
+            let opened = tokio::select! {
+                opened = Box::pin(opening) => opened,
+                () = stop.cancelled() => return,
+            };
+            match opened {
+                Ok(link) => link,
+                Err(rejection) => {
+                    session::refuse(&mut caller, pending.format, &rejection).await;
+                    return;
                 }
             }
         };

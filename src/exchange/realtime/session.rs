@@ -157,13 +157,11 @@ impl Session<'_> {
 
     /// Sends the format's event for a refusal. A format that has none closes the session.
     pub(super) async fn tell(&mut self, rejection: &Rejection) -> Option<End> {
-        match error(self.format, rejection) {
-            Some(event) => self.give(Message::text(event)).await,
-            None => {
-                let code = Realtime::close_code(rejection);
-                Some(End::close(CloseCode::from(code), &rejection.message))
-            }
+        if let Some(event) = error(self.format, rejection) {
+            return self.give(Message::text(event)).await;
         }
+        let code = Realtime::close_code(rejection);
+        Some(End::close(CloseCode::from(code), &rejection.message))
     }
 
     /// Passes a message on to the provider, which may not be reading.

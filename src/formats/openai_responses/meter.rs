@@ -283,11 +283,12 @@ impl Events {
 /// Where the text of an event stands: the list of parts that it is in, if it is in one, and its key.
 fn place_of(kind: &str) -> Option<(&'static str, &'static str)> {
     Some(match kind {
-        "response.output_text.delta" | "response.reasoning_text.delta" => ("content", "text"),
+        "response.output_text.delta" | "response.reasoning_text.delta" | "response.text.delta" => {
+            ("content", "text")
+        }
         "response.output_audio_transcript.delta" | "response.audio_transcript.delta" => {
             ("content", "transcript")
         }
-        "response.text.delta" => ("content", "text"),
         "response.refusal.delta" => ("content", "refusal"),
         "response.reasoning_summary_text.delta" => ("summary", "text"),
         "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {
