@@ -11,6 +11,7 @@ mod translated;
 
 use bytes::Bytes;
 use iris::exchange::guardrails::{Guards, Verdict};
+use iris::formats::realtime::{Names, Sent, Told};
 use iris::formats::{ALL, Call, Destination, Head, Reading};
 use iris::wire::{Rejection, json, ndjson, sse};
 use serde_json::Value;
@@ -505,6 +506,75 @@ fn a_configuration_is_read_or_refused_with_a_place() {
                 );
                 assert!(!findings.is_empty());
             }
+        }
+    });
+}
+
+const MESSAGES: [&str; 8] = [
+    r#"{"type":"response.create","event_id":"e","response":{"model":"voice","max_output_tokens":5}}"#,
+    r#"{"type":"session.update","session":{"type":"realtime","model":"m","tools":[{"type":"function","name":"f"}]}}"#,
+    r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#,
+    r#"{"type":"response.done","response":{"id":"r","status":"failed","output":[{"type":"message"}],"usage":{"input_tokens":3,"input_token_details":{"audio_tokens":2,"cached_tokens_details":{"audio_tokens":1}}}}}"#,
+    r#"{"clientContent":{"turns":[{"role":"user","parts":[{"text":"hi"}]}],"turnComplete":true}}"#,
+    r#"{"realtimeInput":{"mediaChunks":[{"mimeType":"audio/pcm","data":"AAAA"}],"text":"hi"}}"#,
+    r#"{"toolResponse":{"functionResponses":[{"id":"1","name":"f","response":{"x":1}}]}}"#,
+    r#"{"serverContent":{"modelTurn":{"parts":[{"text":"a"}]},"turnComplete":true},"usageMetadata":{"responseTokenCount":3}}"#,
+];
+
+/// Messages of sessions: what goes on is what was judged, and nothing that a provider says stops a turn from
+/// being metered.
+#[test]
+fn messages_of_sessions_go_on_as_they_were_judged() {
+    let names = Names {
+        asked: "voice".into(),
+        served: "m".into(),
+        provider: "p".into(),
+    };
+    let to = Destination {
+        model: "m",
+        ..elsewhere()
+    };
+    let sessions = ALL.into_iter().filter_map(|one| Some((one, one.realtime?)));
+    let sessions: Vec<_> = sessions.collect();
+    assert!(sessions.len() > 2);
+    fuzz(12, &MESSAGES, &PIECES, |bytes, _| {
+        for (format, realtime) in &sessions {
+            let event = (realtime.event)(bytes);
+            let call = Call::default();
+            let mut meter = format.meter(&call.metered(1 << 16));
+            meter.event(&sse::Event {
+                name: b"",
+                data: bytes,
+            });
+            let reading = meter.finish();
+            if let Told::Heard(counts) = event.told {
+                serde_json::from_slice::<Value>(&counts).unwrap();
+            }
+            assert!(
+                reading
+                    .response
+                    .is_none_or(|response| response.len() <= 1 << 17)
+            );
+            let message = Bytes::copy_from_slice(bytes);
+            let Ok((sent, call)) = (realtime.understand)(message, &names) else {
+                continue;
+            };
+            let value: Value = serde_json::from_slice(bytes).unwrap();
+            let out = format.prepare(&call, &to).unwrap().body;
+            let passed: Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(
+                value.as_object().unwrap().len(),
+                passed.as_object().unwrap().len()
+            );
+            let (again, _) = (realtime.understand)(out, &names).unwrap();
+            assert_eq!(again, sent);
+            let asks = [
+                "response.create",
+                "session.update",
+                "conversation.item.create",
+            ];
+            let kind = value["type"].as_str().unwrap_or_default();
+            assert!(sent != Sent::Beside || !asks.contains(&kind), "{value}");
         }
     });
 }

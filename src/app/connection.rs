@@ -128,13 +128,13 @@ async fn answer(
     let answered = panics::caught("a request", async {
         let who = admitted(engines, door, peer, &request, url).await?;
         if let Some(api) = socket {
-            let (response, pending) = engines.gateway.open_socket(api, who, request);
+            let (response, pending) = engines.gateway.open_any(api, who, request).await;
             peer.upgraded.store(pending.is_some(), Ordering::Release);
             if let Some(pending) = pending {
                 // It lives on when its request is answered.
                 let (engines, stop) = (Arc::clone(engines), engines.stop.clone());
                 engines.tracker.clone().spawn(async move {
-                    Box::pin(engines.gateway.serve_socket(pending, stop)).await;
+                    Box::pin(engines.gateway.serve_any(pending, stop)).await;
                 });
             }
             return Ok(response);

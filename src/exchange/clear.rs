@@ -24,6 +24,7 @@ use crate::base::text::Text;
 use crate::exchange::guardrails::{self, Limits};
 use crate::exchange::hooks::{self, HookContext, Verdict, Wired};
 use crate::exchange::rules::Terms;
+use crate::formats::realtime::{Names, Realtime};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
 use crate::policy::budget::{Amounts, Denied, Plan, State};
@@ -300,17 +301,19 @@ async fn looked(
 /// The call of a body that was changed: read as strictly as the caller's own.
 fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
     let format = asked.format;
-    let call = format.read(&head_of(&asked.head), body).and_then(|call| {
-        // A frame must go on asking for an answer.
-        if asked.is_socket() && format.frame(&call.body)? != Frame::Request {
-            return Err(Rejection::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_request",
-                "the frame asks for no answer any more",
-            ));
-        }
-        Ok(call)
-    });
+    let call = match (&asked.call.session_model, format.realtime) {
+        (Some(names), Some(realtime)) => message(asked, &realtime, names, body),
+        _ => format.read(&head_of(&asked.head), body).and_then(|call| {
+            // A frame must go on asking for an answer.
+            if format.socket.is_some()
+                && asked.is_socket()
+                && format.frame(&call.body)? != Frame::Request
+            {
+                return Err(for_something_else());
+            }
+            Ok(call)
+        }),
+    };
     let mut call = call.map_err(|rejection| {
         tracing::warn!(by, why = %rejection.message, "a guardrail made no valid request");
         Rejection::new(
@@ -325,6 +328,29 @@ fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
     // Over a WebSocket every answer comes as events.
     call.stream |= asked.is_socket();
     Ok(call)
+}
+
+/// A message of a session that was changed. It must go on being for the same.
+fn message(
+    asked: &Asked,
+    realtime: &Realtime,
+    names: &Arc<Names>,
+    body: Bytes,
+) -> Result<Call, Rejection> {
+    let (before, _) = (realtime.understand)(asked.call.body.clone(), names)?;
+    let (sent, call) = (realtime.understand)(body, names)?;
+    if sent != before {
+        return Err(for_something_else());
+    }
+    Ok(call.of_session(&asked.call))
+}
+
+fn for_something_else() -> Rejection {
+    Rejection::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        "the message asks for something else than before",
+    )
 }
 
 /// What hooks get of a request besides its entry.

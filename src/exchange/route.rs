@@ -86,12 +86,24 @@ impl Gateway {
         head: Arc<Parts>,
         body: Bytes,
     ) -> Result<Routed, Refused> {
-        let (mut draft, context) = admitted.into_parts();
         panics::point("api");
-        let call = match understood(&context, &head, body) {
-            Ok(call) => call,
-            Err(rejection) => return Err(Refused::new(draft, Stage::Route, rejection)),
-        };
+        match understood(admitted.context(), &head, body) {
+            Ok(call) => self.route_call(admitted, head, call),
+            Err(rejection) => {
+                let (draft, _) = admitted.into_parts();
+                Err(Refused::new(draft, Stage::Route, rejection))
+            }
+        }
+    }
+
+    /// Looks for providers for what was read already: a message of a session.
+    pub(super) fn route_call(
+        &self,
+        admitted: Admitted,
+        head: Arc<Parts>,
+        call: Call,
+    ) -> Result<Routed, Refused> {
+        let (mut draft, context) = admitted.into_parts();
         let earlier = call.previous_response.as_deref();
         let earlier = earlier.and_then(|id| self.responses.session(context.who.caller.key(), id));
         entry::describe(&mut draft.entry, &call, earlier);

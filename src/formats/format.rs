@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
+use super::realtime::Realtime;
 use super::transcript::Conversation;
 use super::translate::{self, Codec, SealPlace, VectorCaller, VectorProvider};
 use super::{
@@ -125,6 +126,8 @@ pub struct Format {
     pub opaque_places: &'static [OpaquePlace],
     /// How it is spoken over a WebSocket, if it can be.
     pub socket: Option<Socket>,
+    /// How it is spoken in sessions, if it is.
+    pub realtime: Option<Realtime>,
     /// Content types of requests that it reads.
     pub accepts: &'static [&'static str],
     /// Whether a request with these headers needs no content type, because a web page couldn't
@@ -212,6 +215,7 @@ impl Format {
             opaque: &[],
             opaque_places: &[],
             socket: None,
+            realtime: None,
             accepts: &["application/json"],
             takes_untyped: |_| false,
             has_lines: false,
@@ -268,6 +272,9 @@ impl Format {
     #[must_use]
     pub fn recognises_socket(&self, path: &str) -> bool {
         self.socket.is_some_and(|socket| (socket.recognises)(path))
+            || self
+                .realtime
+                .is_some_and(|realtime| (realtime.recognises)(path))
     }
 
     /// What a caller's frame on a WebSocket asks for.

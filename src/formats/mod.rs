@@ -18,8 +18,10 @@ mod merge;
 mod meter;
 mod offer;
 mod opening;
+pub mod realtime;
 mod refusal;
 mod room;
+mod session_names;
 mod splice;
 pub mod tokens;
 pub mod transcript;
@@ -72,6 +74,8 @@ formats! {
     google_generate_content: FORMAT;
     google_raw_predict: FORMAT;
     ollama: CHAT, GENERATE, EMBED;
+    openai_realtime: FORMAT;
+    gemini_live: FORMAT, VERTEX;
 }
 
 /// The format that examples and questions are about which name none.

@@ -317,19 +317,22 @@ pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .find(|name| {
-            let name = name.to_ascii_lowercase();
-            let hides = [
-                "api-key",
-                "auth",
-                "bearer",
-                "organization",
-                "project",
-                "token",
-            ];
-            !name.is_empty() && !hides.iter().any(|word| name.contains(word))
-        })
+        .find(|name| !name.is_empty() && !hides_credential(name))
         .and_then(|name| name.parse().ok())
+}
+
+/// Whether a subprotocol is a key or an account in truth.
+fn hides_credential(protocol: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        "api-key",
+        "auth",
+        "bearer",
+        "organization",
+        "project",
+        "token",
+    ];
+    let protocol = protocol.to_ascii_lowercase();
+    WORDS.iter().any(|word| protocol.contains(word))
 }
 
 /// Response headers that are for the gateway alone: they set state in a browser, or lead
@@ -404,7 +407,11 @@ const SECRET_WORDS: [&str; 6] = ["auth", "cookie", "key", "password", "secret", 
 
 /// Whether a value could be a credential.
 fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
-    value.is_sensitive() || Kind::of(name).is_secret
+    let is_hidden = || {
+        let protocols = value.to_str().unwrap_or_default();
+        name == header::SEC_WEBSOCKET_PROTOCOL && hides_credential(protocols)
+    };
+    value.is_sensitive() || Kind::of(name).is_secret || is_hidden()
 }
 
 /// The values that could be a credential.

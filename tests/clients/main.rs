@@ -13,6 +13,7 @@ mod agents;
 mod editor;
 mod parts;
 mod provider;
+mod realtime;
 mod records;
 mod sdks;
 mod translated;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let (world, agents) = (Shared::default(), Arc::<Mutex<BTreeSet<String>>>::default());
     let modules = [
         sdks::TESTS,
+        realtime::TESTS,
         translated::TESTS,
         agents::TESTS,
         translated_agents::TESTS,

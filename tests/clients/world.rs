@@ -269,6 +269,8 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
                     "openai_chat": true,
                     "openai_responses": true,
                     "openai_responses_websocket": true,
+                    "openai_realtime": true,
+                    "gemini_live": true,
                     "anthropic_messages": true,
                     "gemini_generate_content": true,
                     "bedrock_converse": true,

@@ -182,7 +182,7 @@ fn cost(entry: &Entry) -> Value {
     json!({ "dollars": dollars, "cost_basis": entry.cost_basis, "usage": usage })
 }
 
-fn counts(tokens: &Tokens) -> [(&'static str, Option<u64>); 10] {
+fn counts(tokens: &Tokens) -> [(&'static str, Option<u64>); 13] {
     [
         ("input_tokens", tokens.input),
         ("output_tokens", tokens.output),
@@ -193,6 +193,9 @@ fn counts(tokens: &Tokens) -> [(&'static str, Option<u64>); 10] {
         ("reasoning_tokens", tokens.reasoning),
         ("image_input_tokens", tokens.image_input),
         ("image_output_tokens", tokens.image_output),
+        ("audio_input_tokens", tokens.audio_input),
+        ("audio_cached_tokens", tokens.audio_cached),
+        ("audio_output_tokens", tokens.audio_output),
         ("web_search_count", tokens.web_searches),
     ]
 }

@@ -7,7 +7,8 @@ use http::StatusCode;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::running::{Parts, Renewal, Retry, Running};
-use super::session::{Connected, Session, broke_off, silent};
+use super::session::{Connected, Session};
+use super::shared::{broke_off, silent, verify};
 use crate::base::reasons::Reason;
 use crate::exchange::attempts::{Ask, Outcome, Then, Tries};
 use crate::exchange::clear::Cleared;
@@ -26,7 +27,7 @@ impl Session<'_> {
         text: &Utf8Bytes,
         is_admitted: &mut bool,
     ) -> Result<(), Rejection> {
-        self.verify().await?;
+        verify(&mut self.who).await?;
         let (who, head) = (self.who.clone(), Arc::clone(&self.head));
         let gateway = self.gateway;
         let admitted = gateway.admit(Ticket::new(), who, &head, self.surface, self.format)?;

@@ -6,20 +6,26 @@ mod asking;
 mod pace;
 mod running;
 mod session;
+mod shared;
 
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_util::sync::CancellationToken;
 
 use self::pace::Paced;
-use self::session::{Caller, Session};
+pub(super) use self::running::{Parts as TurnParts, Running};
+use self::session::Session;
+pub(super) use self::shared::{
+    Caller, End, FAREWELL, Frame, acknowledged, broke_off, counted, masked, received, silent,
+    verify,
+};
 use super::context::Surface;
 use super::{Gateway, Verified};
 use crate::formats::Format;
@@ -125,8 +131,7 @@ impl Gateway {
                 return;
             }
         };
-        let io = Paced::new(TokioIo::new(upgraded), self.rules.borrow().body_idle);
-        let caller = Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await;
+        let caller = self.caller(upgraded).await;
         Session {
             gateway: self,
             format: pending.format,
@@ -142,7 +147,13 @@ impl Gateway {
         .await;
     }
 
-    fn bounds(&self) -> WebSocketConfig {
+    /// A caller's end of a WebSocket.
+    pub(super) async fn caller(&self, upgraded: Upgraded) -> Caller {
+        let io = Paced::new(TokioIo::new(upgraded), self.rules.borrow().body_idle);
+        Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await
+    }
+
+    pub(super) fn bounds(&self) -> WebSocketConfig {
         let limit = Some(self.rules.borrow().request_body);
         WebSocketConfig::default()
             .max_message_size(limit)

@@ -27,8 +27,8 @@ pub struct Known {
     pub query: &'static [Parameter],
     /// Top-level keys of a request, those of common servers' extensions included.
     pub keys: &'static [&'static [&'static str]],
-    /// A key whose members become top-level keys elsewhere, and their lists.
-    pub inside: Option<(&'static str, &'static [&'static [&'static str]])>,
+    /// Keys whose members are judged like those at the top, and their lists.
+    pub inside: &'static [(&'static str, &'static [&'static [&'static str]])],
 }
 
 /// A query parameter that passes.
@@ -54,7 +54,7 @@ pub(super) const CHAT: Known = Known {
     response: &[headers::RETURNED, headers::RETURNED_OPENAI],
     query: query::OPENAI,
     keys: &[keys::CHAT, keys::SERVERS],
-    inside: None,
+    inside: &[],
 };
 
 /// The older completions.
@@ -82,7 +82,7 @@ pub(super) const MESSAGES: Known = Known {
     response: &[headers::RETURNED, headers::RETURNED_ANTHROPIC],
     query: query::ANTHROPIC,
     keys: &[keys::MESSAGES, keys::SERVERS],
-    inside: None,
+    inside: &[],
 };
 
 /// Gemini's developer API, and Google's models on Vertex.
@@ -91,7 +91,7 @@ pub(super) const GOOGLE: Known = Known {
     response: &[headers::RETURNED, headers::RETURNED_GOOGLE],
     query: query::GOOGLE,
     keys: &[keys::GOOGLE],
-    inside: None,
+    inside: &[],
 };
 
 /// Anthropic's models on Vertex.
@@ -104,7 +104,7 @@ pub(super) const RAW_PREDICT: Known = Known {
     ],
     query: query::GOOGLE,
     keys: &[keys::MESSAGES],
-    inside: None,
+    inside: &[],
 };
 
 /// Bedrock's `Converse`.
@@ -113,23 +113,23 @@ pub(super) const CONVERSE: Known = Known {
     response: &[headers::RETURNED, headers::RETURNED_BEDROCK],
     query: &[],
     keys: &[keys::CONVERSE],
-    inside: Some((
+    inside: &[(
         "additionalModelRequestFields",
         &[keys::MESSAGES, keys::CHAT, keys::INVOKE, keys::VENDOR],
-    )),
+    )],
 };
 
 /// Bedrock's `InvokeModel`, whose bodies are those of the models' vendors.
 pub(super) const INVOKE: Known = Known {
     keys: &[keys::MESSAGES, keys::CHAT, keys::INVOKE],
-    inside: None,
+    inside: &[],
     ..CONVERSE
 };
 
 /// Bedrock's `CountTokens`.
 pub(super) const COUNT_TOKENS: Known = Known {
     keys: &[keys::COUNT_TOKENS],
-    inside: None,
+    inside: &[],
     ..CONVERSE
 };
 
@@ -139,7 +139,24 @@ pub(super) const OLLAMA: Known = Known {
     response: &[headers::RETURNED],
     query: &[],
     keys: &[keys::OLLAMA],
-    inside: None,
+    inside: &[],
+};
+
+/// OpenAI's realtime API: messages of a session.
+pub(super) const REALTIME: Known = Known {
+    keys: &[keys::REALTIME],
+    inside: &[
+        ("session", &[keys::SESSION]),
+        ("response", &[keys::SESSION]),
+    ],
+    ..CHAT
+};
+
+/// Gemini's live API: messages of a session.
+pub(super) const LIVE: Known = Known {
+    keys: &[keys::LIVE],
+    inside: &[("setup", &[keys::SETUP])],
+    ..GOOGLE
 };
 
 #[cfg(test)]

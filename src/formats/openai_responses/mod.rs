@@ -6,6 +6,7 @@ mod session;
 mod translate;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -21,7 +22,6 @@ use super::{
 use crate::wire::{Rejection, json as strict};
 
 pub(super) use meter::Events;
-#[cfg(test)]
 pub(super) use meter::read as read_response;
 
 /// Its path as listings and providers know it.
@@ -171,6 +171,11 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
 
 /// Functions and custom tools by their name, others by their type.
 fn tools(body: &[u8]) -> Offer {
+    tools_at(body, 0..body.len())
+}
+
+/// The same of an object that is part of a request.
+pub(super) fn tools_at(body: &[u8], at: Range<usize>) -> Offer {
     let listed = |at| {
         offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
             None | Some("function" | "custom") => tool.agreed(&[&["name"], &["function", "name"]]),
@@ -183,7 +188,7 @@ fn tools(body: &[u8]) -> Offer {
     };
     offer::of_servers(
         body,
-        0..body.len(),
+        at,
         &["input", "prompt"],
         listed,
         |key, at| match key {

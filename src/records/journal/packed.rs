@@ -143,7 +143,15 @@ impl Put for Tokens {
         for count in self.counts() {
             count.put(to);
         }
-        self.estimated.put(to);
+        // Records from before had no counts of sound, and a flag alone.
+        let sound = self.sound();
+        let has_sound = sound.iter().any(Option::is_some);
+        (u8::from(self.estimated) | (u8::from(has_sound) << 1)).put(to);
+        if has_sound {
+            for count in sound {
+                count.put(to);
+            }
+        }
     }
 }
 

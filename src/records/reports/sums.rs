@@ -28,6 +28,13 @@ pub(crate) fn counts(tokens: &Tokens) -> [Option<i64>; COUNTS] {
     tokens.counts().map(|count| count.map(bounded))
 }
 
+/// The counts of sound, bounded; `None` if there are none.
+pub(crate) fn sound(tokens: &Tokens) -> Option<[Option<i64>; 3]> {
+    let bounded = |count: u64| count.min(COUNT_MAX).cast_signed();
+    let sound = tokens.sound().map(|count| count.map(bounded));
+    sound.iter().any(Option::is_some).then_some(sound)
+}
+
 /// The cost in nanodollars, bounded.
 pub(crate) fn cost(cost: Option<i64>) -> Option<i64> {
     cost.map(|cost| cost.clamp(-COST_MAX, COST_MAX))

@@ -5,6 +5,7 @@ mod anthropic;
 mod bedrock;
 mod chat;
 mod gemini;
+mod realtime;
 mod responses;
 mod sha1;
 mod socket;
@@ -147,7 +148,7 @@ impl Shared {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, hyper::Error> {
-        if request.method() == Method::GET && request.uri().path() == "/v1/responses" {
+        if request.method() == Method::GET && request.headers().contains_key("upgrade") {
             return Ok(socket::upgrade(self, request));
         }
         let (head, body) = request.into_parts();

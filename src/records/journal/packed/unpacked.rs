@@ -246,6 +246,15 @@ impl Get<'_> for Tokens {
         for count in &mut counts {
             *count = Get::get(from)?;
         }
-        Some(Tokens::of_counts(counts, Get::get(from)?))
+        let flags = u8::get(from)?;
+        let tokens = Tokens::of_counts(counts, flags & 1 != 0);
+        if flags & 2 == 0 {
+            return Some(tokens);
+        }
+        let mut sound = [None; 3];
+        for count in &mut sound {
+            *count = Get::get(from)?;
+        }
+        Some(tokens.with_sound(sound))
     }
 }

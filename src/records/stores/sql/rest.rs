@@ -11,7 +11,7 @@ use super::Failure;
 use crate::base::quick_hash::QuickHash;
 use crate::base::reasons::Reason;
 use crate::records::journal::packed::unpacked::{Journaled, JournaledEntry};
-use crate::records::reports::sums::{COUNTS, cost, counts};
+use crate::records::reports::sums::{COUNTS, cost, counts, sound};
 
 /// The array as it is written, in the order in which the view `entries` reads it.
 #[derive(Serialize)]
@@ -37,6 +37,7 @@ struct Written<'r>(
     &'r str,
     &'r RawValue,
     Option<&'r str>,
+    Option<[Option<i64>; 3]>,
 );
 
 /// The same as it is read.
@@ -63,6 +64,9 @@ pub(super) struct Read(
     pub(super) String,
     pub(super) Vec<Reason>,
     pub(super) Option<String>,
+    /// Counts of sound, which records from before don't have.
+    #[serde(default)]
+    pub(super) Option<[Option<i64>; 3]>,
 );
 
 /// What reports take of it.
@@ -89,6 +93,7 @@ pub(super) struct Summed(
     serde::de::IgnoredAny,
     serde::de::IgnoredAny,
     serde::de::IgnoredAny,
+    #[serde(default)] serde::de::IgnoredAny,
 );
 
 /// The rest of records, as JSON: one text behind the other.
@@ -171,6 +176,7 @@ fn write_rest(
         &entry.user_agent,
         reasons,
         entry.error,
+        sound(&entry.tokens),
     );
     serde_json::to_writer(to, &written).map_err(wrong)
 }

@@ -201,9 +201,9 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
     let status = status(row)?;
     let outcome = outcome(row)?;
     let rest: Read = row.json()?;
-    let counts = rest
-        .6
-        .map(|count| count.map(|count| count.max(0).cast_unsigned()));
+    let read = |count: i64| count.max(0).cast_unsigned();
+    let counts = rest.6.map(|count| count.map(read));
+    let sound = rest.21.unwrap_or_default().map(|count| count.map(read));
     Ok(Entry {
         started_at: id.started_at(),
         id,
@@ -223,7 +223,7 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
         status,
         outcome,
         stream: rest.5 != 0,
-        tokens: Tokens::of_counts(counts, rest.7 != 0),
+        tokens: Tokens::of_counts(counts, rest.7 != 0).with_sound(sound),
         cost: rest.8,
         cost_basis: rest.9.map(Into::into),
         finish_reason: rest.10,

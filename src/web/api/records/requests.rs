@@ -72,7 +72,7 @@ async fn answer(call: Call<'_>) -> Reply {
     Ok(crate::web::api::json(&page))
 }
 
-const COLUMNS: [Column<Entry>; 27] = [
+const COLUMNS: [Column<Entry>; 30] = [
     ("id", |row| row.id.to_string()),
     ("started_at", |row| time(row.started_at)),
     ("login", |row| row.login.to_string()),
@@ -94,6 +94,9 @@ const COLUMNS: [Column<Entry>; 27] = [
     ("reasoning_tokens", |row| known(row.tokens.reasoning)),
     ("image_input_tokens", |row| known(row.tokens.image_input)),
     ("image_output_tokens", |row| known(row.tokens.image_output)),
+    ("audio_input_tokens", |row| known(row.tokens.audio_input)),
+    ("audio_cached_tokens", |row| known(row.tokens.audio_cached)),
+    ("audio_output_tokens", |row| known(row.tokens.audio_output)),
     ("web_search_count", |row| known(row.tokens.web_searches)),
     ("estimated", |row| row.tokens.estimated.to_string()),
     ("cost_usd", |row| known(row.cost.map(dollars))),
