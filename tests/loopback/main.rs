@@ -47,6 +47,7 @@ mod management;
 mod manual;
 mod metering;
 mod oversight;
+mod own_credentials;
 mod prices;
 mod process;
 mod program;
