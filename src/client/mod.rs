@@ -8,6 +8,9 @@ pub mod agents;
 pub mod ask;
 mod connect;
 pub mod discovery;
+mod files;
+mod gateway;
+pub mod offer;
 mod place;
 pub mod terminal;
 

@@ -11,6 +11,7 @@
 
 mod agents;
 mod editor;
+mod own_login;
 mod parts;
 mod provider;
 mod records;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         sdks::TESTS,
         translated::TESTS,
         agents::TESTS,
+        own_login::TESTS,
         translated_agents::TESTS,
         editor::TESTS,
     ];

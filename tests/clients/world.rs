@@ -202,6 +202,9 @@ impl World {
         let host = self.gateway.trim_start_matches("http://");
         let explained = get(host, &format!("/api/requests/{id}/explain")).await?;
         Ok(serde_json::from_value(explained["decisions"].clone())?)
+    /// The JSON at a path of the gateway.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        get(self.gateway.trim_start_matches("http://"), path).await
     }
 
     /// What the clients called themselves, with the names that the gateway gave them.
@@ -261,6 +264,13 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
                     "openai_responses": true,
                     "anthropic_messages": true,
                 },
+            },
+            // The same server, to which each caller brings a login.
+            "own": {
+                "baseurl": wire,
+                "models": [provider::OWN],
+                "auth_mode": "passthrough",
+                "compatibility": { "openai_responses": true, "anthropic_messages": true },
             },
             "wire": {
                 "baseurl": wire,

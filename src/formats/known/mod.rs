@@ -145,6 +145,7 @@ pub(super) const COUNT_TOKENS: Known = Known {
 /// Ollama's own API.
 pub(super) const OLLAMA: Known = Known {
     request: &[headers::COMMON],
+    own: &headers::OWN_OPENAI,
     response: &[headers::RETURNED],
     query: &[],
     keys: &[keys::OLLAMA],
