@@ -17,6 +17,7 @@ mod commands;
 mod compressed;
 mod demo_tour;
 mod discovery;
+mod doctor;
 mod endings;
 mod estimates;
 mod faults;
