@@ -175,7 +175,7 @@ impl Doctor {
         // A credential of the caller's own is the agent's, which isn't looked for here.
         let keyed = chats.clone().filter(|one| !one.takes_own);
         let wanted = match &self.model {
-            Some(wanted) => chats.clone().find(|one| one.id == *wanted),
+            Some(wanted) => chats.clone().find(|one| one.is(wanted)),
             None => cheapest(keyed),
         };
         let Some(model) = wanted else {
