@@ -22,6 +22,10 @@ const LISTED: usize = 10;
 /// Run an agent against a running gateway. Nothing of the agent's own settings is changed, unless
 /// `--write` asks for it.
 #[derive(Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct Connect {
     /// The agent: claude-code, codex, gemini-cli, opencode, qwen-code, continue, cline, aider,
     /// copilot-cli, llm, pi, omp, crush, goose, junie or zed.

@@ -97,29 +97,24 @@ pub fn for_program<'o>(all: &'o [Offered], format: Speaks, model: &str) -> (Vec<
         output: one.output,
     });
     let typical = main.and_then(Offered::typical);
-    let mut less = usable.filter(|one| {
+    let less = usable.filter(|one| {
         let both = one.typical().zip(typical);
         both.is_some_and(|(this, main)| this < main)
     });
-    let first = less.next();
-    let least = first.map(|first| {
-        less.fold(first, |least, one| {
-            if one.typical() < least.typical() {
-                one
-            } else {
-                least
-            }
-        })
-    });
-    let background = least.or(main).map_or("", |one| one.id.as_str());
+    let background = cheapest(less).or(main).map_or("", |one| one.id.as_str());
     (listed.collect(), background)
 }
 
 /// The one of several that costs least; the first where no price is known.
-pub fn cheapest<'o>(models: impl Iterator<Item = &'o Offered> + Clone) -> Option<&'o Offered> {
-    let priced = models.clone().filter_map(|one| Some((one.typical()?, one)));
-    let least = priced.min_by(|(a, _), (b, _)| a.total_cmp(b));
-    least.map(|(_, one)| one).or_else(|| models.clone().next())
+pub fn cheapest<'o>(mut models: impl Iterator<Item = &'o Offered>) -> Option<&'o Offered> {
+    let first = models.next()?;
+    Some(
+        models.fold(first, |least, one| match (one.typical(), least.typical()) {
+            (Some(this), Some(known)) if this < known => one,
+            (Some(_), None) => one,
+            _ => least,
+        }),
+    )
 }
 
 /// Whether a model's name isn't one of those that models for other purposes have.

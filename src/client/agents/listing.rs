@@ -119,7 +119,7 @@ pub(super) const CRUSH: Agent = Agent {
     },
 };
 
-/// JetBrains' agent for the terminal. It takes the whole URL of an endpoint.
+/// The agent of `JetBrains` for the terminal. It takes the whole URL of an endpoint.
 pub(super) const JUNIE: Agent = Agent {
     id: "junie",
     name: "Junie",
