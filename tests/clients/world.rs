@@ -202,6 +202,8 @@ impl World {
         let host = self.gateway.trim_start_matches("http://");
         let explained = get(host, &format!("/api/requests/{id}/explain")).await?;
         Ok(serde_json::from_value(explained["decisions"].clone())?)
+    }
+
     /// The JSON at a path of the gateway.
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
         get(self.gateway.trim_start_matches("http://"), path).await

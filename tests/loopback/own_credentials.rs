@@ -246,7 +246,7 @@ async fn what_the_callers_account_pays_is_shown_and_charged_to_no_budget_of_doll
     // The configured key is the gateway's to pay for, and so is what is chosen to be charged.
     let reply = ask(&gateway, CHAT, ASK, &[("authorization", "Bearer -")]).await;
     assert_eq!(reply.status, 429, "{}", reply.text());
-    let charged = document(&json!({ "charge_own_credentials": true }));
+    let charged = document(&json!({ "charge_passthrough": true }));
     let gateway = Gateway::start(address, charged).await;
     let reply = ask(&gateway, CHAT, ASK, &own).await;
     assert_eq!(reply.status, 429, "{}", reply.text());

@@ -195,7 +195,7 @@ impl Terms {
             own_credential_plan: plan.as_ref().ok().and_then(|plan| {
                 let provider = &route.provider;
                 let is_apart =
-                    provider.auth_mode == AuthMode::Passthrough && !provider.charge_own_credentials;
+                    provider.auth_mode == AuthMode::Passthrough && !provider.charge_passthrough;
                 is_apart.then(|| plan.without_money())
             }),
             plan,

@@ -50,7 +50,7 @@ pub struct Provider {
     /// Whose credential is sent.
     pub auth_mode: AuthMode,
     /// Whether requests with callers' own credentials are charged to dollar budgets.
-    pub charge_own_credentials: bool,
+    pub charge_passthrough: bool,
     /// The credentials, which take turns; the first may be empty.
     pub apikeys: Vec<Secret>,
     /// The service account that it is a key of.
@@ -109,7 +109,7 @@ impl Provider {
             upstream: config.upstream.clone(),
             authorization: config.authorization,
             auth_mode: config.auth_mode,
-            charge_own_credentials: config.charge_own_credentials,
+            charge_passthrough: config.charge_passthrough,
             apikeys: keys(config),
             service_account: account,
             project: project.or_else(|| config.project.clone()),
