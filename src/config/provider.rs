@@ -42,8 +42,10 @@ section! {
         apikeys: Vec<Secret>,
         /// The header that carries it, or how requests are signed with it.
         authorization: Authorization,
-        /// Whose credential goes to the provider: the configured one, the caller's (else the configured one), or none.
+        /// Whose credential goes to the provider: the configured one, the caller's (else the configured one), or none; see [ROUTING.md](ROUTING.md#callers-own-credentials).
         auth_mode: AuthMode,
+        /// Whether requests with callers' own credentials are charged to dollar budgets too, at list price; see [BUDGETS.md](BUDGETS.md#callers-own-credentials).
+        charge_passthrough: bool,
         /// Formats that it speaks; see [FORMATS.md](FORMATS.md). One that turns something on and does not mention `openai_chat` turns that off.
         compatibility: Compatibility,
         /// Whether requests in formats that it doesn't speak are translated for it; see [FORMATS.md](FORMATS.md#translation).

@@ -86,6 +86,8 @@ impl Gateway {
                 return Err(Refused::new(draft, Stage::Clear, rejection));
             }
         };
+        let mut gets_own = lists::gets_own_credential(&asked, &first.provider)
+            .then(|| Arc::clone(&first.provider));
         let mut choices = VecDeque::with_capacity(1 + others.len());
         choices.push_back(Candidate {
             route: first,
@@ -93,6 +95,15 @@ impl Gateway {
         });
         choices.extend(others.into_iter().filter_map(|route| {
             lists::choices(asked.permit(), &route, &asked.call).ok()?;
+            if lists::gets_own_credential(&asked, &route.provider) {
+                // It is for one server.
+                let home = gets_own.get_or_insert_with(|| Arc::clone(&route.provider));
+                if !route.provider.is_at_server_of(home) {
+                    let provider = route.provider.id.clone();
+                    draft.reason(Reason::OtherServer { provider });
+                    return None;
+                }
+            }
             let terms = asked.terms(&route);
             is_seen(&asked, &route, &terms, &seen, &mut draft).then_some(Candidate { route, terms })
         }));
@@ -189,7 +200,11 @@ pub(super) fn plan<'t>(
     terms: &'t Terms,
     route: &Route,
 ) -> Result<&'t Plan, Rejection> {
-    terms.plan.as_ref().map_err(|why| denied(why, asked, route))
+    let plan = terms.plan.as_ref();
+    let plan = plan.map_err(|why| denied(why, asked, route))?;
+    let own = terms.own_credential_plan.as_ref();
+    let own = own.filter(|_| lists::gets_own_credential(asked, &route.provider));
+    Ok(own.unwrap_or(plan))
 }
 
 /// The refusal of a request that no budget pays for.

@@ -135,6 +135,7 @@ fn count(metrics: &Metrics, entry: &Entry) {
     let ended = metrics::Ended {
         tokens: entry.tokens,
         cost: entry.cost,
+        own_credential: entry.own_credential,
         duration: seconds(entry.duration_ms),
         first_token: entry.first_token_ms.map(seconds),
         overhead: entry.overhead_ms.map(seconds),

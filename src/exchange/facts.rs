@@ -156,6 +156,10 @@ impl Facts {
         self.name(&attempt.route);
         let reasons = attempt.route.reasons.iter().cloned();
         self.entry.reasons.extend(reasons);
+        if attempt.own_credential {
+            let provider = attempt.route.provider.id.clone();
+            self.reason(Reason::OwnCredential { provider });
+        }
         self.attempts.push(attempt);
     }
 

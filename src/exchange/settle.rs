@@ -27,6 +27,8 @@ pub(super) struct Settled {
     pub(super) cost: Option<i64>,
     /// Whose price it is.
     pub(super) cost_basis: Option<Text>,
+    /// The caller's own account pays.
+    pub(super) own_credential: bool,
     /// Why it is another price than that of the model that was asked for, if it is.
     pub(super) dearer: Option<Reason>,
     pub(super) finish_reason: Option<String>,
@@ -62,6 +64,7 @@ pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
         },
         cost: charge.cost,
         cost_basis: charge.basis,
+        own_credential: attempt.is_some_and(|one| one.own_credential && one.is_asked()),
         dearer: charge.dearer,
         finish_reason: reading.finish_reason.take(),
         tools: std::mem::take(&mut reading.tool_calls),
@@ -89,6 +92,7 @@ impl Settled {
         entry.tokens = self.tokens;
         entry.cost = self.cost;
         entry.cost_basis = self.cost_basis;
+        entry.own_credential = self.own_credential;
         entry.reasons.extend(self.dearer);
         entry.finish_reason = self.finish_reason;
         entry.tool_calls = u32::try_from(self.tools.len()).unwrap_or(u32::MAX);

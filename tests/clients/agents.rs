@@ -27,7 +27,7 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
 ];
 
 const LIMIT: Duration = Duration::from_mins(2);
-const PROMPT: &str = "What does the note say?";
+pub const PROMPT: &str = "What does the note say?";
 
 /// Anthropic's agent, which names its session in the body.
 async fn claude_code(world: &World) -> anyhow::Result<()> {
@@ -310,9 +310,20 @@ async fn run(
     command: &mut Command,
     agent: &str,
 ) -> anyhow::Result<(String, Vec<Served>, Vec<Value>)> {
+    run_at(world, home, command, agent, ("wire", MODEL)).await
+}
+
+/// The same with a provider, by its name, and its model.
+pub async fn run_at(
+    world: &World,
+    home: &Path,
+    command: &mut Command,
+    agent: &str,
+    (provider, model): (&str, &str),
+) -> anyhow::Result<(String, Vec<Served>, Vec<Value>)> {
     let (text, served, rows) = read_the_note(world, home, command).await?;
     for row in &rows {
-        records::complete(row, "wire", MODEL, agent)?;
+        records::complete(row, provider, model, agent)?;
     }
     if !world.direct() {
         records::as_served(&rows, &served)?;

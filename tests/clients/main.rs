@@ -11,6 +11,7 @@
 
 mod agents;
 mod editor;
+mod own_login;
 mod parts;
 mod provider;
 mod realtime;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         realtime::TESTS,
         translated::TESTS,
         agents::TESTS,
+        own_login::TESTS,
         translated_agents::TESTS,
         editor::TESTS,
     ];

@@ -204,6 +204,11 @@ impl World {
         Ok(serde_json::from_value(explained["decisions"].clone())?)
     }
 
+    /// The JSON at a path of the gateway.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        get(self.gateway.trim_start_matches("http://"), path).await
+    }
+
     /// What the clients called themselves, with the names that the gateway gave them.
     pub async fn user_agents(&self) -> BTreeSet<String> {
         let records = self.records().await.unwrap_or_default();
@@ -261,6 +266,13 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
                     "openai_responses": true,
                     "anthropic_messages": true,
                 },
+            },
+            // The same server, to which each caller brings a login.
+            "own": {
+                "baseurl": wire,
+                "models": [provider::OWN],
+                "auth_mode": "passthrough",
+                "compatibility": { "openai_responses": true, "anthropic_messages": true },
             },
             "wire": {
                 "baseurl": wire,

@@ -147,6 +147,15 @@ reasons! {
     #[error("not translated for provider {provider}: {why}")]
     "untranslatable" => Untranslatable { provider: Text, why: Text },
 
+    // Callers' own credentials.
+    #[error("provider {provider} gets the caller's own credential: the caller's account pays")]
+    "own_credential" => OwnCredential { provider: Text },
+    #[error(
+        "provider {provider} can't help out: it is another server than the one that gets the \
+         caller's own credential"
+    )]
+    "other_server" => OtherServer { provider: Text },
+
     // Budgets.
     #[error(
         "bucket {} has {left}; {held} held for this request ({grants})",

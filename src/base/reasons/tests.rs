@@ -102,6 +102,14 @@ const ALL: &[(&str, &str)] = &[
         "not translated for provider p: `n` can't be translated",
     ),
     (
+        r#"{"own_credential":{"provider":"p"}}"#,
+        "provider p gets the caller's own credential: the caller's account pays",
+    ),
+    (
+        r#"{"other_server":{"provider":"p"}}"#,
+        "provider p can't help out: it is another server than the one that gets the caller's own credential",
+    ),
+    (
         r#"{"held":{"buckets":["day","team"],"left":["tokens",120],"held":["money",30000000],"grants":"grants[0], line 3"}}"#,
         "bucket day, then team has 120 tokens; $0.03 held for this request (grants[0], line 3)",
     ),

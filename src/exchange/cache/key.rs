@@ -80,7 +80,8 @@ impl Question {
         part(&mut hash, caller.as_bytes());
         part(&mut hash, route.provider.id.as_bytes());
         part(&mut hash, route.model.as_bytes());
-        let passed = lists::headers(self.format, &route.provider, &self.head.headers);
+        // Nothing is kept of providers that take callers' own credentials.
+        let passed = lists::headers(self.format, &route.provider, &self.head.headers, false);
         let added = terms.headers.iter().map(|(name, value)| (name, value));
         let mut headers: Vec<_> = passed.headers.iter().chain(added).collect();
         headers.sort_unstable_by_key(|(name, value)| (name.as_str(), value.as_bytes()));

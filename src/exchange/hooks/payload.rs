@@ -179,7 +179,12 @@ fn cost(entry: &Entry) -> Value {
         reason = "a float is what the payload has"
     )]
     let dollars = entry.cost.map(|cost| cost as f64 / DOLLAR);
-    json!({ "dollars": dollars, "cost_basis": entry.cost_basis, "usage": usage })
+    json!({
+        "dollars": dollars,
+        "cost_basis": entry.cost_basis,
+        "own_credential": entry.own_credential,
+        "usage": usage,
+    })
 }
 
 fn counts(tokens: &Tokens) -> [(&'static str, Option<u64>); 13] {

@@ -15,6 +15,7 @@ use super::Rules;
 use crate::base::lock::lock;
 use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
+use crate::config::AuthMode;
 use crate::formats::Format;
 use crate::policy::access::{CacheGrant, Header, Permit};
 use crate::policy::budget::{Denied, Plan};
@@ -41,6 +42,8 @@ pub struct Terms {
     pub quote: Arc<Quote>,
     /// The buckets that pay.
     pub plan: Result<Plan, Denied>,
+    /// Those that pay where the caller's account does, if they are others: those that don't count money.
+    pub own_credential_plan: Option<Plan>,
     /// The guardrails that look at it.
     pub guards: Vec<Text>,
     /// Whether grants name hooks for it.
@@ -179,6 +182,7 @@ impl Terms {
 
     fn of(rules: &Rules, asker: &Asker, route: &Route) -> Self {
         let (permit, subject) = (&asker.permit, route.subject());
+        let plan = rules.quotas.plan(permit, &asker.caller, subject);
         let headers = permit
             .headers(subject)
             .filter_map(|Header { name, value }| {
@@ -188,7 +192,13 @@ impl Terms {
         let has_hooks = permit.hooks(subject).next().is_some();
         Self {
             quote: rules.prices.quote(&route.provider.id, &route.model).into(),
-            plan: rules.quotas.plan(permit, &asker.caller, subject),
+            own_credential_plan: plan.as_ref().ok().and_then(|plan| {
+                let provider = &route.provider;
+                let is_apart =
+                    provider.auth_mode == AuthMode::Passthrough && !provider.charge_passthrough;
+                is_apart.then(|| plan.without_money())
+            }),
+            plan,
             guards: permit.guards(subject).into_iter().map(Text::from).collect(),
             has_hooks,
             // Hooks are told of what providers answer.

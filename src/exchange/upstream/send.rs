@@ -39,7 +39,8 @@ impl Upstream {
         let outbound = funded.outbound();
         let (format, _) = funded.served();
         let provider = &funded.route().provider;
-        let mut from = lists::headers(format, provider, &funded.head.headers);
+        let own = funded.attempt.own_credential;
+        let mut from = lists::headers(format, provider, &funded.head.headers, own);
         let query = match &funded.attempt.translation {
             Some(translation) => {
                 translation.add_headers(&mut from.headers);

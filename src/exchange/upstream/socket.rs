@@ -59,7 +59,8 @@ impl Upstream {
     /// How a WebSocket for a frame that is paid for is opened.
     pub(crate) async fn handshake(&self, funded: &Funded<'_>) -> Result<Handshake, Failure> {
         let provider = &funded.route().provider;
-        let from = lists::headers(funded.format, provider, &funded.head.headers);
+        let own = funded.attempt.own_credential;
+        let from = lists::headers(funded.format, provider, &funded.head.headers, own);
         let realtime = funded.format.realtime;
         let query = realtime.and_then(|realtime| query(&realtime, funded));
         let uri = provider.url(&funded.outbound().path, &funded.route().model, query.as_deref());

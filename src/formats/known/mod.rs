@@ -10,6 +10,8 @@ mod keys;
 mod query;
 mod tools;
 
+use crate::wire::headers::OwnHeaders;
+
 pub use body::is_passable as key_may_pass;
 pub use body::{Choice, Why, conflict, is_empty as says_nothing};
 pub(super) use body::{choices, form_choices, inner_choices};
@@ -21,6 +23,8 @@ pub(super) use tools::models_of_tools;
 pub struct Known {
     /// Request headers that go on to a provider. One that ends in `*` is a prefix.
     pub request: &'static [&'static [&'static str]],
+    /// Request headers that go on with a caller's own credential.
+    pub own: &'static OwnHeaders,
     /// Response headers that go back to the caller.
     pub response: &'static [&'static [&'static str]],
     /// Query parameters that go on to a provider.
@@ -51,6 +55,7 @@ impl Known {
 /// Chat completions.
 pub(super) const CHAT: Known = Known {
     request: &[headers::COMMON, headers::OPENAI],
+    own: &headers::OWN_OPENAI,
     response: &[headers::RETURNED, headers::RETURNED_OPENAI],
     query: query::OPENAI,
     keys: &[keys::CHAT, keys::SERVERS],
@@ -79,6 +84,7 @@ pub(super) const COMPANIONS: Known = Known {
 /// Anthropic's messages.
 pub(super) const MESSAGES: Known = Known {
     request: &[headers::COMMON, headers::ANTHROPIC],
+    own: &headers::OWN_ANTHROPIC,
     response: &[headers::RETURNED, headers::RETURNED_ANTHROPIC],
     query: query::ANTHROPIC,
     keys: &[keys::MESSAGES, keys::SERVERS],
@@ -88,6 +94,7 @@ pub(super) const MESSAGES: Known = Known {
 /// Gemini's developer API, and Google's models on Vertex.
 pub(super) const GOOGLE: Known = Known {
     request: &[headers::COMMON, headers::GOOGLE],
+    own: &headers::OWN_GOOGLE,
     response: &[headers::RETURNED, headers::RETURNED_GOOGLE],
     query: query::GOOGLE,
     keys: &[keys::GOOGLE],
@@ -97,6 +104,7 @@ pub(super) const GOOGLE: Known = Known {
 /// Anthropic's models on Vertex.
 pub(super) const RAW_PREDICT: Known = Known {
     request: &[headers::COMMON, headers::ANTHROPIC, headers::GOOGLE],
+    own: &headers::OWN_GOOGLE,
     response: &[
         headers::RETURNED,
         headers::RETURNED_ANTHROPIC,
@@ -110,6 +118,7 @@ pub(super) const RAW_PREDICT: Known = Known {
 /// Bedrock's `Converse`.
 pub(super) const CONVERSE: Known = Known {
     request: &[headers::COMMON, headers::BEDROCK],
+    own: &headers::OWN_BEDROCK,
     response: &[headers::RETURNED, headers::RETURNED_BEDROCK],
     query: &[],
     keys: &[keys::CONVERSE],
@@ -136,6 +145,7 @@ pub(super) const COUNT_TOKENS: Known = Known {
 /// Ollama's own API.
 pub(super) const OLLAMA: Known = Known {
     request: &[headers::COMMON],
+    own: &headers::OWN_OPENAI,
     response: &[headers::RETURNED],
     query: &[],
     keys: &[keys::OLLAMA],

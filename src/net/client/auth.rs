@@ -9,6 +9,7 @@ use crate::base::clock;
 use crate::base::secret::Secret;
 use crate::config::{AuthMode, Authorization};
 use crate::policy::route::Provider;
+use crate::wire::headers::CREDENTIALS;
 
 /// Sets the credential that the provider's `auth_mode` asks for: of several keys the one of this
 /// number, from 0. `headers` hold the caller's own credential only in `passthrough` mode.
@@ -85,8 +86,7 @@ pub fn sign(
 
 /// Whether a request gets the configured credential.
 pub(crate) fn is_configured(headers: &HeaderMap, provider: &Provider) -> bool {
-    let callers_own =
-        || headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
+    let callers_own = || CREDENTIALS.iter().any(|name| headers.contains_key(*name));
     match provider.auth_mode {
         AuthMode::None => false,
         AuthMode::Passthrough => !callers_own(),

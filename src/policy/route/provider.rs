@@ -49,6 +49,8 @@ pub struct Provider {
     pub authorization: Authorization,
     /// Whose credential is sent.
     pub auth_mode: AuthMode,
+    /// Whether requests with callers' own credentials are charged to dollar budgets.
+    pub charge_passthrough: bool,
     /// The credentials, which take turns; the first may be empty.
     pub apikeys: Vec<Secret>,
     /// The service account that it is a key of.
@@ -107,6 +109,7 @@ impl Provider {
             upstream: config.upstream.clone(),
             authorization: config.authorization,
             auth_mode: config.auth_mode,
+            charge_passthrough: config.charge_passthrough,
             apikeys: keys(config),
             service_account: account,
             project: project.or_else(|| config.project.clone()),
@@ -138,12 +141,26 @@ impl Provider {
     }
 
     /// The format that requests in `api` are translated to for it; `None` if it speaks that itself, or if
-    /// they aren't translated.
+    /// they aren't translated. A caller's own credential goes only where the caller's own format is spoken,
+    /// so a provider that takes nothing else can't be asked in another.
     pub fn translation(&self, api: &Format) -> Option<&'static Format> {
-        if !self.translate || self.speaks(api) {
+        if !self.translate || self.speaks(api) || self.needs_own_credential() {
             return None;
         }
         formats::translated(api, &self.flags)
+    }
+
+    /// Whether it can be asked only with a credential of the caller's own: none is configured.
+    pub fn needs_own_credential(&self) -> bool {
+        self.auth_mode == AuthMode::Passthrough
+            && self.apikeys.iter().all(Secret::is_empty)
+            && self.service_account.is_none()
+    }
+
+    /// Whether another provider is at the same server.
+    pub fn is_at_server_of(&self, other: &Self) -> bool {
+        let server = |one: &Self| (one.base.host(), one.base.port());
+        server(self) == server(other)
     }
 
     /// What a format may know of where a request goes.

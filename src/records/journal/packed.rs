@@ -19,7 +19,7 @@ use crate::records::{Capture, Delivery, EntryId, Failure, Outcome, Record};
 use crate::wire::HeaderList;
 
 /// The first byte of what is packed.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Fast: what is in the journal stays there for a second.
 const LEVEL: i32 = 1;

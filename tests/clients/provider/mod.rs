@@ -33,6 +33,8 @@ pub use usage::Usage;
 
 /// The one model that it has.
 pub const MODEL: &str = "wire";
+/// What it is called where callers bring logins of their own.
+pub const OWN: &str = "own";
 
 type Body = BoxBody<Bytes, Infallible>;
 

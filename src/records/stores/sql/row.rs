@@ -226,6 +226,7 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
         tokens: Tokens::of_counts(counts, rest.7 != 0).with_sound(sound),
         cost: rest.8,
         cost_basis: rest.9.map(Into::into),
+        own_credential: rest.22 != 0,
         finish_reason: rest.10,
         tool_calls: rest.11,
         first_byte_ms: rest.12,
@@ -251,6 +252,7 @@ pub(super) fn measured(row: &mut Row) -> Result<Measured, Failure> {
         cost: rest.8,
         duration_ms: Some(rest.14),
         first_token_ms: rest.13,
+        own_credential: rest.22 != 0,
     })
 }
 
