@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use iris::formats::translate::{Delivery, Request, ResponseTranslator};
+use iris::formats::translate::{Delivery, Request, ResponseTranslator, Translator as _};
 use iris::wire::Framing;
 use serde_json::{Value, json};
 

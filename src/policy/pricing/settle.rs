@@ -318,7 +318,7 @@ mod tests {
         let expected = 480_000 + 640_000 + 4_000 + 25_000 + 320_000 + 5_120_000;
         assert_eq!(cost(&tokens, &price), Some((expected, false)));
         // Without such prices it costs as much as text.
-        let plain = super::tests::price(&[("input", "4"), ("output", "16")]);
+        let plain = price(&[("input", "4"), ("output", "16")]);
         assert_eq!(cost(&tokens, &plain), Some((2_400_000, false)));
     }
 

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use iris::formats::translate::{self, Codec, Delivery, Inbound, Request, ResponseTranslator};
+use iris::formats::translate::{
+    self, Codec, Delivery, Inbound, Request, ResponseTranslator, Translator as _,
+};
 use iris::formats::{ALL, Destination, Format, Head};
 use iris::wire::{Framing, event_stream, sse};
 use serde_json::Value;
