@@ -62,7 +62,11 @@ impl Upstream {
         let from = lists::headers(funded.format, provider, &funded.head.headers);
         let realtime = funded.format.realtime;
         let query = realtime.and_then(|realtime| query(&realtime, funded));
-        let uri = provider.url(&funded.outbound().path, &funded.route().model, query.as_deref());
+        let uri = provider.url(
+            &funded.outbound().path,
+            &funded.route().model,
+            query.as_deref(),
+        );
         let uri = uri.map_err(misconfigured)?;
         let (mut headers, _) = self.dressed(funded, from.headers).await?;
         // The caller's own handshake is with the gateway.
