@@ -24,6 +24,8 @@ pub(super) struct Attempt {
     pub(super) terms: Arc<Terms>,
     /// Which of the provider's keys it goes with, by its number from 0.
     pub(super) key: usize,
+    /// How many keys of the provider were refused.
+    pub(super) refused_keys: usize,
     /// The request in the provider's format, if that isn't the caller's.
     pub(super) translation: Option<Box<Translation>>,
     /// The request without what Iris has sealed for the caller, if it had any of that.
@@ -94,10 +96,11 @@ impl Attempt {
             asked_bytes: call.text_bytes(),
         });
         Self {
-            own_credential: lists::gets_own_credential(asked, &route.provider),
+            own_credential: lists::gets_own_credential(asked, &route.provider, &terms),
             route,
             terms,
             key: 0,
+            refused_keys: 0,
             translation,
             unsealed,
             price,

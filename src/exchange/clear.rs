@@ -86,7 +86,7 @@ impl Gateway {
                 return Err(Refused::new(draft, Stage::Clear, rejection));
             }
         };
-        let mut gets_own = lists::gets_own_credential(&asked, &first.provider)
+        let mut gets_own = lists::gets_own_credential(&asked, &first.provider, &terms)
             .then(|| Arc::clone(&first.provider));
         let mut choices = VecDeque::with_capacity(1 + others.len());
         choices.push_back(Candidate {
@@ -95,7 +95,11 @@ impl Gateway {
         });
         choices.extend(others.into_iter().filter_map(|route| {
             lists::choices(asked.permit(), &route, &asked.call).ok()?;
-            if lists::gets_own_credential(&asked, &route.provider) {
+            let terms = asked.terms(&route);
+            if !is_seen(&asked, &route, &terms, &seen, &mut draft) {
+                return None;
+            }
+            if lists::gets_own_credential(&asked, &route.provider, &terms) {
                 // It is for one server.
                 let home = gets_own.get_or_insert_with(|| Arc::clone(&route.provider));
                 if !route.provider.is_at_server_of(home) {
@@ -104,8 +108,7 @@ impl Gateway {
                     return None;
                 }
             }
-            let terms = asked.terms(&route);
-            is_seen(&asked, &route, &terms, &seen, &mut draft).then_some(Candidate { route, terms })
+            Some(Candidate { route, terms })
         }));
         draft.kept = Kept::of(&asked, self.ledger.policy().captures);
         Ok(Cleared {
@@ -203,7 +206,7 @@ pub(super) fn plan<'t>(
     let plan = terms.plan.as_ref();
     let plan = plan.map_err(|why| denied(why, asked, route))?;
     let own = terms.own_credential_plan.as_ref();
-    let own = own.filter(|_| lists::gets_own_credential(asked, &route.provider));
+    let own = own.filter(|_| lists::gets_own_credential(asked, &route.provider, terms));
     Ok(own.unwrap_or(plan))
 }
 

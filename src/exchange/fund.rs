@@ -17,9 +17,7 @@ use super::{Gateway, entry};
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
-use crate::config::AuthMode;
 use crate::exchange::hooks::{self, After, HookContext};
-use crate::exchange::rules;
 use crate::formats::{Call, Format, Outbound, Tokens};
 use crate::policy::budget::{Amounts, Denied};
 use crate::policy::pricing::Terms;
@@ -180,7 +178,7 @@ impl Gateway {
                 return Some(candidate);
             }
             // Boxed, because few aliases spare budgets.
-            let low = Box::pin(self.low(&candidate.terms)).await;
+            let low = Box::pin(self.low(cleared.asked(), &candidate)).await;
             if low.is_empty() {
                 return Some(candidate);
             }
@@ -199,8 +197,8 @@ impl Gateway {
     }
 
     /// What is said of the buckets that pay for a provider and run low, or can't pay.
-    async fn low(&self, terms: &rules::Terms) -> Vec<String> {
-        let Ok(plan) = &terms.plan else {
+    async fn low(&self, asked: &Asked, candidate: &Candidate) -> Vec<String> {
+        let Ok(plan) = plan(asked, &candidate.terms, &candidate.route) else {
             return Vec::new();
         };
         match self.quotas.low(plan).await {
@@ -243,8 +241,7 @@ impl Gateway {
         wait: impl FnOnce() -> Option<Duration>,
     ) -> bool {
         let provider = Arc::clone(&funded.route().provider);
-        // Another one may be the caller's own.
-        if provider.apikeys.len() < 2 || provider.auth_mode != AuthMode::Override {
+        if provider.apikeys.len() < 2 || funded.attempt.own_credential {
             return false;
         }
         let key = funded.attempt.key;
@@ -258,7 +255,11 @@ impl Gateway {
             _ => return false,
         };
         let why = format!("it answered {status}");
-        let Some(next) = self.traffic.other_key(&provider, key, &why, fault) else {
+        let other = self.traffic.other_key(&provider, key, &why, fault);
+        // A key may be back at once, and is asked for once all the same.
+        funded.attempt.refused_keys += 1;
+        let is_left = funded.attempt.refused_keys < provider.apikeys.len();
+        let Some(next) = other.filter(|_| is_left) else {
             return false;
         };
         tracing::warn!(

@@ -4,6 +4,7 @@ use http::HeaderMap;
 
 use super::context::Asked;
 use crate::config::AuthMode;
+use crate::exchange::rules::Terms;
 use crate::formats::{Call, Format, known};
 use crate::policy::access::Permit;
 use crate::policy::route::{Provider, Route};
@@ -27,8 +28,9 @@ pub(super) fn headers(
 
 /// Whether a provider gets the caller's own credential: only if it is configured to, and in the
 /// caller's own format. A credential of one vendor would otherwise reach another with a translation.
-pub(super) fn gets_own_credential(asked: &Asked, provider: &Provider) -> bool {
+pub(super) fn gets_own_credential(asked: &Asked, provider: &Provider, terms: &Terms) -> bool {
     provider.auth_mode == AuthMode::Passthrough
+        && !terms.adds_credential
         && provider.speaks(asked.format)
         && asked.format.known.own.has_credential(&asked.head.headers)
 }

@@ -426,11 +426,14 @@ fn is_page(kind: Option<&HeaderValue>) -> bool {
 /// Stands for a value that must not be seen.
 const REDACTED: &str = "[redacted]";
 /// Words in the names of headers that hold secrets, besides [`CREDENTIALS`].
-const SECRET_WORDS: [&str; 7] = [
+const SECRET_WORDS: [&str; 10] = [
     "account-id",
     "auth",
     "cookie",
     "key",
+    "organization",
+    "openai-project",
+    "user-project",
     "password",
     "secret",
     "token",

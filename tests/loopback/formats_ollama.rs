@@ -24,18 +24,12 @@ fn speaks(flag: &str) -> Value {
     json!({ "provider": { "compatibility": { flag: true } } })
 }
 
-fn chat(more: Value) -> String {
+fn chat(more: &Value) -> String {
     let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
     for (key, value) in more.as_object().cloned().unwrap_or_default() {
         body[key] = value;
     }
     body.to_string()
-}
-
-fn lines(reply: &Reply) -> Vec<Value> {
-    let text = reply.text();
-    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    lines.collect()
 }
 
 fn sent(received: &Received) -> Value {
@@ -131,7 +125,7 @@ async fn an_error_stands_in_a_line_of_its_own() {
     })
     .await;
     let gateway = Gateway::start(address, speaks("ollama")).await;
-    let reply = gateway.send(post(CHAT, &chat(json!({})))).await;
+    let reply = gateway.send(post(CHAT, &chat(&json!({})))).await;
     // The connection breaks behind the error, so that nobody takes the response for whole.
     assert!(reply.broken);
     let text = reply.text();
@@ -156,7 +150,7 @@ async fn an_error_of_the_provider_ends_a_stream_and_nothing_is_added() {
     })
     .await;
     let gateway = Gateway::start(address, speaks("ollama")).await;
-    let reply = gateway.send(post(CHAT, &chat(json!({})))).await;
+    let reply = gateway.send(post(CHAT, &chat(&json!({})))).await;
     assert_eq!(reply.text(), format!("{FIRST}{ERROR}"));
     let row = gateway.record_of(CHAT).await;
     assert!(row.to_string().contains("unexpectedly stopped"), "{row}");

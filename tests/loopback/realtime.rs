@@ -488,6 +488,6 @@ async fn an_idle_session_is_closed_and_a_gateway_that_stops_closes_it() {
     let mut socket = open(&gateway).await;
     assert_eq!(u16::from(closed(&mut socket).await.code), 1001);
     let mut socket = open(&gateway).await;
-    let (_, frame) = tokio::join!(gateway.stop(), closed(&mut socket));
+    let ((), frame) = tokio::join!(gateway.stop(), closed(&mut socket));
     assert!([1001, 1012].contains(&u16::from(frame.code)), "{frame:?}");
 }

@@ -196,6 +196,10 @@ const ALL: &[(&str, &str)] = &[
         "provider p does not count tokens: the count is an estimate",
     ),
     (
+        r#"{"nothing_to_load":{"provider":"p"}}"#,
+        "provider p is not asked: it has no model to load or unload",
+    ),
+    (
         r#"{"dearer_model":{"provider":"p","model":"m"}}"#,
         "provider p says that it used model \"m\": its price is charged, which is higher",
     ),

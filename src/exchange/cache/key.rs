@@ -60,10 +60,12 @@ impl Question {
         let mut hash = Sha256::new();
         part(&mut hash, format.name.as_bytes());
         part(&mut hash, body.as_bytes());
-        part(
-            &mut hash,
-            asked.head.uri.query().unwrap_or_default().as_bytes(),
-        );
+        for parameter in asked.head.uri.query().unwrap_or_default().split('&') {
+            // How a stream is written is part of the delivery.
+            if !parameter.starts_with("alt=") && !parameter.starts_with("$alt=") {
+                part(&mut hash, parameter.as_bytes());
+            }
+        }
         let question = Self {
             asked: hash,
             head: Arc::clone(&asked.head),
@@ -79,10 +81,12 @@ impl Question {
         let caller = if grant.is_shared { "" } else { &self.caller };
         part(&mut hash, caller.as_bytes());
         part(&mut hash, route.provider.id.as_bytes());
+        part(&mut hash, route.provider.place().as_bytes());
         part(&mut hash, route.model.as_bytes());
         // Nothing is kept of providers that take callers' own credentials.
         let passed = lists::headers(self.format, &route.provider, &self.head.headers, false);
-        let added = terms.headers.iter().map(|(name, value)| (name, value));
+        let added = route.provider.add_headers.iter().chain(&terms.headers);
+        let added = added.map(|(name, value)| (name, value));
         let mut headers: Vec<_> = passed.headers.iter().chain(added).collect();
         headers.sort_unstable_by_key(|(name, value)| (name.as_str(), value.as_bytes()));
         for (name, value) in headers {

@@ -19,15 +19,18 @@ use http::{HeaderValue, Response, StatusCode, header};
 use self::kept::Kept;
 use self::key::Question;
 use super::Gateway;
+use super::attempt::Attempt;
 use super::clear::Cleared;
-use super::context::{Asked, Candidate, head_of};
+use super::context::{Asked, head_of};
 use super::facts::Facts;
 use crate::base::clock;
 use crate::base::reasons::Reason;
 use crate::config::AuthMode;
 use crate::exchange::relay::Begun;
+use crate::exchange::rules::Terms;
 use crate::formats::translate::{self, Inbound};
 use crate::policy::access::CacheGrant;
+use crate::policy::route::Route;
 
 pub use store::Store;
 
@@ -46,7 +49,8 @@ pub(super) struct Keeping {
 
 /// Whether a grant says that responses to a request are kept.
 pub(super) fn may_be_kept(cleared: &Cleared) -> bool {
-    cleared.choices.iter().any(|one| one.terms.cache.is_some())
+    let mut choices = cleared.choices.iter();
+    choices.any(|one| allowed(&one.route, &one.terms).is_some())
 }
 
 impl Gateway {
@@ -62,12 +66,12 @@ impl Gateway {
         let now = clock::unix_ms();
         let mut found = None;
         for (nth, candidate) in cleared.choices.iter().enumerate() {
-            let Some(key) = allowed(candidate)
-                .map(|grant| question.key(&candidate.route, &candidate.terms, grant))
-            else {
+            let (route, terms) = (&candidate.route, &candidate.terms);
+            let Some(grant) = allowed(route, terms) else {
                 continue;
             };
-            if let Some(kept) = self.cache.get(key, now).await {
+            let key = question.key(route, terms, grant);
+            if let Some(kept) = self.cache.get(key, now, grant.lasts).await {
                 found = Some((nth, kept));
                 break;
             }
@@ -93,10 +97,10 @@ impl Gateway {
 }
 
 /// Whether what a provider answers may be kept, and how.
-fn allowed(candidate: &Candidate) -> Option<CacheGrant> {
+fn allowed(route: &Route, terms: &Terms) -> Option<CacheGrant> {
     // With a caller's own credential, another caller's response may be another.
-    let is_shared = candidate.route.provider.auth_mode != AuthMode::Passthrough;
-    candidate.terms.cache.filter(|_| is_shared)
+    let is_shared = route.provider.auth_mode != AuthMode::Passthrough;
+    terms.cache.filter(|_| is_shared)
 }
 
 /// A kept response for a caller, as they want it delivered.
@@ -122,20 +126,22 @@ fn response(
     Some(response)
 }
 
+/// An attempt whose response may be kept, and how.
+pub(super) fn kept_from(attempt: &Attempt) -> Option<(&Attempt, CacheGrant)> {
+    Some((attempt, allowed(&attempt.route, &attempt.terms)?))
+}
+
 impl Keeping {
     /// Keeps the response of an exchange that has come to its end.
     pub(super) fn keep(self, facts: &Facts, body: &Bytes) {
-        let Some(attempt) = facts.attempts.last() else {
-            return;
-        };
-        let Some(grant) = attempt.terms.cache else {
+        let Some((attempt, grant)) = facts.attempts.last().and_then(kept_from) else {
             return;
         };
         let is_whole = facts.entry.status == StatusCode::OK.as_u16()
             && facts.entry.tool_calls == 0
             && !body.is_empty()
             && body.len() <= LONGEST;
-        if !is_whole || !attempt.is_shared() {
+        if !is_whole {
             return;
         }
         let key = self.question.key(&attempt.route, &attempt.terms, grant);

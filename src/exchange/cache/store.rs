@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -53,19 +54,20 @@ impl Store {
     /// Finds what an earlier process has kept in a folder, which need not exist.
     #[must_use]
     pub fn open(folder: PathBuf) -> Self {
-        let mut index = Index::default();
-        for (key, until, bytes) in files(&folder) {
-            index.add(key, bytes, until);
-        }
-        Self {
+        let store = Self {
             folder,
-            index: Mutex::new(index),
+            index: Mutex::default(),
             writers: Arc::new(Semaphore::new(WRITERS)),
+        };
+        for (key, until, bytes) in files(&store.folder) {
+            let displaced = lock(&store.index).add(key, bytes, until);
+            store.delete(displaced.as_slice());
         }
+        store
     }
 
-    /// The response that is kept under a key.
-    pub(super) async fn get(self: &Arc<Self>, key: Key, now: i64) -> Option<Kept> {
+    /// The response that is kept under a key, if it was made less than `lasts` ago.
+    pub(super) async fn get(self: &Arc<Self>, key: Key, now: i64, lasts: Duration) -> Option<Kept> {
         let until = lock(&self.index).used(&key, now)?;
         let store = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || {
@@ -75,9 +77,10 @@ impl Store {
         let kept = read.await.ok().flatten();
         // Someone may have emptied the folder.
         if kept.is_none() {
-            lock(&self.index).remove(&key);
+            lock(&self.index).forget(&key, until);
         }
-        kept.filter(|kept| kept.until > now)
+        let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
+        kept.filter(|kept| kept.until > now && kept.made.saturating_add(lasts) > now)
     }
 
     /// Keeps a response, while all take up to `limit` bytes. It is written beside the threads that serve
@@ -106,7 +109,8 @@ impl Store {
         self.delete(&gone);
         fs::create_dir_all(&self.folder)?;
         atomic_file::replace(&self.place(&key, kept.until), &file, |_| Ok(()))?;
-        lock(&self.index).add(key, bytes, kept.until);
+        let displaced = lock(&self.index).add(key, bytes, kept.until);
+        self.delete(displaced.as_slice());
         Ok(())
     }
 
@@ -143,13 +147,22 @@ impl Index {
         Some(file.until)
     }
 
-    fn add(&mut self, key: Key, bytes: u64, until: i64) {
-        self.remove(&key);
+    /// Adds a file. Returns the one that it displaces: requests at the same time write one each.
+    fn add(&mut self, key: Key, bytes: u64, until: i64) -> Option<(Key, i64)> {
+        let displaced = self.remove(&key).filter(|(_, before)| *before != until);
         self.uses += 1;
         let used = self.uses;
         self.files.insert(key, File { bytes, until, used });
         self.order.insert(used, key);
         self.bytes += bytes;
+        displaced
+    }
+
+    /// Forgets a file that can't be read, unless another has taken its place.
+    fn forget(&mut self, key: &Key, until: i64) {
+        if self.files.get(key).is_some_and(|file| file.until == until) {
+            self.remove(key);
+        }
     }
 
     fn remove(&mut self, key: &Key) -> Option<(Key, i64)> {
@@ -227,11 +240,10 @@ fn unhex(text: &str) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const LIMIT: u64 = 3 * BLOCK;
+    const LASTS: Duration = Duration::from_mins(1);
 
     fn kept(text: &str, made: i64) -> Kept {
         Kept::new(
@@ -250,18 +262,55 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (now, key) = (clock::unix_ms(), [1; 32]);
         let store = Arc::new(Store::open(folder.path().join("cache")));
-        assert_eq!(store.get(key, now).await, None);
+        assert_eq!(store.get(key, now, LASTS).await, None);
         store.write(key, &kept("one", now), LIMIT).unwrap();
-        assert_eq!(store.get(key, now).await, Some(kept("one", now)));
-        assert_eq!(store.get([2; 32], now).await, None);
+        assert_eq!(store.get(key, now, LASTS).await, Some(kept("one", now)));
+        assert_eq!(store.get([2; 32], now, LASTS).await, None);
         // Another response in its place.
         store.write(key, &kept("two", now + 1), LIMIT).unwrap();
         assert_eq!(names(&store.folder), 1);
         let again = Arc::new(Store::open(folder.path().join("cache")));
-        assert_eq!(again.get(key, now).await, Some(kept("two", now + 1)));
-        assert_eq!(again.get(key, now + 60_001).await, None, "it is over");
+        assert_eq!(again.get(key, now, LASTS).await, Some(kept("two", now + 1)));
+        assert_eq!(
+            again.get(key, now + 60_002, LASTS).await,
+            None,
+            "it is over"
+        );
+        let short = Duration::from_secs(1);
+        assert!(again.get(key, now + 500, short).await.is_some());
+        assert_eq!(
+            again.get(key, now + 2_000, short).await,
+            None,
+            "for this grant"
+        );
         again.clear();
-        assert_eq!((names(&again.folder), again.get(key, now).await), (0, None));
+        assert_eq!(
+            (names(&again.folder), again.get(key, now, LASTS).await),
+            (0, None)
+        );
+    }
+
+    #[tokio::test]
+    async fn requests_at_the_same_time_leave_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (now, key) = (clock::unix_ms(), [1; 32]);
+        let store = Arc::new(Store::open(folder.path().to_owned()));
+        for made in [now, now + 1, now + 1] {
+            // As if both had made room before either was added.
+            let bytes = kept("x", made).written();
+            fs::write(store.place(&key, kept("x", made).until), bytes).unwrap();
+            let displaced = lock(&store.index).add(key, BLOCK, kept("x", made).until);
+            store.delete(displaced.as_slice());
+        }
+        assert_eq!(names(folder.path()), 1);
+        fs::write(store.place(&key, 5), "older").unwrap();
+        let again = Arc::new(Store::open(folder.path().to_owned()));
+        assert_eq!(
+            names(folder.path()),
+            1,
+            "of two files of one key, one stays"
+        );
+        assert_eq!(lock(&again.index).bytes, BLOCK);
     }
 
     #[tokio::test]
@@ -275,13 +324,16 @@ mod tests {
         for nth in 1..=2 {
             store.write([nth; 32], &kept("x", now), LIMIT).unwrap();
         }
-        assert!(store.get([1; 32], now).await.is_some());
+        assert!(store.get([1; 32], now, LASTS).await.is_some());
         store.write([3; 32], &kept("x", now), LIMIT).unwrap();
         assert_eq!(names(folder.path()), 3, "the one that is over is gone");
         store.write([4; 32], &kept("x", now), LIMIT).unwrap();
-        assert!(store.get([2; 32], now).await.is_none(), "the oldest use");
+        assert!(
+            store.get([2; 32], now, LASTS).await.is_none(),
+            "the oldest use"
+        );
         for nth in [1, 3, 4] {
-            assert!(store.get([nth; 32], now).await.is_some(), "{nth}");
+            assert!(store.get([nth; 32], now, LASTS).await.is_some(), "{nth}");
         }
         // What is larger than all that may be kept makes no room for itself.
         let large = kept(&"x".repeat(usize::try_from(LIMIT).unwrap()), now);
@@ -308,10 +360,10 @@ mod tests {
         store.write(key, &kept("one", now), LIMIT).unwrap();
         let file = store.place(&key, kept("one", now).until);
         fs::write(&file, "damaged").unwrap();
-        assert_eq!(store.get(key, now).await, None);
+        assert_eq!(store.get(key, now, LASTS).await, None);
         store.write(key, &kept("one", now), LIMIT).unwrap();
         fs::remove_file(&file).unwrap();
-        assert_eq!(store.get(key, now).await, None);
+        assert_eq!(store.get(key, now, LASTS).await, None);
         store.clear();
         assert_eq!(names(place), 5);
     }

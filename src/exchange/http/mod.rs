@@ -193,7 +193,8 @@ impl Gateway {
             idle: timeouts.idle,
             total: timeouts.total,
         };
-        if facts.kept.cache.is_some() {
+        let may_be_kept = facts.kept.cache.is_some() && head.status == StatusCode::OK;
+        if may_be_kept && facts.attempts.last().and_then(cache::kept_from).is_some() {
             let miss = HeaderValue::from_static("miss");
             head.headers.insert(cache::HEADER, miss);
         }

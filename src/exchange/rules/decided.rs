@@ -22,6 +22,7 @@ use crate::policy::budget::{Denied, Plan};
 use crate::policy::identity::Caller;
 use crate::policy::pricing::Quote;
 use crate::policy::route::Route;
+use crate::wire::headers::CREDENTIALS;
 
 /// Decisions of each kind that are kept; beyond it all are made once more. Those of callers whom the
 /// tailnet has described again since are among them, and hold what those callers might do.
@@ -50,6 +51,8 @@ pub struct Terms {
     pub has_hooks: bool,
     /// Whether responses are kept for the same request, and how.
     pub cache: Option<CacheGrant>,
+    /// Whether a header with a credential is added, by the provider's configuration or by a grant.
+    pub adds_credential: bool,
     /// Headers that grants add.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The URL of the first request without a query, and the path of its API: most have the same.
@@ -189,6 +192,9 @@ impl Terms {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                 Some((name, HeaderValue::from_str(value).ok()?))
             });
+        let headers: Vec<_> = headers.collect();
+        let added = route.provider.add_headers.iter().map(|(name, _)| name);
+        let mut added = added.chain(headers.iter().map(|(name, _)| name));
         let has_hooks = permit.hooks(subject).next().is_some();
         Self {
             quote: rules.prices.quote(&route.provider.id, &route.model).into(),
@@ -201,9 +207,10 @@ impl Terms {
             plan,
             guards: permit.guards(subject).into_iter().map(Text::from).collect(),
             has_hooks,
-            // Hooks are told of what providers answer.
+            // Hooks get what providers answer.
             cache: permit.cache(subject).filter(|_| !has_hooks),
-            headers: headers.collect(),
+            adds_credential: added.any(|name| CREDENTIALS.contains(&name.as_str())),
+            headers,
             url: OnceLock::new(),
             asker: asker.clone(),
             route: route.clone(),

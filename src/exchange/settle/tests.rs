@@ -149,6 +149,7 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
         let terms = rules.terms(&Asker { caller, permit }, &route);
         facts.attempts.push(Attempt {
             key: 0,
+            refused_keys: 0,
             own_credential: false,
             price: Some(Price {
                 format: "openai_chat",

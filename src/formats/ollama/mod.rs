@@ -52,6 +52,7 @@ pub(super) static CHAT: Format = Format {
     conversation: transcript::CHAT,
     turns: &["messages"],
     codec: Some(&translate::CHAT),
+    delivery_keys: &["stream"],
     idle_response: translate::idle_chat,
     export_name: "ollama_chat",
     ..COMMON
@@ -65,6 +66,7 @@ pub(super) static GENERATE: Format = Format {
     conversation: transcript::GENERATE,
     texts: &["prompt", "suffix", "system"],
     codec: Some(&translate::GENERATE),
+    delivery_keys: &["stream"],
     idle_response: translate::idle_generate,
     operation: "text_completion",
     export_name: "ollama_generate",
@@ -133,7 +135,7 @@ fn streams(call: &Call, fields: &json::Fields) -> bool {
     call.stream || call.value(fields, 1).is_none_or(|value| value == b"null")
 }
 
-/// `options.num_predict`. A negative number is no bound.
+/// `options.num_predict`. A negative number sets no bound.
 fn answer_limit(options: &[u8]) -> Option<u64> {
     let inner = json::scan(options, &["num_predict"]).ok()?;
     body::count(inner.get(0).map(|at| &options[at]))

@@ -1,5 +1,5 @@
-//! Requests for embeddings. They are no conversations, so that a form of their own stands between the
-//! formats: texts on the way there, and a vector for each on the way back.
+//! Requests for embeddings. They have a form of their own between the formats, because they aren't
+//! conversations: texts on the way there, and a vector for each on the way back.
 
 use super::{Failure, Inbound, Json, Object, Outbound, Translator, Untranslatable};
 

@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::formats::{self, BaseUrl, Destination, Format};
 use crate::policy::access::Subject;
+use crate::wire::headers::CREDENTIALS;
 
 /// How a provider can be asked what a caller asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,6 +156,16 @@ impl Provider {
         self.auth_mode == AuthMode::Passthrough
             && self.apikeys.iter().all(Secret::is_empty)
             && self.service_account.is_none()
+            && !self
+                .add_headers
+                .iter()
+                .any(|(name, _)| CREDENTIALS.contains(&name.as_str()))
+    }
+
+    /// The server and the version of its API, as a text.
+    pub fn place(&self) -> String {
+        let url = self.base.url("/v1/models", "", None);
+        url.map(|url| url.to_string()).unwrap_or_default()
     }
 
     /// Whether another provider is at the same server.

@@ -148,7 +148,7 @@ fn idle(call: &Call, fields: &json::Fields, is_idle: bool) -> Option<Value> {
     })
 }
 
-/// Whether a duration, such as `0`, `0s` or `0m0s`, is none at all.
+/// Whether a duration is zero: `0`, `0s` or `0m0s`.
 fn is_zero(duration: &str) -> bool {
     let mut digits = duration.chars().filter(char::is_ascii_digit).peekable();
     digits.peek().is_some() && digits.all(|digit| digit == '0')

@@ -37,7 +37,7 @@ pub(super) fn read(body: &mut Fields, request: &mut Request) -> Read<()> {
     let Some(mut options) = body.object("options")? else {
         return Ok(());
     };
-    // What isn't above zero is no bound.
+    // Only a number above zero sets a bound.
     let most = options.number("num_predict")?;
     request.max_tokens = most.filter(|most| *most >= 1.0).and_then(whole);
     request.temperature = options.number("temperature")?;

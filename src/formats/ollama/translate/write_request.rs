@@ -19,7 +19,7 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         body.put("tools", tools);
     }
     body.put_some("format", output(&request.output));
-    body.put_some("think", request.reasoning.map(think));
+    body.put_some("think", request.reasoning.and_then(think));
     let options = options(request);
     if !options.is_empty() {
         body.put("options", options);
@@ -60,12 +60,16 @@ fn output(output: &Output) -> Option<Json> {
     }
 }
 
-/// The level in the API's words. Older versions know three.
-fn think(reasoning: Reasoning) -> Json {
+/// The level in the API's words. Older versions know three. Without the key a model thinks if it can;
+/// `true` is an error for one that can't.
+fn think(reasoning: Reasoning) -> Option<Json> {
     match (reasoning, reasoning.effort()) {
-        (Reasoning::Off, _) => false.into(),
-        (_, None) => true.into(),
-        (_, Some(effort)) => effort.clamp(Effort::Low, Effort::High).name().into(),
+        (Reasoning::Off, _) => Some(false.into()),
+        (_, None) => None,
+        (_, Some(effort)) => {
+            let level = effort.clamp(Effort::Low, Effort::High);
+            Some(level.name().into())
+        }
     }
 }
 
