@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::Gateway;
 use crate::refusals::ask;
 use crate::sdk_routes::get;
-use support::http::{Reply, post};
+use support::http::post;
 use support::provider::{Received, answer, provider, server, write};
 
 const CHAT: &str = "/api/chat";
@@ -180,7 +180,7 @@ async fn a_loop_of_tools_goes_through_a_provider_of_another_format() {
     let gateway = Gateway::start(address, speaks("openai_chat")).await;
     let tools = json!([{ "type": "function", "function": { "name": "now", "parameters": { "type": "object" } } }]);
     let asked = json!({ "stream": false, "tools": tools, "options": { "num_ctx": 2048 } });
-    let reply = gateway.send(post(CHAT, &chat(asked))).await.json();
+    let reply = gateway.send(post(CHAT, &chat(&asked))).await.json();
     assert_eq!(
         (&reply["model"], &reply["done"]),
         (&json!("m"), &json!(true)),
@@ -199,7 +199,7 @@ async fn a_loop_of_tools_goes_through_a_provider_of_another_format() {
         { "role": "user", "content": "hi" }, message, { "role": "tool", "tool_name": "now", "content": "noon" },
     ]);
     let again = json!({ "stream": false, "messages": messages, "tools": tools });
-    let reply = gateway.send(post(CHAT, &chat(again))).await.json();
+    let reply = gateway.send(post(CHAT, &chat(&again))).await.json();
     assert_eq!(reply["message"]["content"], "It is noon.");
     let log = log.lock().unwrap();
     let last = sent(&log[1]);
