@@ -55,15 +55,20 @@ section! {
         /// Paths that pass to a provider as they are.
         #[key(idle)]
         direct_paths: Option<Vec<String>>,
-        /// Pages of other sites.
-        #[key(idle)]
-        set_cors: () => Way::described(Kind::Any(&[Kind::Flag, Kind::Text, TEXTS])),
-        /// Paths for them.
-        #[key(idle)]
-        cors_paths: () => Way::described(Kind::Any(&[Kind::Text, TEXTS])),
-        /// Sites.
-        #[key(idle)]
-        allowed_origins as "Access-Control-Allow-Origin": () => Way::described(Kind::Any(&[Kind::Text, TEXTS])),
+        /// Whether pages of other sites may call models in the caller's name (CORS). Holds for all models, also beside `models`.
+        set_cors: Option<bool>,
+        /// Globs on the paths that they may call, of those that call or list models. `*` is a part without slashes, `**` is anything.
+        #[key(example = r#"["/v1/**"]"#)]
+        cors_paths: Option<Vec<String>>,
+        /// The origins of those pages, each in full, such as `"https://chat.example.com"`. `"*"` is refused.
+        #[key(example = r#""https://chat.example.com""#)]
+        cors_origins as "Access-Control-Allow-Origin": () => Way::described(Kind::Any(&[Kind::Text, TEXTS])),
+        /// Methods that they may use, as `"GET, POST"`.
+        #[key(example = r#""GET, POST""#)]
+        cors_methods as "Access-Control-Allow-Methods": Option<String>,
+        /// Headers that they may send, as `"Content-Type, Authorization"`.
+        #[key(example = r#""Content-Type""#)]
+        cors_headers as "Access-Control-Allow-Headers": Option<String>,
     }
 }
 
@@ -106,6 +111,9 @@ section! {
         name: String,
     }
 }
+
+/// What an object that can't be decoded does.
+pub(super) const GRANTS_NOTHING: &str = "until this is fixed, this object grants nothing";
 
 /// What is known of a field of a capability object.
 pub(super) enum Field {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::capability::{self, Capability, Field};
+use super::capability::{self, Capability, Field, GRANTS_NOTHING};
+use super::cors;
 use super::declare::{Kind, Section, Way};
 use super::finding::{Finding, Severity, Subject, meant};
 use super::headers::{header, header_problem};
@@ -123,16 +124,16 @@ fn check(object: &Item<'_>) {
             Field::Sound => match member.key.as_str() {
                 "add_headers" => add_headers(&member.node, object),
                 "quotas" => quotas(&member.node, object),
-                _ => {}
+                _ => cors::check(&member.key, &value),
             },
             Field::Broken(finding) => {
-                let mut hint = "until this is fixed, this object grants nothing".to_owned();
+                let mut hint = GRANTS_NOTHING.to_owned();
                 if let Some(more) = &finding.hint {
                     hint = format!("{more} {hint}");
                 }
                 object.findings.add(finding.hint(hint));
             }
-            Field::Unknown if !member.key.starts_with("Access-Control-Allow-") => {
+            Field::Unknown => {
                 let message = format!("json: unknown field {:?}", member.key);
                 let warning = Severity::Warning;
                 let mut finding = Finding::new(warning, member.at, &object.path, message);
@@ -143,7 +144,7 @@ fn check(object: &Item<'_>) {
                 }
                 object.findings.add(finding);
             }
-            Field::Idle | Field::Unknown => {
+            Field::Idle => {
                 let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
                 let note = Severity::Note;
                 let finding = Finding::new(note, member.at, &object.path, message);
@@ -151,6 +152,7 @@ fn check(object: &Item<'_>) {
             }
         }
     }
+    cors::check_together(object);
 }
 
 fn add_headers(node: &Node, object: &Item<'_>) {

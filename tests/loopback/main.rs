@@ -13,6 +13,7 @@ mod charged;
 mod chats;
 mod commands;
 mod compressed;
+mod cors;
 mod demo_tour;
 mod discovery;
 mod endings;

@@ -1,11 +1,13 @@
 //! One capability object of a grant, decoded. Both sources of grants, the configuration and
 //! the tailnet policy, write the same objects.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::ModelPattern;
+use super::{ModelPattern, PathPattern};
+use crate::wire::{Origin, Tokens};
 
 /// What a caller may do besides using models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
@@ -58,6 +60,19 @@ pub struct Capability {
     /// Whether the chat is available, if the object says so.
     #[serde(rename = "enable_chat_ui")]
     pub chat: Option<bool>,
+    /// Whether pages of other sites may call models.
+    pub set_cors: bool,
+    /// The paths that they may call.
+    pub cors_paths: Vec<PathPattern>,
+    /// The origins of those pages.
+    #[serde(rename = "Access-Control-Allow-Origin", deserialize_with = "origins")]
+    pub cors_origins: Vec<Origin>,
+    /// Methods that they may use.
+    #[serde(rename = "Access-Control-Allow-Methods")]
+    pub cors_methods: Option<Tokens>,
+    /// Headers that they may send.
+    #[serde(rename = "Access-Control-Allow-Headers")]
+    pub cors_headers: Option<Tokens>,
 }
 
 /// A header for the provider.
@@ -171,6 +186,7 @@ impl Capability {
             read_metrics: false,
             read_captures: None,
             filterable_headers: Vec::new(),
+            set_cors: false,
             ..self.clone()
         }
     }
@@ -199,6 +215,23 @@ fn header_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String
     let names = Vec::<HeaderName>::deserialize(deserializer)?.into_iter();
     let names = names.map(|(HeaderName::Alone(name) | HeaderName::Named { name })| name);
     Ok(names.map(|name| name.to_ascii_lowercase()).collect())
+}
+
+/// One origin, or several.
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Origin>, D::Error> {
+    /// As it is written.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(String),
+        Several(Vec<String>),
+    }
+    let texts = match Written::deserialize(deserializer)? {
+        Written::One(text) => vec![text],
+        Written::Several(texts) => texts,
+    };
+    let origins = texts.iter().map(|text| Origin::parse(text));
+    origins.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 impl Remains {

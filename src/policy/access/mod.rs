@@ -3,6 +3,7 @@
 
 mod broken;
 mod capability;
+mod cors;
 mod grants;
 mod pattern;
 mod permit;
@@ -15,7 +16,8 @@ mod reference;
 mod tests;
 
 pub use capability::{BucketRef, Capability, Header, HookEvent, HookPart, Remains, Role, SendHook};
+pub use cors::AllowedOrigin;
 pub use grants::Access;
-pub use pattern::{ModelPattern, is_named};
+pub use pattern::{ModelPattern, PathPattern, is_named};
 pub use permit::{NoRole, Permit};
 pub use subject::Subject;

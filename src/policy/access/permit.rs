@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 
+use super::cors::{AllowedOrigin, Cors};
 use super::{BucketRef, Capability, Header, ModelPattern, Remains, Role, SendHook, Subject};
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
@@ -53,6 +54,8 @@ pub(super) struct Granted {
     guards: Vec<Scoped<String>>,
     /// Whether the chat is available; a grant that allows it wins.
     chat: Option<bool>,
+    /// Pages of other sites that may call models.
+    cors: Vec<Cors>,
     /// Capabilities that are not ours, as JSON.
     pub(super) foreign: Vec<(String, Arc<RawValue>)>,
 }
@@ -84,6 +87,7 @@ impl Granted {
         if self.sources.last() != Some(source) {
             self.sources.push(Arc::clone(source));
         }
+        self.cors.extend(Cors::of(&capability));
         self.read_pricing |= capability.read_pricing;
         self.read_metrics |= capability.read_metrics;
         // A yes wins over a no, and a no over nothing.
@@ -216,6 +220,9 @@ impl Permit {
         for guard in &granted.guards {
             add("guards", &guard.added);
         }
+        for origin in granted.cors.iter().flat_map(Cors::origins) {
+            add("set_cors", origin);
+        }
         all
     }
 
@@ -276,6 +283,13 @@ impl Permit {
     /// Whether the chat is available: unless a grant takes it away and no other gives it.
     pub fn may_chat(&self) -> bool {
         self.granted.chat.unwrap_or(true)
+    }
+
+    /// What a page of another site is told whose origin may call a path in the caller's name; `None` if it
+    /// may not.
+    #[must_use]
+    pub fn allowed_origin(&self, origin: &HeaderValue, path: &str) -> Option<AllowedOrigin> {
+        AllowedOrigin::among(&self.granted.cors, origin, path)
     }
 
     /// The guardrails that inspect requests for the subject, each once.
