@@ -9,6 +9,7 @@ pub mod ask;
 mod connect;
 pub mod discovery;
 mod place;
+mod project;
 pub mod terminal;
 
 use std::process::ExitCode;

@@ -17,6 +17,9 @@ section! {
         models: Option<String>,
         /// Buckets that pay, each of them.
         quotas: Option<Vec<Bucket>>,
+        /// Labels that requests must have, each as its key, or as `"project=web-*"` with a pattern for its value. Several patterns for one key are alternatives.
+        #[key(example = r#"["project=web-*"]"#)]
+        require_labels: Option<Vec<String>>,
         /// Hooks that are asked or told.
         send_hooks: Option<Vec<SendHook>>,
         /// Guards that look.

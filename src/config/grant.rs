@@ -11,10 +11,12 @@ use super::declare::{Kind, Section, Way};
 use super::finding::{Finding, Severity, Subject, meant};
 use super::headers::{header, header_problem};
 use super::hujson::{Node, Position, Value};
+use super::quotas::is_template;
 use super::section;
 use super::subjects::{self, Groups};
 use super::table::{Item, Table};
 use super::tailnet::CAPABILITY;
+use crate::base::labels;
 
 section! {
     /// A grant: to whom, and what.
@@ -124,6 +126,7 @@ fn check(object: &Item<'_>) {
             Field::Sound => match member.key.as_str() {
                 "add_headers" => add_headers(&member.node, object),
                 "quotas" => quotas(&member.node, object),
+                "require_labels" => required_labels(&value),
                 _ => cors::check(&member.key, &value),
             },
             Field::Broken(finding) => {
@@ -165,6 +168,22 @@ fn add_headers(node: &Node, object: &Item<'_>) {
     }
 }
 
+/// Labels that requests must have.
+fn required_labels(item: &Item<'_>) {
+    for entry in item.node.items() {
+        if let Value::String(text) = &entry.value
+            && !labels::is_required(text)
+        {
+            let message = format!(
+                "require_labels {text:?} is neither the key of a label, such as \"project\", nor a key with \
+                 a pattern, such as \"project=web-*\""
+            );
+            let finding = Finding::new(Severity::Warning, entry.at, &item.path, message);
+            item.findings.add(finding.hint(GRANTS_NOTHING));
+        }
+    }
+}
+
 /// References to buckets: what follows a colon stands for the caller, as in their definitions.
 fn quotas(node: &Node, object: &Item<'_>) {
     let references = node.value.to_json();
@@ -174,7 +193,7 @@ fn quotas(node: &Node, object: &Item<'_>) {
         let names = std::iter::once(&reference["bucket"]).chain(overdraft);
         for name in names.filter_map(serde_json::Value::as_str) {
             if let Some((_, template)) = name.split_once(':')
-                && !matches!(template, "<user>" | "<node>")
+                && !is_template(template)
             {
                 // As Aperture counts: the grant, the object in it, and the reference.
                 let place = |at: Option<&str>| {

@@ -12,6 +12,7 @@ use super::context::{Context, Surface};
 use super::draft::Draft;
 use super::entry::{self, Ticket};
 use super::{Gateway, Verified};
+use crate::base::labels::Labels;
 use crate::base::panics;
 use crate::exchange::rules::Asker;
 use crate::formats::Format;
@@ -68,6 +69,7 @@ impl Gateway {
             asker,
             surface,
             format,
+            labels: Labels::default(),
         };
         let admitted = Admitted { draft, context };
         panics::point("record");

@@ -4,6 +4,7 @@
 //! it goes back to the stage before. Buckets are looked at before the first hook is asked, so that
 //! nobody judges what no budget pays for; nothing of them is held.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::exchange::guardrails::{self, Limits};
 use crate::exchange::hooks::{self, HookContext, Verdict, Wired};
-use crate::exchange::rules::Terms;
+use crate::exchange::rules::{Asker, Terms};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
 use crate::policy::budget::{Amounts, Denied, Plan, State};
@@ -92,7 +93,7 @@ impl Gateway {
             terms,
         });
         choices.extend(others.into_iter().filter_map(|route| {
-            lists::choices(asked.permit(), &route, &asked.call).ok()?;
+            may_go(&asked, &route).ok()?;
             let terms = asked.terms(&route);
             is_seen(&asked, &route, &terms, &seen, &mut draft).then_some(Candidate { route, terms })
         }));
@@ -113,7 +114,7 @@ impl Gateway {
             let terms = routed.asked().terms(&routed.choice.first);
             if std::mem::take(&mut is_new) {
                 let asked = routed.asked();
-                lists::choices(asked.permit(), &routed.choice.first, &asked.call)?;
+                may_go(asked, &routed.choice.first)?;
                 look(routed, &terms, seen).await?;
             }
             if !terms.has_hooks {
@@ -178,7 +179,7 @@ impl Gateway {
     ) -> Result<Vec<State>, Rejection> {
         let (asked, route) = (routed.asked(), &routed.choice.first);
         let plan = plan(asked, terms, route)?;
-        let looked = self.quotas.look(plan, FREE).await;
+        let looked = self.quotas.look(&plan, FREE).await;
         looked.map_err(|why| denied(&why, asked, route))
     }
 }
@@ -194,8 +195,23 @@ pub(super) fn plan<'t>(
     asked: &Asked,
     terms: &'t Terms,
     route: &Route,
-) -> Result<&'t Plan, Rejection> {
-    terms.plan.as_ref().map_err(|why| denied(why, asked, route))
+) -> Result<Cow<'t, Plan>, Rejection> {
+    let Some(plan) = &terms.plan else {
+        let Asker { caller, permit } = &asked.asker;
+        let quotas = &asked.rules.quotas;
+        let plan = quotas.plan(permit, caller, &asked.labels, route.subject());
+        let plan = plan.map(Cow::Owned);
+        return plan.map_err(|why| denied(&why, asked, route));
+    };
+    let plan = plan.as_ref().map(Cow::Borrowed);
+    plan.map_err(|why| denied(why, asked, route))
+}
+
+/// Refuses a request that grants don't let go to `route` as it is: for what it chooses beside its model, or
+/// for want of a label.
+fn may_go(asked: &Asked, route: &Route) -> Result<(), Rejection> {
+    lists::choices(asked.permit(), route, &asked.call)?;
+    asked.permit().check_labels(route.subject(), &asked.labels)
 }
 
 /// The refusal of a request that no budget pays for.

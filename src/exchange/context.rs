@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::Verified;
+use crate::base::labels::Labels;
 use crate::exchange::rules::{Asker, Question, Rules, Terms};
 use crate::formats::{Call, Format, Head};
 use crate::policy::access::Permit;
@@ -35,6 +36,8 @@ pub struct Context {
     pub surface: Surface,
     /// The caller's format. The provider's is that of the attempt.
     pub format: &'static Format,
+    /// What the caller says that the request is for.
+    pub labels: Labels,
 }
 
 impl Context {

@@ -1,15 +1,17 @@
 //! What a record says of a request: its head, its caller, and which conversation it is part of.
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::agent;
 use crate::base::clock;
+use crate::base::labels::{self, Labels};
 use crate::base::text::Text;
 use crate::formats::{Call, Format};
 use crate::policy::access::Permit;
 use crate::policy::identity::Caller;
 use crate::records::{Entry, EntryId, Outcome};
+use crate::wire::Rejection;
 
 /// Bytes of a session's name in a record. A longer one is kept by its beginning and a digest.
 const MAX_SESSION: usize = 256;
@@ -21,6 +23,7 @@ static SESSION_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("session_id"),
     HeaderName::from_static("x-claude-code-session-id"),
 ];
+static LABELS: HeaderName = HeaderName::from_static(labels::HEADER);
 /// Reasons that most records have room for.
 const REASONS: usize = 6;
 /// Letters of a user agent in a record.
@@ -74,6 +77,15 @@ pub(super) fn new(
         reasons,
         ..Entry::default()
     }
+}
+
+/// What the caller says that the request is for.
+pub(super) fn labels(headers: &HeaderMap) -> Result<Labels, Rejection> {
+    let values = headers.get_all(&LABELS).iter();
+    Labels::parse(values.map(HeaderValue::as_bytes)).map_err(|error| {
+        let why = error.to_string();
+        Rejection::new(StatusCode::BAD_REQUEST, "invalid_label", why)
+    })
 }
 
 /// The conversation that a request belongs to, as its record shows it; `None` if it begins one
@@ -165,7 +177,7 @@ mod tests {
 
     fn session(value: &[u8]) -> Option<String> {
         let mut headers = HeaderMap::new();
-        let value = http::HeaderValue::from_bytes(value).unwrap();
+        let value = HeaderValue::from_bytes(value).unwrap();
         headers.insert("x-session-id", value);
         named_session(&headers)
     }

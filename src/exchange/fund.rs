@@ -134,7 +134,7 @@ impl Gateway {
         let (mut warnings, mut crossing) = (Vec::new(), &[][..]);
         if !plan.is_empty() {
             let name = || format!("{}/{nth}", entry.id);
-            let held = self.quotas.reserve(plan, estimate, name).await;
+            let held = self.quotas.reserve(&plan, estimate, name).await;
             let mut hold = held.map_err(|why| denied(&why, asked, route))?;
             entry.reasons.append(&mut hold.reasons);
             crossed.append(&mut hold.crossed);

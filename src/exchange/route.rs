@@ -85,9 +85,15 @@ impl Gateway {
         head: Arc<Parts>,
         body: Bytes,
     ) -> Result<Routed, Refused> {
-        let (mut draft, context) = admitted.into_parts();
+        let (mut draft, mut context) = admitted.into_parts();
         panics::point("api");
-        let call = match understood(&context, &head, body) {
+        let labels = entry::labels(&head.headers);
+        let understood = labels.and_then(|labels| {
+            draft.entry.labels = labels.clone();
+            context.labels = labels;
+            understood(&context, &head, body)
+        });
+        let call = match understood {
             Ok(call) => call,
             Err(rejection) => return Err(Refused::new(draft, Stage::Route, rejection)),
         };

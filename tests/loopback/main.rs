@@ -36,6 +36,7 @@ mod init_providers;
 mod init_services;
 mod kept_connections;
 mod lab;
+mod labels;
 mod lists;
 mod live;
 mod logs;

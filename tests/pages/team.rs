@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use iris::base::labels::Labels;
 use iris::base::reasons::Reason;
 use iris::policy::identity::Caller;
 use iris::records::{Entry, EntryId, Ledger, Outcome, Record, Tokens};
@@ -218,6 +219,7 @@ fn record(
             grant: "grants[0]".into(),
         }],
         error: failed.then(|| "the provider is overloaded".to_owned()),
+        labels: Labels::default(),
         captured: false,
     })
 }

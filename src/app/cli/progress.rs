@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{harmless, print_drawn, quoted, table};
 use crate::app::{Running, Served};
+use crate::base::labels::Labels;
 use crate::config::Provider;
 use crate::exchange::rules::Rules;
 use crate::formats;
@@ -193,7 +194,9 @@ fn welcome(at: &Served, rules: &Rules) -> String {
     let local = Caller::hypothetical("(loopback)", None);
     let usable = |model: &str| {
         harmless(model) == model
-            && (at.tailnet || whatif::verdict(rules, &local, formats::DEFAULT, model).allowed)
+            && (at.tailnet
+                || whatif::verdict(rules, &local, &Labels::default(), formats::DEFAULT, model)
+                    .allowed)
     };
     let chats = |one: &Provider| formats::DEFAULT.is_spoken_with(one.compatibility.flags());
     let chats = providers().filter(|(_, one)| chats(one));

@@ -1,6 +1,7 @@
 //! Programs that talk to models, and the settings with which each uses this gateway: for the page
 //! that shows them, and for `iris connect`, which applies them. A new program is an entry of [`ALL`].
 
+use crate::base::labels::HEADER;
 use crate::wire::harmless;
 use crate::wire::text::steers;
 
@@ -62,12 +63,20 @@ pub struct Target<'a> {
     pub base: &'a str,
     /// The model to begin with.
     pub model: &'a str,
+    /// The labels of its requests, as in `x-iris-labels`; empty for none. They are for one run, because the
+    /// settings of a program are for all projects.
+    pub labels: &'a str,
 }
 
 impl Target<'_> {
     /// The base URL of OpenAI's clients.
     fn v1(&self) -> String {
         format!("{}/v1", self.base)
+    }
+
+    /// The header of the labels, as a line.
+    fn label_line(&self) -> Option<String> {
+        (!self.labels.is_empty()).then(|| format!("{HEADER}: {}", self.labels))
     }
 }
 
@@ -93,6 +102,7 @@ impl Agent {
         (self.settings)(&Target {
             base: &base,
             model: &model,
+            labels: target.labels,
         })
     }
 
@@ -153,6 +163,16 @@ pub struct Own {
 impl Own {
     fn new(path: &'static str, change: Change) -> Self {
         Self { path, change }
+    }
+}
+
+/// What stands between two headers of a variable that holds a program's headers; `None` for other variables.
+#[must_use]
+pub fn between_headers(variable: &str) -> Option<&'static str> {
+    match variable {
+        programs::CLAUDE_HEADERS => Some("\n"),
+        programs::GEMINI_HEADERS => Some(", "),
+        _ => None,
     }
 }
 
@@ -217,6 +237,7 @@ mod tests {
     const TARGET: Target<'static> = Target {
         base: "http://ai.example.ts.net",
         model: "the-model",
+        labels: "project=acme/web",
     };
 
     #[test]
@@ -241,6 +262,44 @@ mod tests {
                 .collect();
             assert!(own.contains(TARGET.base), "{}: {own}", agent.id);
             assert!(own.contains(TARGET.model), "{}: {own}", agent.id);
+        }
+    }
+
+    #[test]
+    fn labels_are_for_one_run_of_the_programs_that_can_send_them() {
+        for (id, expected) in [
+            (
+                "claude-code",
+                "ANTHROPIC_CUSTOM_HEADERS='x-iris-labels: project=acme/web'",
+            ),
+            (
+                "codex",
+                "'model_providers.iris.http_headers={\"x-iris-labels\"=\"project=acme/web\"}'",
+            ),
+            (
+                "gemini-cli",
+                "GEMINI_CLI_CUSTOM_HEADERS='x-iris-labels: project=acme/web'",
+            ),
+            (
+                "opencode",
+                "\"headers\":{\"x-iris-labels\":\"project=acme/web\"}",
+            ),
+        ] {
+            let agent = find(id).unwrap();
+            let shown = |target: &Target<'_>| {
+                let settings = agent.settings(target);
+                let run = exports(&settings.env) + &command(agent.program, &settings.args);
+                let own = settings.own.iter().map(|own| own.change.new_file());
+                (run, own.collect::<String>())
+            };
+            let (run, own) = shown(&TARGET);
+            assert!(run.contains(expected), "{id}: {run}");
+            assert!(!own.contains(HEADER), "{id}: {own}");
+            let (run, _) = shown(&Target {
+                labels: "",
+                ..TARGET
+            });
+            assert!(!run.contains(HEADER), "{id}: {run}");
         }
     }
 

@@ -3,9 +3,15 @@
 use serde_json::json;
 
 use super::{Agent, Change, Folder, Own, PassedAs, Settings, Speaks};
+use crate::base::labels::HEADER;
 
 /// What stands for a key where a program insists on one.
 const KEY: &str = "-";
+
+/// Lines of headers for Claude Code.
+pub(super) const CLAUDE_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
+/// Headers for Gemini CLI, with commas.
+pub(super) const GEMINI_HEADERS: &str = "GEMINI_CLI_CUSTOM_HEADERS";
 
 /// How Gemini CLI, and Qwen Code, which comes from it, are to sign in.
 fn auth_type(name: &str) -> Change {
@@ -21,13 +27,16 @@ pub const ALL: &[Agent] = &[
         program: "claude",
         speaks: Speaks::Messages,
         settings: |to| Settings {
-            env: vec![
+            env: [
                 ("ANTHROPIC_BASE_URL", to.base.to_owned()),
                 ("ANTHROPIC_AUTH_TOKEN", KEY.to_owned()),
                 ("ANTHROPIC_MODEL", to.model.to_owned()),
                 // What it does beside the conversation, which may not be granted otherwise.
                 ("ANTHROPIC_DEFAULT_HAIKU_MODEL", to.model.to_owned()),
-            ],
+            ]
+            .into_iter()
+            .chain(to.label_line().map(|line| (CLAUDE_HEADERS, line)))
+            .collect(),
             own: vec![Own::new(
                 ".claude/settings.json",
                 Change::json([
@@ -54,9 +63,15 @@ pub const ALL: &[Agent] = &[
                 ("model_providers.iris.base_url", to.v1()),
                 ("model_providers.iris.wire_api", "responses".to_owned()),
             ];
-            let args = settings
-                .iter()
-                .flat_map(|(key, value)| ["-c".to_owned(), format!("{key}={}", json!(value))]);
+            let written = settings.iter();
+            let written = written.map(|(key, value)| format!("{key}={}", json!(value)));
+            let labels = (!to.labels.is_empty()).then(|| {
+                let labels = json!(to.labels);
+                format!("model_providers.iris.http_headers={{\"{HEADER}\"={labels}}}")
+            });
+            let args = written
+                .chain(labels)
+                .flat_map(|setting| ["-c".to_owned(), setting]);
             Settings {
                 args: args.collect(),
                 own: vec![Own::new(".codex/config.toml", Change::toml(settings))],
@@ -87,7 +102,10 @@ pub const ALL: &[Agent] = &[
                     Own::new(".gemini/settings.json", choice),
                     Own::new(".gemini/.env", Change::variables(&env)),
                 ],
-                env,
+                env: env
+                    .into_iter()
+                    .chain(to.label_line().map(|line| (GEMINI_HEADERS, line)))
+                    .collect(),
                 ..Settings::default()
             }
         },
@@ -106,7 +124,11 @@ pub const ALL: &[Agent] = &[
                 "models": { (to.model): {} },
             });
             let model = format!("iris/{}", to.model);
-            let config = json!({ "model": model, "provider": { "iris": provider } });
+            let mut config = json!({ "model": model, "provider": { "iris": provider } });
+            if !to.labels.is_empty() {
+                let headers = json!({ HEADER: to.labels });
+                config["provider"]["iris"]["options"]["headers"] = headers;
+            }
             Settings {
                 env: vec![("OPENCODE_CONFIG_CONTENT", config.to_string())],
                 own: vec![Own::new(

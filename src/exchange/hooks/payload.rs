@@ -131,6 +131,9 @@ fn metadata(wants: &Wants, request: &Request<'_>, has_ended: bool) -> Value {
         "request_id": entry.id,
         "session_id": entry.session,
     });
+    if !entry.labels.is_empty() {
+        metadata["labels"] = json!(entry.labels);
+    }
     if wants.events.contains(&HookEvent::QuotaWarning) && !context.warnings.is_empty() {
         metadata["quota_warnings"] = json!(context.warnings);
     }

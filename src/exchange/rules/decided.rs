@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::Rules;
+use crate::base::labels::Labels;
 use crate::base::lock::lock;
 use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
 use crate::formats::Format;
 use crate::policy::access::{Header, Permit};
-use crate::policy::budget::{Denied, Plan};
+use crate::policy::budget::{Definitions, Denied, Plan};
 use crate::policy::identity::Caller;
 use crate::policy::pricing::Quote;
 use crate::policy::route::Route;
@@ -39,8 +40,8 @@ pub struct Terms {
     route: Route,
     /// What it costs.
     pub quote: Arc<Quote>,
-    /// The buckets that pay.
-    pub plan: Result<Plan, Denied>,
+    /// The buckets that pay, unless the labels of a request decide that.
+    pub plan: Option<Result<Plan, Denied>>,
     /// The guardrails that look at it.
     pub guards: Vec<Text>,
     /// Whether grants name hooks for it.
@@ -185,7 +186,10 @@ impl Terms {
             });
         Self {
             quote: rules.prices.quote(&route.provider.id, &route.model).into(),
-            plan: rules.quotas.plan(permit, &asker.caller, subject),
+            plan: (!Definitions::depends_on_labels(permit, subject)).then(|| {
+                let labels = Labels::default();
+                rules.quotas.plan(permit, &asker.caller, &labels, subject)
+            }),
             guards: permit.guards(subject).into_iter().map(Text::from).collect(),
             has_hooks: permit.hooks(subject).next().is_some(),
             headers: headers.collect(),
@@ -276,12 +280,21 @@ mod tests {
         for _ in 0..2 {
             let terms = rules.terms(&ann, &m);
             assert_eq!(terms.guards, ["g"]);
-            let plan = format!("{:?}", terms.plan.as_ref().unwrap());
+            let plan = format!("{:?}", terms.plan.as_ref().unwrap().as_ref().unwrap());
             assert!(
                 plan.contains("c:ann@x.org") && plan.contains("\"b\""),
                 "{plan}"
             );
-            let plan = format!("{:?}", rules.terms(&bob, &m).plan.as_ref().unwrap());
+            let plan = format!(
+                "{:?}",
+                rules
+                    .terms(&bob, &m)
+                    .plan
+                    .as_ref()
+                    .unwrap()
+                    .as_ref()
+                    .unwrap()
+            );
             assert!(plan.contains("c:bob@x.org"), "{plan}");
             let terms = rules.terms(&ann, &n);
             assert!(terms.guards.is_empty());

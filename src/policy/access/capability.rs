@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{ModelPattern, PathPattern};
+use super::{ModelPattern, PathPattern, RequiredLabels};
 use crate::wire::{Origin, Tokens};
 
 /// What a caller may do besides using models.
@@ -51,6 +51,8 @@ pub struct Capability {
     pub filterable_headers: Vec<String>,
     /// Buckets that pay.
     pub quotas: Vec<BucketRef>,
+    /// Labels that requests must have.
+    pub require_labels: RequiredLabels,
     /// Hooks that are called.
     pub send_hooks: Vec<SendHook>,
     /// Guardrails that inspect requests.
@@ -156,7 +158,7 @@ impl BucketRef {
 }
 
 /// What holds of an object that can't be decoded. It grants nothing, but its guardrails still inspect
-/// requests, and its buckets still pay.
+/// requests, its buckets still pay, and the labels that it requires are still required.
 #[derive(Clone, Debug, Default)]
 pub struct Remains {
     /// Models that it is about; all, if it names none.
@@ -165,6 +167,8 @@ pub struct Remains {
     pub guards: Vec<String>,
     /// Buckets that pay.
     pub quotas: Vec<BucketRef>,
+    /// Labels that requests must have.
+    pub require_labels: RequiredLabels,
 }
 
 /// A header's name, alone or as in `database.headers.filterable`.
@@ -254,6 +258,7 @@ impl Remains {
             quotas: quotas
                 .map(|bucket| serde_json::from_value(bucket).unwrap_or_default())
                 .collect(),
+            require_labels: RequiredLabels::of_broken(&listed("require_labels")),
         }
     }
 }

@@ -7,7 +7,10 @@ use http::{HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 
 use super::cors::{AllowedOrigin, Cors};
-use super::{BucketRef, Capability, Header, ModelPattern, Remains, Role, SendHook, Subject};
+use super::{
+    BucketRef, Capability, Header, ModelPattern, Remains, RequiredLabels, Role, SendHook, Subject,
+};
+use crate::base::labels::Labels;
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::policy::identity::Caller;
@@ -50,6 +53,7 @@ pub(super) struct Granted {
     read_captures: Option<bool>,
     filterable_headers: Vec<String>,
     quotas: Vec<Scoped<BucketRef>>,
+    required_labels: Vec<Scoped<RequiredLabels>>,
     hooks: Vec<Scoped<SendHook>>,
     guards: Vec<Scoped<String>>,
     /// Whether the chat is available; a grant that allows it wins.
@@ -98,6 +102,8 @@ impl Granted {
         let models = capability.models.as_ref();
         extend(&mut self.headers, capability.add_headers, models, source);
         extend(&mut self.quotas, capability.quotas, models, source);
+        let labels = some(capability.require_labels);
+        extend(&mut self.required_labels, labels, models, source);
         extend(&mut self.hooks, capability.send_hooks, models, source);
         extend(&mut self.guards, capability.guards, models, source);
         if let Some(pattern) = capability.models {
@@ -113,6 +119,8 @@ impl Granted {
     pub(super) fn add_remains(&mut self, remains: Remains, source: &Arc<str>) {
         let models = remains.models.as_ref();
         extend(&mut self.quotas, remains.quotas, models, source);
+        let labels = some(remains.require_labels);
+        extend(&mut self.required_labels, labels, models, source);
         extend(&mut self.guards, remains.guards, models, source);
     }
 
@@ -129,9 +137,14 @@ impl Granted {
     }
 }
 
+/// What an object requires, if anything.
+fn some(labels: RequiredLabels) -> Option<RequiredLabels> {
+    Some(labels).filter(|labels| !labels.is_empty())
+}
+
 fn extend<T>(
     list: &mut Vec<Scoped<T>>,
-    added: Vec<T>,
+    added: impl IntoIterator<Item = T>,
     models: Option<&ModelPattern>,
     source: &Arc<str>,
 ) {
@@ -220,6 +233,13 @@ impl Permit {
         for guard in &granted.guards {
             add("guards", &guard.added);
         }
+        for label in granted
+            .required_labels
+            .iter()
+            .flat_map(|one| one.added.texts())
+        {
+            add("require_labels", &label);
+        }
         for origin in granted.cors.iter().flat_map(Cors::origins) {
             add("set_cors", origin);
         }
@@ -272,6 +292,18 @@ impl Permit {
     /// names it.
     pub fn quotas(&self, subject: Subject<'_>) -> impl Iterator<Item = (&BucketRef, &str)> {
         applying(&self.granted.quotas, subject).map(|quota| (&quota.added, &*quota.source))
+    }
+
+    /// Sees whether a request for the subject has the labels that grants require.
+    ///
+    /// # Errors
+    /// 403 that says which is missing.
+    pub fn check_labels(&self, subject: Subject<'_>, labels: &Labels) -> Result<(), Rejection> {
+        let mut required = applying(&self.granted.required_labels, subject);
+        let missing = required.find_map(|required| required.added.missing(labels));
+        missing.map_or(Ok(()), |why| {
+            Err(Rejection::new(StatusCode::FORBIDDEN, "label_required", why))
+        })
     }
 
     /// The hooks that are called for the subject.

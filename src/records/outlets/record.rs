@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::base::labels::Labels;
 use crate::base::text::Text;
 use crate::formats;
 use crate::records::{Capture, Entry, Outcome, Tokens, ToolCall};
@@ -39,6 +40,8 @@ pub(super) struct Exported<'a> {
     stream: bool,
     agent: &'a str,
     first_token_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    labels: &'a Labels,
 }
 
 #[derive(Serialize)]
@@ -130,6 +133,7 @@ impl<'a> Exported<'a> {
             stream: entry.stream,
             agent: &entry.agent,
             first_token_ms: entry.first_token_ms,
+            labels: &entry.labels,
         }
     }
 }

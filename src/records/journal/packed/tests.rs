@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::fields::{Get, Rest};
 use super::unpacked::{Journaled, Unpacked};
 use super::*;
+use crate::base::labels::Labels;
 use crate::base::text::Text;
 use crate::config::{Database, Purge, Retention};
 use crate::records::Entry;
@@ -19,6 +20,7 @@ fn full() -> Record {
     record.entry.cost = Some(-3);
     record.entry.request_bytes = u64::MAX;
     record.entry.duration_ms = f64::INFINITY;
+    record.entry.labels = Labels::parse([&b"run=1,project=web"[..]]).unwrap();
     record.tools = vec![ToolCall {
         name: "read".to_owned(),
         params: "{}".to_owned(),
@@ -82,6 +84,7 @@ fn contents(row: &Unpacked) -> (Vec<&str>, Vec<Journaled<'_>>) {
 
 /// A record as it was before it was packed.
 fn record(read: Journaled<'_>) -> Record {
+    let labels = read.labels();
     let one = read.entry;
     let text = |text: Shared<'_>| Text::from(text.text);
     let entry = Entry {
@@ -115,6 +118,7 @@ fn record(read: Journaled<'_>) -> Record {
         request_bytes: one.request_bytes,
         response_bytes: one.response_bytes,
         user_agent: text(one.user_agent),
+        labels,
         reasons: serde_json::from_str(&read.reasons).unwrap(),
         error: one.error.map(str::to_owned),
         captured: false,
@@ -123,7 +127,8 @@ fn record(read: Journaled<'_>) -> Record {
         name: tool.name.to_owned(),
         params: tool.params.to_owned(),
     });
-    let headers = read.headers.iter();
+    let headers = read.marks.iter();
+    let headers = headers.filter(|(name, _)| marks::is_header(name));
     let deliveries = read.deliveries.iter().map(|delivery| Delivery {
         hook: delivery.hook.to_owned(),
         event: delivery.event.to_owned(),

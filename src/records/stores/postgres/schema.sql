@@ -115,11 +115,12 @@ CREATE VIEW entries AS
         (requests.rest::json ->> 17)::bigint AS response_bytes,
         (requests.rest::json ->> 18) AS user_agent,
         (requests.rest::json ->> 19) AS reasons,
-        (requests.rest::json ->> 20) AS error
+        (requests.rest::json ->> 20) AS error,
+        (requests.rest::json -> 21 ->> 'labels') AS labels
     FROM requests CROSS JOIN callers CROSS JOIN nodes CROSS JOIN kinds
     WHERE callers.n = requests.caller AND nodes.n = requests.node AND kinds.n = requests.kind;
 
--- Headers by which entries can be filtered. `entry` is a place. `nth` counts the values of one name in one
+-- Headers and labels by which entries can be filtered. The names of labels begin with `label:`. `entry` is a place. `nth` counts the values of one name in one
 -- entry.
 CREATE TABLE entry_headers (
     name  TEXT COLLATE "C" NOT NULL,

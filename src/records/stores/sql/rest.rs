@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Failure;
+use crate::base::labels::Labels;
 use crate::base::quick_hash::QuickHash;
 use crate::base::reasons::Reason;
-use crate::records::journal::packed::unpacked::{Journaled, JournaledEntry};
+use crate::records::journal::packed::unpacked::Journaled;
 use crate::records::reports::sums::{COUNTS, cost, counts};
 
 /// The array as it is written, in the order in which the view `entries` reads it.
@@ -37,7 +38,21 @@ struct Written<'r>(
     &'r str,
     &'r RawValue,
     Option<&'r str>,
+    #[serde(skip_serializing_if = "Extra::is_empty")] Extra,
 );
+
+/// What few entries have.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Extra {
+    pub(super) labels: Labels,
+}
+
+impl Extra {
+    fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+}
 
 /// The same as it is read.
 #[derive(Deserialize)]
@@ -63,6 +78,7 @@ pub(super) struct Read(
     pub(super) String,
     pub(super) Vec<Reason>,
     pub(super) Option<String>,
+    #[serde(default)] pub(super) Extra,
 );
 
 /// What reports take of it.
@@ -89,6 +105,7 @@ pub(super) struct Summed(
     serde::de::IgnoredAny,
     serde::de::IgnoredAny,
     serde::de::IgnoredAny,
+    #[serde(default)] serde::de::IgnoredAny,
 );
 
 /// The rest of records, as JSON: one text behind the other.
@@ -109,7 +126,7 @@ impl Rests {
                 Occupied(checked) => *checked.get(),
                 Vacant(new) => *new.insert(serde_json::from_str(one.reasons.text).map_err(wrong)?),
             };
-            write_rest(&one.entry, reasons, &mut json)?;
+            write_rest(one, reasons, &mut json)?;
             ends.push(json.len());
         }
         let json = String::from_utf8(json).map_err(wrong)?;
@@ -142,11 +159,8 @@ fn wrong(error: impl std::fmt::Display) -> Failure {
     Failure::Value(error.to_string())
 }
 
-fn write_rest(
-    entry: &JournaledEntry<'_>,
-    reasons: &RawValue,
-    to: &mut Vec<u8>,
-) -> Result<(), Failure> {
+fn write_rest(one: &Journaled<'_>, reasons: &RawValue, to: &mut Vec<u8>) -> Result<(), Failure> {
+    let entry = &one.entry;
     let finite = |ms: Option<f64>| ms.filter(|ms| ms.is_finite());
     let most = |count: u64| count.min(i64::MAX.cast_unsigned());
     let written = Written(
@@ -171,6 +185,9 @@ fn write_rest(
         &entry.user_agent,
         reasons,
         entry.error,
+        Extra {
+            labels: one.labels(),
+        },
     );
     serde_json::to_writer(to, &written).map_err(wrong)
 }
@@ -226,6 +243,7 @@ mod tests {
         let mut one = entry(5, "ann@example.com", "s");
         one.first_token_ms = Some(7.5);
         one.error = Some("a zero: \0".to_owned());
+        one.labels = Labels::parse([&b"project=web"[..]]).unwrap();
         let (one, other) = (Record::from(one), entry(6, "bob@example.com", "t").into());
         let row = unpacked(&[&other, &one], &Policy::default());
         let mut read = Vec::new();

@@ -114,11 +114,12 @@ CREATE VIEW entries AS
         (requests.rest ->> 17) AS response_bytes,
         (requests.rest ->> 18) AS user_agent,
         (requests.rest ->> 19) AS reasons,
-        (requests.rest ->> 20) AS error
+        (requests.rest ->> 20) AS error,
+        (requests.rest -> 21 ->> 'labels') AS labels
     FROM requests CROSS JOIN callers CROSS JOIN nodes CROSS JOIN kinds
     WHERE callers.n = requests.caller AND nodes.n = requests.node AND kinds.n = requests.kind;
 
--- Headers by which entries can be filtered. `entry` is a place. `nth` counts the values of one name in one
+-- Headers and labels by which entries can be filtered. The names of labels begin with `label:`. `entry` is a place. `nth` counts the values of one name in one
 -- entry.
 CREATE TABLE entry_headers (
     name  TEXT    NOT NULL,

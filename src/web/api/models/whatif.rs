@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::base::labels::Labels;
 use crate::base::reasons::{self, Reason};
 use crate::base::text::Text;
 use crate::exchange::rules::Rules;
@@ -32,6 +33,7 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
             "api",
             "The API format of the request; `openai_chat` unless given.",
         ),
+        parameter("labels", "Its labels, as `x-iris-labels` would have them."),
     ],
     answer: json_of::<Verdict>(),
     handler: Handler::Admin(|call| Box::pin(answer(call))),
@@ -45,12 +47,14 @@ pub(in crate::web) struct Question {
     node: Option<String>,
     model: Option<String>,
     api: Option<String>,
+    labels: Option<String>,
 }
 
 impl FromQuery for Question {
     fn set(&mut self, name: &str, value: &str) -> Result<(), Rejection> {
         let text = match name {
             "api" => &mut self.api,
+            "labels" => &mut self.labels,
             "login" => &mut self.login,
             "model" => &mut self.model,
             "node" => &mut self.node,
@@ -83,7 +87,13 @@ pub fn no_format(name: &str) -> String {
 
 /// What would become of a request. Providers are taken for healthy.
 #[must_use]
-pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Verdict {
+pub fn verdict(
+    rules: &Rules,
+    caller: &Caller,
+    labels: &Labels,
+    api: &Format,
+    model: &str,
+) -> Verdict {
     let mut reasons = vec![Reason::AssumedCaller {
         caller: caller.name().into(),
         node: caller.node_name().into(),
@@ -127,7 +137,10 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
                         dropped: Vec::new(),
                     }),
             );
-            reasons.extend(buckets(rules, &permit, caller, route.subject()));
+            if let Err(missing) = permit.check_labels(route.subject(), labels) {
+                return refused(format!("no: 403 {}", missing.message), reasons);
+            }
+            reasons.extend(buckets(rules, &permit, caller, labels, route.subject()));
             reasons.extend(choice.others.iter().map(|other| Reason::Alternative {
                 provider: other.provider.id.clone(),
                 model: other.model.clone(),
@@ -161,8 +174,14 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
 }
 
 /// The budgets and limits that would pay.
-fn buckets(rules: &Rules, permit: &Permit, caller: &Caller, subject: Subject<'_>) -> Vec<Reason> {
-    match rules.quotas.plan(permit, caller, subject) {
+fn buckets(
+    rules: &Rules,
+    permit: &Permit,
+    caller: &Caller,
+    labels: &Labels,
+    subject: Subject<'_>,
+) -> Vec<Reason> {
+    match rules.quotas.plan(permit, caller, labels, subject) {
         Ok(plan) => plan.describe(),
         Err(denied) => vec![Reason::NeverPaid {
             why: denied.to_string().into(),
@@ -181,16 +200,18 @@ pub(in crate::web) async fn asked_for(
     };
     let name = question.api.as_deref().unwrap_or(formats::DEFAULT.name);
     let api = formats::named(name).ok_or_else(|| bad(no_format(name)))?;
+    let labels = question.labels.as_deref().unwrap_or_default();
+    let labels = Labels::parse([labels.as_bytes()]).map_err(|error| bad(error.to_string()))?;
     let (node, rules) = (question.node.as_deref(), &reader.rules);
     let known = match reader.engines.resolver {
         Some(resolver) => resolver.named(login, node).await,
         None => None,
     };
     if let Some(known) = &known {
-        return Ok(verdict(rules, known, api, model));
+        return Ok(verdict(rules, known, &labels, api, model));
     }
     let caller = Caller::hypothetical(login, node);
-    let mut verdict = verdict(rules, &caller, api, model);
+    let mut verdict = verdict(rules, &caller, &labels, api, model);
     if reader.engines.resolver.is_some() && login != "(loopback)" {
         let login = login.into();
         verdict.reasons.push(Reason::PolicyUnknown { login });

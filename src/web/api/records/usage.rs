@@ -7,7 +7,8 @@ use crate::records::{Group, Report, Totals, Usage, UsageGroup};
 use crate::web::api::csv::{self, Column, Csv, dollars, known};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{
-    FORMAT, FROM, FromQuery, HEADER, Listing, TO, bad, days, header, outcome, parameter, status,
+    FORMAT, FROM, FromQuery, HEADER, LABEL, Listing, TO, bad, days, header, label, outcome,
+    parameter, status,
 };
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
@@ -19,7 +20,7 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
     parameters: &[
         parameter(
             "by",
-            "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header.",
+            "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header, label.",
         ),
         parameter(
             "login",
@@ -33,6 +34,7 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
         parameter("status", "Only these HTTP statuses.").many(),
         parameter("outcome", "Only these outcomes.").many(),
         HEADER,
+        LABEL,
         FROM,
         TO,
         FORMAT,
@@ -58,11 +60,8 @@ impl FromQuery for Question {
             "agent" => report.agents.push(value.to_owned()),
             "api" => report.apis.push(value.to_owned()),
             "by" => report.groups = groups(value)?,
-            "header" => {
-                let (name, value) = header(value);
-                report.header = Some(name);
-                report.header_values.extend(value);
-            }
+            "header" => return self.set_mark(header(value)),
+            "label" => return self.set_mark(label(value)?),
             "login" => report.logins.push(value.to_owned()),
             "model" => report.models.push(value.to_owned()),
             "outcome" => report.outcomes.push(outcome(value)?),
@@ -75,6 +74,18 @@ impl FromQuery for Question {
 }
 
 impl Question {
+    /// Sums are kept for each header and each label, but not for both together.
+    fn set_mark(&mut self, (name, value): (String, Option<String>)) -> Result<(), Rejection> {
+        if self.report.mark.is_some() {
+            return Err(bad(
+                "a report takes `header` or `label`, not both".to_owned()
+            ));
+        }
+        self.report.mark = Some(name);
+        self.report.mark_values.extend(value);
+        Ok(())
+    }
+
     /// The report that answers it.
     ///
     /// # Errors
@@ -190,5 +201,21 @@ mod tests {
         assert_eq!(thirty_days.to - thirty_days.from, 30 * day);
         assert!(thirty_days.to % day == 0);
         assert!(report("from=2026-01-02&to=2026-01-01").is_err());
+    }
+
+    #[test]
+    fn a_report_is_of_one_header_or_one_label() {
+        let of = report("label=project%3Dweb&by=label").unwrap();
+        assert_eq!(of.mark.as_deref(), Some("label:project"));
+        assert_eq!(of.mark_values, ["web"]);
+        assert_eq!(report("label=project").unwrap().mark_values, [""; 0]);
+        for query in [
+            "label=project&header=x-team",
+            "label=",
+            "label=Project",
+            "label=a%20b",
+        ] {
+            assert!(report(query).is_err(), "{query}");
+        }
     }
 }

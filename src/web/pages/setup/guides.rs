@@ -171,6 +171,7 @@ mod tests {
         let target = Target {
             base: "http://ai.example.ts.net",
             model: "the-model",
+            labels: "",
         };
         let sdks = ALL.iter().map(|guide| (guide.id, guide.steps(&target)));
         let agents = agents::ALL
@@ -196,6 +197,7 @@ mod tests {
         let steps = openai.steps(&Target {
             base: "http://ai",
             model: "x\")\nimport os",
+            labels: "",
         });
         assert!(!steps[0].1.contains("\nimport os"));
     }

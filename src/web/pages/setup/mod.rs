@@ -81,7 +81,7 @@ fn instructions(visit: &Visit<'_>, chosen: &Guide) -> Markup {
                 }))
             }
             Some(model) => {
-                @for (label, text) in chosen.steps(&Target { base, model }) { (parts::code(&label, &text)) }
+                @for (label, text) in chosen.steps(&Target { base, model, labels: "" }) { (parts::code(&label, &text)) }
                 @if let Some(note) = chosen.doubt(base) { p.under { (note) } }
                 section.panel.tick data-agent=(chosen.record) data-login=(visit.reader.caller.name()) aria-live="polite" {
                     h2 { "Has it worked?" }
