@@ -122,6 +122,7 @@ fn entry(started_at: i64, person: u64, dice: &mut Dice) -> Entry {
         request_bytes: 20_000,
         response_bytes: 9_000,
         user_agent: "client/1.0 (linux)".into(),
+        via: None,
         labels: Labels::default(),
         reasons: vec![
             Reason::Sentence("caller user on node laptop, role User by grant 3".into());

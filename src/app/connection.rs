@@ -29,6 +29,9 @@ use crate::wire::{Body, Rejection, body, headers};
 /// The code of a refusal.
 static ERROR: HeaderName = HeaderName::from_static("x-iris-error");
 
+/// Refusals of requests for models that the audit log has.
+const AUDITED: [&str; 2] = ["no_role", "may_not_speak_for"];
+
 /// Where a connection came in.
 pub(super) struct Door {
     /// Names that may be called through it.
@@ -337,10 +340,12 @@ async fn dispatch(
     if let Some(api) = api {
         let caller = Arc::clone(&who.caller);
         let response = engines.gateway.handle(api, who, request).await;
-        let code = response.headers().get(&ERROR);
-        if code.is_some_and(|code| code == "no_role") {
-            let refusals = &engines.management.refusals;
-            refusals.count(&caller, api.name, "no_role");
+        if let Some(code) = response.headers().get(&ERROR) {
+            let mut audited = AUDITED.into_iter();
+            if let Some(code) = audited.find(|audited| code == audited) {
+                let refusals = &engines.management.refusals;
+                refusals.count(&caller, api.name, code);
+            }
         }
         return response;
     }

@@ -20,6 +20,12 @@ section! {
         /// Labels that requests must have, each as its key, or as `"project=web-*"` with a pattern for its value. Several patterns for one key are alternatives.
         #[key(example = r#"["project=web-*"]"#)]
         require_labels: Option<Vec<String>>,
+        /// People of the tailnet for whom the caller may speak, as patterns on their logins: `*` is any text. Their own grants and budgets count as well. Holds for all models, also beside `models`.
+        #[key(example = r#"["*@example.com"]"#)]
+        may_speak_for: Option<Vec<String>>,
+        /// The header in which the caller names such a person; `x-iris-user` unless given.
+        #[key(example = r#""x-openwebui-user-email""#)]
+        speaks_in: Option<String>,
         /// Hooks that are asked or told.
         send_hooks: Option<Vec<SendHook>>,
         /// Guards that look.

@@ -127,6 +127,7 @@ fn check(object: &Item<'_>) {
                 "add_headers" => add_headers(&member.node, object),
                 "quotas" => quotas(&member.node, object),
                 "require_labels" => required_labels(&value),
+                "speaks_in" => speaks_in(&value),
                 _ => cors::check(&member.key, &value),
             },
             Field::Broken(finding) => {
@@ -181,6 +182,17 @@ fn required_labels(item: &Item<'_>) {
             let finding = Finding::new(Severity::Warning, entry.at, &item.path, message);
             item.findings.add(finding.hint(GRANTS_NOTHING));
         }
+    }
+}
+
+/// The header in which a caller names the person for whom they speak.
+fn speaks_in(item: &Item<'_>) {
+    if let Value::String(text) = &item.node.value
+        && http::HeaderName::from_bytes(text.as_bytes()).is_err()
+    {
+        let message = format!("speaks_in {text:?} is not the name of a header");
+        let finding = Finding::new(Severity::Warning, item.node.at, &item.path, message);
+        item.findings.add(finding.hint(GRANTS_NOTHING));
     }
 }
 

@@ -11,10 +11,10 @@ use super::conclude::{Outlets, Room};
 use super::context::{Context, Surface};
 use super::draft::Draft;
 use super::entry::{self, Ticket};
+use super::person::Identified;
 use super::{Gateway, Verified};
 use crate::base::labels::Labels;
 use crate::base::panics;
-use crate::exchange::rules::Asker;
 use crate::formats::Format;
 use crate::wire::Rejection;
 
@@ -41,32 +41,29 @@ impl Gateway {
         &self,
         ticket: Ticket,
         who: Verified,
+        identified: Identified,
         head: &Parts,
         surface: Surface,
         format: &'static Format,
     ) -> Result<Admitted, Rejection> {
-        panics::point("access");
-        let rules = self.rules.borrow().clone();
-        let permit = rules
-            .access
-            .cached_permit(&who.caller)
-            .map_err(|none| none.rejection(&who.caller))?;
+        let Identified {
+            rules,
+            asker,
+            named,
+        } = identified;
         // Room for the record first: what can't be recorded isn't done.
         let outlets = Outlets {
             room: self.room_for_record()?,
             metrics: Arc::clone(&self.metrics),
             responses: Arc::clone(&self.responses),
         };
-        let entry = entry::new(ticket, format, &who.caller, head, &permit);
+        let entry = entry::new(ticket, format, &asker, head);
         let draft = Draft::new(entry, rules.file.routing, outlets);
-        let asker = Asker {
-            caller: Arc::clone(&who.caller),
-            permit,
-        };
         let context = Context {
             who,
             rules,
             asker,
+            named,
             surface,
             format,
             labels: Labels::default(),

@@ -217,7 +217,7 @@ fn may_go(asked: &Asked, route: &Route) -> Result<(), Rejection> {
 /// The refusal of a request that no budget pays for.
 pub(super) fn denied(denied: &Denied, asked: &Asked, route: &Route) -> Rejection {
     tracing::warn!(
-        login_name = asked.who.caller.name(),
+        login_name = asked.asker.owner().name(),
         model = %route.subject(),
         detail = %denied,
         "refused by a budget"

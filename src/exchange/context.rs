@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::Verified;
+use super::person::Named;
 use crate::base::labels::Labels;
 use crate::exchange::rules::{Asker, Question, Rules, Terms};
 use crate::formats::{Call, Format, Head};
@@ -32,6 +33,8 @@ pub struct Context {
     pub rules: Arc<Rules>,
     /// Who asks as rules see it, and what they may do by them.
     pub asker: Asker,
+    /// The person whom the caller has named, if the caller speaks for one.
+    pub(super) named: Option<Named>,
     /// How the request came.
     pub surface: Surface,
     /// The caller's format. The provider's is that of the attempt.

@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 use super::agent;
 use crate::base::clock;
 use crate::base::labels::{self, Labels};
+use crate::base::reasons::Reason;
 use crate::base::text::Text;
+use crate::exchange::rules::Asker;
 use crate::formats::{Call, Format};
-use crate::policy::access::Permit;
-use crate::policy::identity::Caller;
 use crate::records::{Entry, EntryId, Outcome};
 use crate::wire::Rejection;
 
@@ -47,24 +47,29 @@ impl Ticket {
 pub(super) fn new(
     ticket: Ticket,
     format: &Format,
-    caller: &Caller,
+    asker: &Asker,
     head: &http::request::Parts,
-    permit: &Permit,
 ) -> Entry {
+    let Asker { caller, permit } = asker;
     let Ticket { id } = ticket;
     let user_agent = head.headers.get(header::USER_AGENT);
     let user_agent = user_agent.and_then(|value| value.to_str().ok());
     let user_agent = start(user_agent.unwrap_or_default(), MAX_USER_AGENT);
-    let names = caller.names();
+    let (names, owner) = (caller.names(), asker.owner().names());
     let (agent, user_agent) = agent::named(user_agent);
     let mut reasons = Vec::with_capacity(REASONS);
     reasons.extend(permit.reasons(caller));
+    reasons.extend(permit.person().map(|person| Reason::SpeaksFor {
+        login: owner.login.clone(),
+        grants: person.permit.sources().map(Text::from).collect(),
+    }));
     Entry {
         session: named_session(&head.headers).map_or_else(|| id.text(), Text::from),
         started_at: id.started_at(),
         id,
-        caller: names.key,
-        login: names.login,
+        caller: owner.key,
+        login: owner.login,
+        via: permit.person().map(|_| names.login),
         node_id: names.node_id,
         node_name: names.node_name,
         tags: caller.tags().to_vec(),

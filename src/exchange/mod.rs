@@ -26,6 +26,7 @@ mod held;
 pub mod hooks;
 mod http;
 mod lists;
+mod person;
 mod refusal;
 mod relay;
 mod responses;

@@ -98,7 +98,8 @@ impl Gateway {
             Err(rejection) => return Err(Refused::new(draft, Stage::Route, rejection)),
         };
         let earlier = call.previous_response.as_deref();
-        let earlier = earlier.and_then(|id| self.responses.session(context.who.caller.key(), id));
+        let earlier =
+            earlier.and_then(|id| self.responses.session(context.asker.owner().key(), id));
         entry::describe(&mut draft.entry, &call, earlier);
         panics::point("route");
         let asked = Box::new(Asked {

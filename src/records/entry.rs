@@ -243,6 +243,8 @@ pub struct Entry {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub user_agent: Text,
+    /// The application that spoke for the caller, by its login or tags. The node and the tags are its own.
+    pub via: Option<Text>,
     /// What the caller says that the request is for.
     #[schemars(with = "BTreeMap<String, String>")]
     pub labels: Labels,
@@ -482,6 +484,7 @@ pub(super) mod tests {
             request_bytes: 100,
             response_bytes: 200,
             user_agent: "client/1".into(),
+            via: None,
             labels: Labels::default(),
             reasons: vec![Reason::NoRole, Reason::Sentence("budget: 3 left".into())],
             error: None,

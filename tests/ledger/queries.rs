@@ -129,6 +129,7 @@ const FINDING: &[fn(&mut Query)] = &[
     |query| query.marks = vec![header("x-team", None)],
     |query| query.marks = vec![header("x-team", Some("blue"))],
     |query| query.marks = vec![header("x-trace", Some(""))],
+    |query| query.marks = vec![header(marks::VIA, Some("tag:app"))],
     |query| query.marks = vec![label("project", None)],
     |query| query.marks = vec![label("project", Some("web"))],
     |query| query.marks = vec![label("run", Some("7")), label("project", Some("web"))],
@@ -146,6 +147,7 @@ const FINDING: &[fn(&mut Query)] = &[
 const MISSING: &[fn(&mut Query)] = &[
     |query| query.node = Some("n2' OR 1=1".into()),
     |query| query.marks = vec![header("x-team", Some("red"))],
+    |query| query.marks = vec![header(marks::VIA, Some("tag:other"))],
     |query| query.marks = vec![header("project", None)],
     |query| query.marks = vec![label("project", Some("api"))],
     |query| query.marks = vec![label("project", Some("web")), label("run", Some("8"))],

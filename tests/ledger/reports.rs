@@ -81,7 +81,7 @@ fn read(usage: &iris::records::Totals) -> (u64, u64, u64, i64, u64) {
 
 fn name(group: Group, entry: &Entry) -> String {
     match group {
-        Group::Hour | Group::Header | Group::Label => unreachable!(),
+        Group::Hour | Group::Header | Group::Label | Group::Via => unreachable!(),
         Group::Day => format!("1970-01-{:02}", entry.started_at / DAY + 1),
         Group::Login => entry.login.to_string(),
         Group::Model => entry.model.to_string(),

@@ -176,6 +176,7 @@ pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
         request_bytes: 100,
         response_bytes: 200,
         user_agent: "client/1".into(),
+        via: None,
         labels: Labels::default(),
         reasons: vec![Reason::Sentence("route: \"fast\" is main".into())],
         error: None,
@@ -188,6 +189,7 @@ pub(crate) fn full(entry: Entry, said: &str) -> Record {
     Record {
         entry: Entry {
             tool_calls: 2,
+            via: Some("tag:app".into()),
             labels: [("project", "web"), ("run", "7")].into_iter().collect(),
             ..entry
         },

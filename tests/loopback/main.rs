@@ -59,6 +59,7 @@ mod sdk_routes;
 mod sessions;
 mod shapes;
 mod sockets;
+mod speaking;
 mod starts;
 mod tls;
 mod token_counts;

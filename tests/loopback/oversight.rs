@@ -72,6 +72,7 @@ async fn somebody_elses(gateway: &Gateway) -> String {
         request_bytes: 1,
         response_bytes: 1,
         user_agent: "".into(),
+        via: None,
         labels: Labels::default(),
         reasons: Vec::new(),
         error: None,

@@ -227,6 +227,7 @@ fn record(
             },
         ],
         error: failed.then(|| "the provider is overloaded".to_owned()),
+        via: None,
         labels: Labels::default(),
         captured: false,
     };

@@ -219,6 +219,7 @@ fn record(
             grant: "grants[0]".into(),
         }],
         error: failed.then(|| "the provider is overloaded".to_owned()),
+        via: None,
         labels: Labels::default(),
         captured: false,
     })

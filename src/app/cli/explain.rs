@@ -43,6 +43,9 @@ pub(super) struct Explain {
     /// The node that the request would come from.
     #[arg(long, value_name = "NODE")]
     from: Option<String>,
+    /// The person for whom the caller speaks.
+    #[arg(long = "for", value_name = "LOGIN")]
+    person: Option<String>,
     /// The labels of the request, as `project=web,run=42`.
     #[arg(long, value_name = "LABELS", default_value = "")]
     labels: String,
@@ -68,6 +71,7 @@ impl Explain {
         if self.url.is_some() {
             let mut question = vec![("login", caller), ("model", model), ("api", &self.api)];
             question.extend(self.from.as_deref().map(|node| ("node", node)));
+            question.extend(self.person.as_deref().map(|login| ("for", login)));
             question.extend((!self.labels.is_empty()).then_some(("labels", &*self.labels)));
             return ask::verdict(&question, self.url.clone(), self.json);
         }
@@ -77,7 +81,13 @@ impl Explain {
         };
         let asking = Caller::hypothetical(caller, self.from.as_deref());
         let labels = Labels::parse([self.labels.as_bytes()])?;
-        let verdict = whatif::verdict(&rules, &asking, &labels, api, model);
+        let person = self.person.as_deref();
+        let asking = whatif::Asking {
+            caller: &asking,
+            person: person.map(|login| rules.access.unseen(login)),
+            labels: &labels,
+        };
+        let verdict = whatif::verdict(&rules, &asking, api, model);
         if self.json {
             let report = json!({
                 "caller": caller,

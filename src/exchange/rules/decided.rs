@@ -80,6 +80,12 @@ pub struct Question<M> {
 }
 
 impl Asker {
+    /// Whose request it is: that of the person for whom the caller speaks, or the caller's own.
+    pub fn owner(&self) -> &Arc<Caller> {
+        let person = self.permit.person();
+        person.map_or(&self.caller, |person| &person.caller)
+    }
+
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.caller, &other.caller) && Arc::ptr_eq(&self.permit, &other.permit)
     }

@@ -1,6 +1,7 @@
 //! One capability object of a grant, decoded. Both sources of grants, the configuration and
 //! the tailnet policy, write the same objects.
 
+use http::HeaderName;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -62,6 +63,11 @@ pub struct Capability {
     /// Whether the chat is available, if the object says so.
     #[serde(rename = "enable_chat_ui")]
     pub chat: Option<bool>,
+    /// Patterns on logins of those for whom the caller may speak.
+    pub may_speak_for: Vec<String>,
+    /// The header in which the caller names them, if not the usual one.
+    #[serde(deserialize_with = "header_name")]
+    pub speaks_in: Option<HeaderName>,
     /// Whether pages of other sites may call models.
     pub set_cors: bool,
     /// The paths that they may call.
@@ -174,7 +180,7 @@ pub struct Remains {
 /// A header's name, alone or as in `database.headers.filterable`.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum HeaderName {
+enum Filterable {
     Alone(String),
     Named { name: String },
 }
@@ -191,6 +197,7 @@ impl Capability {
             read_captures: None,
             filterable_headers: Vec::new(),
             set_cors: false,
+            may_speak_for: Vec::new(),
             ..self.clone()
         }
     }
@@ -216,9 +223,15 @@ fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Header>, D:
 }
 
 fn header_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let names = Vec::<HeaderName>::deserialize(deserializer)?.into_iter();
-    let names = names.map(|(HeaderName::Alone(name) | HeaderName::Named { name })| name);
+    let names = Vec::<Filterable>::deserialize(deserializer)?.into_iter();
+    let names = names.map(|(Filterable::Alone(name) | Filterable::Named { name })| name);
     Ok(names.map(|name| name.to_ascii_lowercase()).collect())
+}
+
+fn header_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HeaderName>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(D::Error::custom)?;
+    Ok(Some(name))
 }
 
 /// One origin, or several.

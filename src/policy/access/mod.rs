@@ -9,6 +9,7 @@ mod labels;
 mod pattern;
 mod permit;
 mod recent;
+mod speaking;
 mod subject;
 
 #[cfg(test)]
@@ -21,5 +22,6 @@ pub use cors::AllowedOrigin;
 pub use grants::Access;
 pub use labels::RequiredLabels;
 pub use pattern::{ModelPattern, PathPattern, is_named};
-pub use permit::{NoRole, Permit};
+pub use permit::{NoRole, Permit, Person};
+pub use speaking::{USER, login_in};
 pub use subject::Subject;

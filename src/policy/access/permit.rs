@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 
 use super::cors::{AllowedOrigin, Cors};
+use super::speaking::{Speaking, USER};
 use super::{
     BucketRef, Capability, Header, ModelPattern, Remains, RequiredLabels, Role, SendHook, Subject,
 };
@@ -38,6 +39,17 @@ pub struct Permit {
     role_source: Arc<str>,
     read_captures: bool,
     granted: Granted,
+    /// The person for whom the caller speaks, whose own permit has to allow the same.
+    person: Option<Box<Person>>,
+}
+
+/// A person for whom a caller speaks.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Who it is, as far as the tailnet or the configuration knows.
+    pub caller: Arc<Caller>,
+    /// What they may do themselves.
+    pub permit: Arc<Permit>,
 }
 
 /// The sum of a caller's grants, whether or not they give a role.
@@ -60,6 +72,8 @@ pub(super) struct Granted {
     chat: Option<bool>,
     /// Pages of other sites that may call models.
     cors: Vec<Cors>,
+    /// People for whom the caller may speak.
+    speaking: Vec<Speaking>,
     /// Capabilities that are not ours, as JSON.
     pub(super) foreign: Vec<(String, Arc<RawValue>)>,
 }
@@ -92,6 +106,7 @@ impl Granted {
             self.sources.push(Arc::clone(source));
         }
         self.cors.extend(Cors::of(&capability));
+        self.speaking.extend(Speaking::of(&capability));
         self.read_pricing |= capability.read_pricing;
         self.read_metrics |= capability.read_metrics;
         // A yes wins over a no, and a no over nothing.
@@ -133,6 +148,7 @@ impl Granted {
             read_captures: role == Role::Admin
                 && self.read_captures.unwrap_or(admins_read_captures),
             granted: self,
+            person: None,
         })
     }
 }
@@ -240,6 +256,9 @@ impl Permit {
         {
             add("require_labels", &label);
         }
+        for pattern in granted.speaking.iter().flat_map(Speaking::patterns) {
+            add("may_speak_for", pattern);
+        }
         for origin in granted.cors.iter().flat_map(Cors::origins) {
             add("set_cors", origin);
         }
@@ -262,16 +281,72 @@ impl Permit {
         names.any(|name| name == "*" || name == header)
     }
 
-    /// Whether a grant gives the subject.
+    /// Headers other than [`USER`](super::USER) in which the caller may name a person.
+    pub fn speaking_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let headers = self.granted.speaking.iter().map(Speaking::header);
+        headers.filter(|header| **header != USER)
+    }
+
+    /// Sees whether the caller may speak for a person who is named in a header, or in any.
+    ///
+    /// # Errors
+    /// 403 that says which grant is missing.
+    pub fn check_speaking(
+        &self,
+        caller: &Caller,
+        header: Option<&HeaderName>,
+        login: &str,
+    ) -> Result<(), Rejection> {
+        let mut speaking = self.granted.speaking.iter();
+        if speaking.any(|speaking| speaking.covers(header, login)) {
+            return Ok(());
+        }
+        let why = format!(
+            "access denied: no grant lets {} speak for {login}: it takes may_speak_for",
+            caller.name()
+        );
+        Err(Rejection::new(
+            StatusCode::FORBIDDEN,
+            "may_not_speak_for",
+            why,
+        ))
+    }
+
+    /// The permit of a caller who speaks for a person: what both may, with everything that the grants of both
+    /// require and add.
+    #[must_use]
+    pub fn speaking_for(&self, person: Person) -> Self {
+        let mut both = self.clone();
+        let (granted, other) = (&mut both.granted, &person.permit.granted);
+        granted.headers.extend(other.headers.iter().cloned());
+        let labels = other.required_labels.iter().cloned();
+        granted.required_labels.extend(labels);
+        granted.hooks.extend(other.hooks.iter().cloned());
+        granted.guards.extend(other.guards.iter().cloned());
+        granted.foreign.extend(other.foreign.iter().cloned());
+        both.person = Some(Box::new(person));
+        both
+    }
+
+    /// The person for whom the caller speaks.
+    #[must_use]
+    pub fn person(&self) -> Option<&Person> {
+        self.person.as_deref()
+    }
+
+    /// Whether a grant gives the subject, to the person as well if the caller speaks for one.
     #[must_use]
     pub fn covers(&self, subject: Subject<'_>) -> bool {
         self.granting(subject).next().is_some()
+            && self
+                .person()
+                .is_none_or(|person| person.permit.covers(subject))
     }
 
     /// The pattern that gives the subject, and the grant that has it.
     pub fn why(&self, subject: Subject<'_>) -> Option<Reason> {
         let models = self.granting(subject).next()?;
-        Some(Reason::Granted {
+        self.covers(subject).then(|| Reason::Granted {
             pattern: models.pattern.text(),
             grant: Arc::clone(&models.source).into(),
         })
@@ -281,6 +356,9 @@ impl Permit {
     #[must_use]
     pub fn translates(&self, subject: Subject<'_>) -> bool {
         self.granting(subject).any(|models| models.translate)
+            && self
+                .person()
+                .is_none_or(|person| person.permit.translates(subject))
     }
 
     fn granting(&self, subject: Subject<'_>) -> impl Iterator<Item = &Models> {
@@ -289,7 +367,7 @@ impl Permit {
     }
 
     /// The buckets that pay for the subject, in the order of the grants, each with the grant that
-    /// names it.
+    /// names it. Those of a person for whom the caller speaks are in the person's own permit.
     pub fn quotas(&self, subject: Subject<'_>) -> impl Iterator<Item = (&BucketRef, &str)> {
         applying(&self.granted.quotas, subject).map(|quota| (&quota.added, &*quota.source))
     }

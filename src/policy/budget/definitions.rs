@@ -50,6 +50,13 @@ impl Plan {
     }
 }
 
+/// A chain that is being put together.
+struct Begun<'p> {
+    /// Never empty.
+    links: Vec<Link>,
+    sources: Vec<&'p str>,
+}
+
 /// Buckets that pay together.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
@@ -86,7 +93,8 @@ impl Definitions {
         self.0.get(name)?.as_ref().ok().copied()
     }
 
-    /// The buckets that pay for the subject. Several grants that name one bucket make one
+    /// The buckets that pay for the subject: the caller's, and those of the person for whom the caller speaks.
+    /// Several grants that name one bucket make one
     /// chain, with the helpers of all; a bucket that helps out in a chain pays there alone. So
     /// nothing is taken from a bucket twice. Only buckets of labels depend on `labels`
     /// ([`Self::depends_on_labels`]).
@@ -100,40 +108,46 @@ impl Definitions {
         labels: &Labels,
         subject: Subject<'_>,
     ) -> Result<Plan, Denied> {
-        let mut chains: IndexMap<&str, (Vec<&str>, Vec<&str>)> = IndexMap::new();
-        for (reference, source) in permit.quotas(subject) {
-            let (helpers, sources) = chains.entry(&reference.bucket).or_default();
+        let person = permit.person();
+        let own = permit.quotas(subject).map(|quota| (quota, caller));
+        let theirs = person.into_iter().flat_map(|person| {
+            let quotas = person.permit.quotas(subject);
+            quotas.map(|quota| (quota, &*person.caller))
+        });
+        // By the key of its first bucket.
+        let mut chains: IndexMap<Text, Begun<'_>> = IndexMap::new();
+        for ((reference, source), whose) in own.chain(theirs) {
+            let first = self.link(&reference.bucket, whose, labels)?;
+            let chain = chains.entry(first.key.clone()).or_insert_with(|| Begun {
+                links: vec![first],
+                sources: Vec::new(),
+            });
             for helper in &reference.overdraft {
-                if *helper != reference.bucket && !helpers.contains(&helper.as_str()) {
-                    helpers.push(helper);
+                let helper = self.link(helper, whose, labels)?;
+                if !chain.links.iter().any(|link| link.key == helper.key) {
+                    chain.links.push(helper);
                 }
             }
-            if !sources.contains(&source) {
-                sources.push(source);
+            if !chain.sources.contains(&source) {
+                chain.sources.push(source);
             }
         }
-        let helping: Vec<&str> = chains
-            .values()
-            .flat_map(|(helpers, _)| helpers.iter().copied())
-            .collect();
+        let helpers = chains.values().flat_map(|chain| &chain.links[1..]);
+        let helping: Vec<Text> = helpers.map(|link| link.key.clone()).collect();
         let mut plan = Plan::default();
-        for (first, (helpers, sources)) in &chains {
-            if helping.contains(first) && helpers.is_empty() {
+        for (first, Begun { links, sources }) in chains {
+            if helping.contains(&first) && links.len() == 1 {
                 continue;
             }
-            let names = std::iter::once(first).chain(helpers);
-            let links = names
-                .map(|name| self.link(name, caller, labels))
-                .collect::<Result<Arc<[_]>, _>>()?;
-            let unit = links[0].terms.unit;
+            let (template, unit) = (&links[0].template, links[0].terms.unit);
             if let Some(other) = links.iter().find(|link| link.terms.unit != unit) {
                 return Err(Denied::Broken {
                     quota: other.template.clone(),
-                    why: format!("it counts something else than {first:?}, which it helps out"),
+                    why: format!("it counts something else than {template:?}, which it helps out"),
                 });
             }
             plan.chains.push(Planned {
-                links,
+                links: links.into(),
                 unit,
                 source: sources.join(", ").into(),
             });
@@ -147,7 +161,9 @@ impl Definitions {
         let mut names = permit
             .quotas(subject)
             .flat_map(|(bucket, _)| bucket.names());
+        let person = permit.person();
         names.any(|name| label_of(name).is_some())
+            || person.is_some_and(|person| Self::depends_on_labels(&person.permit, subject))
     }
 
     /// The buckets that may pay for anything of a caller's. Of those for labels, the ones of requests without

@@ -179,6 +179,21 @@ impl Caller {
         caller
     }
 
+    /// A person whom an application names, and whom the tailnet has not shown.
+    pub fn named(login: &str) -> Self {
+        let principal = Principal::Named {
+            login: login.to_owned(),
+        };
+        Self {
+            name: principal.name().into(),
+            key: principal.key().into(),
+            principal,
+            node_id: "(any)".into(),
+            node_name: "(any)".into(),
+            ..Self::clone(&Self::loopback())
+        }
+    }
+
     /// The same caller with the login in the key too: for a control server that gives two people
     /// one number.
     pub(crate) fn by_login(mut self) -> Self {

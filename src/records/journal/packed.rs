@@ -101,14 +101,19 @@ impl Packed {
 
 /// What a record can be filtered by.
 fn put_marks(record: &Record, to: &mut Plain) {
-    let labels = record.entry.labels.iter();
-    ((record.headers.len() + labels.len()) as u64).put(to);
+    let (labels, via) = (record.entry.labels.iter(), &record.entry.via);
+    let count = record.headers.len() + labels.len() + usize::from(via.is_some());
+    (count as u64).put(to);
     for header in &record.headers {
         header.put(to);
     }
     for (key, value) in labels {
         marks::label(key).put(to);
         put_bytes(value.as_bytes(), to);
+    }
+    if let Some(via) = via {
+        put_bytes(marks::VIA.as_bytes(), to);
+        put_bytes(via.as_bytes(), to);
     }
 }
 

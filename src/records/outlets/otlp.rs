@@ -219,6 +219,7 @@ fn span(entry: &Entry) -> Value {
         text("iris.outcome", entry.outcome.as_str()),
         text("iris.node", &entry.node_name),
     ];
+    attributes.extend(entry.via.as_ref().map(|via| text("iris.via", via)));
     for (key, value) in entry.labels.iter() {
         attributes.push(text(&format!("iris.label.{key}"), value));
     }

@@ -40,6 +40,8 @@ pub(super) struct Exported<'a> {
     stream: bool,
     agent: &'a str,
     first_token_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<&'a str>,
     #[serde(skip_serializing_if = "Labels::is_empty")]
     labels: &'a Labels,
 }
@@ -133,6 +135,7 @@ impl<'a> Exported<'a> {
             stream: entry.stream,
             agent: &entry.agent,
             first_token_ms: entry.first_token_ms,
+            via: entry.via.as_deref(),
             labels: &entry.labels,
         }
     }

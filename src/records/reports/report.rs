@@ -41,6 +41,8 @@ pub enum Group {
     Header,
     /// The value of the report's label.
     Label,
+    /// The application that spoke for a person.
+    Via,
 }
 
 /// What requests of one group have in common.
@@ -120,7 +122,7 @@ fn key_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 impl Group {
-    const ALL: [Group; 11] = [
+    const ALL: [Group; 12] = [
         Group::Hour,
         Group::Day,
         Group::Login,
@@ -132,6 +134,7 @@ impl Group {
         Group::Outcome,
         Group::Header,
         Group::Label,
+        Group::Via,
     ];
 
     /// Its name in an answer.
@@ -148,6 +151,7 @@ impl Group {
             Group::Outcome => "outcome",
             Group::Header => "header",
             Group::Label => "label",
+            Group::Via => "via",
         }
     }
 
@@ -181,8 +185,13 @@ impl Report {
         if self.groups.contains(&Group::Header) && !mark.is_some_and(marks::is_header) {
             return Err(Error::Report("a report by header must name the header"));
         }
-        if self.groups.contains(&Group::Label) && mark.is_none_or(marks::is_header) {
+        if self.groups.contains(&Group::Label) && !mark.is_some_and(marks::is_label) {
             return Err(Error::Report("a report by label must name the label"));
+        }
+        if self.groups.contains(&Group::Via) && mark != Some(marks::VIA) {
+            return Err(Error::Report(
+                "a report by application takes no header or label",
+            ));
         }
         if !self.is_of_days() && self.to.saturating_sub(self.from) > ENTRIES_MS {
             return Err(Error::Report(

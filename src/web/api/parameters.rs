@@ -167,6 +167,7 @@ impl Listing {
             "from" => query.from = Some(time(name, value)?),
             "header" => query.marks.push(header(value)),
             "label" => query.marks.push(label(value)?),
+            "via" => query.marks.push(via(value)),
             "limit" => query.limit = limit(value)?,
             "outcome" => query.outcome = Some(outcome(value)?),
             "status" => query.status = Some(status(value)?),
@@ -186,6 +187,10 @@ pub(super) const HEADER: Parameter = parameter(
 );
 pub(super) const LABEL: Parameter =
     parameter("label", "Only with this label, as `key` or `key=value`.");
+pub(super) const VIA: Parameter = parameter(
+    "via",
+    "Only what this application asked for people, by its login or tags.",
+);
 pub(super) const FROM: Parameter = parameter(
     "from",
     "Start of the time, RFC 3339 or a UTC date; it is included.",
@@ -270,6 +275,11 @@ pub(super) fn label(text: &str) -> Result<(String, Option<String>), Rejection> {
         return Err(bad(why));
     }
     Ok((marks::label(key), value))
+}
+
+/// The application that spoke for people.
+pub(super) fn via(text: &str) -> (String, Option<String>) {
+    (marks::VIA.to_owned(), Some(text.to_owned()))
 }
 
 /// The beginning of a UTC date, in unix milliseconds.

@@ -13,7 +13,7 @@ use crate::records::{Counts, Totals, UsageGroup};
 use crate::wire::Rejection;
 
 /// Parameters that reports are filtered by, and their names for people.
-pub(super) const FILTERS: [(&str, &str); 9] = [
+pub(super) const FILTERS: [(&str, &str); 10] = [
     ("login", "User"),
     ("model", "Model"),
     ("provider", "Provider"),
@@ -23,6 +23,7 @@ pub(super) const FILTERS: [(&str, &str); 9] = [
     ("outcome", "Outcome"),
     ("header", "Header"),
     ("label", "Label"),
+    ("via", "Application"),
 ];
 
 /// What a page shows, and by what.
@@ -79,7 +80,7 @@ pub(super) async fn filter_bar(
         .collect();
     let mut known = BTreeMap::new();
     for (name, _) in &offered {
-        if !matches!(*name, "header" | "label" | "outcome") {
+        if !matches!(*name, "header" | "label" | "via" | "outcome") {
             let query = lens.period.put_into(&lens.fixed).with("by", name);
             known.insert(*name, keys(&visit.sums(&query).await?.groups, name));
         }

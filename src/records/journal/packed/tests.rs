@@ -20,6 +20,7 @@ fn full() -> Record {
     record.entry.cost = Some(-3);
     record.entry.request_bytes = u64::MAX;
     record.entry.duration_ms = f64::INFINITY;
+    record.entry.via = Some("tag:app".into());
     record.entry.labels = Labels::parse([&b"run=1,project=web"[..]]).unwrap();
     record.tools = vec![ToolCall {
         name: "read".to_owned(),
@@ -84,7 +85,7 @@ fn contents(row: &Unpacked) -> (Vec<&str>, Vec<Journaled<'_>>) {
 
 /// A record as it was before it was packed.
 fn record(read: Journaled<'_>) -> Record {
-    let labels = read.labels();
+    let (labels, via) = (read.labels(), read.via().map(Text::from));
     let one = read.entry;
     let text = |text: Shared<'_>| Text::from(text.text);
     let entry = Entry {
@@ -118,6 +119,7 @@ fn record(read: Journaled<'_>) -> Record {
         request_bytes: one.request_bytes,
         response_bytes: one.response_bytes,
         user_agent: text(one.user_agent),
+        via,
         labels,
         reasons: serde_json::from_str(&read.reasons).unwrap(),
         error: one.error.map(str::to_owned),

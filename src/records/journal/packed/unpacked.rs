@@ -45,6 +45,13 @@ impl Journaled<'_> {
         let marks = self.marks.iter();
         marks::labels(marks.map(|(name, value)| (name.text, value.text)))
     }
+
+    /// The application that spoke for the caller.
+    pub(in crate::records) fn via(&self) -> Option<&str> {
+        let mut marks = self.marks.iter();
+        let (_, via) = marks.find(|(name, _)| name.text == marks::VIA)?;
+        Some(via.text)
+    }
 }
 
 pub(in crate::records) struct JournaledTool<'b> {

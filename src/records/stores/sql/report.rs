@@ -43,7 +43,7 @@ impl Group {
             Group::Day => format!("({time}) / {DAY_MS}"),
             Group::Hour => format!("({time}) / {HOUR_MS}"),
             Group::Login => "callers.login".to_owned(),
-            Group::Header | Group::Label => "headers.value".to_owned(),
+            Group::Header | Group::Label | Group::Via => "headers.value".to_owned(),
             group => format!("kinds.{}", group.as_str()),
         }
     }
@@ -52,7 +52,7 @@ impl Group {
     fn is_of_kind(self) -> bool {
         !matches!(
             self,
-            Group::Day | Group::Hour | Group::Login | Group::Header | Group::Label
+            Group::Day | Group::Hour | Group::Login | Group::Header | Group::Label | Group::Via
         )
     }
 

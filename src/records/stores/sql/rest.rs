@@ -11,6 +11,7 @@ use super::Failure;
 use crate::base::labels::Labels;
 use crate::base::quick_hash::QuickHash;
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
 use crate::records::journal::packed::unpacked::Journaled;
 use crate::records::reports::sums::{COUNTS, cost, counts};
 
@@ -45,12 +46,15 @@ struct Written<'r>(
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Extra {
+    #[serde(skip_serializing_if = "Labels::is_empty")]
     pub(super) labels: Labels,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) via: Option<Text>,
 }
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.labels.is_empty() && self.via.is_none()
     }
 }
 
@@ -187,6 +191,7 @@ fn write_rest(one: &Journaled<'_>, reasons: &RawValue, to: &mut Vec<u8>) -> Resu
         entry.error,
         Extra {
             labels: one.labels(),
+            via: one.via().map(Text::from),
         },
     );
     serde_json::to_writer(to, &written).map_err(wrong)

@@ -235,6 +235,7 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
         request_bytes: rest.16,
         response_bytes: rest.17,
         user_agent: rest.18.into(),
+        via: rest.21.via,
         labels: rest.21.labels,
         reasons: rest.19,
         error: rest.20,

@@ -8,7 +8,7 @@ use crate::web::api::csv::{Column, Csv, dollars, known, time};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::ledger::Page;
 use crate::web::api::parameters::{
-    BEFORE, FORMAT, FROM, HEADER, LABEL, LIMIT, LOGIN, Listing, TO, parameter,
+    BEFORE, FORMAT, FROM, HEADER, LABEL, LIMIT, LOGIN, Listing, TO, VIA, parameter,
 };
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
@@ -30,6 +30,7 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
         parameter("tool", "Only those whose answer calls this tool."),
         HEADER,
         LABEL,
+        VIA,
         FROM,
         TO,
         LIMIT,
@@ -73,7 +74,7 @@ async fn answer(call: Call<'_>) -> Reply {
     Ok(crate::web::api::json(&page))
 }
 
-const COLUMNS: [Column<Entry>; 28] = [
+const COLUMNS: [Column<Entry>; 29] = [
     ("id", |row| row.id.to_string()),
     ("started_at", |row| time(row.started_at)),
     ("login", |row| row.login.to_string()),
@@ -104,4 +105,5 @@ const COLUMNS: [Column<Entry>; 28] = [
     ("first_token_ms", |row| known(row.first_token_ms)),
     ("duration_ms", |row| row.duration_ms.to_string()),
     ("labels", |row| row.labels.to_string()),
+    ("via", |row| known(row.via.as_ref())),
 ];

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::records::{Group, Report, Totals, Usage, UsageGroup};
+use crate::records::{Group, Report, Totals, Usage, UsageGroup, marks};
 use crate::web::api::csv::{self, Column, Csv, dollars, known};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{
-    FORMAT, FROM, FromQuery, HEADER, LABEL, Listing, TO, bad, days, header, label, outcome,
-    parameter, status,
+    FORMAT, FROM, FromQuery, HEADER, LABEL, Listing, TO, VIA, bad, days, header, label, outcome,
+    parameter, status, via,
 };
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
@@ -20,7 +20,7 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
     parameters: &[
         parameter(
             "by",
-            "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header, label.",
+            "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header, label, via.",
         ),
         parameter(
             "login",
@@ -35,6 +35,7 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
         parameter("outcome", "Only these outcomes.").many(),
         HEADER,
         LABEL,
+        VIA,
         FROM,
         TO,
         FORMAT,
@@ -62,6 +63,7 @@ impl FromQuery for Question {
             "by" => report.groups = groups(value)?,
             "header" => return self.set_mark(header(value)),
             "label" => return self.set_mark(label(value)?),
+            "via" => return self.set_mark(via(value)),
             "login" => report.logins.push(value.to_owned()),
             "model" => report.models.push(value.to_owned()),
             "outcome" => report.outcomes.push(outcome(value)?),
@@ -78,7 +80,7 @@ impl Question {
     fn set_mark(&mut self, (name, value): (String, Option<String>)) -> Result<(), Rejection> {
         if self.report.mark.is_some() {
             return Err(bad(
-                "a report takes `header` or `label`, not both".to_owned()
+                "a report takes one of `header`, `label` and `via`".to_owned()
             ));
         }
         self.report.mark = Some(name);
@@ -91,6 +93,9 @@ impl Question {
     /// # Errors
     /// A 400 for a time that ends before it begins.
     pub(in crate::web) fn report(mut self) -> Result<Report, Rejection> {
+        if self.report.groups.contains(&Group::Via) && self.report.mark.is_none() {
+            self.report.mark = Some(marks::VIA.to_owned());
+        }
         (self.report.from, self.report.to) = days(&self.listing.query, None)?;
         Ok(self.report)
     }
@@ -209,6 +214,7 @@ mod tests {
         assert_eq!(of.mark.as_deref(), Some("label:project"));
         assert_eq!(of.mark_values, ["web"]);
         assert_eq!(report("label=project").unwrap().mark_values, [""; 0]);
+        assert_eq!(report("by=via").unwrap().mark.as_deref(), Some("via:"));
         for query in [
             "label=project&header=x-team",
             "label=",

@@ -1,4 +1,4 @@
--- Labels of requests, as people read them.
+-- Labels of requests, and the applications that spoke for people, as people read them.
 DROP VIEW entries;
 
 CREATE VIEW entries AS
@@ -44,6 +44,7 @@ CREATE VIEW entries AS
         (requests.rest ->> 18) AS user_agent,
         (requests.rest ->> 19) AS reasons,
         (requests.rest ->> 20) AS error,
-        (requests.rest -> 21 ->> 'labels') AS labels
+        (requests.rest -> 21 ->> 'labels') AS labels,
+        (requests.rest -> 21 ->> 'via') AS via
     FROM requests CROSS JOIN callers CROSS JOIN nodes CROSS JOIN kinds
     WHERE callers.n = requests.caller AND nodes.n = requests.node AND kinds.n = requests.kind;
