@@ -26,7 +26,7 @@ async fn gateway(more: Value) -> (Gateway, mpsc::Receiver<Received>) {
             "team": { "capacity": "9 requests" },
         },
         "groups": { "group:eng": ["alice@example.com"] },
-        "provider": { "models": ["m", "n"], "compatibility": {
+        "provider": { "models": ["m", "n"], "identity_headers": true, "compatibility": {
             "openai_chat": true, "anthropic_messages": true } },
         "grants": [
             { "src": ["(loopback)"], "app": object(json!([
@@ -88,6 +88,10 @@ async fn both_have_to_be_allowed_and_both_pay() {
         sent.header("x-team"),
         Some("eng"),
         "the person's grant adds it"
+    );
+    assert_eq!(
+        sent.header("tailscale-user-login"),
+        Some("alice@example.com")
     );
     // The application may not use `n`, though Alice may, and Bob may use nothing.
     let reply = asked(&gateway, "n", &alice).await;
@@ -181,6 +185,32 @@ async fn speaking_takes_a_grant_and_a_person() {
     assert_eq!(
         (&record["login"], &record["via"]),
         (&json!("(loopback)"), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn a_provider_of_ones_own_is_told_who_asks_and_never_by_the_caller() {
+    let (gateway, mut received) = gateway(speaks()).await;
+    let forged = [
+        ("tailscale-user-login", "forged@example.com"),
+        ("tailscale-user-name", "Forged"),
+        ("tailscale-user-profile-pic", "https://forged.example"),
+    ];
+    // This machine has no login, as with Tailscale Serve.
+    assert_eq!(asked(&gateway, "m", &forged).await.status, StatusCode::OK);
+    let sent = received.recv().await.unwrap();
+    assert!(
+        !sent.head.to_lowercase().contains("tailscale-user"),
+        "{}",
+        sent.head
+    );
+    let alice = [&forged[..], &[("x-iris-user", "alice@example.com")]].concat();
+    assert_eq!(asked(&gateway, "m", &alice).await.status, StatusCode::OK);
+    let sent = received.recv().await.unwrap().head.to_lowercase();
+    assert_eq!(sent.matches("tailscale-user").count(), 1, "{sent}");
+    assert!(
+        sent.contains("tailscale-user-login: alice@example.com"),
+        "{sent}"
     );
 }
 

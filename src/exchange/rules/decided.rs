@@ -46,7 +46,7 @@ pub struct Terms {
     pub guards: Vec<Text>,
     /// Whether grants name hooks for it.
     pub has_hooks: bool,
-    /// Headers that grants add.
+    /// Headers that grants add, and those that say who asks, where the provider is told.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The URL of the first request without a query, and the path of its API: most have the same.
     url: OnceLock<(String, Uri)>,
@@ -190,6 +190,10 @@ impl Terms {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                 Some((name, HeaderValue::from_str(value).ok()?))
             });
+        let provider = &route.provider;
+        let identity = provider
+            .identity_headers
+            .then(|| asker.owner().identity_headers());
         Self {
             quote: rules.prices.quote(&route.provider.id, &route.model).into(),
             plan: (!Definitions::depends_on_labels(permit, subject)).then(|| {
@@ -198,7 +202,7 @@ impl Terms {
             }),
             guards: permit.guards(subject).into_iter().map(Text::from).collect(),
             has_hooks: permit.hooks(subject).next().is_some(),
-            headers: headers.collect(),
+            headers: headers.chain(identity.into_iter().flatten()).collect(),
             url: OnceLock::new(),
             asker: asker.clone(),
             route: route.clone(),

@@ -61,6 +61,8 @@ pub struct Provider {
     pub add_headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers that pass besides those of its formats.
     pub pass_headers: Vec<HeaderName>,
+    /// Whether it is told who asks.
+    pub identity_headers: bool,
     /// Query parameters that pass besides those of its formats.
     pub pass_query: Vec<String>,
     /// Keys of requests that are allowed besides those of its formats.
@@ -113,6 +115,7 @@ impl Provider {
             region: base.region().or_else(|| config.region.clone()),
             add_headers: config.add_headers.iter().filter_map(header).collect(),
             pass_headers: pass_headers.collect(),
+            identity_headers: config.identity_headers,
             pass_query: config.pass_query.clone(),
             pass_keys: config.pass_keys.clone(),
             network: config.network,
