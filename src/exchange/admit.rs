@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 
 use super::conclude::{Outlets, Room};
 use super::context::{Context, Surface};
 use super::draft::Draft;
+use super::ending::Stage;
 use super::entry::{self, Ticket};
 use super::person::Identified;
+use super::refusal::Refused;
 use super::{Gateway, Verified};
 use crate::base::labels::Labels;
 use crate::base::panics;
@@ -28,6 +30,18 @@ pub struct Admitted {
 impl Admitted {
     pub(super) fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// The same with the labels of its head.
+    pub(super) fn labelled(mut self, headers: &HeaderMap) -> Result<Self, Refused> {
+        match entry::labels(headers) {
+            Ok(labels) => {
+                self.draft.entry.labels = labels.clone();
+                self.context.labels = labels;
+                Ok(self)
+            }
+            Err(rejection) => Err(Refused::new(self.draft, Stage::Route, rejection)),
+        }
     }
 
     pub(super) fn into_parts(self) -> (Draft, Context) {

@@ -19,13 +19,13 @@ use super::facts::Kept;
 use super::refusal::Refused;
 use super::route::Routed;
 use super::{Gateway, lists};
-use crate::base::money::Money;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::exchange::guardrails::{self, Limits};
 use crate::exchange::hooks::{self, HookContext, Verdict, Wired};
 use crate::exchange::rules::{Asker, Terms};
+use crate::formats::realtime::{Names, Realtime};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
 use crate::policy::budget::{Amounts, Denied, Plan, State};
@@ -87,6 +87,8 @@ impl Gateway {
                 return Err(Refused::new(draft, Stage::Clear, rejection));
             }
         };
+        let mut gets_own = lists::gets_own_credential(&asked, &first.provider)
+            .then(|| Arc::clone(&first.provider));
         let mut choices = VecDeque::with_capacity(1 + others.len());
         choices.push_back(Candidate {
             route: first,
@@ -94,6 +96,15 @@ impl Gateway {
         });
         choices.extend(others.into_iter().filter_map(|route| {
             may_go(&asked, &route).ok()?;
+            if lists::gets_own_credential(&asked, &route.provider) {
+                // It is for one server.
+                let home = gets_own.get_or_insert_with(|| Arc::clone(&route.provider));
+                if !route.provider.is_at_server_of(home) {
+                    let provider = route.provider.id.clone();
+                    draft.reason(Reason::OtherServer { provider });
+                    return None;
+                }
+            }
             let terms = asked.terms(&route);
             is_seen(&asked, &route, &terms, &seen, &mut draft).then_some(Candidate { route, terms })
         }));
@@ -179,16 +190,10 @@ impl Gateway {
     ) -> Result<Vec<State>, Rejection> {
         let (asked, route) = (routed.asked(), &routed.choice.first);
         let plan = plan(asked, terms, route)?;
-        let looked = self.quotas.look(&plan, FREE).await;
+        let looked = self.quotas.look(&plan, Amounts::FREE).await;
         looked.map_err(|why| denied(&why, asked, route))
     }
 }
-
-/// What a request without a price takes of budgets.
-pub(super) const FREE: Amounts = Amounts {
-    tokens: 0,
-    cost: Some(Money::ZERO),
-};
 
 /// The buckets that pay for a request to `route`.
 pub(super) fn plan<'t>(
@@ -196,15 +201,30 @@ pub(super) fn plan<'t>(
     terms: &'t Terms,
     route: &Route,
 ) -> Result<Cow<'t, Plan>, Rejection> {
+    paying(asked, terms, route).map_err(|why| denied(&why, asked, route))
+}
+
+/// The same, or why they don't pay.
+pub(super) fn paying<'t>(
+    asked: &Asked,
+    terms: &'t Terms,
+    route: &Route,
+) -> Result<Cow<'t, Plan>, Denied> {
+    let provider = &route.provider;
+    let own_pays = lists::gets_own_credential(asked, provider) && !provider.charge_passthrough;
     let Some(plan) = &terms.plan else {
         let Asker { caller, permit } = &asked.asker;
         let quotas = &asked.rules.quotas;
-        let plan = quotas.plan(permit, caller, &asked.labels, route.subject());
-        let plan = plan.map(Cow::Owned);
-        return plan.map_err(|why| denied(&why, asked, route));
+        let plan = quotas.plan(permit, caller, &asked.labels, route.subject())?;
+        return Ok(Cow::Owned(if own_pays {
+            plan.without_money()
+        } else {
+            plan
+        }));
     };
-    let plan = plan.as_ref().map(Cow::Borrowed);
-    plan.map_err(|why| denied(why, asked, route))
+    let plan = plan.as_ref().map_err(Clone::clone)?;
+    let own = terms.own_credential_plan.as_ref().filter(|_| own_pays);
+    Ok(Cow::Borrowed(own.unwrap_or(plan)))
 }
 
 /// Refuses a request that grants don't let go to `route` as it is: for what it chooses beside its model, or
@@ -323,17 +343,19 @@ async fn looked(
 /// The call of a body that was changed: read as strictly as the caller's own.
 fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
     let format = asked.format;
-    let call = format.read(&head_of(&asked.head), body).and_then(|call| {
-        // A frame must go on asking for an answer.
-        if asked.is_socket() && format.frame(&call.body)? != Frame::Request {
-            return Err(Rejection::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_request",
-                "the frame asks for no answer any more",
-            ));
-        }
-        Ok(call)
-    });
+    let call = match (&asked.call.session_model, format.realtime) {
+        (Some(names), Some(realtime)) => message(asked, &realtime, names, body),
+        _ => format.read(&head_of(&asked.head), body).and_then(|call| {
+            // A frame must go on asking for an answer.
+            if format.socket.is_some()
+                && asked.is_socket()
+                && format.frame(&call.body)? != Frame::Request
+            {
+                return Err(for_something_else());
+            }
+            Ok(call)
+        }),
+    };
     let mut call = call.map_err(|rejection| {
         tracing::warn!(by, why = %rejection.message, "a guardrail made no valid request");
         Rejection::new(
@@ -348,6 +370,29 @@ fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
     // Over a WebSocket every answer comes as events.
     call.stream |= asked.is_socket();
     Ok(call)
+}
+
+/// A message of a session that was changed. It must go on being for the same.
+fn message(
+    asked: &Asked,
+    realtime: &Realtime,
+    names: &Arc<Names>,
+    body: Bytes,
+) -> Result<Call, Rejection> {
+    let (before, _) = (realtime.understand)(asked.call.body.clone(), names)?;
+    let (sent, call) = (realtime.understand)(body, names)?;
+    if sent != before {
+        return Err(for_something_else());
+    }
+    Ok(call.of_session(&asked.call))
+}
+
+fn for_something_else() -> Rejection {
+    Rejection::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        "the message asks for something else than before",
+    )
 }
 
 /// What hooks get of a request besides its entry.

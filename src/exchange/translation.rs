@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::context::{Asked, head_of};
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
-use crate::formats::translate::{self, Codec, Inbound, Request, ResponseTranslator};
+use crate::formats::translate::{
+    self, Codec, Inbound, Outbound, Request, ResponseTranslator, Texts, Translator, Untranslatable,
+    VectorCaller, VectorProvider, VectorTranslator,
+};
 use crate::formats::{self, Call, Format, Head};
 use crate::policy::route::Route;
 use crate::wire::{Framing, Rejection};
@@ -22,9 +25,61 @@ pub(super) struct Translation {
     pub(super) call: Call,
     /// The query of its URL.
     pub(super) query: Option<&'static str>,
-    caller: &'static Codec,
-    served: &'static Codec,
-    request: Request,
+    back: Back,
+}
+
+/// What it takes to translate a response back.
+enum Back {
+    /// That of a model.
+    Response {
+        caller: &'static Codec,
+        served: &'static Codec,
+        request: Request,
+    },
+    /// Embeddings.
+    Vectors {
+        caller: &'static VectorCaller,
+        served: &'static VectorProvider,
+        texts: Texts,
+    },
+}
+
+impl Back {
+    /// The request for the model of a provider of `served`, how the response is translated, and the
+    /// fields that are left out; `None` if the two formats have nothing in common.
+    fn of(
+        caller: &Format,
+        served: &Format,
+        inbound: &Inbound<'_>,
+        model: &str,
+    ) -> Option<Result<(Outbound, Self, Vec<String>), Untranslatable>> {
+        if let (Some(caller), Some(served)) = (caller.codec, served.codec) {
+            let translated = translate::request(caller, served, inbound, model);
+            return Some(translated.map(|translated| {
+                let request = translated.request;
+                let back = Self::Response {
+                    caller,
+                    served,
+                    request,
+                };
+                (translated.outbound, back, translated.dropped)
+            }));
+        }
+        let (caller, served) = (caller.vector_caller?, served.vector_provider?);
+        Some((caller.read_request)(inbound).map(|mut texts| {
+            let dropped = std::mem::take(&mut texts.dropped);
+            let asked = Texts {
+                model: model.to_owned(),
+                ..texts.clone()
+            };
+            let back = Self::Vectors {
+                caller,
+                served,
+                texts,
+            };
+            ((served.write_request)(&asked), back, dropped)
+        }))
+    }
 }
 
 impl Translation {
@@ -35,10 +90,7 @@ impl Translation {
     /// If the provider's format can't express the request: the caller is told by which field.
     pub(super) fn of(asked: &Asked, route: &Route) -> Result<Option<(Self, Reason)>, Rejection> {
         let translated = (!asked.is_socket()).then(|| route.provider.translation(asked.format));
-        let codecs = translated
-            .flatten()
-            .and_then(|format| Some((format, asked.format.codec?, format.codec?)));
-        let Some((format, caller, served)) = codecs else {
+        let Some(format) = translated.flatten() else {
             return Ok(None);
         };
         let head = head_of(&asked.head);
@@ -49,12 +101,13 @@ impl Translation {
             is_streamed: asked.call.stream,
             body: &asked.call.body,
         };
-        let translated = translate::request(caller, served, &inbound, &route.model);
-        let translated = translated.map_err(|why| {
+        let Some(translated) = Back::of(asked.format, format, &inbound, &route.model) else {
+            return Ok(None);
+        };
+        let (outbound, back, dropped) = translated.map_err(|why| {
             let why = format!("{why}, and no other provider of this model takes it");
             Rejection::new(StatusCode::BAD_REQUEST, UNTRANSLATABLE, why)
         })?;
-        let outbound = translated.outbound;
         let written = Head {
             path: &outbound.path,
             query: outbound.query,
@@ -74,15 +127,13 @@ impl Translation {
             provider: route.provider.id.clone(),
             from: Text::fixed(formats::short_name(asked.format)),
             to: Text::fixed(formats::short_name(format)),
-            dropped: translated.dropped.into_iter().map(Text::from).collect(),
+            dropped: dropped.into_iter().map(Text::from).collect(),
         };
         let translation = Self {
             format,
             call,
             query: outbound.query,
-            caller,
-            served,
-            request: translated.request,
+            back,
         };
         Ok(Some((translation, reason)))
     }
@@ -102,15 +153,29 @@ impl Translation {
         head: &mut HeaderMap,
         framing: Option<Framing>,
         room: usize,
-    ) -> ResponseTranslator {
-        let kind = if self.request.is_streamed() {
-            (self.caller.stream_type)(&self.request)
-        } else {
-            "application/json"
+    ) -> Box<dyn Translator> {
+        let kind = match &self.back {
+            Back::Response {
+                caller, request, ..
+            } if request.is_streamed() => (caller.stream_type)(request),
+            _ => "application/json",
         };
         head.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         head.remove(CONTENT_LENGTH);
-        ResponseTranslator::new(self.served, self.caller, self.request, framing, room)
+        match self.back {
+            Back::Response {
+                caller,
+                served,
+                request,
+            } => Box::new(ResponseTranslator::new(
+                served, caller, request, framing, room,
+            )),
+            Back::Vectors {
+                caller,
+                served,
+                texts,
+            } => Box::new(VectorTranslator::new(caller, served, texts)),
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use http::StatusCode;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::running::{Parts, Renewal, Retry, Running};
-use super::session::{Connected, Session, broke_off, silent};
+use super::session::{Connected, Session};
+use super::shared::{broke_off, silent, verify};
 use crate::base::reasons::Reason;
 use crate::exchange::attempts::{Ask, Outcome, Then, Tries};
 use crate::exchange::clear::Cleared;
@@ -26,7 +27,7 @@ impl Session<'_> {
         text: &Utf8Bytes,
         is_admitted: &mut bool,
     ) -> Result<(), Rejection> {
-        self.verify().await?;
+        verify(&mut self.who).await?;
         let (who, head) = (self.who.clone(), Arc::clone(&self.head));
         let gateway = self.gateway;
         let identified = gateway.identify(&who, &head.headers).await?;
@@ -166,11 +167,16 @@ impl Ask for Session<'_> {
     /// The connection of a provider, and the frame.
     async fn attempt(&mut self, mut funded: Funded<'_>, _: bool) -> Outcome<Renewal> {
         let routing = funded.rules.file.routing;
-        let (handshake, is_reused) = match self.open(&funded).await {
-            Ok(opened) => opened,
-            Err(failure) => {
-                funded.attempt.fail(&failure, &routing);
-                return Outcome::failed(&failure, &funded.route().provider.id);
+        let gateway = self.gateway;
+        let (handshake, is_reused) = loop {
+            match self.open(&funded).await {
+                Ok(opened) => break opened,
+                Err(Failure::Declined { status, wait })
+                    if gateway.has_other_key(&mut funded, status, || wait) => {}
+                Err(failure) => {
+                    funded.attempt.fail(&failure, &routing);
+                    return Outcome::failed(&failure, &funded.route().provider.id);
+                }
             }
         };
         if let Some(request) = funded.attempt.in_flight() {

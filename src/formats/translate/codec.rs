@@ -1,6 +1,8 @@
 //! What a format's folder brings so that it can be translated: one value, [`Codec`].
 
-use super::{Event, Feature, Field, Json, Object, Open, Request, Response, Stop, Untranslatable};
+use super::{
+    Event, Feature, Field, Json, Object, Open, Request, Response, Stop, Untranslatable, seal,
+};
 use crate::wire::sse;
 
 /// How a format is translated from and to the form in the middle. Functions that read a caller's request
@@ -119,6 +121,10 @@ impl Codec {
     }
 }
 
+/// The longest id and name of a model that are taken from a provider's stream, in bytes. Some formats repeat
+/// both in each event.
+const LONGEST_NAME: usize = 256;
+
 /// Keeps a reader's events in order: see [`Event`].
 #[derive(Debug, Default)]
 pub struct Sequence {
@@ -128,12 +134,13 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The response begins, unless it has.
+    /// The response begins, unless it has. An id or a name that is too long counts as missing.
     pub fn start(&mut self, id: Option<&str>, model: Option<&str>, out: &mut Vec<Event>) {
         if !std::mem::replace(&mut self.is_started, true) {
+            let fit = |name: &&str| name.len() <= LONGEST_NAME;
             out.push(Event::Start {
-                id: id.map(str::to_owned),
-                model: model.map(str::to_owned),
+                id: id.filter(fit).map(str::to_owned),
+                model: model.filter(fit).map(str::to_owned),
             });
         }
     }
@@ -179,6 +186,19 @@ impl Sequence {
     pub fn is_stopped(&self) -> bool {
         self.is_stopped
     }
+}
+
+/// Adds more of a text that is held until it is whole.
+///
+/// # Errors
+/// If it becomes longer than a seal can be.
+pub fn hold(held: &mut String, more: &str) -> Result<(), Failure> {
+    if held.len() + more.len() > seal::MAX {
+        let why = "a signature of the provider's stream is too long";
+        return Err(Failure::new(why));
+    }
+    held.push_str(more);
+    Ok(())
 }
 
 /// Adds an event of a text stream; without a name if that is empty.

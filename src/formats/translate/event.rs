@@ -258,7 +258,9 @@ impl Open {
 }
 
 impl Delta {
-    fn size(&self) -> usize {
+    /// About how many bytes it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Seal(seal) => seal.value.len(),

@@ -28,6 +28,8 @@ pub enum Feature {
     DocumentUrl,
     /// Tools that take a text. Elsewhere they take an object with the text in it.
     FreeformTools,
+    /// That a tool must be called.
+    ForcedTools,
     /// A penalty for what has come often.
     FrequencyPenalty,
     /// A picture in the request.
@@ -122,7 +124,7 @@ impl Field {
 
 impl Feature {
     /// All of them, in the order of the documentation's table.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Image,
         Self::ImageUrl,
         Self::ImageDetail,
@@ -135,6 +137,7 @@ impl Feature {
         Self::LaterSystem,
         Self::StrictTools,
         Self::AllowedTools,
+        Self::ForcedTools,
         Self::FreeformTools,
         Self::SerialTools,
         Self::ResultImage,
@@ -170,6 +173,7 @@ impl Feature {
             Self::DocumentCitations => "citations of documents",
             Self::DocumentText => "documents of plain text",
             Self::DocumentUrl => "documents by URL",
+            Self::ForcedTools => "a tool that must be called",
             Self::FreeformTools => "freeform tools",
             Self::FrequencyPenalty => "frequency penalty",
             Self::HighTemperature => "temperature above 1",
@@ -207,6 +211,15 @@ impl Request {
         let mut all = Found(Vec::new());
         let is_allowed = matches!(self.tool_choice, Some(ToolChoice::Allowed { .. }));
         all.add(is_allowed, Feature::AllowedTools);
+        let is_forced = matches!(
+            self.tool_choice,
+            Some(
+                ToolChoice::Required
+                    | ToolChoice::Named(_)
+                    | ToolChoice::Allowed { required: true, .. }
+            )
+        );
+        all.add(is_forced && !self.tools.is_empty(), Feature::ForcedTools);
         let is_high = self
             .temperature
             .is_some_and(|temperature| temperature > 1.0);
@@ -254,6 +267,8 @@ impl Request {
             Feature::CacheKey => self.cache_key = None,
             Feature::Metadata => self.metadata = None,
             Feature::TopK => self.top_k = None,
+            Feature::PresencePenalty => self.presence_penalty = None,
+            Feature::FrequencyPenalty => self.frequency_penalty = None,
             Feature::SerialTools => self.parallel_tool_calls = None,
             Feature::Reasoning => self.reasoning = None,
             Feature::StrictTools => self.tools.iter_mut().for_each(|tool| tool.strict = None),

@@ -33,9 +33,12 @@ mod strip;
 mod tests;
 mod translation;
 mod usage;
+mod vectors;
 
 pub use claude::{Claude, ClaudeSettings};
-pub use codec::{Codec, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, write_sse};
+pub use codec::{
+    Codec, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, hold, write_sse,
+};
 pub use event::{Collector, Delta, Event, Open, Response, Stop};
 pub use feature::{Feature, Field, Need};
 pub use fields::{Fields, Item, TextOrList, Untranslatable, note};
@@ -49,5 +52,6 @@ pub use part::{
 pub use request::{Delivery, Effort, Output, Reasoning, Request, Role, Tool, ToolChoice, Turn};
 pub use seal::{Seal, SealKind};
 pub(in crate::formats) use strip::{SealPlace, without_seals};
-pub use translation::{ResponseTranslator, Translated, request};
+pub use translation::{ResponseTranslator, Translated, Translator, request};
 pub use usage::Usage;
+pub use vectors::{Texts, VectorCaller, VectorProvider, VectorTranslator, Vectors};

@@ -11,7 +11,7 @@ const MARK: &str = "iris.";
 /// How one begins in Base64, which the fields of some formats have to be.
 const MARK_BASE64: &str = "aXJpcy";
 /// The longest that is opened, in bytes.
-const MAX: usize = 4 << 20;
+pub(super) const MAX: usize = 4 << 20;
 
 /// A provider's signature on a thought, or a thought that only the provider can read.
 #[derive(Clone, Debug, PartialEq, Eq)]

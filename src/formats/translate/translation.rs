@@ -6,7 +6,7 @@ use super::{
     Codec, Collector, Delivery, Event, EventReader, EventWriter, Failure, Feature, Inbound, Json,
     Need, Object, Outbound, Request, Response, Untranslatable, note,
 };
-use crate::wire::{Framing, event_stream, sse};
+use crate::wire::{Framing, event_stream, ndjson, sse};
 
 /// The longest response that is held as a whole, and the longest event of a stream, in bytes.
 const MAX: usize = 32 << 20;
@@ -80,6 +80,36 @@ pub fn request(
 }
 
 /// Translates a response, piece by piece.
+pub trait Translator: Send {
+    /// Takes a piece of the provider's body, and adds what the caller gets of it.
+    ///
+    /// # Errors
+    /// If the provider reports an error, or sends what can't be translated. Nothing follows then.
+    fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Failure>;
+
+    /// The provider's body has ended: adds the rest of what the caller gets.
+    ///
+    /// # Errors
+    /// If the body ended too early, or isn't a response of the format.
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure>;
+
+    /// The response, as far as it came, as the caller would have got it in one piece.
+    fn response(&self) -> Object;
+
+    /// Whether an event can stand behind what the caller has: not in an array.
+    fn takes_events(&self) -> bool;
+
+    /// Whether the provider's response is held until it has come.
+    fn is_held(&self) -> bool;
+
+    /// Whether anything of the response has been read.
+    fn has_begun(&self) -> bool;
+
+    /// Whether [`response`](Self::response) lacks something for which there was no room.
+    fn is_cut(&self) -> bool;
+}
+
+/// Translates the response of a model.
 pub struct ResponseTranslator {
     input: Input,
     output: Output,
@@ -95,6 +125,7 @@ pub struct ResponseTranslator {
 enum Input {
     Sse(Box<sse::Decoder>, Box<dyn EventReader>),
     Amazon(event_stream::Decoder, Box<dyn EventReader>),
+    Ndjson(ndjson::Decoder, Box<dyn EventReader>),
     Whole(Vec<u8>),
 }
 
@@ -120,6 +151,7 @@ impl ResponseTranslator {
             Some(Framing::Amazon) => {
                 Input::Amazon(event_stream::Decoder::default(), (served.reader)())
             }
+            Some(Framing::Ndjson) => Input::Ndjson(ndjson::Decoder::new(MAX), (served.reader)()),
             None => Input::Whole(Vec::new()),
         };
         let mut unwrap = Unwrap::of(&request);
@@ -144,11 +176,21 @@ impl ResponseTranslator {
         }
     }
 
-    /// Takes a piece of the provider's body, and adds what the caller gets of it.
-    ///
-    /// # Errors
-    /// If the provider reports an error, or sends what can't be translated. Nothing follows then.
-    pub fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn pass(&mut self, events: Vec<Event>, out: &mut Vec<u8>) {
+        for event in events
+            .into_iter()
+            .flat_map(|event| self.unwrap.event(event))
+        {
+            self.collector.add(&event);
+            if let Output::Events(writer) = &mut self.output {
+                writer.write(event, out);
+            }
+        }
+    }
+}
+
+impl Translator for ResponseTranslator {
+    fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         if self.is_over {
             return Ok(());
         }
@@ -163,11 +205,7 @@ impl ResponseTranslator {
         read
     }
 
-    /// The provider's body has ended: adds the rest of what the caller gets.
-    ///
-    /// # Errors
-    /// If the body ended too early, or isn't a response of the format.
-    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
         if std::mem::replace(&mut self.is_over, true) {
             return Ok(());
         }
@@ -187,46 +225,24 @@ impl ResponseTranslator {
         Ok(())
     }
 
-    /// The response, as far as it came, as the caller would have got it in one piece.
-    #[must_use]
-    pub fn response(&self) -> Object {
+    fn response(&self) -> Object {
         (self.caller.write_response)(&self.request, self.collector.response().clone())
     }
 
-    /// Whether an event can stand behind what the caller has: not in an array.
-    #[must_use]
-    pub fn takes_events(&self) -> bool {
+    fn takes_events(&self) -> bool {
         matches!(self.request.delivery, Delivery::Events { .. })
     }
 
-    /// Whether the provider's response is held until it has come.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
+    fn is_held(&self) -> bool {
         matches!(self.input, Input::Whole(_))
     }
 
-    /// Whether anything of the response has been read.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
+    fn has_begun(&self) -> bool {
         *self.collector.response() != Response::default()
     }
 
-    /// Whether [`response`](Self::response) lacks something for which there was no room.
-    #[must_use]
-    pub fn is_cut(&self) -> bool {
+    fn is_cut(&self) -> bool {
         self.collector.is_full()
-    }
-
-    fn pass(&mut self, events: Vec<Event>, out: &mut Vec<u8>) {
-        for event in events
-            .into_iter()
-            .flat_map(|event| self.unwrap.event(event))
-        {
-            self.collector.add(&event);
-            if let Output::Events(writer) = &mut self.output {
-                writer.write(event, out);
-            }
-        }
     }
 }
 
@@ -259,12 +275,19 @@ impl Input {
                         result = reader.read(&event, out);
                     }
                 });
-                // What was read of it is a copy with cut texts.
                 if decoder.reduced + decoder.skipped > 0 {
-                    out.truncate(before);
-                    return Err(Failure::new(
-                        "an event of the provider's stream is too long",
-                    ));
+                    return too_long(before, out);
+                }
+            }
+            Self::Ndjson(decoder, reader) => {
+                let before = out.len();
+                decoder.feed(piece, |event| {
+                    if result.is_ok() {
+                        result = reader.read(&event, out);
+                    }
+                });
+                if decoder.reduced + decoder.skipped > 0 {
+                    return too_long(before, out);
                 }
             }
             Self::Amazon(decoder, reader) => {
@@ -296,7 +319,21 @@ impl Input {
                 result?;
                 reader.finish(out)
             }
+            Self::Ndjson(decoder, reader) => {
+                let mut result = Ok(());
+                decoder.end(|event| result = reader.read(&event, out));
+                result?;
+                reader.finish(out)
+            }
             Self::Amazon(_, reader) => reader.finish(out),
         }
     }
+}
+
+/// Refuses a stream with an event that was too long to hold. What was read of it is a copy with cut texts.
+fn too_long(before: usize, out: &mut Vec<Event>) -> Result<(), Failure> {
+    out.truncate(before);
+    Err(Failure::new(
+        "an event of the provider's stream is too long",
+    ))
 }

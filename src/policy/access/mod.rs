@@ -17,7 +17,9 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use capability::{BucketRef, Capability, Header, HookEvent, HookPart, Remains, Role, SendHook};
+pub use capability::{
+    BucketRef, CacheGrant, Capability, Header, HookEvent, HookPart, Remains, Role, SendHook,
+};
 pub use cors::AllowedOrigin;
 pub use grants::Access;
 pub use labels::RequiredLabels;

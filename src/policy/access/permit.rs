@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use super::cors::{AllowedOrigin, Cors};
 use super::speaking::{Speaking, USER};
 use super::{
-    BucketRef, Capability, Header, ModelPattern, Remains, RequiredLabels, Role, SendHook, Subject,
+    BucketRef, CacheGrant, Capability, Header, ModelPattern, Remains, RequiredLabels, Role,
+    SendHook, Subject,
 };
 use crate::base::labels::Labels;
 use crate::base::reasons::Reason;
@@ -68,6 +69,7 @@ pub(super) struct Granted {
     required_labels: Vec<Scoped<RequiredLabels>>,
     hooks: Vec<Scoped<SendHook>>,
     guards: Vec<Scoped<String>>,
+    caches: Vec<Scoped<CacheGrant>>,
     /// Whether the chat is available; a grant that allows it wins.
     chat: Option<bool>,
     /// Pages of other sites that may call models.
@@ -121,6 +123,7 @@ impl Granted {
         extend(&mut self.required_labels, labels, models, source);
         extend(&mut self.hooks, capability.send_hooks, models, source);
         extend(&mut self.guards, capability.guards, models, source);
+        extend(&mut self.caches, capability.cache, models, source);
         if let Some(pattern) = capability.models {
             self.models.push(Models {
                 pattern,
@@ -364,6 +367,19 @@ impl Permit {
     fn granting(&self, subject: Subject<'_>) -> impl Iterator<Item = &Models> {
         let models = self.granted.models.iter();
         models.filter(move |models| models.pattern.matches(subject))
+    }
+
+    /// Whether responses of the subject are kept for the same request, and how: of several grants that say
+    /// so, for the shortest time, and shared only if all share. If the caller speaks for a person, a grant
+    /// has to say so for each of them.
+    #[must_use]
+    pub fn cache(&self, subject: Subject<'_>) -> Option<CacheGrant> {
+        let grants = applying(&self.granted.caches, subject).map(|scoped| scoped.added);
+        let own = grants.reduce(CacheGrant::and)?;
+        match self.person() {
+            None => Some(own),
+            Some(person) => Some(own.and(person.permit.cache(subject)?)),
+        }
     }
 
     /// The buckets that pay for the subject, in the order of the grants, each with the grant that

@@ -26,6 +26,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::must(Feature::DocumentCitations, "messages.content.citations"),
         Field::must(Feature::LaterSystem, "messages.role"),
         Field::hint(Feature::StrictTools, "tools.strict"),
+        Field::must(Feature::ForcedTools, "tool_choice"),
         Field::must(
             Feature::SerialTools,
             "tool_choice.disable_parallel_tool_use",
@@ -49,6 +50,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::DocumentUrl,
         Feature::DocumentCitations,
         Feature::StrictTools,
+        Feature::ForcedTools,
         Feature::SerialTools,
         Feature::ResultImage,
         Feature::ResultDocument,

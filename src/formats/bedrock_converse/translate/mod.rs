@@ -36,6 +36,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
             "messages.content.document.citations",
         ),
         Field::hint(Feature::StrictTools, "toolConfig.tools.toolSpec.strict"),
+        Field::must(Feature::ForcedTools, "toolConfig.toolChoice"),
         Field::must(
             Feature::SerialTools,
             "additionalModelRequestFields.tool_choice.disable_parallel_tool_use",
@@ -63,6 +64,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::DocumentText,
         Feature::DocumentCitations,
         Feature::StrictTools,
+        Feature::ForcedTools,
         Feature::SerialTools,
         Feature::ResultImage,
         Feature::ResultDocument,

@@ -3,7 +3,7 @@
 use super::{NAME, citation, media, stop_of, usage_of};
 use crate::formats::translate::{
     Citation, Content, Delta, Event, EventReader, Failure, Json, Media, MediaKind, Object, Open,
-    Part, Response, Seal, SealKind, Sequence, Source, Stop, Text, Thought, ToolCall,
+    Part, Response, Seal, SealKind, Sequence, Source, Stop, Text, Thought, ToolCall, hold,
 };
 use crate::wire::sse;
 
@@ -253,7 +253,7 @@ impl Reader {
             let citation = citation::read(delta.at("citation"));
             out.push(Event::Delta(Delta::Citation(citation)));
         } else if delta.at("reasoningContent").is_object() {
-            self.think(delta.at("reasoningContent"), out);
+            self.think(delta.at("reasoningContent"), out)?;
         } else if let Some(input) = delta.at("toolUse").at("input").text() {
             let Block::Call(has_input) = &mut self.block else {
                 return Err(Failure::new(
@@ -284,7 +284,7 @@ impl Reader {
         }
     }
 
-    fn think(&mut self, delta: &Json, out: &mut Vec<Event>) {
+    fn think(&mut self, delta: &Json, out: &mut Vec<Event>) -> Result<(), Failure> {
         if !matches!(self.block, Block::Thought(_)) {
             self.close(out);
             self.block = Block::Thought(String::new());
@@ -295,8 +295,9 @@ impl Reader {
             out.push(Event::Delta(Delta::Seal(hidden(data))));
         }
         if let Block::Thought(signature) = &mut self.block {
-            signature.push_str(delta.at("signature").text().unwrap_or_default());
+            hold(signature, delta.at("signature").text().unwrap_or_default())?;
         }
+        Ok(())
     }
 
     fn close(&mut self, out: &mut Vec<Event>) {

@@ -8,7 +8,8 @@ use crate::formats::translate::{
     Response, Seal, SealKind, Source, Stop, ToolCall, Usage, id_or_new, object, write_sse,
 };
 
-/// Bytes that are held of a text, to say what of it rests on what, and of a call's parameters.
+/// Bytes that are held of a text, to say what of it rests on what, of a call's parameters, of citations and
+/// seals, and of log probabilities. More of them is left out.
 const MAX_HELD: usize = 32 << 20;
 
 pub(super) fn whole(request: &Request, response: Response) -> Object {
@@ -64,7 +65,11 @@ struct Pieces {
     before: u64,
     citations: Vec<Citation>,
     grounding: Grounding,
+    /// Bytes of citations and seals so far.
+    held: usize,
     tokens: Vec<LogProb>,
+    /// Bytes of these.
+    of_tokens: usize,
     /// The open call.
     call: ToolCall,
     /// The seal of the open thought.
@@ -90,7 +95,9 @@ impl Pieces {
             before: 0,
             citations: Vec::new(),
             grounding: Grounding::default(),
+            held: 0,
             tokens: Vec::new(),
+            of_tokens: 0,
             call: ToolCall::default(),
             seal: None,
             next: Vec::new(),
@@ -137,6 +144,9 @@ impl Pieces {
     }
 
     fn delta(&mut self, delta: Delta, out: &mut Vec<Object>) {
+        if !self.has_room(&delta) {
+            return;
+        }
         match (self.open, delta) {
             (State::Text, Delta::Text(text)) => {
                 if self.text.len() + text.len() <= MAX_HELD {
@@ -156,6 +166,17 @@ impl Pieces {
             (State::Call, Delta::Text(text)) => hold(&mut self.call.arguments, &text),
             _ => {}
         }
+    }
+
+    /// Whether what is held with a delta is not too much.
+    fn has_room(&mut self, delta: &Delta) -> bool {
+        let held = match delta {
+            Delta::Text(_) => return true,
+            Delta::LogProbs(_) => &mut self.of_tokens,
+            Delta::Citation(_) | Delta::Seal(_) => &mut self.held,
+        };
+        *held = held.saturating_add(delta.size());
+        *held <= MAX_HELD
     }
 
     fn close(&mut self, out: &mut Vec<Object>) {
@@ -219,6 +240,7 @@ impl Pieces {
     fn candidate(&mut self, parts: Vec<Object>) -> Object {
         let content = object! { "parts": parts, "role": "model" };
         let mut candidate = object! { "content": content, "index": 0_u64 };
+        self.of_tokens = 0;
         logprobs::put(&mut candidate, &std::mem::take(&mut self.tokens));
         candidate
     }

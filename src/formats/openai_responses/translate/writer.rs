@@ -9,7 +9,8 @@ use crate::formats::translate::{
     object, write_sse,
 };
 
-/// Bytes of a response that are held, because its last event has them all.
+/// Bytes of a response that are held, because its last event has them all. What comes after them passes
+/// by without the events that say a part once more.
 const ROOM: usize = 32 << 20;
 
 /// Writes a stream.
@@ -221,7 +222,7 @@ impl Writer {
 
     /// The part is whole.
     fn close(&mut self, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.is_open, false) {
+        if !std::mem::replace(&mut self.is_open, false) || self.collector.is_full() {
             return;
         }
         let Some(part) = self.parts().last().cloned() else {
@@ -266,7 +267,8 @@ impl Writer {
         if matches!(
             std::mem::replace(&mut self.item, Item::None),
             Item::None | Item::Thought
-        ) {
+        ) || self.collector.is_full()
+        {
             return;
         }
         let nth = self.nth();

@@ -56,7 +56,8 @@ const SCHEMA: Schema = Schema {
         include_str!("migrations/9_reasons.sql"),
         include_str!("migrations/10_numbers.sql"),
         include_str!("migrations/11_journal.sql"),
-        include_str!("migrations/12_labels.sql"),
+        include_str!("migrations/12_own_credentials.sql"),
+        include_str!("migrations/13_labels.sql"),
     ],
 };
 

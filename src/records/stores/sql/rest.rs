@@ -13,7 +13,7 @@ use crate::base::quick_hash::QuickHash;
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::records::journal::packed::unpacked::Journaled;
-use crate::records::reports::sums::{COUNTS, cost, counts};
+use crate::records::reports::sums::{COUNTS, cost, counts, sound};
 
 /// The array as it is written, in the order in which the view `entries` reads it.
 #[derive(Serialize)]
@@ -39,6 +39,8 @@ struct Written<'r>(
     &'r str,
     &'r RawValue,
     Option<&'r str>,
+    Option<[Option<i64>; 3]>,
+    u8,
     #[serde(skip_serializing_if = "Extra::is_empty")] Extra,
 );
 
@@ -82,6 +84,12 @@ pub(super) struct Read(
     pub(super) String,
     pub(super) Vec<Reason>,
     pub(super) Option<String>,
+    /// Counts of sound, which records from before don't have.
+    #[serde(default)]
+    pub(super) Option<[Option<i64>; 3]>,
+    /// Not there in entries from before version 12 of the schema.
+    #[serde(default)]
+    pub(super) u8,
     #[serde(default)] pub(super) Extra,
 );
 
@@ -109,6 +117,8 @@ pub(super) struct Summed(
     serde::de::IgnoredAny,
     serde::de::IgnoredAny,
     serde::de::IgnoredAny,
+    #[serde(default)] serde::de::IgnoredAny,
+    #[serde(default)] pub(super) u8,
     #[serde(default)] serde::de::IgnoredAny,
 );
 
@@ -189,6 +199,8 @@ fn write_rest(one: &Journaled<'_>, reasons: &RawValue, to: &mut Vec<u8>) -> Resu
         &entry.user_agent,
         reasons,
         entry.error,
+        sound(&entry.tokens),
+        entry.own_credential.0.into(),
         Extra {
             labels: one.labels(),
             via: one.via().map(Text::from),
@@ -249,6 +261,7 @@ mod tests {
         one.first_token_ms = Some(7.5);
         one.error = Some("a zero: \0".to_owned());
         one.labels = Labels::parse([&b"project=web"[..]]).unwrap();
+        one.own_credential = true;
         let (one, other) = (Record::from(one), entry(6, "bob@example.com", "t").into());
         let row = unpacked(&[&other, &one], &Policy::default());
         let mut read = Vec::new();
@@ -267,5 +280,6 @@ mod tests {
         assert_eq!((read.counts, read.cost), (expected.counts, expected.cost));
         assert_eq!(read.duration_ms, expected.duration_ms);
         assert_eq!(read.first_token_ms, expected.first_token_ms);
+        assert!(read.own_credential && expected.own_credential);
     }
 }

@@ -1,7 +1,7 @@
--- Labels of requests, and the applications that spoke for people, as people read them.
-DROP VIEW entries;
+-- Requests with callers' own credentials are marked, and what they cost at list price is added up apart.
+ALTER TABLE sessions ADD COLUMN own_credential_cost BIGINT NOT NULL DEFAULT 0;
 
-CREATE VIEW entries AS
+CREATE OR REPLACE VIEW entries AS
     SELECT requests.id AS id,
         requests.session AS session,
         requests.place >> 20 AS started_at,
@@ -44,7 +44,6 @@ CREATE VIEW entries AS
         (requests.rest::json ->> 18) AS user_agent,
         (requests.rest::json ->> 19) AS reasons,
         (requests.rest::json ->> 20) AS error,
-        (requests.rest::json -> 21 ->> 'labels') AS labels,
-        (requests.rest::json -> 21 ->> 'via') AS via
+        COALESCE((requests.rest::json ->> 22)::bigint, 0) AS own_credential
     FROM requests CROSS JOIN callers CROSS JOIN nodes CROSS JOIN kinds
     WHERE callers.n = requests.caller AND nodes.n = requests.node AND kinds.n = requests.kind;

@@ -1,6 +1,7 @@
--- Labels of requests, and the applications that spoke for people, as people read them.
-DROP VIEW entries;
+-- Requests with callers' own credentials are marked, and what they cost at list price is added up apart.
+ALTER TABLE sessions ADD COLUMN own_credential_cost INTEGER NOT NULL DEFAULT 0;
 
+DROP VIEW entries;
 CREATE VIEW entries AS
     SELECT requests.id AS id,
         requests.session AS session,
@@ -44,7 +45,6 @@ CREATE VIEW entries AS
         (requests.rest ->> 18) AS user_agent,
         (requests.rest ->> 19) AS reasons,
         (requests.rest ->> 20) AS error,
-        (requests.rest -> 21 ->> 'labels') AS labels,
-        (requests.rest -> 21 ->> 'via') AS via
+        COALESCE(requests.rest ->> 22, 0) AS own_credential
     FROM requests CROSS JOIN callers CROSS JOIN nodes CROSS JOIN kinds
     WHERE callers.n = requests.caller AND nodes.n = requests.node AND kinds.n = requests.kind;
