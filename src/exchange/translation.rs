@@ -34,7 +34,7 @@ enum Back {
     Response {
         caller: &'static Codec,
         served: &'static Codec,
-        request: Request,
+        request: Box<Request>,
     },
     /// Embeddings.
     Vectors {
@@ -44,19 +44,23 @@ enum Back {
     },
 }
 
+/// The request in a provider's format, what it takes to translate the response back, and the fields that
+/// are left out.
+type Written = (Outbound, Back, Vec<String>);
+
 impl Back {
-    /// The request for the model of a provider of `served`, how the response is translated, and the
-    /// fields that are left out; `None` if the two formats have nothing in common.
+    /// Writes a request for the model of a provider of `served`; `None` if the two formats have nothing in
+    /// common.
     fn of(
         caller: &Format,
         served: &Format,
         inbound: &Inbound<'_>,
         model: &str,
-    ) -> Option<Result<(Outbound, Self, Vec<String>), Untranslatable>> {
+    ) -> Option<Result<Written, Untranslatable>> {
         if let (Some(caller), Some(served)) = (caller.codec, served.codec) {
             let translated = translate::request(caller, served, inbound, model);
             return Some(translated.map(|translated| {
-                let request = translated.request;
+                let request = Box::new(translated.request);
                 let back = Self::Response {
                     caller,
                     served,
@@ -168,7 +172,7 @@ impl Translation {
                 served,
                 request,
             } => Box::new(ResponseTranslator::new(
-                served, caller, request, framing, room,
+                served, caller, *request, framing, room,
             )),
             Back::Vectors {
                 caller,

@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn sound_with_a_price_of_its_own() {
-        let price = price(&[
+        let voice = price(&[
             ("input", "4"),
             ("output", "16"),
             ("input_cache_read", "0.4"),
@@ -316,7 +316,7 @@ mod tests {
         };
         // 120 of text, 20 of sound, 10 and 50 from the cache; 20 of text and 80 of sound.
         let expected = 480_000 + 640_000 + 4_000 + 25_000 + 320_000 + 5_120_000;
-        assert_eq!(cost(&tokens, &price), Some((expected, false)));
+        assert_eq!(cost(&tokens, &voice), Some((expected, false)));
         // Without such prices it costs as much as text.
         let plain = price(&[("input", "4"), ("output", "16")]);
         assert_eq!(cost(&tokens, &plain), Some((2_400_000, false)));
