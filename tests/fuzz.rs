@@ -446,6 +446,42 @@ fn a_response_is_the_same_in_whatever_pieces_it_comes() {
 }
 
 #[test]
+fn labels_mean_the_same_when_they_are_written_again() {
+    use iris::base::labels::{LONGEST, Labels, MOST};
+    let documents = ["project=web,run=42", " a=1 ,\tb=x/y:z@1+2", "k=v"];
+    let pieces = [
+        "=", ",", " ", "\t", "project=", "=x", "\u{e4}", "(none)", "A", "\0",
+    ];
+    let mut accepted = 0;
+    fuzz(17, &documents, &pieces, |bytes, random| {
+        let parsed = match Labels::parse([bytes]) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                assert!(error.to_string().len() < 1_000, "{error}");
+                return;
+            }
+        };
+        accepted += 1;
+        assert!(parsed.iter().len() <= MOST);
+        let is_short = |text: &str| (1..=LONGEST).contains(&text.len());
+        assert!(
+            parsed
+                .iter()
+                .all(|(key, value)| is_short(key) && is_short(value))
+        );
+        let written = parsed.to_string();
+        assert_eq!(Labels::parse([written.as_bytes()]).as_ref(), Ok(&parsed));
+        // A header may be sent in parts.
+        let commas: Vec<usize> = written.match_indices(',').map(|(at, _)| at).collect();
+        if let Some(at) = commas.get(random.below(commas.len())) {
+            let parts = [&written.as_bytes()[..*at], &written.as_bytes()[at + 1..]];
+            assert_eq!(Labels::parse(parts).as_ref(), Ok(&parsed));
+        }
+    });
+    assert!(accepted > 1_000, "{accepted}");
+}
+
+#[test]
 fn a_configuration_that_was_shown_comes_back_as_it_was() {
     let documents = [
         include_str!("../config/example.hujson"),

@@ -1,5 +1,6 @@
 //! A month of records that look like work: a hundred people, ten models, four providers.
 
+use iris::base::labels::Labels;
 use iris::base::reasons::Reason;
 use iris::records::{Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
 
@@ -122,6 +123,8 @@ fn entry(started_at: i64, person: u64, dice: &mut Dice) -> Entry {
         request_bytes: 20_000,
         response_bytes: 9_000,
         user_agent: "client/1.0 (linux)".into(),
+        via: None,
+        labels: Labels::default(),
         reasons: vec![
             Reason::Sentence("caller user on node laptop, role User by grant 3".into());
             2

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -23,11 +23,14 @@ use crate::net::serve::Connection;
 use crate::net::tailnet::Accepted;
 use crate::net::write_timeout::WriteTimeout;
 use crate::policy::identity::{Caller, Refused};
-use crate::web::{self, Gate, api, pages};
-use crate::wire::{Body, Rejection, headers};
+use crate::web::{self, ForeignPage, Gate, Target, api, pages};
+use crate::wire::{Body, Rejection, body, headers};
 
 /// The code of a refusal.
 static ERROR: HeaderName = HeaderName::from_static("x-iris-error");
+
+/// Refusals of requests for models that the audit log has.
+const AUDITED: [&str; 2] = ["no_role", "may_not_speak_for"];
 
 /// Where a connection came in.
 pub(super) struct Door {
@@ -114,19 +117,25 @@ async fn answer(
         path: None,
     };
     // Models first: that is what most requests are for. What the others mean takes longer to find out.
-    let mut api = model_api(&request);
+    let preflight = web::preflight(&request);
+    let method = preflight.as_ref().unwrap_or(request.method()).clone();
+    let mut api = model_api(&method, request.uri().path());
     let mut dialect = None;
     if api.is_none() {
         dialect = Some(Dialect::of(request.uri().path(), request.headers()));
-        url.path = serve_as_meant(&mut request);
-        api = model_api(&request);
+        url.path = serve_as_meant(&mut request, &method);
+        api = model_api(&method, request.uri().path());
     }
     let socket = socket_api(&request);
     let api = api.or(socket);
+    let target = target(&request, &method, api);
     let (uri, version) = (request.uri().clone(), request.version());
     // Awaited in place: a future in a variable has its room twice.
     let answered = panics::caught("a request", async {
-        let who = admitted(engines, door, peer, &request, url).await?;
+        let (who, foreign) = admitted(engines, door, peer, &request, url, target).await?;
+        if foreign.is_some() || preflight.is_some() {
+            return Box::pin(cross_origin(engines, api, who, request, foreign)).await;
+        }
         if let Some(api) = socket {
             let (response, pending) = engines.gateway.open_any(api, who, request).await;
             peer.upgraded.store(pending.is_some(), Ordering::Release);
@@ -180,8 +189,7 @@ fn is_secure<B>(request: &Request<B>, door: &Door) -> bool {
 }
 
 /// The format of a request for a model.
-fn model_api<B>(request: &Request<B>) -> Option<&'static Format> {
-    let (method, path) = (request.method(), request.uri().path());
+fn model_api(method: &Method, path: &str) -> Option<&'static Format> {
     let mut all = formats::ALL.into_iter();
     all.find(|api| api.recognises(method, path))
 }
@@ -195,17 +203,31 @@ fn socket_api<B>(request: &Request<B>) -> Option<&'static Format> {
     all.find(|api| api.recognises_socket(request.uri().path()))
 }
 
+/// What a request with this method is for. A WebSocket is left out of what a grant can allow other sites:
+/// its answers need no permission of a browser to be read.
+fn target<B>(request: &Request<B>, method: &Method, api: Option<&'static Format>) -> Target {
+    let uri = request.uri();
+    let is_for_models = api.is_some() || api::lists_models(method, uri.path());
+    if is_for_models && !asks_for_socket(request) {
+        Target::Models
+    } else if pages::owns(request.method(), uri, request.headers()) {
+        Target::Page
+    } else {
+        Target::Other
+    }
+}
+
 /// Gives a request the path that it means, where its client's base URL was set in another way than
 /// it is meant to be. From here on it is as if it had been sent there. Returns the path that it was
 /// sent to, if that is another.
-fn serve_as_meant<B>(request: &mut Request<B>) -> Option<Arc<str>> {
-    let (method, uri) = (request.method(), request.uri().clone());
+fn serve_as_meant<B>(request: &mut Request<B>, method: &Method) -> Option<Arc<str>> {
+    let uri = request.uri().clone();
     // A WebSocket asks with GET for what is otherwise a POST.
     let asked = match method {
-        _ if asks_for_socket(request) => http::Method::POST,
-        method => method.clone(),
+        _ if asks_for_socket(request) => &Method::POST,
+        method => method,
     };
-    let is_known = |format: &Format| format.recognises(&asked, uri.path());
+    let is_known = |format: &Format| format.recognises(asked, uri.path());
     if formats::ALL.into_iter().any(is_known)
         || api::has_route(method, uri.path())
         || pages::owns(method, &uri, request.headers())
@@ -214,11 +236,11 @@ fn serve_as_meant<B>(request: &mut Request<B>) -> Option<Arc<str>> {
     }
     let deployment = formats::lenient_path::of_deployment(uri.path());
     let meant = match deployment {
-        Some((path, deployment)) if asked == http::Method::POST => {
+        Some((path, deployment)) if asked == Method::POST => {
             request.extensions_mut().insert(deployment);
             path
         }
-        _ => formats::lenient_path::meant(&asked, uri.path())?,
+        _ => formats::lenient_path::meant(asked, uri.path())?,
     };
     let meant = formats::lenient_path::replaced(&uri, &meant)?;
     let sent = uri.path().into();
@@ -232,19 +254,20 @@ async fn admitted(
     peer: &Peer,
     request: &Request<Incoming>,
     url: AskedUrl,
-) -> Result<Verified, Rejection> {
+    target: Target,
+) -> Result<(Verified, Option<ForeignPage>), Rejection> {
     panics::point("gate");
     let gate = door.gate.borrow().clone();
-    let is_page = pages::owns(request.method(), request.uri(), request.headers());
-    gate.check(request, door.tls.is_some(), is_page)?;
+    let foreign = gate.check(request, door.tls.is_some(), target)?;
     let (true, Some(resolver)) = (door.tailnet, &engines.resolver) else {
-        return Ok(Verified {
+        let verified = Verified {
             caller: Caller::loopback(),
             resolver: None,
             epoch: 0,
             changes: None,
             url,
-        });
+        };
+        return Ok((verified, foreign));
     };
     // Before the question: what changes after it must be asked for again.
     let epoch = resolver.epoch();
@@ -269,19 +292,49 @@ async fn admitted(
             _ => rejection(StatusCode::FORBIDDEN, "no_identity"),
         }
     })?;
-    Ok(Verified {
+    let verified = Verified {
         caller,
         resolver: Some((Arc::clone(resolver), peer.address)),
         epoch,
         changes: engines.node.as_ref().map(crate::net::tailnet::Node::watch),
         url,
-    })
+    };
+    Ok((verified, foreign))
 }
 
 fn asks_for_socket<B>(request: &Request<B>) -> bool {
     let upgrade = request.headers().get(header::UPGRADE);
-    request.method() == http::Method::GET
+    request.method() == Method::GET
         && upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Answers what a page of another site asks, if the caller's grants allow it, and a browser's question
+/// whether they do. No provider sees the question.
+async fn cross_origin(
+    engines: &Engines,
+    api: Option<&'static Format>,
+    who: Verified,
+    request: Request<Incoming>,
+    foreign: Option<ForeignPage>,
+) -> Result<Response<Body>, Rejection> {
+    let is_preflight = web::preflight(&request).is_some();
+    let Some(foreign) = foreign else {
+        // A page of the gateway's own needn't ask: what it would send isn't sent.
+        return Ok(dispatch(engines, None, who, request).await);
+    };
+    let rules = engines.gateway.rules.borrow().clone();
+    let permit = rules.access.cached_permit(&who.caller);
+    let permit = permit.map_err(|none| none.rejection(&who.caller))?;
+    let allowed = foreign.allowed(&permit, request.uri().path())?;
+    if is_preflight {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        allowed.allow_preflight(response.headers_mut());
+        return Ok(response);
+    }
+    let mut response = dispatch(engines, api, who, request).await;
+    allowed.allow(response.headers_mut());
+    Ok(response)
 }
 
 async fn dispatch(
@@ -294,10 +347,12 @@ async fn dispatch(
     if let Some(api) = api {
         let caller = Arc::clone(&who.caller);
         let response = engines.gateway.handle(api, who, request).await;
-        let code = response.headers().get(&ERROR);
-        if code.is_some_and(|code| code == "no_role") {
-            let refusals = &engines.management.refusals;
-            refusals.count(&caller, api.name, "no_role");
+        if let Some(code) = response.headers().get(&ERROR) {
+            let mut audited = AUDITED.into_iter();
+            if let Some(code) = audited.find(|audited| code == audited) {
+                let refusals = &engines.management.refusals;
+                refusals.count(&caller, api.name, code);
+            }
         }
         return response;
     }

@@ -3,6 +3,7 @@
 pub mod atomic_file;
 pub mod bucket;
 pub mod clock;
+pub mod labels;
 pub mod lock;
 pub mod memory;
 pub mod money;

@@ -14,7 +14,9 @@ use super::files::{self, home};
 use super::gateway;
 use super::offer::{self, Offered};
 use super::place::NAME;
+use super::project;
 use super::terminal::{first, print};
+use crate::base::labels::Labels;
 
 /// Models that an error lists.
 const LISTED: usize = 10;
@@ -40,6 +42,10 @@ pub struct Connect {
         help = "The gateway [default: http://ai, then http://127.0.0.1:8088]"
     )]
     url: Option<String>,
+    /// Labels of the agent's requests, as `project=web,run=42` [default: `project` with the owner and
+    /// name of this folder's Git remote]. "" sends none.
+    #[arg(long, value_name = "LABELS")]
+    labels: Option<String>,
     /// Print the settings instead.
     #[arg(long, conflicts_with = "write")]
     print: bool,
@@ -92,9 +98,14 @@ impl Connect {
         } else {
             found
         };
+        let labels = match &self.labels {
+            Some(labels) => Labels::parse([labels.as_bytes()])?.to_string(),
+            None => project::label(),
+        };
         let target = Target {
             base: &base,
             model: &model,
+            labels: &labels,
             background: if background.is_empty() {
                 &model
             } else {
@@ -218,7 +229,7 @@ fn start(
     args: &[String],
 ) -> anyhow::Result<ExitCode> {
     let mut command = Command::new(agent.program);
-    command.args(&settings.args).envs(settings.env);
+    command.args(&settings.args).envs(besides_own(settings.env));
     past_proxies(&mut command, base);
     if let Some(folder) = &settings.folder {
         lead(&mut command, agent, folder)?;
@@ -229,6 +240,18 @@ fn start(
         bail!("{name} is not installed: there is no {program}");
     }
     Err(error).with_context(|| format!("can't run {program}"))
+}
+
+/// The environment of an agent. Headers stand behind those that its user has set.
+fn besides_own(env: Vec<(&'static str, String)>) -> impl Iterator<Item = (&'static str, String)> {
+    env.into_iter().map(|(name, value)| {
+        let between = agents::between_headers(name);
+        let set = between.and_then(|_| std::env::var(name).ok());
+        match set.filter(|set| !set.trim().is_empty()).zip(between) {
+            Some((set, between)) => (name, format!("{set}{between}{value}")),
+            None => (name, value),
+        }
+    })
 }
 
 /// Has an agent reach the gateway without a proxy, which could read conversations. The gateway was

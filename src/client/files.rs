@@ -72,6 +72,7 @@ pub(super) fn undo(agent: &Agent, yes: bool) -> anyhow::Result<ExitCode> {
         background: "",
         models: &[],
         own_login: false,
+        labels: "",
     });
     let mut changes = Vec::new();
     for own in &settings.own {

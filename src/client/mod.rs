@@ -13,6 +13,7 @@ mod files;
 mod gateway;
 pub mod offer;
 mod place;
+mod project;
 pub mod terminal;
 
 use std::process::ExitCode;

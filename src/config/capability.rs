@@ -19,6 +19,15 @@ section! {
         models: Option<String>,
         /// Buckets that pay, each of them.
         quotas: Option<Vec<Bucket>>,
+        /// Labels that requests must have, each as its key, or as `"project=web-*"` with a pattern for its value. Several patterns for one key are alternatives.
+        #[key(example = r#"["project=web-*"]"#)]
+        require_labels: Option<Vec<String>>,
+        /// People of the tailnet for whom the caller may speak, as patterns on their logins: `*` is any text. Their own grants and budgets count as well. Holds for all models, also beside `models`.
+        #[key(example = r#"["*@example.com"]"#)]
+        may_speak_for: Option<Vec<String>>,
+        /// The header in which the caller names such a person; `x-iris-user` unless given.
+        #[key(example = r#""x-openwebui-user-email""#)]
+        speaks_in: Option<String>,
         /// Hooks that are asked or told.
         send_hooks: Option<Vec<SendHook>>,
         /// Guards that look.
@@ -59,15 +68,20 @@ section! {
         /// Paths that pass to a provider as they are.
         #[key(idle)]
         direct_paths: Option<Vec<String>>,
-        /// Pages of other sites.
-        #[key(idle)]
-        set_cors: () => Way::described(Kind::Any(&[Kind::Flag, Kind::Text, TEXTS])),
-        /// Paths for them.
-        #[key(idle)]
-        cors_paths: () => Way::described(Kind::Any(&[Kind::Text, TEXTS])),
-        /// Sites.
-        #[key(idle)]
-        allowed_origins as "Access-Control-Allow-Origin": () => Way::described(Kind::Any(&[Kind::Text, TEXTS])),
+        /// Whether pages of other sites may call models in the caller's name (CORS). Holds for all models, also beside `models`.
+        set_cors: Option<bool>,
+        /// Globs on the paths that they may call, of those that call or list models. `*` is a part without slashes, `**` is anything.
+        #[key(example = r#"["/v1/**"]"#)]
+        cors_paths: Option<Vec<String>>,
+        /// The origins of those pages, each in full, such as `"https://chat.example.com"`. `"*"` is refused.
+        #[key(example = r#""https://chat.example.com""#)]
+        cors_origins as "Access-Control-Allow-Origin": () => Way::described(Kind::Any(&[Kind::Text, TEXTS])),
+        /// Methods that they may use, as `"GET, POST"`.
+        #[key(example = r#""GET, POST""#)]
+        cors_methods as "Access-Control-Allow-Methods": Option<String>,
+        /// Headers that they may send, as `"Content-Type, Authorization"`.
+        #[key(example = r#""Content-Type""#)]
+        cors_headers as "Access-Control-Allow-Headers": Option<String>,
     }
 }
 
@@ -121,6 +135,9 @@ section! {
         name: String,
     }
 }
+
+/// What an object that can't be decoded does.
+pub(super) const GRANTS_NOTHING: &str = "until this is fixed, this object grants nothing";
 
 /// What is known of a field of a capability object.
 pub(super) enum Field {

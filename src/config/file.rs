@@ -58,7 +58,7 @@ section! {
         default_models: DefaultModels,
         /// The way among providers that could all answer; see [ROUTING.md](ROUTING.md).
         routing: Routing,
-        /// Budgets and limits; see [BUDGETS.md](BUDGETS.md). `<user>` or `<node>` behind a colon gives each their own.
+        /// Budgets and limits; see [BUDGETS.md](BUDGETS.md). `<user>`, `<node>` or `<label.project>` behind a colon gives each user, node or value of the label its own.
         quotas: IndexMap<String, Quota> => Named("bucket"),
         /// What is looked for in requests without asking anybody; see [GUARDRAILS.md](GUARDRAILS.md).
         guards: IndexMap<String, Guard> => Named("name"),

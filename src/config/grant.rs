@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::capability::{self, Capability, Field};
+use super::capability::{self, Capability, Field, GRANTS_NOTHING};
+use super::cors;
 use super::declare::{Kind, Section, Way};
 use super::finding::{Finding, Severity, Subject, meant};
 use super::headers::{header, header_problem};
 use super::hujson::{Node, Position, Value};
+use super::quotas::is_template;
 use super::section;
 use super::subjects::{self, Groups};
 use super::table::{Item, Table};
 use super::tailnet::CAPABILITY;
+use crate::base::labels;
 
 section! {
     /// A grant: to whom, and what.
@@ -123,16 +126,18 @@ fn check(object: &Item<'_>) {
             Field::Sound => match member.key.as_str() {
                 "add_headers" => add_headers(&member.node, object),
                 "quotas" => quotas(&member.node, object),
-                _ => {}
+                "require_labels" => required_labels(&value),
+                "speaks_in" => speaks_in(&value),
+                _ => cors::check(&member.key, &value),
             },
             Field::Broken(finding) => {
-                let mut hint = "until this is fixed, this object grants nothing".to_owned();
+                let mut hint = GRANTS_NOTHING.to_owned();
                 if let Some(more) = &finding.hint {
                     hint = format!("{more} {hint}");
                 }
                 object.findings.add(finding.hint(hint));
             }
-            Field::Unknown if !member.key.starts_with("Access-Control-Allow-") => {
+            Field::Unknown => {
                 let message = format!("json: unknown field {:?}", member.key);
                 let warning = Severity::Warning;
                 let mut finding = Finding::new(warning, member.at, &object.path, message);
@@ -143,7 +148,7 @@ fn check(object: &Item<'_>) {
                 }
                 object.findings.add(finding);
             }
-            Field::Idle | Field::Unknown => {
+            Field::Idle => {
                 let message = format!("{:?} in a grant is accepted and not yet acting", member.key);
                 let note = Severity::Note;
                 let finding = Finding::new(note, member.at, &object.path, message);
@@ -151,6 +156,7 @@ fn check(object: &Item<'_>) {
             }
         }
     }
+    cors::check_together(object);
 }
 
 fn add_headers(node: &Node, object: &Item<'_>) {
@@ -163,6 +169,33 @@ fn add_headers(node: &Node, object: &Item<'_>) {
     }
 }
 
+/// Labels that requests must have.
+fn required_labels(item: &Item<'_>) {
+    for entry in item.node.items() {
+        if let Value::String(text) = &entry.value
+            && !labels::is_required(text)
+        {
+            let message = format!(
+                "require_labels {text:?} is neither the key of a label, such as \"project\", nor a key with \
+                 a pattern, such as \"project=web-*\""
+            );
+            let finding = Finding::new(Severity::Warning, entry.at, &item.path, message);
+            item.findings.add(finding.hint(GRANTS_NOTHING));
+        }
+    }
+}
+
+/// The header in which a caller names the person for whom they speak.
+fn speaks_in(item: &Item<'_>) {
+    if let Value::String(text) = &item.node.value
+        && http::HeaderName::from_bytes(text.as_bytes()).is_err()
+    {
+        let message = format!("speaks_in {text:?} is not the name of a header");
+        let finding = Finding::new(Severity::Warning, item.node.at, &item.path, message);
+        item.findings.add(finding.hint(GRANTS_NOTHING));
+    }
+}
+
 /// References to buckets: what follows a colon stands for the caller, as in their definitions.
 fn quotas(node: &Node, object: &Item<'_>) {
     let references = node.value.to_json();
@@ -172,7 +205,7 @@ fn quotas(node: &Node, object: &Item<'_>) {
         let names = std::iter::once(&reference["bucket"]).chain(overdraft);
         for name in names.filter_map(serde_json::Value::as_str) {
             if let Some((_, template)) = name.split_once(':')
-                && !matches!(template, "<user>" | "<node>")
+                && !is_template(template)
             {
                 // As Aperture counts: the grant, the object in it, and the reference.
                 let place = |at: Option<&str>| {

@@ -7,6 +7,7 @@ mod aws;
 mod capability;
 mod certificates;
 mod chat;
+mod cors;
 mod credential;
 mod database;
 pub(crate) mod declare;

@@ -67,6 +67,8 @@ section! {
         /// Headers that pass in either direction besides those in [ALLOWED.md](ALLOWED.md). Credentials, identities and headers that Iris sets never do.
         #[key(holds = Holds::Headers, example = r#"["X-Tenant"]"#)]
         pass_headers: Vec<String> => PASS_HEADERS,
+        /// Whether the provider is told who asks, in the headers `Tailscale-User-Login`, `Tailscale-User-Name` and `Tailscale-User-Profile-Pic`, as Tailscale Serve does. For servers of your own.
+        identity_headers: bool,
         /// Query parameters that pass besides those in [ALLOWED.md](ALLOWED.md).
         #[key(example = r#"["region"]"#)]
         pass_query: Vec<String>,

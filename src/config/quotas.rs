@@ -8,6 +8,7 @@ use super::finding::{Finding, Severity};
 use super::section;
 use super::table::Item;
 use crate::base::bucket::{Terms, Unit};
+use crate::base::labels;
 use crate::base::money::Money;
 
 const MINUTE: i64 = 60_000;
@@ -66,10 +67,16 @@ impl Setting for Quota {
     }
 }
 
-/// What follows a colon in a name stands for the caller.
+/// Whether what follows a colon in the name of a bucket stands for something: for the caller, or for a label
+/// of the request.
+pub(super) fn is_template(after: &str) -> bool {
+    matches!(after, "<user>" | "<node>") || labels::placeholder(after).is_some()
+}
+
 fn template(name: &str) -> Result<(), String> {
     match name.split_once(':') {
-        None | Some((_, "<user>" | "<node>")) => Ok(()),
+        None => Ok(()),
+        Some((_, after)) if is_template(after) => Ok(()),
         Some((_, template)) => Err(format!(
             "quota name \"{name}\" has unsupported template \"{template}\" after colon"
         )),

@@ -4,16 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 
 use super::conclude::{Outlets, Room};
 use super::context::{Context, Surface};
 use super::draft::Draft;
+use super::ending::Stage;
 use super::entry::{self, Ticket};
+use super::person::Identified;
+use super::refusal::Refused;
 use super::{Gateway, Verified};
+use crate::base::labels::Labels;
 use crate::base::panics;
-use crate::exchange::rules::Asker;
 use crate::formats::Format;
 use crate::wire::Rejection;
 
@@ -29,6 +32,18 @@ impl Admitted {
         &self.context
     }
 
+    /// The same with the labels of its head.
+    pub(super) fn labelled(mut self, headers: &HeaderMap) -> Result<Self, Refused> {
+        match entry::labels(headers) {
+            Ok(labels) => {
+                self.draft.entry.labels = labels.clone();
+                self.context.labels = labels;
+                Ok(self)
+            }
+            Err(rejection) => Err(Refused::new(self.draft, Stage::Route, rejection)),
+        }
+    }
+
     pub(super) fn into_parts(self) -> (Draft, Context) {
         (self.draft, self.context)
     }
@@ -40,34 +55,32 @@ impl Gateway {
         &self,
         ticket: Ticket,
         who: Verified,
+        identified: Identified,
         head: &Parts,
         surface: Surface,
         format: &'static Format,
     ) -> Result<Admitted, Rejection> {
-        panics::point("access");
-        let rules = self.rules.borrow().clone();
-        let permit = rules
-            .access
-            .cached_permit(&who.caller)
-            .map_err(|none| none.rejection(&who.caller))?;
+        let Identified {
+            rules,
+            asker,
+            named,
+        } = identified;
         // Room for the record first: what can't be recorded isn't done.
         let outlets = Outlets {
             room: self.room_for_record()?,
             metrics: Arc::clone(&self.metrics),
             responses: Arc::clone(&self.responses),
         };
-        let entry = entry::new(ticket, format, &who.caller, head, &permit);
+        let entry = entry::new(ticket, format, &asker, head);
         let draft = Draft::new(entry, rules.file.routing, outlets);
-        let asker = Asker {
-            caller: Arc::clone(&who.caller),
-            permit,
-        };
         let context = Context {
             who,
             rules,
             asker,
+            named,
             surface,
             format,
+            labels: Labels::default(),
         };
         let admitted = Admitted { draft, context };
         panics::point("record");

@@ -4,6 +4,7 @@
 //! it goes back to the stage before. Buckets are looked at before the first hook is asked, so that
 //! nobody judges what no budget pays for; nothing of them is held.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::exchange::guardrails::{self, Limits};
 use crate::exchange::hooks::{self, HookContext, Verdict, Wired};
-use crate::exchange::rules::Terms;
+use crate::exchange::rules::{Asker, Terms};
 use crate::formats::realtime::{Names, Realtime};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
@@ -94,7 +95,7 @@ impl Gateway {
             terms,
         });
         choices.extend(others.into_iter().filter_map(|route| {
-            lists::choices(asked.permit(), &route, &asked.call).ok()?;
+            may_go(&asked, &route).ok()?;
             let terms = asked.terms(&route);
             if !is_seen(&asked, &route, &terms, &seen, &mut draft) {
                 return None;
@@ -127,7 +128,7 @@ impl Gateway {
             let terms = routed.asked().terms(&routed.choice.first);
             if std::mem::take(&mut is_new) {
                 let asked = routed.asked();
-                lists::choices(asked.permit(), &routed.choice.first, &asked.call)?;
+                may_go(asked, &routed.choice.first)?;
                 look(routed, &terms, seen).await?;
             }
             if !terms.has_hooks {
@@ -192,7 +193,7 @@ impl Gateway {
     ) -> Result<Vec<State>, Rejection> {
         let (asked, route) = (routed.asked(), &routed.choice.first);
         let plan = plan(asked, terms, route)?;
-        let looked = self.quotas.look(plan, Amounts::FREE).await;
+        let looked = self.quotas.look(&plan, Amounts::FREE).await;
         looked.map_err(|why| denied(&why, asked, route))
     }
 }
@@ -202,18 +203,44 @@ pub(super) fn plan<'t>(
     asked: &Asked,
     terms: &'t Terms,
     route: &Route,
-) -> Result<&'t Plan, Rejection> {
-    let plan = terms.plan.as_ref();
-    let plan = plan.map_err(|why| denied(why, asked, route))?;
-    let own = terms.own_credential_plan.as_ref();
-    let own = own.filter(|_| lists::gets_own_credential(asked, &route.provider, terms));
-    Ok(own.unwrap_or(plan))
+) -> Result<Cow<'t, Plan>, Rejection> {
+    paying(asked, terms, route).map_err(|why| denied(&why, asked, route))
+}
+
+/// The same, or why they don't pay.
+pub(super) fn paying<'t>(
+    asked: &Asked,
+    terms: &'t Terms,
+    route: &Route,
+) -> Result<Cow<'t, Plan>, Denied> {
+    let provider = &route.provider;
+    let own_pays = lists::gets_own_credential(asked, provider, terms) && !provider.charge_passthrough;
+    let Some(plan) = &terms.plan else {
+        let Asker { caller, permit } = &asked.asker;
+        let quotas = &asked.rules.quotas;
+        let plan = quotas.plan(permit, caller, &asked.labels, route.subject())?;
+        return Ok(Cow::Owned(if own_pays {
+            plan.without_money()
+        } else {
+            plan
+        }));
+    };
+    let plan = plan.as_ref().map_err(Clone::clone)?;
+    let own = terms.own_credential_plan.as_ref().filter(|_| own_pays);
+    Ok(Cow::Borrowed(own.unwrap_or(plan)))
+}
+
+/// Refuses a request that grants don't let go to `route` as it is: for what it chooses beside its model, or
+/// for want of a label.
+fn may_go(asked: &Asked, route: &Route) -> Result<(), Rejection> {
+    lists::choices(asked.permit(), route, &asked.call)?;
+    asked.permit().check_labels(route.subject(), &asked.labels)
 }
 
 /// The refusal of a request that no budget pays for.
 pub(super) fn denied(denied: &Denied, asked: &Asked, route: &Route) -> Rejection {
     tracing::warn!(
-        login_name = asked.who.caller.name(),
+        login_name = asked.asker.owner().name(),
         model = %route.subject(),
         detail = %denied,
         "refused by a budget"

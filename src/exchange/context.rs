@@ -6,6 +6,8 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::Verified;
+use super::person::Named;
+use crate::base::labels::Labels;
 use crate::exchange::rules::{Asker, Question, Rules, Terms};
 use crate::formats::{Call, Format, Head};
 use crate::policy::access::Permit;
@@ -31,10 +33,14 @@ pub struct Context {
     pub rules: Arc<Rules>,
     /// Who asks as rules see it, and what they may do by them.
     pub asker: Asker,
+    /// The person whom the caller has named, if the caller speaks for one.
+    pub(super) named: Option<Named>,
     /// How the request came.
     pub surface: Surface,
     /// The caller's format. The provider's is that of the attempt.
     pub format: &'static Format,
+    /// What the caller says that the request is for.
+    pub labels: Labels,
 }
 
 impl Context {

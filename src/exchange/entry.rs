@@ -1,15 +1,17 @@
 //! What a record says of a request: its head, its caller, and which conversation it is part of.
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::agent;
 use crate::base::clock;
+use crate::base::labels::{self, Labels};
+use crate::base::reasons::Reason;
 use crate::base::text::Text;
+use crate::exchange::rules::Asker;
 use crate::formats::{Call, Format};
-use crate::policy::access::Permit;
-use crate::policy::identity::Caller;
 use crate::records::{Entry, EntryId, Outcome};
+use crate::wire::Rejection;
 
 /// Bytes of a session's name in a record. A longer one is kept by its beginning and a digest.
 const MAX_SESSION: usize = 256;
@@ -21,6 +23,7 @@ static SESSION_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("session_id"),
     HeaderName::from_static("x-claude-code-session-id"),
 ];
+static LABELS: HeaderName = HeaderName::from_static(labels::HEADER);
 /// Reasons that most records have room for.
 const REASONS: usize = 6;
 /// Letters of a user agent in a record.
@@ -44,24 +47,29 @@ impl Ticket {
 pub(super) fn new(
     ticket: Ticket,
     format: &Format,
-    caller: &Caller,
+    asker: &Asker,
     head: &http::request::Parts,
-    permit: &Permit,
 ) -> Entry {
+    let Asker { caller, permit } = asker;
     let Ticket { id } = ticket;
     let user_agent = head.headers.get(header::USER_AGENT);
     let user_agent = user_agent.and_then(|value| value.to_str().ok());
     let user_agent = start(user_agent.unwrap_or_default(), MAX_USER_AGENT);
-    let names = caller.names();
+    let (names, owner) = (caller.names(), asker.owner().names());
     let (agent, user_agent) = agent::named(user_agent);
     let mut reasons = Vec::with_capacity(REASONS);
     reasons.extend(permit.reasons(caller));
+    reasons.extend(permit.person().map(|person| Reason::SpeaksFor {
+        login: owner.login.clone(),
+        grants: person.permit.sources().map(Text::from).collect(),
+    }));
     Entry {
         session: named_session(&head.headers).map_or_else(|| id.text(), Text::from),
         started_at: id.started_at(),
         id,
-        caller: names.key,
-        login: names.login,
+        caller: owner.key,
+        login: owner.login,
+        via: permit.person().map(|_| names.login),
         node_id: names.node_id,
         node_name: names.node_name,
         tags: caller.tags().to_vec(),
@@ -74,6 +82,15 @@ pub(super) fn new(
         reasons,
         ..Entry::default()
     }
+}
+
+/// What the caller says that the request is for.
+pub(super) fn labels(headers: &HeaderMap) -> Result<Labels, Rejection> {
+    let values = headers.get_all(&LABELS).iter();
+    Labels::parse(values.map(HeaderValue::as_bytes)).map_err(|error| {
+        let why = error.to_string();
+        Rejection::new(StatusCode::BAD_REQUEST, "invalid_label", why)
+    })
 }
 
 /// The conversation that a request belongs to, as its record shows it; `None` if it begins one
@@ -166,7 +183,7 @@ mod tests {
 
     fn session(value: &[u8]) -> Option<String> {
         let mut headers = HeaderMap::new();
-        let value = http::HeaderValue::from_bytes(value).unwrap();
+        let value = HeaderValue::from_bytes(value).unwrap();
         headers.insert("x-session-id", value);
         named_session(&headers)
     }

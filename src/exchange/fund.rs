@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::attempt::{Attempt, Price, Reached};
-use super::clear::{Cleared, context, denied, plan};
+use super::clear::{Cleared, context, denied, paying, plan};
 use super::context::{Asked, Candidate};
 use super::facts::{Facts, elapsed_ms};
 use super::translation::Translation;
@@ -137,7 +137,7 @@ impl Gateway {
         let (mut warnings, mut crossing) = (spared.clone(), &[][..]);
         if !plan.is_empty() {
             let name = || format!("{}/{nth}", entry.id);
-            let held = self.quotas.reserve(plan, estimate, name).await;
+            let held = self.quotas.reserve(&plan, estimate, name).await;
             let mut hold = held.map_err(|why| denied(&why, asked, route))?;
             entry.reasons.append(&mut hold.reasons);
             crossed.append(&mut hold.crossed);
@@ -198,10 +198,10 @@ impl Gateway {
 
     /// What is said of the buckets that pay for a provider and run low, or can't pay.
     async fn low(&self, asked: &Asked, candidate: &Candidate) -> Vec<String> {
-        let Ok(plan) = plan(asked, &candidate.terms, &candidate.route) else {
+        let Ok(plan) = paying(asked, &candidate.terms, &candidate.route) else {
             return Vec::new();
         };
-        match self.quotas.low(plan).await {
+        match self.quotas.low(&plan).await {
             Ok(low) => low,
             // Whether they can pay is found out when something is held.
             Err(Denied::Unavailable) => Vec::new(),

@@ -27,6 +27,7 @@ mod held;
 pub mod hooks;
 mod http;
 mod lists;
+mod person;
 mod realtime;
 mod refusal;
 mod relay;

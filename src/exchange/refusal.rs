@@ -71,7 +71,7 @@ pub(super) fn with_models(mut rejection: Rejection, context: &Context, head: &Pa
 /// The refusal of a request that no provider can answer. Its record says more than the caller may know.
 pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Rejection {
     let model = &asked.call.model;
-    let caller = asked.who.caller.name();
+    let caller = asked.asker.owner().name();
     let not_found = format!("no route found for model \"{model}\" for user \"{caller}\"");
     let (model, mut message) = (model.clone(), not_found);
     let reason = match none {

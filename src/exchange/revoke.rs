@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::Gateway;
 use super::clear::Cleared;
 use super::context::Asked;
+use super::person;
 use super::verified::Unverified;
 use crate::exchange::rules::Rules;
 use crate::policy::identity::Refused;
@@ -28,6 +29,7 @@ fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route: &Route) -
     let mut who = asked.who.clone();
     let mut seen = Some(asked.rules.generation);
     let (provider, model) = (Arc::clone(&route.provider), route.model.clone());
+    let named = asked.named.clone();
     revocation(async move {
         let mut changes = who.changes.take();
         loop {
@@ -43,8 +45,17 @@ fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route: &Route) -
             }
             if seen != Some(current.generation) {
                 seen = Some(current.generation);
-                let permit = current.access.permit(&who.caller);
-                let covered = permit.is_ok_and(|permit| permit.covers(provider.subject(&model)));
+                let subject = provider.subject(&model);
+                let covered = match &named {
+                    None => {
+                        let permit = current.access.permit(&who.caller);
+                        permit.is_ok_and(|permit| permit.covers(subject))
+                    }
+                    Some(named) => {
+                        let asker = Box::pin(person::speaking(&current, &who, named)).await;
+                        asker.is_ok_and(|asker| asker.permit.covers(subject))
+                    }
+                };
                 if !covered {
                     return revoked("access to this model was withdrawn");
                 }

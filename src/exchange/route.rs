@@ -87,6 +87,7 @@ impl Gateway {
         body: Bytes,
     ) -> Result<Routed, Refused> {
         panics::point("api");
+        let admitted = admitted.labelled(&head.headers)?;
         match understood(admitted.context(), &head, body) {
             Ok(call) => self.route_call(admitted, head, call),
             Err(rejection) => {
@@ -105,7 +106,8 @@ impl Gateway {
     ) -> Result<Routed, Refused> {
         let (mut draft, context) = admitted.into_parts();
         let earlier = call.previous_response.as_deref();
-        let earlier = earlier.and_then(|id| self.responses.session(context.who.caller.key(), id));
+        let earlier =
+            earlier.and_then(|id| self.responses.session(context.asker.owner().key(), id));
         entry::describe(&mut draft.entry, &call, earlier);
         panics::point("route");
         let asked = Box::new(Asked {

@@ -1,11 +1,13 @@
 //! A record: the entry of a request, and what goes with it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::base::bucket::Settlement;
+use crate::base::labels::Labels;
 use crate::base::reasons::{self, Reason};
 use crate::base::text::Text;
 use crate::formats::{Tokens, ToolCall};
@@ -244,6 +246,11 @@ pub struct Entry {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub user_agent: Text,
+    /// The application that spoke for the caller, by its login or tags. The node and the tags are its own.
+    pub via: Option<Text>,
+    /// What the caller says that the request is for.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub labels: Labels,
     /// The decisions made for this request, in order.
     #[serde(serialize_with = "reasons::as_sentences")]
     #[schemars(with = "Vec<String>")]
@@ -481,6 +488,8 @@ pub(super) mod tests {
             request_bytes: 100,
             response_bytes: 200,
             user_agent: "client/1".into(),
+            via: None,
+            labels: Labels::default(),
             reasons: vec![Reason::NoRole, Reason::Sentence("budget: 3 left".into())],
             error: None,
             captured: false,

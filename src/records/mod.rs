@@ -15,6 +15,7 @@ mod body;
 mod entry;
 mod error;
 mod journal;
+pub mod marks;
 pub mod metrics;
 pub mod outlets;
 mod pool;

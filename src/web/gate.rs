@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 
+use crate::policy::access::{AllowedOrigin, Permit};
 use crate::wire::Rejection;
 
 /// The names under which this gateway may be called.
@@ -37,6 +38,50 @@ impl PartialEq for Usual {
 }
 
 impl Eq for Usual {}
+
+/// What a request is for, as far as the gate treats it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A page that people read. A link on another site may lead to it.
+    Page,
+    /// A call of a model, or a list of models. A grant can allow pages of other sites to ask for it.
+    Models,
+    /// Anything else.
+    Other,
+}
+
+/// A request for [`Target::Models`] from a page of another site, which is refused unless a grant allows it.
+#[must_use]
+#[derive(Debug)]
+pub struct ForeignPage(HeaderValue);
+
+impl ForeignPage {
+    /// Sees whether the caller's grants allow the page to ask for a path.
+    ///
+    /// # Errors
+    /// 403, the same as for any page of another site.
+    pub fn allowed(&self, permit: &Permit, path: &str) -> Result<AllowedOrigin, Rejection> {
+        let allowed = permit.allowed_origin(&self.0, path);
+        allowed.ok_or_else(cross_origin)
+    }
+}
+
+/// The method that a browser asks about before a page of another site may send a request
+/// (fetch.spec.whatwg.org, "CORS-preflight fetch").
+#[must_use]
+pub fn preflight<B>(request: &Request<B>) -> Option<Method> {
+    let headers = request.headers();
+    if request.method() != Method::OPTIONS || !headers.contains_key(header::ORIGIN) {
+        return None;
+    }
+    let method = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    Method::from_bytes(method.as_bytes()).ok()
+}
+
+fn cross_origin() -> Rejection {
+    let why = "requests from other sites' pages are refused";
+    Rejection::new(StatusCode::FORBIDDEN, "cross_origin", why)
+}
 
 /// The URL of a server in front: `https://ai.example.com`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +152,8 @@ impl Gate {
         proxies.any(|proxy| proxy.secure && proxy.is(&host))
     }
 
-    /// Checks a request's authority, origin and method. `is_page` says that it is for a page that
-    /// people read; a link on another site may lead to one.
+    /// Checks a request's authority, origin and method. Returns the page of another site that asks for
+    /// models, about which the caller's grants decide.
     ///
     /// # Errors
     /// 400 for a request without exactly one host, 421 for another's host, 403 for another
@@ -117,8 +162,8 @@ impl Gate {
         &self,
         request: &Request<B>,
         secure: bool,
-        is_page: bool,
-    ) -> Result<(), Rejection> {
+        target: Target,
+    ) -> Result<Option<ForeignPage>, Rejection> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             let (status, why) = (StatusCode::METHOD_NOT_ALLOWED, "this method is not offered");
             return Err(Rejection::new(status, "method_not_allowed", why));
@@ -128,15 +173,21 @@ impl Gate {
         if !self.is_usual(request, secure) {
             self.check_host(request, secure)?;
         }
-        // ts.net is a public suffix: another node's page is same-site, and foreign all the same.
-        let is_foreign = is_from_elsewhere(headers) && !(is_page && is_followed_link(request));
-        let mut origins = headers.get_all(header::ORIGIN).iter();
-        let is_own = |origin: &str| self.is_own_page(origin, secure);
-        if is_foreign || !origins.all(|origin| origin.to_str().is_ok_and(is_own)) {
-            let why = "requests from other sites' pages are refused";
-            return Err(Rejection::new(StatusCode::FORBIDDEN, "cross_origin", why));
+        let is_link = target == Target::Page && is_followed_link(request);
+        let is_foreign = is_from_elsewhere(headers) && !is_link;
+        let origins = headers.get_all(header::ORIGIN);
+        let is_own = |origin: &HeaderValue| {
+            let origin = origin.to_str();
+            origin.is_ok_and(|origin| self.is_own_page(origin, secure))
+        };
+        if !is_foreign && origins.iter().all(is_own) {
+            return Ok(None);
         }
-        Ok(())
+        let mut origins = origins.iter();
+        match (target, origins.next(), origins.next()) {
+            (Target::Models, Some(origin), None) => Ok(Some(ForeignPage(origin.clone()))),
+            _ => Err(cross_origin()),
+        }
     }
 
     /// Whether a request names the host that the first one did which was accepted, in the same way. Most do,

@@ -9,4 +9,4 @@ pub mod pages;
 mod reader;
 
 pub use engines::{Control, Engines, Listeners, Management, Refusals, Saved};
-pub use gate::Gate;
+pub use gate::{ForeignPage, Gate, Target, preflight};

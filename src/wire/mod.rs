@@ -2,6 +2,7 @@
 //! the strict JSON scan and the shape of a refusal.
 
 pub mod body;
+mod cors;
 pub mod decode;
 pub mod event_stream;
 mod framing;
@@ -19,6 +20,7 @@ pub mod text;
 pub mod unpack;
 
 pub use body::Body;
+pub use cors::{Origin, OriginError, Tokens};
 pub use framing::Framing;
 pub use header_list::HeaderList;
 pub use mask::Mask;

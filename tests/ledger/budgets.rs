@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use iris::base::labels::Labels;
 use iris::base::money::Money;
 use iris::config;
 use iris::policy::access::{Access, Permit, Subject};
@@ -72,16 +73,22 @@ impl Rules {
         estimate: Amounts,
         name: String,
     ) -> Result<Reservation, Denied> {
-        let plan = self
-            .definitions
-            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
+        let plan = self.definitions.plan(
+            &self.permit,
+            &self.caller,
+            &Labels::default(),
+            Subject::model("p", "m"),
+        )?;
         quotas.reserve(&plan, estimate, || name).await
     }
 
     async fn look(&self, quotas: &Quotas, cost: i64) -> Result<Vec<State>, Denied> {
-        let plan = self
-            .definitions
-            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
+        let plan = self.definitions.plan(
+            &self.permit,
+            &self.caller,
+            &Labels::default(),
+            Subject::model("p", "m"),
+        )?;
         quotas.look(&plan, amounts(100, cost)).await
     }
 

@@ -177,7 +177,7 @@ async fn what_agrees_in_its_beginning_stays_apart(place: &Place) {
                     ..Query::default()
                 },
                 Query {
-                    header: Some(("x-team".into(), Some(name.clone()))),
+                    marks: vec![("x-team".into(), Some(name.clone()))],
                     ..Query::default()
                 },
             ] {

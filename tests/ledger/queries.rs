@@ -1,6 +1,6 @@
 //! Queries of the records.
 
-use iris::records::{Entry, Outcome, Query, Record, Scope, Session, Tokens, ToolCall};
+use iris::records::{Entry, Outcome, Query, Record, Scope, Session, Tokens, ToolCall, marks};
 
 use crate::store::{Place, entry, full, write};
 use support::harness::Test;
@@ -108,6 +108,10 @@ fn header(name: &str, value: Option<&str>) -> (String, Option<String>) {
     (name.to_owned(), value.map(str::to_owned))
 }
 
+fn label(key: &str, value: Option<&str>) -> (String, Option<String>) {
+    (marks::label(key), value.map(str::to_owned))
+}
+
 /// Queries that find the second of two records.
 const FINDING: &[fn(&mut Query)] = &[
     |query| query.login = Some(BOB.into()),
@@ -122,21 +126,31 @@ const FINDING: &[fn(&mut Query)] = &[
     |query| query.status = Some(502),
     |query| query.outcome = Some(Outcome::Failed),
     |query| query.tool = Some("read".into()),
-    |query| query.header = Some(header("x-team", None)),
-    |query| query.header = Some(header("x-team", Some("blue"))),
-    |query| query.header = Some(header("x-trace", Some(""))),
+    |query| query.marks = vec![header("x-team", None)],
+    |query| query.marks = vec![header("x-team", Some("blue"))],
+    |query| query.marks = vec![header("x-trace", Some(""))],
+    |query| query.marks = vec![header(marks::VIA, Some("tag:app"))],
+    |query| query.marks = vec![label("project", None)],
+    |query| query.marks = vec![label("project", Some("web"))],
+    |query| query.marks = vec![label("run", Some("7")), label("project", Some("web"))],
+    |query| query.marks = vec![header("x-team", None), label("run", None)],
+    |query| (query.marks, query.login) = (vec![label("run", None)], Some(BOB.into())),
     |query| query.from = Some(2_000),
     |query| (query.from, query.to) = (Some(1_001), Some(2_001)),
-    |query| (query.tool, query.header) = (Some("read".into()), Some(header("x-team", None))),
+    |query| (query.tool, query.marks) = (Some("read".into()), vec![header("x-team", None)]),
     |query| (query.tool, query.login) = (Some("read".into()), Some(BOB.into())),
     |query| (query.tool, query.before) = (Some("read".into()), Some("req_z".into())),
-    |query| (query.header, query.to) = (Some(header("x-team", None)), Some(2_001)),
+    |query| (query.marks, query.to) = (vec![header("x-team", None)], Some(2_001)),
 ];
 
 /// Queries that find neither.
 const MISSING: &[fn(&mut Query)] = &[
     |query| query.node = Some("n2' OR 1=1".into()),
-    |query| query.header = Some(header("x-team", Some("red"))),
+    |query| query.marks = vec![header("x-team", Some("red"))],
+    |query| query.marks = vec![header(marks::VIA, Some("tag:other"))],
+    |query| query.marks = vec![header("project", None)],
+    |query| query.marks = vec![label("project", Some("api"))],
+    |query| query.marks = vec![label("project", Some("web")), label("run", Some("8"))],
     |query| query.tool = Some("write".into()),
     |query| (query.tool, query.login) = (Some("read".into()), Some(ANN.into())),
     |query| (query.tool, query.to) = (Some("read".into()), Some(2_000)),

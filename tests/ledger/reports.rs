@@ -1,6 +1,6 @@
 //! Reports against sums made by hand.
 
-use iris::records::{Entry, Error, Group, Outcome, Query, Record, Report, Scope, Usage};
+use iris::records::{Entry, Error, Group, Outcome, Query, Record, Report, Scope, Usage, marks};
 
 use crate::store::{Place, all, entry, full, write};
 use support::harness::Test;
@@ -81,7 +81,7 @@ fn read(usage: &iris::records::Totals) -> (u64, u64, u64, i64, u64) {
 
 fn name(group: Group, entry: &Entry) -> String {
     match group {
-        Group::Hour | Group::Header => unreachable!(),
+        Group::Hour | Group::Header | Group::Label | Group::Via => unreachable!(),
         Group::Day => format!("1970-01-{:02}", entry.started_at / DAY + 1),
         Group::Login => entry.login.to_string(),
         Group::Model => entry.model.to_string(),
@@ -145,7 +145,7 @@ async fn a_report_equals_plain_sums(place: &Place) {
         check(&usage, &some, groups, &format!("some {groups:?}"));
     }
     let by_header = Report {
-        header: Some("x-team".into()),
+        mark: Some("x-team".into()),
         groups: vec![Group::Header, Group::Login],
         ..whole()
     };
@@ -157,6 +157,25 @@ async fn a_report_equals_plain_sums(place: &Place) {
     };
     assert_eq!(usage.groups.len(), 1);
     assert!(blue("ann@example.com"));
+    let by_label = |scope: Scope, values: &[&str]| {
+        let report = Report {
+            mark: Some(marks::label("project")),
+            mark_values: values.iter().map(|value| (*value).to_owned()).collect(),
+            groups: vec![Group::Label],
+            ..whole()
+        };
+        ledger.usage(scope, report)
+    };
+    let ann = || Scope::Own(vec!["ann@example.com".into()]);
+    for scope in [Scope::Everyone, ann()] {
+        let usage = by_label(scope, &[]).await.unwrap();
+        assert_eq!(usage.totals.counts.requests, 50);
+        assert_eq!(usage.groups[0].key["label"], "web");
+    }
+    let usage = by_label(ann(), &["web"]).await.unwrap();
+    assert_eq!(usage.totals.counts.requests, 50);
+    let usage = by_label(Scope::Everyone, &["api"]).await.unwrap();
+    assert_eq!(usage.totals.counts.requests, 0);
     let bob = Scope::Own(vec!["bob@example.com".into()]);
     let for_ann = Report {
         logins: vec!["ann@example.com".into()],
@@ -203,8 +222,8 @@ async fn hours_are_read_from_the_entries(place: &Place) {
     entry_at_midnight.requests -= sums.totals.counts.requests;
     assert_eq!(entry_at_midnight.requests, 1);
     let headers = Report {
-        header: Some("x-team".into()),
-        header_values: vec!["blue".into()],
+        mark: Some("x-team".into()),
+        mark_values: vec!["blue".into()],
         groups: vec![Group::Header],
         from: 11 * DAY,
         to: 12 * DAY - 1,

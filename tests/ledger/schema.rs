@@ -69,12 +69,17 @@ macro_rules! scripts {
                 $store,
                 "/migrations/12_own_credentials.sql"
             )),
+            include_str!(concat!(
+                "../../src/records/stores/",
+                $store,
+                "/migrations/13_labels.sql"
+            )),
         ]
     };
 }
 
-const SQLITE: [&str; 12] = scripts!("sqlite");
-const POSTGRES: [&str; 12] = scripts!("postgres");
+const SQLITE: [&str; 13] = scripts!("sqlite");
+const POSTGRES: [&str; 13] = scripts!("postgres");
 
 impl Place {
     /// Makes the database as it was in a version, with `rows` in it.

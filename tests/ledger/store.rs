@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use iris::base::labels::Labels;
 use iris::base::reasons::Reason;
 use iris::records::{
     Capture, Entry, EntryId, Ledger, Outcome, Query, Record, Scope, Tokens, ToolCall,
@@ -176,6 +177,8 @@ pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
         request_bytes: 100,
         response_bytes: 200,
         user_agent: "client/1".into(),
+        via: None,
+        labels: Labels::default(),
         reasons: vec![Reason::Sentence("route: \"fast\" is main".into())],
         error: None,
         captured: false,
@@ -187,6 +190,8 @@ pub(crate) fn full(entry: Entry, said: &str) -> Record {
     Record {
         entry: Entry {
             tool_calls: 2,
+            via: Some("tag:app".into()),
+            labels: [("project", "web"), ("run", "7")].into_iter().collect(),
             ..entry
         },
         tools: vec![

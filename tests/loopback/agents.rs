@@ -129,6 +129,13 @@ async fn an_agent_is_told_or_given_its_settings() {
     let text = out(&printed);
     assert!(text.contains(&format!("{url}/v1")), "{text}");
     assert!(text.contains("iris/m"), "{text}");
+    let labels = vec!["opencode", "--print", "--labels", "team=ml"];
+    let text = out(&connect(labels).await.unwrap());
+    assert!(text.contains(r#""x-iris-labels":"team=ml""#), "{text}");
+    let text = out(&connect(vec!["opencode", "--print", "--labels", ""])
+        .await
+        .unwrap());
+    assert!(!text.contains("x-iris-labels"), "{text}");
     // The format and the model are checked first.
     for (arguments, why) in [
         (vec!["claude-code", "--print"], "speaks Anthropic messages"),
@@ -137,6 +144,7 @@ async fn an_agent_is_told_or_given_its_settings() {
             "you have no access to a model none",
         ),
         (vec!["emacs"], "unknown agent \"emacs\""),
+        (vec!["opencode", "--labels", "team"], "the label \"team\""),
         (vec!["opencode", "--write"], "say --yes"),
     ] {
         let output = connect(arguments).await.unwrap();

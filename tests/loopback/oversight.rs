@@ -1,6 +1,7 @@
 //! What admins may see of others' requests, and what the log has about it and about refusals.
 
 use http::{Method, StatusCode};
+use iris::base::labels::Labels;
 use iris::records::{
     AuditQuery, Audited, Capture, Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall,
 };
@@ -72,6 +73,8 @@ async fn somebody_elses(gateway: &Gateway) -> String {
         request_bytes: 1,
         response_bytes: 1,
         user_agent: "".into(),
+        via: None,
+        labels: Labels::default(),
         reasons: Vec::new(),
         error: None,
         captured: true,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use iris::base::labels::Labels;
 use iris::base::reasons::Reason;
 use iris::policy::identity::Caller;
 use iris::records::{Capture, Entry, EntryId, Ledger, Outcome, Record, Tokens, ToolCall};
@@ -227,6 +228,8 @@ fn record(
             },
         ],
         error: failed.then(|| "the provider is overloaded".to_owned()),
+        via: None,
+        labels: Labels::default(),
         captured: false,
     };
     let capture = capture(api, model, &tools);

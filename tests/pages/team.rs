@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use iris::base::labels::Labels;
 use iris::base::reasons::Reason;
 use iris::policy::identity::Caller;
 use iris::records::{Entry, EntryId, Ledger, Outcome, Record, Tokens};
@@ -219,6 +220,8 @@ fn record(
             grant: "grants[0]".into(),
         }],
         error: failed.then(|| "the provider is overloaded".to_owned()),
+        via: None,
+        labels: Labels::default(),
         captured: false,
     })
 }

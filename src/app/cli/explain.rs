@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Places, exit_code, print, print_json};
+use crate::base::labels::Labels;
 use crate::client::ask::{self, sentences};
 use crate::formats;
 use crate::policy::identity::Caller;
@@ -42,6 +43,12 @@ pub(super) struct Explain {
     /// The node that the request would come from.
     #[arg(long, value_name = "NODE")]
     from: Option<String>,
+    /// The person for whom the caller speaks.
+    #[arg(long = "for", value_name = "LOGIN")]
+    person: Option<String>,
+    /// The labels of the request, as `project=web,run=42`.
+    #[arg(long, value_name = "LABELS", default_value = "")]
+    labels: String,
     /// The API format of the request.
     #[arg(long, value_name = "FORMAT", default_value = formats::DEFAULT.name)]
     api: String,
@@ -64,6 +71,8 @@ impl Explain {
         if self.url.is_some() {
             let mut question = vec![("login", caller), ("model", model), ("api", &self.api)];
             question.extend(self.from.as_deref().map(|node| ("node", node)));
+            question.extend(self.person.as_deref().map(|login| ("for", login)));
+            question.extend((!self.labels.is_empty()).then_some(("labels", &*self.labels)));
             return ask::verdict(&question, self.url.clone(), self.json);
         }
         let rules = self.places.rules()?;
@@ -71,6 +80,13 @@ impl Explain {
             anyhow::bail!("{}", whatif::no_format(&self.api));
         };
         let asking = Caller::hypothetical(caller, self.from.as_deref());
+        let labels = Labels::parse([self.labels.as_bytes()])?;
+        let person = self.person.as_deref();
+        let asking = whatif::Asking {
+            caller: &asking,
+            person: person.map(|login| rules.access.unseen(login)),
+            labels: &labels,
+        };
         let verdict = whatif::verdict(&rules, &asking, api, model);
         if self.json {
             let report = json!({

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{harmless, print_drawn, quoted, table};
 use crate::app::{Running, Served};
+use crate::base::labels::Labels;
 use crate::config::Provider;
 use crate::exchange::rules::Rules;
 use crate::formats;
@@ -191,9 +192,14 @@ fn welcome(at: &Served, rules: &Rules) -> String {
     }
     let mut out = format!("\nModels, by provider:\n\n{}\n", table(&rows));
     let local = Caller::hypothetical("(loopback)", None);
+    let asking = whatif::Asking {
+        caller: &local,
+        person: None,
+        labels: &Labels::default(),
+    };
     let usable = |model: &str| {
         harmless(model) == model
-            && (at.tailnet || whatif::verdict(rules, &local, formats::DEFAULT, model).allowed)
+            && (at.tailnet || whatif::verdict(rules, &asking, formats::DEFAULT, model).allowed)
     };
     let chats = |one: &Provider| formats::DEFAULT.is_spoken_with(one.compatibility.flags());
     let chats = providers().filter(|(_, one)| chats(one));

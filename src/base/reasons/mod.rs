@@ -62,6 +62,8 @@ reasons! {
     "assumed_caller" => AssumedCaller { caller: Text, node: Text },
     #[error("role {role} by {grant}")]
     "role" => Role { role: Text, grant: Text },
+    #[error("it speaks for {login} (grants that match {login}: {})", .grants.join("; "))]
+    "speaks_for" => SpeaksFor { login: Text, grants: Vec<Text> },
     #[error("no grant of the configuration gives this caller a role")]
     "no_role" => NoRole,
     #[error("grants that match this caller: {}", .grants.join("; "))]

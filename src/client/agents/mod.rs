@@ -1,6 +1,7 @@
 //! Programs that talk to models, and the settings with which each uses this gateway: for the page
 //! that shows them, and for `iris connect`, which applies them. A new program is an entry of [`ALL`].
 
+use crate::base::labels::HEADER;
 use crate::wire::harmless;
 use crate::wire::text::steers;
 
@@ -66,6 +67,9 @@ pub struct Target<'a> {
     pub base: &'a str,
     /// The model to begin with.
     pub model: &'a str,
+    /// The labels of its requests, as in `x-iris-labels`; empty for none. They are for one run, because the
+    /// settings of a program are for all projects.
+    pub labels: &'a str,
     /// The model for what the program does beside a conversation, such as titles.
     pub background: &'a str,
     /// The models that it may choose from, in their order; the one to begin with is among them.
@@ -103,6 +107,11 @@ impl Target<'_> {
     /// The base URL of OpenAI's clients.
     fn v1(&self) -> String {
         format!("{}/v1", self.base)
+    }
+
+    /// The header of the labels, as a line.
+    fn label_line(&self) -> Option<String> {
+        (!self.labels.is_empty()).then(|| format!("{HEADER}: {}", self.labels))
     }
 
     /// The models to choose from, with the one to begin with.
@@ -150,6 +159,7 @@ impl Agent {
         (self.settings)(&Target {
             base: &base,
             model: &model,
+            labels: target.labels,
             background: &harmless(target.background),
             models: &listed.collect::<Vec<_>>(),
             own_login: target.own_login && self.keeps_login,
@@ -221,6 +231,16 @@ pub struct Own {
 impl Own {
     fn new(path: &'static str, change: Change) -> Self {
         Self { path, change }
+    }
+}
+
+/// What stands between two headers of a variable that holds a program's headers; `None` for other variables.
+#[must_use]
+pub fn between_headers(variable: &str) -> Option<&'static str> {
+    match variable {
+        programs::CLAUDE_HEADERS => Some("\n"),
+        programs::GEMINI_HEADERS => Some(", "),
+        _ => None,
     }
 }
 

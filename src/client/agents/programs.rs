@@ -4,6 +4,12 @@ use serde_json::json;
 
 use super::listing::{CRUSH, JUNIE, OH_MY_PI, PI, ZED};
 use super::{Agent, Change, Folder, KEY, Own, PassedAs, Settings, Speaks, Target};
+use crate::base::labels::HEADER;
+
+/// Lines of headers for Claude Code.
+pub(super) const CLAUDE_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
+/// Headers for Gemini CLI, with commas.
+pub(super) const GEMINI_HEADERS: &str = "GEMINI_CLI_CUSTOM_HEADERS";
 
 /// How Gemini CLI, and Qwen Code, which comes from it, are to sign in.
 fn auth_type(name: &str) -> Change {
@@ -57,7 +63,10 @@ pub const ALL: &[Agent] = &[
                     Own::new(".gemini/settings.json", choice),
                     Own::new(".gemini/.env", Change::variables(&env)),
                 ],
-                env,
+                env: env
+                    .into_iter()
+                    .chain(to.label_line().map(|line| (GEMINI_HEADERS, line)))
+                    .collect(),
                 ..Settings::default()
             }
         },
@@ -87,11 +96,15 @@ pub const ALL: &[Agent] = &[
                 "models": models.collect::<serde_json::Map<_, _>>(),
             });
             let [model, small] = [to.model, to.background].map(|id| format!("iris/{id}"));
-            let config = json!({
+            let mut config = json!({
                 "model": model,
                 "small_model": small,
                 "provider": { "iris": provider },
             });
+            if !to.labels.is_empty() {
+                let headers = json!({ HEADER: to.labels });
+                config["provider"]["iris"]["options"]["headers"] = headers;
+            }
             Settings {
                 env: vec![("OPENCODE_CONFIG_CONTENT", config.to_string())],
                 own: vec![Own::new(
@@ -309,6 +322,7 @@ fn claude_code(to: &Target<'_>) -> Settings {
         team["apiKeyHelper"] = helper.clone();
         change.with(&["apiKeyHelper"], helper)
     };
+    env.extend(to.label_line().map(|line| (CLAUDE_HEADERS, line)));
     Settings {
         env,
         own: vec![Own::new(".claude/settings.json", change)],
@@ -332,12 +346,16 @@ fn codex(to: &Target<'_>) -> Settings {
     if to.own_login {
         settings.push(("model_providers.iris.requires_openai_auth", true.into()));
     }
-    let args = settings.iter().flat_map(|(key, value)| {
-        [
-            "-c".to_owned(),
-            format!("{key}={}", value.to_string().trim()),
-        ]
+    let written = settings
+        .iter()
+        .map(|(key, value)| format!("{key}={}", value.to_string().trim()));
+    let labels = (!to.labels.is_empty()).then(|| {
+        let labels = json!(to.labels);
+        format!("model_providers.iris.http_headers={{\"{HEADER}\"={labels}}}")
     });
+    let args = written
+        .chain(labels)
+        .flat_map(|setting| ["-c".to_owned(), setting]);
     let args = args.collect();
     let change = Change::toml(&settings);
     Settings {

@@ -8,6 +8,7 @@ const TARGET: Target<'static> = Target {
     background: "the-model",
     models: &[],
     own_login: false,
+    labels: "project=acme/web",
 };
 
 #[test]
@@ -40,6 +41,44 @@ fn every_program_is_told_the_gateway_and_the_model() {
             .collect();
         assert!(own.contains(TARGET.base), "{}: {own}", agent.id);
         assert!(own.contains(TARGET.model), "{}: {own}", agent.id);
+    }
+}
+
+#[test]
+fn labels_are_for_one_run_of_the_programs_that_can_send_them() {
+    for (id, expected) in [
+        (
+            "claude-code",
+            "ANTHROPIC_CUSTOM_HEADERS='x-iris-labels: project=acme/web'",
+        ),
+        (
+            "codex",
+            "'model_providers.iris.http_headers={\"x-iris-labels\"=\"project=acme/web\"}'",
+        ),
+        (
+            "gemini-cli",
+            "GEMINI_CLI_CUSTOM_HEADERS='x-iris-labels: project=acme/web'",
+        ),
+        (
+            "opencode",
+            "\"headers\":{\"x-iris-labels\":\"project=acme/web\"}",
+        ),
+    ] {
+        let agent = find(id).unwrap();
+        let shown = |target: &Target<'_>| {
+            let settings = agent.settings(target);
+            let run = exports(&settings.env) + &command(agent.program, &settings.args);
+            let own = settings.own.iter().map(|own| own.change.new_file());
+            (run, own.collect::<String>())
+        };
+        let (run, own) = shown(&TARGET);
+        assert!(run.contains(expected), "{id}: {run}");
+        assert!(!own.contains(HEADER), "{id}: {own}");
+        let (run, _) = shown(&Target {
+            labels: "",
+            ..TARGET
+        });
+        assert!(!run.contains(HEADER), "{id}: {run}");
     }
 }
 

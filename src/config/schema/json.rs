@@ -103,8 +103,7 @@ fn value(kind: Kind) -> Value {
             json!({ "anyOf": kinds })
         }
         Kind::Capabilities(keys) => {
-            let mut capability = object(&keys());
-            capability["patternProperties"] = json!({ "^Access-Control-Allow-": {} });
+            let capability = object(&keys());
             json!({
                 "type": "object",
                 "patternProperties": { "/cap/aperture$": { "type": "array", "items": capability } },

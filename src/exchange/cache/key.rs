@@ -69,7 +69,7 @@ impl Question {
         let question = Self {
             asked: hash,
             head: Arc::clone(&asked.head),
-            caller: asked.who.caller.key().to_owned(),
+            caller: asked.asker.owner().key().to_owned(),
             format,
         };
         Some((question, request))

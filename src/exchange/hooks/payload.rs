@@ -131,6 +131,12 @@ fn metadata(wants: &Wants, request: &Request<'_>, has_ended: bool) -> Value {
         "request_id": entry.id,
         "session_id": entry.session,
     });
+    if let Some(via) = &entry.via {
+        metadata["via"] = json!(via);
+    }
+    if !entry.labels.is_empty() {
+        metadata["labels"] = json!(entry.labels);
+    }
     if wants.events.contains(&HookEvent::QuotaWarning) && !context.warnings.is_empty() {
         metadata["quota_warnings"] = json!(context.warnings);
     }

@@ -81,7 +81,8 @@ impl Gateway {
         B::Error: Display,
     {
         let (mut head, incoming) = request.into_parts();
-        let admitted = self.admit(ticket, who, &head, Surface::Http, format)?;
+        let identified = self.identify(&who, &head.headers).await?;
+        let admitted = self.admit(ticket, who, identified, &head, Surface::Http, format)?;
         is_admitted.store(true, Ordering::Relaxed);
         let answered = match route::body(admitted.context(), &mut head, incoming).await {
             // Boxed, so that a body that comes slowly takes no room for what follows it.

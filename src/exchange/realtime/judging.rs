@@ -136,8 +136,11 @@ impl Session<'_> {
         verify(&mut self.who).await?;
         let surface = surface(&self.realtime);
         let (who, format) = (self.who.clone(), self.format);
-        self.gateway
-            .admit(Ticket::new(), who, &self.head, surface, format)
+        let (gateway, head) = (self.gateway, &self.head);
+        let identified = gateway.identify(&who, &head.headers).await?;
+        let admitted = gateway.admit(Ticket::new(), who, identified, head, surface, format)?;
+        let labelled = admitted.labelled(&head.headers);
+        labelled.map_err(Refused::record)
     }
 
     /// A message with what is known of its session.

@@ -64,7 +64,9 @@ impl Gateway {
                 message
             }
         };
-        let admitted = self.admit(Ticket::new(), who, &head, surface(realtime), format)?;
+        let identified = self.identify(&who, &head.headers).await?;
+        let surface = surface(realtime);
+        let admitted = self.admit(Ticket::new(), who, identified, &head, surface, format)?;
         let routed = self.route(admitted, head, message);
         let routed = routed.map_err(Refused::record)?;
         let cleared = self.clear(routed).await;

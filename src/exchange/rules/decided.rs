@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::Rules;
+use crate::base::labels::Labels;
 use crate::base::lock::lock;
 use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
 use crate::config::AuthMode;
 use crate::formats::Format;
 use crate::policy::access::{CacheGrant, Header, Permit};
-use crate::policy::budget::{Denied, Plan};
+use crate::policy::budget::{Definitions, Denied, Plan};
 use crate::policy::identity::Caller;
 use crate::policy::pricing::Quote;
 use crate::policy::route::Route;
@@ -41,8 +42,8 @@ pub struct Terms {
     route: Route,
     /// What it costs.
     pub quote: Arc<Quote>,
-    /// The buckets that pay.
-    pub plan: Result<Plan, Denied>,
+    /// The buckets that pay, unless the labels of a request decide that.
+    pub plan: Option<Result<Plan, Denied>>,
     /// Those that pay where the caller's account does, if they are others: those that don't count money.
     pub own_credential_plan: Option<Plan>,
     /// The guardrails that look at it.
@@ -53,7 +54,7 @@ pub struct Terms {
     pub cache: Option<CacheGrant>,
     /// Whether a header with a credential is added, by the provider's configuration or by a grant.
     pub adds_credential: bool,
-    /// Headers that grants add.
+    /// Headers that grants add, and those that say who asks, where the provider is told.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The URL of the first request without a query, and the path of its API: most have the same.
     url: OnceLock<(String, Uri)>,
@@ -87,6 +88,12 @@ pub struct Question<M> {
 }
 
 impl Asker {
+    /// Whose request it is: that of the person for whom the caller speaks, or the caller's own.
+    pub fn owner(&self) -> &Arc<Caller> {
+        let person = self.permit.person();
+        person.map_or(&self.caller, |person| &person.caller)
+    }
+
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.caller, &other.caller) && Arc::ptr_eq(&self.permit, &other.permit)
     }
@@ -185,24 +192,30 @@ impl Terms {
 
     fn of(rules: &Rules, asker: &Asker, route: &Route) -> Self {
         let (permit, subject) = (&asker.permit, route.subject());
-        let plan = rules.quotas.plan(permit, &asker.caller, subject);
+        let plan = (!Definitions::depends_on_labels(permit, subject)).then(|| {
+            let labels = Labels::default();
+            rules.quotas.plan(permit, &asker.caller, &labels, subject)
+        });
         let headers = permit
             .headers(subject)
             .filter_map(|Header { name, value }| {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                 Some((name, HeaderValue::from_str(value).ok()?))
             });
-        let headers: Vec<_> = headers.collect();
-        let added = route.provider.add_headers.iter().map(|(name, _)| name);
+        let provider = &route.provider;
+        let identity = provider
+            .identity_headers
+            .then(|| asker.owner().identity_headers());
+        let headers: Vec<_> = headers.chain(identity.into_iter().flatten()).collect();
+        let added = provider.add_headers.iter().map(|(name, _)| name);
         let mut added = added.chain(headers.iter().map(|(name, _)| name));
         let has_hooks = permit.hooks(subject).next().is_some();
         Self {
             quote: rules.prices.quote(&route.provider.id, &route.model).into(),
-            own_credential_plan: plan.as_ref().ok().and_then(|plan| {
-                let provider = &route.provider;
+            own_credential_plan: plan.as_ref().and_then(|plan| {
                 let is_apart =
                     provider.auth_mode == AuthMode::Passthrough && !provider.charge_passthrough;
-                is_apart.then(|| plan.without_money())
+                is_apart.then(|| plan.as_ref().ok().map(Plan::without_money))?
             }),
             plan,
             guards: permit.guards(subject).into_iter().map(Text::from).collect(),
@@ -298,12 +311,21 @@ mod tests {
         for _ in 0..2 {
             let terms = rules.terms(&ann, &m);
             assert_eq!(terms.guards, ["g"]);
-            let plan = format!("{:?}", terms.plan.as_ref().unwrap());
+            let plan = format!("{:?}", terms.plan.as_ref().unwrap().as_ref().unwrap());
             assert!(
                 plan.contains("c:ann@x.org") && plan.contains("\"b\""),
                 "{plan}"
             );
-            let plan = format!("{:?}", rules.terms(&bob, &m).plan.as_ref().unwrap());
+            let plan = format!(
+                "{:?}",
+                rules
+                    .terms(&bob, &m)
+                    .plan
+                    .as_ref()
+                    .unwrap()
+                    .as_ref()
+                    .unwrap()
+            );
             assert!(plan.contains("c:bob@x.org"), "{plan}");
             let terms = rules.terms(&ann, &n);
             assert!(terms.guards.is_empty());

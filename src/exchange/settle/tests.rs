@@ -128,13 +128,8 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
         .body(())
         .unwrap()
         .into_parts();
-    let mut entry = entry::new(
-        Ticket::new(),
-        crate::formats::ALL[0],
-        &caller,
-        &head,
-        &permit,
-    );
+    let asker = Asker { caller, permit };
+    let mut entry = entry::new(Ticket::new(), crate::formats::ALL[0], &asker, &head);
     entry.status = status;
     entry.response_bytes = sent;
     let mut facts = Facts::new(entry, rules.file.routing);
@@ -146,7 +141,7 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
             spares: false,
         };
         facts.name(&route);
-        let terms = rules.terms(&Asker { caller, permit }, &route);
+        let terms = rules.terms(&asker, &route);
         facts.attempts.push(Attempt {
             key: 0,
             refused_keys: 0,

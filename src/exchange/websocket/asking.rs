@@ -30,7 +30,9 @@ impl Session<'_> {
         verify(&mut self.who).await?;
         let (who, head) = (self.who.clone(), Arc::clone(&self.head));
         let gateway = self.gateway;
-        let admitted = gateway.admit(Ticket::new(), who, &head, self.surface, self.format)?;
+        let identified = gateway.identify(&who, &head.headers).await?;
+        let ticket = Ticket::new();
+        let admitted = gateway.admit(ticket, who, identified, &head, self.surface, self.format)?;
         *is_admitted = true;
         let frame = Bytes::copy_from_slice(text.as_bytes());
         let routed = gateway

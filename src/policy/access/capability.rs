@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::ModelPattern;
+use super::{ModelPattern, PathPattern, RequiredLabels};
+use crate::wire::{Origin, Tokens};
 
 /// What a caller may do besides using models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
@@ -51,6 +54,8 @@ pub struct Capability {
     pub filterable_headers: Vec<String>,
     /// Buckets that pay.
     pub quotas: Vec<BucketRef>,
+    /// Labels that requests must have.
+    pub require_labels: RequiredLabels,
     /// Hooks that are called.
     pub send_hooks: Vec<SendHook>,
     /// Guardrails that inspect requests.
@@ -62,6 +67,24 @@ pub struct Capability {
     /// Whether the chat is available, if the object says so.
     #[serde(rename = "enable_chat_ui")]
     pub chat: Option<bool>,
+    /// Patterns on logins of those for whom the caller may speak.
+    pub may_speak_for: Vec<String>,
+    /// The header in which the caller names them, if not the usual one.
+    #[serde(deserialize_with = "header_name")]
+    pub speaks_in: Option<HeaderName>,
+    /// Whether pages of other sites may call models.
+    pub set_cors: bool,
+    /// The paths that they may call.
+    pub cors_paths: Vec<PathPattern>,
+    /// The origins of those pages.
+    #[serde(rename = "Access-Control-Allow-Origin", deserialize_with = "origins")]
+    pub cors_origins: Vec<Origin>,
+    /// Methods that they may use.
+    #[serde(rename = "Access-Control-Allow-Methods")]
+    pub cors_methods: Option<Tokens>,
+    /// Headers that they may send.
+    #[serde(rename = "Access-Control-Allow-Headers")]
+    pub cors_headers: Option<Tokens>,
 }
 
 /// A header for the provider.
@@ -98,6 +121,17 @@ pub struct CacheGrant {
     /// Whether other callers with such a grant get them too.
     #[serde(rename = "shared", default)]
     pub is_shared: bool,
+}
+
+impl CacheGrant {
+    /// What two grants allow together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            lasts: self.lasts.min(other.lasts),
+            is_shared: self.is_shared && other.is_shared,
+        }
+    }
 }
 
 /// When a hook is called.
@@ -157,7 +191,7 @@ impl BucketRef {
 }
 
 /// What holds of an object that can't be decoded. It grants nothing, but its guardrails still inspect
-/// requests, and its buckets still pay.
+/// requests, its buckets still pay, and the labels that it requires are still required.
 #[derive(Clone, Debug, Default)]
 pub struct Remains {
     /// Models that it is about; all, if it names none.
@@ -166,12 +200,14 @@ pub struct Remains {
     pub guards: Vec<String>,
     /// Buckets that pay.
     pub quotas: Vec<BucketRef>,
+    /// Labels that requests must have.
+    pub require_labels: RequiredLabels,
 }
 
 /// A header's name, alone or as in `database.headers.filterable`.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum HeaderName {
+enum Filterable {
     Alone(String),
     Named { name: String },
 }
@@ -187,6 +223,8 @@ impl Capability {
             read_metrics: false,
             read_captures: None,
             filterable_headers: Vec::new(),
+            set_cors: false,
+            may_speak_for: Vec::new(),
             ..self.clone()
         }
     }
@@ -204,7 +242,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     let text = String::deserialize(deserializer)?;
     crate::config::duration(&text).ok_or_else(|| {
         let expected = "expected a duration such as \"24h\"";
-        serde::de::Error::custom(format!("{text:?} is not a duration; {expected}"))
+        D::Error::custom(format!("{text:?} is not a duration; {expected}"))
     })
 }
 
@@ -220,9 +258,32 @@ fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Header>, D:
 }
 
 fn header_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let names = Vec::<HeaderName>::deserialize(deserializer)?.into_iter();
-    let names = names.map(|(HeaderName::Alone(name) | HeaderName::Named { name })| name);
+    let names = Vec::<Filterable>::deserialize(deserializer)?.into_iter();
+    let names = names.map(|(Filterable::Alone(name) | Filterable::Named { name })| name);
     Ok(names.map(|name| name.to_ascii_lowercase()).collect())
+}
+
+fn header_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HeaderName>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(D::Error::custom)?;
+    Ok(Some(name))
+}
+
+/// One origin, or several.
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Origin>, D::Error> {
+    /// As it is written.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(String),
+        Several(Vec<String>),
+    }
+    let texts = match Written::deserialize(deserializer)? {
+        Written::One(text) => vec![text],
+        Written::Several(texts) => texts,
+    };
+    let origins = texts.iter().map(|text| Origin::parse(text));
+    origins.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 impl Remains {
@@ -245,6 +306,7 @@ impl Remains {
             quotas: quotas
                 .map(|bucket| serde_json::from_value(bucket).unwrap_or_default())
                 .collect(),
+            require_labels: RequiredLabels::of_broken(&listed("require_labels")),
         }
     }
 }

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::broken::Broken;
 use super::permit::{Granted, NoRole, Permit};
-use super::recent::Recent;
-use super::{Capability, Remains};
+use super::recent::{Recent, Unseen};
+use super::{Capability, Person, Remains};
 use crate::config;
 use crate::policy::identity::{Caller, EXTERNAL, Principal, is_reserved};
 
@@ -35,6 +35,7 @@ pub struct Access {
     /// Whether admins read the content of others' requests, unless a grant says otherwise.
     admins_read_captures: bool,
     recent: Recent,
+    unseen: Unseen,
     broken: Broken,
 }
 
@@ -81,6 +82,7 @@ impl Access {
             names,
             admins_read_captures: file.access.admins_read_captures,
             recent: Recent::default(),
+            unseen: Unseen::default(),
             broken: Broken::default(),
         }
     }
@@ -90,12 +92,40 @@ impl Access {
     /// # Errors
     /// As [`Access::permit`].
     pub fn cached_permit(&self, caller: &Arc<Caller>) -> Result<Arc<Permit>, NoRole> {
-        if let Some(permit) = self.recent.get(caller) {
+        if let Some(permit) = self.recent.get((caller, None)) {
             return Ok(permit);
         }
         let permit = Arc::new(self.permit(caller)?);
-        self.recent.keep(caller, Arc::clone(&permit));
+        self.recent.keep((caller, None), Arc::clone(&permit));
         Ok(permit)
+    }
+
+    /// What the caller may do when they speak for a person, which they may.
+    ///
+    /// # Errors
+    /// As [`Access::permit`], for either of them.
+    pub fn cached_permit_for(
+        &self,
+        caller: &Arc<Caller>,
+        person: &Arc<Caller>,
+    ) -> Result<Arc<Permit>, NoRole> {
+        let who = (caller, Some(person));
+        if let Some(permit) = self.recent.get(who) {
+            return Ok(permit);
+        }
+        let own = self.cached_permit(caller)?;
+        let permit = Arc::new(own.speaking_for(Person {
+            caller: Arc::clone(person),
+            permit: self.cached_permit(person)?,
+        }));
+        self.recent.keep(who, Arc::clone(&permit));
+        Ok(permit)
+    }
+
+    /// A person whom the tailnet has not shown. What is granted to their login counts, and to groups of the
+    /// configuration that list it.
+    pub fn unseen(&self, login: &str) -> Arc<Caller> {
+        self.unseen.get(login)
     }
 
     /// What the caller may do.
@@ -190,6 +220,7 @@ impl Access {
                 }
                 add("*", Named::Themselves);
             }
+            Principal::Named { login } => add_own(login, Named::Themselves),
             Principal::Loopback => add_own(caller.name(), Named::Themselves),
         }
         for group in caller.groups() {

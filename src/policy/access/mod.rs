@@ -3,10 +3,13 @@
 
 mod broken;
 mod capability;
+mod cors;
 mod grants;
+mod labels;
 mod pattern;
 mod permit;
 mod recent;
+mod speaking;
 mod subject;
 
 #[cfg(test)]
@@ -17,7 +20,10 @@ mod tests;
 pub use capability::{
     BucketRef, CacheGrant, Capability, Header, HookEvent, HookPart, Remains, Role, SendHook,
 };
+pub use cors::AllowedOrigin;
 pub use grants::Access;
-pub use pattern::{ModelPattern, is_named};
-pub use permit::{NoRole, Permit};
+pub use labels::RequiredLabels;
+pub use pattern::{ModelPattern, PathPattern, is_named};
+pub use permit::{NoRole, Permit, Person};
+pub use speaking::{USER, login_in};
 pub use subject::Subject;

@@ -1,4 +1,4 @@
-//! Patterns over `provider/model` names: `*` stays within a segment, `**` spans any number.
+//! Patterns over `provider/model` names and over paths: `*` stays within a segment, `**` spans any number.
 
 use std::fmt;
 
@@ -10,8 +10,17 @@ use crate::base::text::Text;
 #[serde(from = "String")]
 pub struct ModelPattern {
     text: Text,
-    segments: Vec<Segment>,
+    glob: Glob,
 }
+
+/// A compiled pattern over the path of a URL, such as `/v1/**`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(from = "String")]
+pub struct PathPattern(Glob);
+
+/// Segments that names have to match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Glob(Vec<Segment>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
@@ -24,15 +33,25 @@ enum Segment {
 /// Every string is a pattern.
 impl From<String> for ModelPattern {
     fn from(text: String) -> Self {
-        let segments = text.split('/').map(|segment| match segment {
-            "**" => Segment::Any,
-            other => Segment::Pieces(other.split('*').map(str::to_owned).collect()),
-        });
-        let segments = segments.collect();
+        let glob = Glob::of(&text);
         Self {
             text: text.into(),
-            segments,
+            glob,
         }
+    }
+}
+
+/// Every string is a pattern.
+impl From<String> for PathPattern {
+    fn from(text: String) -> Self {
+        Self(Glob::of(&text))
+    }
+}
+
+impl PathPattern {
+    /// Whether a path is covered.
+    pub fn matches(&self, path: &str) -> bool {
+        self.0.matches(&path.split('/').collect::<Vec<_>>())
     }
 }
 
@@ -48,11 +67,25 @@ impl ModelPattern {
             return false;
         };
         let name: Vec<&str> = std::iter::once(provider).chain(model.split('/')).collect();
+        self.glob.matches(&name)
+    }
+}
+
+impl Glob {
+    fn of(text: &str) -> Self {
+        let segments = text.split('/').map(|segment| match segment {
+            "**" => Segment::Any,
+            other => Segment::Pieces(other.split('*').map(str::to_owned).collect()),
+        });
+        Self(segments.collect())
+    }
+
+    fn matches(&self, name: &[&str]) -> bool {
         // Which prefixes of the name the pattern so far can have consumed: linear in
         // pattern × name, where backtracking would be exponential.
         let mut reached = vec![false; name.len() + 1];
         reached[0] = true;
-        for segment in &self.segments {
+        for segment in &self.0 {
             let mut next = vec![false; name.len() + 1];
             match segment {
                 Segment::Any => {
@@ -147,6 +180,23 @@ mod tests {
                 expected,
                 "{pattern}"
             );
+        }
+    }
+
+    #[test]
+    fn a_path_is_matched_by_its_segments() {
+        for (pattern, path, expected) in [
+            ("/v1/**", "/v1/chat/completions", true),
+            ("/v1/*", "/v1/messages", true),
+            ("/v1/*", "/v1/chat/completions", false),
+            ("/v1/messages", "/v1/messages", true),
+            ("/v1/messages", "/v1/messages/count_tokens", false),
+            ("**", "/v1/messages", true),
+            ("*", "/v1/messages", false),
+            ("/v1/**", "/v1beta/models", false),
+        ] {
+            let pattern_of = PathPattern::from(pattern.to_owned());
+            assert_eq!(pattern_of.matches(path), expected, "{pattern} {path}");
         }
     }
 

@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 
+use super::cors::{AllowedOrigin, Cors};
+use super::speaking::{Speaking, USER};
 use super::{
-    BucketRef, CacheGrant, Capability, Header, ModelPattern, Remains, Role, SendHook, Subject,
+    BucketRef, CacheGrant, Capability, Header, ModelPattern, Remains, RequiredLabels, Role,
+    SendHook, Subject,
 };
+use crate::base::labels::Labels;
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::policy::identity::Caller;
@@ -36,6 +40,17 @@ pub struct Permit {
     role_source: Arc<str>,
     read_captures: bool,
     granted: Granted,
+    /// The person for whom the caller speaks, whose own permit has to allow the same.
+    person: Option<Box<Person>>,
+}
+
+/// A person for whom a caller speaks.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Who it is, as far as the tailnet or the configuration knows.
+    pub caller: Arc<Caller>,
+    /// What they may do themselves.
+    pub permit: Arc<Permit>,
 }
 
 /// The sum of a caller's grants, whether or not they give a role.
@@ -51,11 +66,16 @@ pub(super) struct Granted {
     read_captures: Option<bool>,
     filterable_headers: Vec<String>,
     quotas: Vec<Scoped<BucketRef>>,
+    required_labels: Vec<Scoped<RequiredLabels>>,
     hooks: Vec<Scoped<SendHook>>,
     guards: Vec<Scoped<String>>,
     caches: Vec<Scoped<CacheGrant>>,
     /// Whether the chat is available; a grant that allows it wins.
     chat: Option<bool>,
+    /// Pages of other sites that may call models.
+    cors: Vec<Cors>,
+    /// People for whom the caller may speak.
+    speaking: Vec<Speaking>,
     /// Capabilities that are not ours, as JSON.
     pub(super) foreign: Vec<(String, Arc<RawValue>)>,
 }
@@ -87,6 +107,8 @@ impl Granted {
         if self.sources.last() != Some(source) {
             self.sources.push(Arc::clone(source));
         }
+        self.cors.extend(Cors::of(&capability));
+        self.speaking.extend(Speaking::of(&capability));
         self.read_pricing |= capability.read_pricing;
         self.read_metrics |= capability.read_metrics;
         // A yes wins over a no, and a no over nothing.
@@ -97,10 +119,11 @@ impl Granted {
         let models = capability.models.as_ref();
         extend(&mut self.headers, capability.add_headers, models, source);
         extend(&mut self.quotas, capability.quotas, models, source);
+        let labels = some(capability.require_labels);
+        extend(&mut self.required_labels, labels, models, source);
         extend(&mut self.hooks, capability.send_hooks, models, source);
         extend(&mut self.guards, capability.guards, models, source);
-        let cache = capability.cache.into_iter().collect();
-        extend(&mut self.caches, cache, models, source);
+        extend(&mut self.caches, capability.cache, models, source);
         if let Some(pattern) = capability.models {
             self.models.push(Models {
                 pattern,
@@ -114,6 +137,8 @@ impl Granted {
     pub(super) fn add_remains(&mut self, remains: Remains, source: &Arc<str>) {
         let models = remains.models.as_ref();
         extend(&mut self.quotas, remains.quotas, models, source);
+        let labels = some(remains.require_labels);
+        extend(&mut self.required_labels, labels, models, source);
         extend(&mut self.guards, remains.guards, models, source);
     }
 
@@ -126,13 +151,19 @@ impl Granted {
             read_captures: role == Role::Admin
                 && self.read_captures.unwrap_or(admins_read_captures),
             granted: self,
+            person: None,
         })
     }
 }
 
+/// What an object requires, if anything.
+fn some(labels: RequiredLabels) -> Option<RequiredLabels> {
+    Some(labels).filter(|labels| !labels.is_empty())
+}
+
 fn extend<T>(
     list: &mut Vec<Scoped<T>>,
-    added: Vec<T>,
+    added: impl IntoIterator<Item = T>,
     models: Option<&ModelPattern>,
     source: &Arc<str>,
 ) {
@@ -221,6 +252,19 @@ impl Permit {
         for guard in &granted.guards {
             add("guards", &guard.added);
         }
+        for label in granted
+            .required_labels
+            .iter()
+            .flat_map(|one| one.added.texts())
+        {
+            add("require_labels", &label);
+        }
+        for pattern in granted.speaking.iter().flat_map(Speaking::patterns) {
+            add("may_speak_for", pattern);
+        }
+        for origin in granted.cors.iter().flat_map(Cors::origins) {
+            add("set_cors", origin);
+        }
         all
     }
 
@@ -240,16 +284,72 @@ impl Permit {
         names.any(|name| name == "*" || name == header)
     }
 
-    /// Whether a grant gives the subject.
+    /// Headers other than [`USER`](super::USER) in which the caller may name a person.
+    pub fn speaking_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let headers = self.granted.speaking.iter().map(Speaking::header);
+        headers.filter(|header| **header != USER)
+    }
+
+    /// Sees whether the caller may speak for a person who is named in a header, or in any.
+    ///
+    /// # Errors
+    /// 403 that says which grant is missing.
+    pub fn check_speaking(
+        &self,
+        caller: &Caller,
+        header: Option<&HeaderName>,
+        login: &str,
+    ) -> Result<(), Rejection> {
+        let mut speaking = self.granted.speaking.iter();
+        if speaking.any(|speaking| speaking.covers(header, login)) {
+            return Ok(());
+        }
+        let why = format!(
+            "access denied: no grant lets {} speak for {login}: it takes may_speak_for",
+            caller.name()
+        );
+        Err(Rejection::new(
+            StatusCode::FORBIDDEN,
+            "may_not_speak_for",
+            why,
+        ))
+    }
+
+    /// The permit of a caller who speaks for a person: what both may, with everything that the grants of both
+    /// require and add.
+    #[must_use]
+    pub fn speaking_for(&self, person: Person) -> Self {
+        let mut both = self.clone();
+        let (granted, other) = (&mut both.granted, &person.permit.granted);
+        granted.headers.extend(other.headers.iter().cloned());
+        let labels = other.required_labels.iter().cloned();
+        granted.required_labels.extend(labels);
+        granted.hooks.extend(other.hooks.iter().cloned());
+        granted.guards.extend(other.guards.iter().cloned());
+        granted.foreign.extend(other.foreign.iter().cloned());
+        both.person = Some(Box::new(person));
+        both
+    }
+
+    /// The person for whom the caller speaks.
+    #[must_use]
+    pub fn person(&self) -> Option<&Person> {
+        self.person.as_deref()
+    }
+
+    /// Whether a grant gives the subject, to the person as well if the caller speaks for one.
     #[must_use]
     pub fn covers(&self, subject: Subject<'_>) -> bool {
         self.granting(subject).next().is_some()
+            && self
+                .person()
+                .is_none_or(|person| person.permit.covers(subject))
     }
 
     /// The pattern that gives the subject, and the grant that has it.
     pub fn why(&self, subject: Subject<'_>) -> Option<Reason> {
         let models = self.granting(subject).next()?;
-        Some(Reason::Granted {
+        self.covers(subject).then(|| Reason::Granted {
             pattern: models.pattern.text(),
             grant: Arc::clone(&models.source).into(),
         })
@@ -259,6 +359,9 @@ impl Permit {
     #[must_use]
     pub fn translates(&self, subject: Subject<'_>) -> bool {
         self.granting(subject).any(|models| models.translate)
+            && self
+                .person()
+                .is_none_or(|person| person.permit.translates(subject))
     }
 
     fn granting(&self, subject: Subject<'_>) -> impl Iterator<Item = &Models> {
@@ -267,20 +370,34 @@ impl Permit {
     }
 
     /// Whether responses of the subject are kept for the same request, and how: of several grants that say
-    /// so, for the shortest time, and shared only if all share.
+    /// so, for the shortest time, and shared only if all share. If the caller speaks for a person, a grant
+    /// has to say so for each of them.
     #[must_use]
     pub fn cache(&self, subject: Subject<'_>) -> Option<CacheGrant> {
         let grants = applying(&self.granted.caches, subject).map(|scoped| scoped.added);
-        grants.reduce(|one, other| CacheGrant {
-            lasts: one.lasts.min(other.lasts),
-            is_shared: one.is_shared && other.is_shared,
-        })
+        let own = grants.reduce(CacheGrant::and)?;
+        match self.person() {
+            None => Some(own),
+            Some(person) => Some(own.and(person.permit.cache(subject)?)),
+        }
     }
 
     /// The buckets that pay for the subject, in the order of the grants, each with the grant that
-    /// names it.
+    /// names it. Those of a person for whom the caller speaks are in the person's own permit.
     pub fn quotas(&self, subject: Subject<'_>) -> impl Iterator<Item = (&BucketRef, &str)> {
         applying(&self.granted.quotas, subject).map(|quota| (&quota.added, &*quota.source))
+    }
+
+    /// Sees whether a request for the subject has the labels that grants require.
+    ///
+    /// # Errors
+    /// 403 that says which is missing.
+    pub fn check_labels(&self, subject: Subject<'_>, labels: &Labels) -> Result<(), Rejection> {
+        let mut required = applying(&self.granted.required_labels, subject);
+        let missing = required.find_map(|required| required.added.missing(labels));
+        missing.map_or(Ok(()), |why| {
+            Err(Rejection::new(StatusCode::FORBIDDEN, "label_required", why))
+        })
     }
 
     /// The hooks that are called for the subject.
@@ -292,6 +409,13 @@ impl Permit {
     /// Whether the chat is available: unless a grant takes it away and no other gives it.
     pub fn may_chat(&self) -> bool {
         self.granted.chat.unwrap_or(true)
+    }
+
+    /// What a page of another site is told whose origin may call a path in the caller's name; `None` if it
+    /// may not.
+    #[must_use]
+    pub fn allowed_origin(&self, origin: &HeaderValue, path: &str) -> Option<AllowedOrigin> {
+        AllowedOrigin::among(&self.granted.cors, origin, path)
     }
 
     /// The guardrails that inspect requests for the subject, each once.

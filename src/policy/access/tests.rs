@@ -57,6 +57,61 @@ fn nothing_is_open_without_a_role() {
 }
 
 #[test]
+fn a_person_whom_an_application_names_is_not_everyone() {
+    let text = r#"{"groups":{"group:eng":["c@x.org"]},"grants":[
+        {"src":["*"],"app":{"tailscale.com/cap/aperture":[{"role":"user"},{"models":"**"}]}},
+        {"src":["b@x.org"],"app":{"tailscale.com/cap/aperture":[{"role":"user"},{"models":"p/**"}]}},
+        {"src":["group:eng"],"app":{"tailscale.com/cap/aperture":[{"role":"user"},{"models":"q/**"}]}}]}"#;
+    let access = access(text);
+    let covers = |login: &str| {
+        let person = access.permit(&Caller::named(login));
+        let person = person.ok()?;
+        Some(["p", "q"].map(|provider| person.covers(Subject::model(provider, "m"))))
+    };
+    assert_eq!(covers("a@x.org"), None);
+    assert_eq!(covers("b@x.org"), Some([true, false]));
+    assert_eq!(covers("c@x.org"), Some([false, true]));
+}
+
+#[test]
+fn who_speaks_for_a_person_may_do_what_both_may() {
+    let access = granting(&[
+        grant(
+            r#""app@x.org""#,
+            r#"{"role":"user"},{"models":"p/**","guards":["one"]},{"may_speak_for":["*@x.org"]}"#,
+        ),
+        grant(
+            r#""a@x.org""#,
+            r#"{"role":"admin"},{"models":"*/m","guards":["two"],"add_headers":["X-A: a"]}"#,
+        ),
+    ]);
+    let (app, person) = (Arc::new(named("app@x.org")), access.unseen("a@x.org"));
+    let both = access.cached_permit_for(&app, &person).unwrap();
+    let covers = |permit: &Permit| {
+        [("p", "m"), ("p", "n"), ("q", "m")]
+            .map(|(provider, model)| permit.covers(Subject::model(provider, model)))
+    };
+    assert_eq!(covers(&access.permit(&app).unwrap()), [true, true, false]);
+    assert_eq!(
+        covers(&access.permit(&person).unwrap()),
+        [true, false, true]
+    );
+    assert_eq!(covers(&both), [true, false, false]);
+    assert!(both.why(Subject::model("p", "n")).is_none());
+    assert_eq!(both.guards(Subject::model("p", "m")), ["one", "two"]);
+    assert_eq!(headers(&both, "p"), ["X-A: a"]);
+    // The same for the same two, and the role of the person is not the application's.
+    let again = access.cached_permit_for(&app, &person).unwrap();
+    assert!(Arc::ptr_eq(&both, &again));
+    assert_eq!(both.role(), Role::User);
+    let stranger = access.unseen("z@x.org");
+    assert_eq!(
+        access.cached_permit_for(&app, &stranger).unwrap_err(),
+        NoRole
+    );
+}
+
+#[test]
 fn a_cached_permit_is_its_callers_own() {
     let access = granting(&[grant(
         r#""a@x.org""#,

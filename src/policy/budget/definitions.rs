@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use super::Denied;
 use crate::base::bucket::{Link, Terms, Unit};
+use crate::base::labels::{self, Labels};
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::config::{self, Quota};
@@ -47,6 +48,13 @@ impl Plan {
         };
         self.chains.iter().map(pays).collect()
     }
+}
+
+/// A chain that is being put together.
+struct Begun<'p> {
+    /// Never empty.
+    links: Vec<Link>,
+    sources: Vec<&'p str>,
 }
 
 /// Buckets that pay together.
@@ -95,9 +103,11 @@ impl Definitions {
         self.0.get(name)?.as_ref().ok().copied()
     }
 
-    /// The buckets that pay for the subject. Several grants that name one bucket make one
+    /// The buckets that pay for the subject: the caller's, and those of the person for whom the caller speaks.
+    /// Several grants that name one bucket make one
     /// chain, with the helpers of all; a bucket that helps out in a chain pays there alone. So
-    /// nothing is taken from a bucket twice.
+    /// nothing is taken from a bucket twice. Only buckets of labels depend on `labels`
+    /// ([`Self::depends_on_labels`]).
     ///
     /// # Errors
     /// [`Denied::Broken`] for a name that stands for nothing: a mistake turns no budget off.
@@ -105,42 +115,49 @@ impl Definitions {
         &self,
         permit: &Permit,
         caller: &Caller,
+        labels: &Labels,
         subject: Subject<'_>,
     ) -> Result<Plan, Denied> {
-        let mut chains: IndexMap<&str, (Vec<&str>, Vec<&str>)> = IndexMap::new();
-        for (reference, source) in permit.quotas(subject) {
-            let (helpers, sources) = chains.entry(&reference.bucket).or_default();
+        let person = permit.person();
+        let own = permit.quotas(subject).map(|quota| (quota, caller));
+        let theirs = person.into_iter().flat_map(|person| {
+            let quotas = person.permit.quotas(subject);
+            quotas.map(|quota| (quota, &*person.caller))
+        });
+        // By the key of its first bucket.
+        let mut chains: IndexMap<Text, Begun<'_>> = IndexMap::new();
+        for ((reference, source), whose) in own.chain(theirs) {
+            let first = self.link(&reference.bucket, whose, labels)?;
+            let chain = chains.entry(first.key.clone()).or_insert_with(|| Begun {
+                links: vec![first],
+                sources: Vec::new(),
+            });
             for helper in &reference.overdraft {
-                if *helper != reference.bucket && !helpers.contains(&helper.as_str()) {
-                    helpers.push(helper);
+                let helper = self.link(helper, whose, labels)?;
+                if !chain.links.iter().any(|link| link.key == helper.key) {
+                    chain.links.push(helper);
                 }
             }
-            if !sources.contains(&source) {
-                sources.push(source);
+            if !chain.sources.contains(&source) {
+                chain.sources.push(source);
             }
         }
-        let helping: Vec<&str> = chains
-            .values()
-            .flat_map(|(helpers, _)| helpers.iter().copied())
-            .collect();
+        let helpers = chains.values().flat_map(|chain| &chain.links[1..]);
+        let helping: Vec<Text> = helpers.map(|link| link.key.clone()).collect();
         let mut plan = Plan::default();
-        for (first, (helpers, sources)) in &chains {
-            if helping.contains(first) && helpers.is_empty() {
+        for (first, Begun { links, sources }) in chains {
+            if helping.contains(&first) && links.len() == 1 {
                 continue;
             }
-            let names = std::iter::once(first).chain(helpers);
-            let links = names
-                .map(|name| self.link(name, caller))
-                .collect::<Result<Arc<[_]>, _>>()?;
-            let unit = links[0].terms.unit;
+            let (template, unit) = (&links[0].template, links[0].terms.unit);
             if let Some(other) = links.iter().find(|link| link.terms.unit != unit) {
                 return Err(Denied::Broken {
                     quota: other.template.clone(),
-                    why: format!("it counts something else than {first:?}, which it helps out"),
+                    why: format!("it counts something else than {template:?}, which it helps out"),
                 });
             }
             plan.chains.push(Planned {
-                links,
+                links: links.into(),
                 unit,
                 source: sources.join(", ").into(),
             });
@@ -148,7 +165,19 @@ impl Definitions {
         Ok(plan)
     }
 
-    /// The buckets that may pay for anything of a caller's.
+    /// Whether the labels of a request decide which buckets pay for the subject.
+    #[must_use]
+    pub fn depends_on_labels(permit: &Permit, subject: Subject<'_>) -> bool {
+        let mut names = permit
+            .quotas(subject)
+            .flat_map(|(bucket, _)| bucket.names());
+        let person = permit.person();
+        names.any(|name| label_of(name).is_some())
+            || person.is_some_and(|person| Self::depends_on_labels(&person.permit, subject))
+    }
+
+    /// The buckets that may pay for anything of a caller's. Of those for labels, the ones of requests without
+    /// the label.
     pub fn of<'a>(
         &'a self,
         permit: &'a Permit,
@@ -157,7 +186,7 @@ impl Definitions {
         permit
             .all_quotas()
             .flat_map(BucketRef::names)
-            .filter_map(|name| self.link(name, caller).ok())
+            .filter_map(|name| self.link(name, caller, &Labels::default()).ok())
     }
 
     /// The bucket of a name as an administrator writes it, such as `daily:pat@example.org`, if the
@@ -182,12 +211,17 @@ impl Definitions {
             ("<user>", caller.key().to_owned()),
             ("<node>", of_node(whose)),
         ];
-        places
+        let of_caller = places
             .iter()
-            .find_map(|(place, whose)| link(&format!("{prefix}:{place}"), whose))
+            .find_map(|(place, whose)| link(&format!("{prefix}:{place}"), whose));
+        of_caller.or_else(|| {
+            let mut templates = self.names().filter(|name| label_of(name).is_some());
+            let is_of = |name: &&str| name.split_once(':').is_some_and(|(of, _)| of == prefix);
+            link(templates.find(is_of)?, &of_label(whose))
+        })
     }
 
-    fn link(&self, template: &str, caller: &Caller) -> Result<Link, Denied> {
+    fn link(&self, template: &str, caller: &Caller, labels: &Labels) -> Result<Link, Denied> {
         let broken = |why: &str| Denied::Broken {
             quota: template.to_owned(),
             why: why.to_owned(),
@@ -207,10 +241,29 @@ impl Definitions {
                 let node = caller.node_id();
                 (of_node(node), format!("{prefix}:{node}"))
             }
+            Some((prefix, place)) if label_of(template).is_some() => {
+                let value = labels::placeholder(place).and_then(|key| labels.get(key));
+                let value = value.unwrap_or(NO_LABEL);
+                (of_label(value), format!("{prefix}:{value}"))
+            }
             _ => (String::new(), template.to_owned()),
         };
         Ok(Link::new(template, &whose, bucket.into(), *terms))
     }
+}
+
+/// What stands for the value of a label that a request doesn't have. All such requests share a bucket, so that
+/// leaving the label out saves nothing. No label has this value.
+const NO_LABEL: &str = "(none)";
+
+/// The label that a definition's buckets are told apart by.
+fn label_of(template: &str) -> Option<&str> {
+    labels::placeholder(template.split_once(':')?.1)
+}
+
+/// Whose a label's bucket is.
+fn of_label(value: &str) -> String {
+    format!("label:{value}")
 }
 
 /// Whose a node's bucket is.
@@ -251,7 +304,12 @@ mod tests {
 
     fn planned(grants: &[&str]) -> Result<Vec<String>, Denied> {
         let (definitions, permit, caller) = compiled(QUOTAS, grants, "ann@x.org");
-        let plan = definitions.plan(&permit, &caller, Subject::model("p", "m"))?;
+        let plan = definitions.plan(
+            &permit,
+            &caller,
+            &Labels::default(),
+            Subject::model("p", "m"),
+        )?;
         assert_eq!(plan.is_empty(), plan.describe().is_empty());
         let line = regex::Regex::new(r", line \d+").unwrap();
         let told = plan.describe().into_iter();
@@ -286,7 +344,12 @@ mod tests {
         let each = format!("bucket {each} (up to 9 requests) pays (grants[0])");
         assert_eq!(planned(&[twice]).unwrap(), [team, each]);
         let other = definitions
-            .plan(&permit, &caller, Subject::model("q", "m"))
+            .plan(
+                &permit,
+                &caller,
+                &Labels::default(),
+                Subject::model("q", "m"),
+            )
             .unwrap();
         assert!(other.is_empty() && planned(&[""]).unwrap().is_empty());
     }
@@ -329,6 +392,40 @@ mod tests {
             both[0].key,
             "of another tailnet"
         );
+    }
+
+    #[test]
+    fn a_label_has_a_bucket_for_each_value_and_one_for_none() {
+        let quotas =
+            r#""p:<label.project>":{"capacity":"9 requests"},"all":{"capacity":"9 requests"}"#;
+        let references = r#"{"bucket":"p:<label.project>","overdraft":["all"]}"#;
+        let (definitions, permit, caller) = compiled(quotas, &[references], "ann@x.org");
+        let subject = Subject::model("p", "m");
+        let planned = |header: &str| {
+            let labels = Labels::parse([header.as_bytes()]).unwrap();
+            let plan = definitions
+                .plan(&permit, &caller, &labels, subject)
+                .unwrap();
+            let first = &plan.chains[0].links[0];
+            (first.bucket.to_string(), first.key.to_string())
+        };
+        let of = |bucket: &str, whose: &str| {
+            let key = format!("requests|p:<label.project>|{whose}");
+            (bucket.to_owned(), key)
+        };
+        assert_eq!(planned("project=web"), of("p:web", "label:web"));
+        assert_eq!(planned("run=1,project=api"), of("p:api", "label:api"));
+        assert_eq!(planned("run=1"), of("p:(none)", "label:(none)"));
+        assert!(Definitions::depends_on_labels(&permit, subject));
+        assert!(!Definitions::depends_on_labels(
+            &permit,
+            Subject::model("q", "m")
+        ));
+        let (_, other, _) = compiled(quotas, &[r#"{"bucket":"all"}"#], "ann@x.org");
+        assert!(!Definitions::depends_on_labels(&other, subject));
+        for (name, key) in [("p:web", "label:web"), ("p:(none)", "label:(none)")] {
+            assert_eq!(definitions.named(name).unwrap().key, of("", key).1);
+        }
     }
 
     #[test]

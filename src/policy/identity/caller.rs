@@ -27,6 +27,14 @@ pub struct Caller {
     node_name: Arc<str>,
     groups: Vec<String>,
     capabilities: Capabilities,
+    display_name: Option<String>,
+    picture: Option<String>,
+}
+
+/// What is known of a person besides their login.
+#[derive(Default)]
+struct Profile {
+    display_name: Option<String>,
     picture: Option<String>,
 }
 
@@ -40,10 +48,17 @@ fn is_group(name: &str) -> bool {
 }
 
 /// Who is behind a node without tags.
-fn person(user: User, shared_in: bool, fqdn: &str) -> Result<(Principal, Option<String>), Refused> {
+fn person(user: User, shared_in: bool, fqdn: &str) -> Result<(Principal, Profile), Refused> {
     let User {
-        id, login, picture, ..
+        id,
+        login,
+        display_name,
+        picture,
     } = user;
+    let profile = Profile {
+        display_name: Some(display_name).filter(|name| !name.is_empty()),
+        picture,
+    };
     if login.is_empty() {
         return Err(Refused::Nobody);
     }
@@ -56,10 +71,10 @@ fn person(user: User, shared_in: bool, fqdn: &str) -> Result<(Principal, Option<
         return Err(Refused::Unusable(why));
     }
     if !shared_in {
-        return Ok((Principal::User { login, id }, picture));
+        return Ok((Principal::User { login, id }, profile));
     }
     let tailnet = fqdn.split_once('.').unwrap_or_default().1.to_owned();
-    Ok((Principal::External { login, id, tailnet }, picture))
+    Ok((Principal::External { login, id, tailnet }, profile))
 }
 
 /// What a record says of a caller: texts that all of the caller's records share.
@@ -108,13 +123,13 @@ impl Caller {
             let why = "one of its tags does not begin with tag:";
             return Err(Refused::Unusable(why));
         }
-        let (principal, picture) = match whois.user {
+        let (principal, profile) = match whois.user {
             // The tags of another tailnet mean something else there.
             _ if !tags.is_empty() && whois.shared_in => {
                 let why = "it is a tagged device of another tailnet";
                 return Err(Refused::Unusable(why));
             }
-            _ if !tags.is_empty() => (Principal::Tagged { tags }, None),
+            _ if !tags.is_empty() => (Principal::Tagged { tags }, Profile::default()),
             Some(user) => person(user, whois.shared_in, &whois.node_fqdn)?,
             None => return Err(Refused::Nobody),
         };
@@ -128,7 +143,8 @@ impl Caller {
             node_name: harmless(&whois.node_name).into(),
             groups,
             capabilities: whois.capabilities,
-            picture,
+            display_name: profile.display_name,
+            picture: profile.picture,
         })
     }
 
@@ -143,6 +159,7 @@ impl Caller {
                 node_name: "localhost".into(),
                 groups: Vec::new(),
                 capabilities: Capabilities::new(),
+                display_name: None,
                 picture: None,
             })
         });
@@ -177,6 +194,21 @@ impl Caller {
         caller.node_id = "(any)".into();
         caller.node_name = node.unwrap_or("(any)").into();
         caller
+    }
+
+    /// A person whom an application names, and whom the tailnet has not shown.
+    pub fn named(login: &str) -> Self {
+        let principal = Principal::Named {
+            login: login.to_owned(),
+        };
+        Self {
+            name: principal.name().into(),
+            key: principal.key().into(),
+            principal,
+            node_id: "(any)".into(),
+            node_name: "(any)".into(),
+            ..Self::clone(&Self::loopback())
+        }
     }
 
     /// The same caller with the login in the key too: for a control server that gives two people
@@ -246,6 +278,11 @@ impl Caller {
     /// Capabilities that the tailnet policy grants towards this gateway.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// What people call the person, besides the login.
+    pub fn display_name(&self) -> Option<&str> {
+        self.display_name.as_deref()
     }
 
     /// Where the profile picture is, for people who have one.

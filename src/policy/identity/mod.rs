@@ -2,6 +2,7 @@
 //! `net::tailnet` asks; nothing here has a socket.
 
 mod caller;
+mod headers;
 mod principal;
 mod refused;
 mod whois;

@@ -40,6 +40,11 @@ pub enum Principal {
         /// `tag:…` names.
         tags: Vec<String>,
     },
+    /// A person whom an application names, and whom the tailnet has not shown. `*` does not include them.
+    Named {
+        /// The login that the application has named.
+        login: String,
+    },
     /// This machine itself, over its loopback interface.
     Loopback,
 }
@@ -48,7 +53,7 @@ impl Principal {
     /// What grants and people call it.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::User { login, .. } => login.clone(),
+            Self::User { login, .. } | Self::Named { login } => login.clone(),
             Self::External { login, .. } => format!("{EXTERNAL}{login}"),
             Self::Tagged { tags } => tags.join(","),
             Self::Loopback => LOOPBACK.to_owned(),
@@ -82,6 +87,7 @@ impl Principal {
                     format!("{key}{byte:02x}")
                 })
             }
+            Self::Named { login } => format!("named:{login}"),
             Self::Loopback => "loopback".to_owned(),
         }
     }

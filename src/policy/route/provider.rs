@@ -27,6 +27,10 @@ pub enum Fit {
 
 /// One provider.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration"
+)]
 pub struct Provider {
     /// Key in the configuration, and first segment of full model names.
     pub id: Text,
@@ -64,6 +68,8 @@ pub struct Provider {
     pub add_headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers that pass besides those of its formats.
     pub pass_headers: Vec<HeaderName>,
+    /// Whether it is told who asks.
+    pub identity_headers: bool,
     /// Query parameters that pass besides those of its formats.
     pub pass_query: Vec<String>,
     /// Keys of requests that are allowed besides those of its formats.
@@ -117,6 +123,7 @@ impl Provider {
             region: base.region().or_else(|| config.region.clone()),
             add_headers: config.add_headers.iter().filter_map(header).collect(),
             pass_headers: pass_headers.collect(),
+            identity_headers: config.identity_headers,
             pass_query: config.pass_query.clone(),
             pass_keys: config.pass_keys.clone(),
             network: config.network,

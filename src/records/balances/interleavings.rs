@@ -5,6 +5,7 @@
 
 use super::books::{Books, ESTIMATE, endings, orders};
 use super::*;
+use crate::base::labels::Labels;
 use crate::config;
 use crate::policy::access::{Access, Permit, Subject};
 use crate::policy::identity::Caller;
@@ -51,9 +52,12 @@ impl World {
     }
 
     async fn reserve(&self, quotas: &Quotas) -> Result<Reservation, Denied> {
-        let plan = self
-            .definitions
-            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
+        let plan = self.definitions.plan(
+            &self.permit,
+            &self.caller,
+            &Labels::default(),
+            Subject::model("p", "m"),
+        )?;
         let estimate = Amounts {
             tokens: ESTIMATE,
             cost: None,

@@ -1,6 +1,7 @@
 //! What a reservation reports, and what it takes from each kind of bucket.
 
 use super::*;
+use crate::base::labels::Labels;
 use crate::base::money::Money;
 use crate::config;
 use crate::policy::access::{Access, Permit, Subject};
@@ -34,9 +35,12 @@ impl World {
     }
 
     async fn reserve(&self, tokens: i64, cost: Option<i64>) -> Result<Reservation, Denied> {
-        let plan = self
-            .definitions
-            .plan(&self.permit, &self.caller, Subject::model("p", "m"))?;
+        let plan = self.definitions.plan(
+            &self.permit,
+            &self.caller,
+            &Labels::default(),
+            Subject::model("p", "m"),
+        )?;
         let estimate = amounts(tokens, cost);
         self.quotas.reserve(&plan, estimate, String::new).await
     }

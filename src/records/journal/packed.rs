@@ -15,7 +15,7 @@ pub(in crate::records) use self::fields::{Shared, Texts};
 use super::retention::Policy;
 use crate::formats::{Tokens, ToolCall};
 use crate::records::body::{self, StoredBody};
-use crate::records::{Capture, Delivery, EntryId, Failure, Outcome, Record};
+use crate::records::{Capture, Delivery, EntryId, Failure, Outcome, Record, marks};
 use crate::wire::HeaderList;
 
 /// The first byte of what is packed.
@@ -79,7 +79,7 @@ impl Packed {
             put_shared(json(&record.entry.reasons, &mut reasons)?, &mut plain);
             let tools = Some(&record.tools).filter(|_| keep.tools);
             put_list(tools.map_or(&[], Vec::as_slice), &mut plain);
-            record.headers.put(&mut plain);
+            put_marks(record, &mut plain);
             let capture = record.capture.as_ref().filter(|_| keep.captures);
             let capture = capture.map(|capture| StoredCapture::of(capture, keep.raws));
             capture.transpose()?.put(&mut plain);
@@ -96,6 +96,24 @@ impl Packed {
             count: records.len(),
             content,
         })
+    }
+}
+
+/// What a record can be filtered by.
+fn put_marks(record: &Record, to: &mut Plain) {
+    let (labels, via) = (record.entry.labels.iter(), &record.entry.via);
+    let count = record.headers.len() + labels.len() + usize::from(via.is_some());
+    (count as u64).put(to);
+    for header in &record.headers {
+        header.put(to);
+    }
+    for (key, value) in labels {
+        marks::label(key).put(to);
+        put_bytes(value.as_bytes(), to);
+    }
+    if let Some(via) = via {
+        put_bytes(marks::VIA.as_bytes(), to);
+        put_bytes(via.as_bytes(), to);
     }
 }
 

@@ -219,6 +219,10 @@ fn span(entry: &Entry) -> Value {
         text("iris.outcome", entry.outcome.as_str()),
         text("iris.node", &entry.node_name),
     ];
+    attributes.extend(entry.via.as_ref().map(|via| text("iris.via", via)));
+    for (key, value) in entry.labels.iter() {
+        attributes.push(text(&format!("iris.label.{key}"), value));
+    }
     for (key, count) in [
         ("gen_ai.usage.input_tokens", entry.tokens.input),
         ("gen_ai.usage.output_tokens", entry.tokens.output),

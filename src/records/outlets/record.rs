@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::base::labels::Labels;
 use crate::base::text::Text;
 use crate::formats;
 use crate::records::{Capture, Entry, Outcome, Tokens, ToolCall};
@@ -40,6 +41,10 @@ pub(super) struct Exported<'a> {
     stream: bool,
     agent: &'a str,
     first_token_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<&'a str>,
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    labels: &'a Labels,
 }
 
 #[derive(Serialize)]
@@ -132,6 +137,8 @@ impl<'a> Exported<'a> {
             stream: entry.stream,
             agent: &entry.agent,
             first_token_ms: entry.first_token_ms,
+            via: entry.via.as_deref(),
+            labels: &entry.labels,
         }
     }
 }

@@ -27,8 +27,9 @@ pub struct Query {
     pub outcome: Option<Outcome>,
     /// A tool that the answer calls.
     pub tool: Option<String>,
-    /// A header's name, in lower case, and its value if that matters too.
-    pub header: Option<(String, Option<String>)>,
+    /// Headers by their names in lower case, and labels by theirs ([`marks`](crate::records::marks)), each with
+    /// its value if that matters too. All have to be there.
+    pub marks: Vec<(String, Option<String>)>,
     /// Started at this time or later, in unix milliseconds.
     pub from: Option<i64>,
     /// Started before this time.
@@ -58,7 +59,7 @@ impl Default for Query {
             status: None,
             outcome: None,
             tool: None,
-            header: None,
+            marks: Vec::new(),
             from: None,
             to: None,
             before: None,

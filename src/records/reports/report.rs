@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::sums::{Sums, Totals};
-use crate::records::{Error, Outcome};
+use crate::records::{Error, Outcome, marks};
 
 /// A day in milliseconds.
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -39,6 +39,10 @@ pub enum Group {
     Outcome,
     /// The value of the report's header.
     Header,
+    /// The value of the report's label.
+    Label,
+    /// The application that spoke for a person.
+    Via,
 }
 
 /// What requests of one group have in common.
@@ -64,10 +68,11 @@ pub struct Report {
     pub apis: Vec<String>,
     pub statuses: Vec<u16>,
     pub outcomes: Vec<Outcome>,
-    /// Only requests with this header, whose name is in lower case.
-    pub header: Option<String>,
+    /// Only requests with this header, by its name in lower case, or with this label, by its name in
+    /// [`marks`](crate::records::marks).
+    pub mark: Option<String>,
     /// And with one of these values of it.
-    pub header_values: Vec<String>,
+    pub mark_values: Vec<String>,
 }
 
 /// What a report says.
@@ -117,7 +122,7 @@ fn key_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 impl Group {
-    const ALL: [Group; 10] = [
+    const ALL: [Group; 12] = [
         Group::Hour,
         Group::Day,
         Group::Login,
@@ -128,6 +133,8 @@ impl Group {
         Group::Status,
         Group::Outcome,
         Group::Header,
+        Group::Label,
+        Group::Via,
     ];
 
     /// Its name in an answer.
@@ -143,6 +150,8 @@ impl Group {
             Group::Status => "status",
             Group::Outcome => "outcome",
             Group::Header => "header",
+            Group::Label => "label",
+            Group::Via => "via",
         }
     }
 
@@ -172,8 +181,17 @@ impl Report {
 
     /// Whether it can be answered at all.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.groups.contains(&Group::Header) && self.header.is_none() {
+        let mark = self.mark.as_deref();
+        if self.groups.contains(&Group::Header) && !mark.is_some_and(marks::is_header) {
             return Err(Error::Report("a report by header must name the header"));
+        }
+        if self.groups.contains(&Group::Label) && !mark.is_some_and(marks::is_label) {
+            return Err(Error::Report("a report by label must name the label"));
+        }
+        if self.groups.contains(&Group::Via) && mark != Some(marks::VIA) {
+            return Err(Error::Report(
+                "a report by application takes no header or label",
+            ));
         }
         if !self.is_of_days() && self.to.saturating_sub(self.from) > ENTRIES_MS {
             return Err(Error::Report(

@@ -36,6 +36,7 @@ use models::pricing;
 use parameters::Given;
 
 pub use config::version_in_file;
+pub use models::list::lists_models;
 
 /// Whose pages may load an answer.
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =

@@ -3,9 +3,9 @@
 
 use http::StatusCode;
 
-use crate::base::clock;
+use crate::base::{clock, labels};
 use crate::policy::access::Permit;
-use crate::records::{Outcome, Query};
+use crate::records::{Outcome, Query, marks};
 use crate::wire::Rejection;
 
 /// A parameter, as the description has it.
@@ -165,7 +165,9 @@ impl Listing {
         match name {
             "format" => self.csv = is_csv(value)?,
             "from" => query.from = Some(time(name, value)?),
-            "header" => query.header = Some(header(value)),
+            "header" => query.marks.push(header(value)),
+            "label" => query.marks.push(label(value)?),
+            "via" => query.marks.push(via(value)),
             "limit" => query.limit = limit(value)?,
             "outcome" => query.outcome = Some(outcome(value)?),
             "status" => query.status = Some(status(value)?),
@@ -182,6 +184,12 @@ pub(super) const LOGIN: Parameter =
 pub(super) const HEADER: Parameter = parameter(
     "header",
     "Only with this header, as `name` or `name:value`; takes a grant with `filterable_headers`.",
+);
+pub(super) const LABEL: Parameter =
+    parameter("label", "Only with this label, as `key` or `key=value`.");
+pub(super) const VIA: Parameter = parameter(
+    "via",
+    "Only what this application asked for people, by its login or tags.",
 );
 pub(super) const FROM: Parameter = parameter(
     "from",
@@ -254,6 +262,24 @@ pub(super) fn header(text: &str) -> (String, Option<String>) {
         Some((name, value)) => (name.to_ascii_lowercase(), Some(value.trim().to_owned())),
         None => (text.to_ascii_lowercase(), None),
     }
+}
+
+/// `key` or `key=value`, as the name of the label in records and its value.
+pub(super) fn label(text: &str) -> Result<(String, Option<String>), Rejection> {
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key.trim(), Some(value.trim().to_owned())),
+        None => (text.trim(), None),
+    };
+    if !labels::is_key(key.as_bytes()) {
+        let why = format!("`label` {text:?} is neither key nor key=value");
+        return Err(bad(why));
+    }
+    Ok((marks::label(key), value))
+}
+
+/// The application that spoke for people.
+pub(super) fn via(text: &str) -> (String, Option<String>) {
+    (marks::VIA.to_owned(), Some(text.to_owned()))
 }
 
 /// The beginning of a UTC date, in unix milliseconds.

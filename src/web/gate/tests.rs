@@ -1,12 +1,25 @@
 //! Hosts, origins, links and framings, as browsers and attackers send them.
 
 use super::*;
+use crate::config;
+use crate::policy::access::Access;
+use crate::policy::identity::Caller;
 
 fn check(headers: &[(&str, &str)]) -> Result<(), u16> {
-    check_for(Method::GET, false, headers)
+    check_for(Method::GET, Target::Other, headers)
 }
 
-fn check_for(method: Method, is_page: bool, headers: &[(&str, &str)]) -> Result<(), u16> {
+fn check_for(method: Method, target: Target, headers: &[(&str, &str)]) -> Result<(), u16> {
+    let foreign = checked(method, target, headers)?;
+    assert!(foreign.is_none(), "{foreign:?}");
+    Ok(())
+}
+
+fn checked(
+    method: Method,
+    target: Target,
+    headers: &[(&str, &str)],
+) -> Result<Option<ForeignPage>, u16> {
     let gate = Gate {
         names: vec!["ai".into(), "ai.tail.test".into()],
         addresses: vec![
@@ -20,7 +33,7 @@ fn check_for(method: Method, is_page: bool, headers: &[(&str, &str)]) -> Result<
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    gate.check(&request.body(()).unwrap(), false, is_page)
+    gate.check(&request.body(()).unwrap(), false, target)
         .map_err(|error| error.status.as_u16())
 }
 
@@ -62,7 +75,7 @@ fn a_wrong_port_is_named() {
     let gate = Gate::new(vec!["ai".into()], Vec::new(), 8_088, &[]);
     let refused = |host: &str| {
         let request = Request::get("/").header("host", host).body(()).unwrap();
-        gate.check(&request, false, false).unwrap_err()
+        gate.check(&request, false, Target::Other).unwrap_err()
     };
     for host in ["ai", "ai:80", "ai:8089"] {
         let refused = refused(host);
@@ -82,8 +95,10 @@ fn a_proxy_in_front_passes_its_own_name_on() {
         if let Some(origin) = origin {
             request = request.header("origin", origin);
         }
-        let checked = gate.check(&request.body(()).unwrap(), false, false);
-        checked.map_err(|error| error.status.as_u16())
+        let checked = gate.check(&request.body(()).unwrap(), false, Target::Other);
+        checked
+            .map(|foreign| assert!(foreign.is_none()))
+            .map_err(|error| error.status.as_u16())
     };
     for (host, origin, expected) in [
         ("ai.example.com", None, Ok(())),
@@ -129,6 +144,49 @@ fn pages_of_other_sites_are_refused() {
 }
 
 #[test]
+fn grants_decide_about_pages_of_other_sites_that_ask_for_models() {
+    let text = r#"{"grants":[{"src":["(loopback)"],"app":{"tailscale.com/cap/aperture":[{"role":"user"},
+        {"set_cors":true,"cors_paths":["/v1/*"],"Access-Control-Allow-Origin":"https://chat.example.com"}]}}]}"#;
+    let access = Access::compile(&config::parse(text, &|_| None).unwrap().file);
+    let permit = access.permit(&Caller::loopback()).unwrap();
+    let asks = |target, origin: &str, path: &str| {
+        let headers = [
+            ("host", "ai"),
+            ("origin", origin),
+            ("sec-fetch-site", "cross-site"),
+        ];
+        let foreign = checked(Method::POST, target, &headers)?.expect("it is foreign");
+        let allowed = foreign.allowed(&permit, path);
+        allowed.map(|_| ()).map_err(|error| error.status.as_u16())
+    };
+    let chat = "https://chat.example.com";
+    assert_eq!(asks(Target::Models, chat, "/v1/messages"), Ok(()));
+    assert_eq!(asks(Target::Models, chat, "/v1/chat/completions"), Err(403));
+    for origin in [
+        "https://evil.example",
+        "http://chat.example.com",
+        "null",
+        "http://ai",
+    ] {
+        assert_eq!(
+            asks(Target::Models, origin, "/v1/messages"),
+            Err(403),
+            "{origin}"
+        );
+    }
+    for target in [Target::Page, Target::Other] {
+        assert_eq!(asks(target, chat, "/v1/messages"), Err(403), "{target:?}");
+    }
+    // Without an origin, or with two, no page is known that a grant could name.
+    let ai = ("host", "ai");
+    let cross = ("sec-fetch-site", "cross-site");
+    let twice = [ai, ("origin", chat), ("origin", chat)];
+    for headers in [&[ai, cross][..], &twice] {
+        assert_eq!(check_for(Method::POST, Target::Models, headers), Err(403));
+    }
+}
+
+#[test]
 fn a_link_on_another_site_leads_to_a_page_and_to_nothing_else() {
     let navigates = ("sec-fetch-mode", "navigate");
     let (window, frame) = (("sec-fetch-dest", "document"), ("sec-fetch-dest", "iframe"));
@@ -136,10 +194,10 @@ fn a_link_on_another_site_leads_to_a_page_and_to_nothing_else() {
         let from = [("host", "ai"), ("sec-fetch-site", site)];
         let with = |more: &[(&'static str, &'static str)]| [&from[..], more].concat();
         let link = with(&[navigates, window]);
-        assert_eq!(check_for(Method::GET, true, &link), Ok(()));
-        assert_eq!(check_for(Method::GET, false, &link), Err(403));
-        assert_eq!(check_for(Method::POST, true, &link), Err(403));
-        assert_eq!(check_for(Method::HEAD, true, &link), Err(403));
+        assert_eq!(check_for(Method::GET, Target::Page, &link), Ok(()));
+        assert_eq!(check_for(Method::GET, Target::Other, &link), Err(403));
+        assert_eq!(check_for(Method::POST, Target::Page, &link), Err(403));
+        assert_eq!(check_for(Method::HEAD, Target::Page, &link), Err(403));
         for other in [
             with(&[]),
             with(&[window]),
@@ -151,7 +209,11 @@ fn a_link_on_another_site_leads_to_a_page_and_to_nothing_else() {
             with(&[navigates, window, ("origin", "null")]),
             with(&[navigates, window, ("origin", "http://evil.example")]),
         ] {
-            assert_eq!(check_for(Method::GET, true, &other), Err(403), "{other:?}");
+            assert_eq!(
+                check_for(Method::GET, Target::Page, &other),
+                Err(403),
+                "{other:?}"
+            );
         }
     }
 }
@@ -185,8 +247,10 @@ fn a_target_names_the_same_host_and_the_scheme_of_its_connection() {
         if let Some(host) = host {
             request = request.header("host", host);
         }
-        let checked = gate.check(&request.body(()).unwrap(), secure, false);
-        checked.map_err(|error| error.status.as_u16())
+        let checked = gate.check(&request.body(()).unwrap(), secure, Target::Other);
+        checked
+            .map(|foreign| assert!(foreign.is_none()))
+            .map_err(|error| error.status.as_u16())
     };
     let (one, two, ai) = (Version::HTTP_11, Version::HTTP_2, Some("ai"));
     for (version, target, host, secure, expected) in [

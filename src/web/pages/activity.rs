@@ -13,7 +13,7 @@ use crate::records::{Counts, Totals, UsageGroup};
 use crate::wire::Rejection;
 
 /// Parameters that reports are filtered by, and their names for people.
-pub(super) const FILTERS: [(&str, &str); 8] = [
+pub(super) const FILTERS: [(&str, &str); 10] = [
     ("login", "User"),
     ("model", "Model"),
     ("provider", "Provider"),
@@ -22,6 +22,8 @@ pub(super) const FILTERS: [(&str, &str); 8] = [
     ("status", "Status"),
     ("outcome", "Outcome"),
     ("header", "Header"),
+    ("label", "Label"),
+    ("via", "Application"),
 ];
 
 /// What a page shows, and by what.
@@ -78,7 +80,7 @@ pub(super) async fn filter_bar(
         .collect();
     let mut known = BTreeMap::new();
     for (name, _) in &offered {
-        if !matches!(*name, "header" | "outcome") {
+        if !matches!(*name, "header" | "label" | "via" | "outcome") {
             let query = lens.period.put_into(&lens.fixed).with("by", name);
             known.insert(*name, keys(&visit.sums(&query).await?.groups, name));
         }
@@ -148,10 +150,10 @@ fn input(name: &str, value: Option<&str>, known: Option<&Vec<String>>) -> Markup
         _ => None,
     };
     let id = format!("f-{name}");
-    let hint = if name == "header" {
-        "name or name:value"
-    } else {
-        "any"
+    let hint = match name {
+        "header" => "name or name:value",
+        "label" => "key or key=value",
+        _ => "any",
     };
     html! {
         @if let Some(few) = few {

@@ -13,7 +13,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default());
     let agents = visit.sums(&lens.report("agent")).await?;
     let groups = &agents.groups;
-    let filters = ["login", "model", "provider", "header"];
+    let filters = ["login", "model", "provider", "header", "label", "via"];
     let body = html! {
         (activity::filter_bar(visit, &lens, &filters).await?)
         @if groups.is_empty() {

@@ -44,7 +44,9 @@ pub(super) async fn usage(
         .filters()
         .with("days", lens.query.get("days").unwrap_or(""))
         .at("/ui/sessions");
-    let filters = ["model", "agent", "provider", "outcome", "header"];
+    let filters = [
+        "model", "agent", "provider", "outcome", "header", "label", "via",
+    ];
     let in_sessions = in_sessions(visit, lens).await?;
     Ok(html! {
         (activity::filter_bar(visit, lens, &filters).await?)

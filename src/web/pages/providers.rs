@@ -29,7 +29,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
             (parts::table("Providers and how they are", &columns, &rows))
         }
         h2 { "Traffic" }
-        (activity::filter_bar(visit, &lens, &["login", "model", "agent", "header"]).await?)
+        (activity::filter_bar(visit, &lens, &["login", "model", "agent", "header", "label", "via"]).await?)
         @if used.groups.is_empty() {
             (parts::empty("No requests in this time", &html! { "Choose a longer time." }))
         } @else {

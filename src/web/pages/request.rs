@@ -90,6 +90,12 @@ fn head(visit: &Visit<'_>, entry: &Entry) -> Markup {
             (parts::fact("Model", &model))
             (parts::fact("Provider", &provider))
             (parts::fact("API", &html! { code { (entry.api) } @if entry.stream { " streamed" } }))
+            @if let Some(via) = &entry.via { (parts::fact("Application", &via.as_str())) }
+            @if !entry.labels.is_empty() {
+                (parts::fact("Labels", &html! {
+                    @for (key, value) in entry.labels.iter() { code { (key) "=" (value) } " " }
+                }))
+            }
             (parts::fact("Id", &html! { code { (entry.id) } }))
             @if let Some(error) = &entry.error { (parts::fact("Error", &html! { span.bad { (error) } })) }
         }

@@ -57,7 +57,7 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let lens = Lens::new(visit, Query::default());
     let users = visit.sums(&lens.report("login")).await?;
     let groups = &users.groups;
-    let filters = ["model", "agent", "provider", "header"];
+    let filters = ["model", "agent", "provider", "header", "label", "via"];
     let body = html! {
         (activity::filter_bar(visit, &lens, &filters).await?)
         @if groups.is_empty() {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::fields::{Get, Rest};
 use super::unpacked::{Journaled, Unpacked};
 use super::*;
+use crate::base::labels::Labels;
 use crate::base::text::Text;
 use crate::config::{Database, Purge, Retention};
 use crate::records::Entry;
@@ -20,6 +21,8 @@ fn full() -> Record {
     record.entry.own_credential = true;
     record.entry.request_bytes = u64::MAX;
     record.entry.duration_ms = f64::INFINITY;
+    record.entry.via = Some("tag:app".into());
+    record.entry.labels = Labels::parse([&b"run=1,project=web"[..]]).unwrap();
     record.tools = vec![ToolCall {
         name: "read".to_owned(),
         params: "{}".to_owned(),
@@ -83,6 +86,7 @@ fn contents(row: &Unpacked) -> (Vec<&str>, Vec<Journaled<'_>>) {
 
 /// A record as it was before it was packed.
 fn record(read: Journaled<'_>) -> Record {
+    let (labels, via) = (read.labels(), read.via().map(Text::from));
     let one = read.entry;
     let text = |text: Shared<'_>| Text::from(text.text);
     let entry = Entry {
@@ -116,6 +120,8 @@ fn record(read: Journaled<'_>) -> Record {
         request_bytes: one.request_bytes,
         response_bytes: one.response_bytes,
         user_agent: text(one.user_agent),
+        via,
+        labels,
         reasons: serde_json::from_str(&read.reasons).unwrap(),
         error: one.error.map(str::to_owned),
         own_credential: one.own_credential.0,
@@ -125,7 +131,8 @@ fn record(read: Journaled<'_>) -> Record {
         name: tool.name.to_owned(),
         params: tool.params.to_owned(),
     });
-    let headers = read.headers.iter();
+    let headers = read.marks.iter();
+    let headers = headers.filter(|(name, _)| marks::is_header(name));
     let deliveries = read.deliveries.iter().map(|delivery| Delivery {
         hook: delivery.hook.to_owned(),
         event: delivery.event.to_owned(),

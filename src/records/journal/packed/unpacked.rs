@@ -8,9 +8,10 @@ use zstd::bulk::Decompressor;
 
 use super::fields::{Get, Plain, Put as _, Rest, Shared, Texts, number};
 use super::{StoredCapture, VERSION};
+use crate::base::labels::Labels;
 use crate::formats::Tokens;
 use crate::records::body::StoredBody;
-use crate::records::{Entry, EntryId, Failure, Outcome};
+use crate::records::{Entry, EntryId, Failure, Outcome, marks};
 
 /// Bytes that one row unpacks to at most: many times what the writer puts into a group.
 const UNPACKED: u64 = 1 << 30;
@@ -30,7 +31,8 @@ pub(crate) struct Journaled<'b> {
     /// JSON.
     pub(in crate::records) reasons: Shared<'b>,
     pub(in crate::records) tools: Vec<JournaledTool<'b>>,
-    pub(in crate::records) headers: Vec<(Shared<'b>, Shared<'b>)>,
+    /// What it can be filtered by: headers, and labels under their names.
+    pub(in crate::records) marks: Vec<(Shared<'b>, Shared<'b>)>,
     pub(in crate::records) capture: Option<StoredCapture>,
     pub(in crate::records) deliveries: Vec<JournaledDelivery<'b>>,
 }
@@ -39,6 +41,19 @@ impl Journaled<'_> {
     /// When it started, in Unix milliseconds.
     pub(in crate::records) fn started_at(&self) -> i64 {
         self.place >> EntryId::RANDOM_BITS
+    }
+
+    /// What the caller said that it was for.
+    pub(in crate::records) fn labels(&self) -> Labels {
+        let marks = self.marks.iter();
+        marks::labels(marks.map(|(name, value)| (name.text, value.text)))
+    }
+
+    /// The application that spoke for the caller.
+    pub(in crate::records) fn via(&self) -> Option<&str> {
+        let mut marks = self.marks.iter();
+        let (_, via) = marks.find(|(name, _)| name.text == marks::VIA)?;
+        Some(via.text)
     }
 }
 
@@ -205,7 +220,7 @@ impl<'b> Get<'b> for Journaled<'b> {
             entry,
             reasons: Get::get(from)?,
             tools: Get::get(from)?,
-            headers: Get::get(from)?,
+            marks: Get::get(from)?,
             capture: Get::get(from)?,
             deliveries: Get::get(from)?,
         })

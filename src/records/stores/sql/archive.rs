@@ -6,7 +6,7 @@ use super::value::Value;
 use super::{Connection, Failure, capture, rows, session};
 use crate::formats::ToolCall;
 use crate::records::archive::Archive;
-use crate::records::{Capture, Entry, Query, Scope, Session};
+use crate::records::{Capture, Entry, Query, Scope, Session, marks};
 
 impl Archive for dyn Connection + '_ {
     fn request(&mut self, scope: &Scope, id: &str) -> Result<Option<Entry>, Failure> {
@@ -37,7 +37,10 @@ impl Archive for dyn Connection + '_ {
              JOIN entry_headers ON entry_headers.entry = requests.place {condition} \
              ORDER BY entry_headers.name, entry_headers.value"
         );
-        rows(self, &sql, values, |row| Ok((row.text()?, row.text()?)))
+        let mut all: Vec<(String, String)> =
+            rows(self, &sql, values, |row| Ok((row.text()?, row.text()?)))?;
+        all.retain(|(name, _)| marks::is_header(name));
+        Ok(all)
     }
 
     fn capture(&mut self, scope: &Scope, id: &str) -> Result<Option<Capture>, Failure> {

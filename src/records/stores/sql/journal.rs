@@ -324,7 +324,7 @@ fn insert<'r, 'b>(
     let new = new.map(|(one, place)| (*one, *place));
     let headers = new
         .clone()
-        .flat_map(|(one, at)| header_rows(&one.headers, at));
+        .flat_map(|(one, at)| header_rows(&one.marks, at));
     super::insert(connection, INSERT_HEADER, headers.collect())?;
     if keep.tools {
         let tools = new.clone().flat_map(|(one, at)| tool_rows(&one.tools, at));

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::query::Filter;
+use super::query::{self, Filter};
 use super::row::{self, JOINED, NAMED, SELECTED, limit};
 use super::value::{Row, Value};
 use super::{Connection, Failure, rollup, rows};
@@ -44,7 +44,7 @@ pub(crate) fn requests(
         page.session(connection, scope, &places)?;
     } else if *scope != Scope::Everyone || query.login.is_some() {
         page.own(connection, scope, &places)?;
-    } else if query.tool.is_some() || query.header.is_some() {
+    } else if query.tool.is_some() || !query.marks.is_empty() {
         page.walk(connection, &[Part::all(places)])?;
     } else if query.node.is_some() {
         page.node(connection, &places)?;
@@ -252,13 +252,11 @@ impl Page<'_> {
         let (tables, place, condition) = if !is_narrow && rest.tool.take().is_some() {
             let tables = "entry_tools CROSS JOIN requests";
             (tables, "entry_tools.entry", self.query.tool(&mut filter))
-        } else if !is_narrow && rest.header.take().is_some() {
+        } else if let Some(first) = self.query.marks.first().filter(|_| !is_narrow) {
+            rest.marks.remove(0);
             let tables = "entry_headers CROSS JOIN requests";
-            (
-                tables,
-                "entry_headers.entry",
-                self.query.header(&mut filter),
-            )
+            let condition = query::header(first, &mut filter);
+            (tables, "entry_headers.entry", Some(condition))
         } else {
             ("requests", "requests.place", None)
         };

@@ -59,7 +59,8 @@ impl Query {
         if let Some(conditions) = self.tool(filter) {
             all.push(exists("entry_tools", &conditions));
         }
-        if let Some(conditions) = self.header(filter) {
+        for mark in &self.marks {
+            let conditions = header(mark, filter);
             all.push(exists("entry_headers", &conditions));
         }
         all
@@ -73,22 +74,22 @@ impl Query {
              AND entry_tools.nth = 0"
         ))
     }
+}
 
-    /// What a row of `entry_headers` must meet.
-    pub(super) fn header<'q>(&'q self, filter: &mut Filter<'q>) -> Option<String> {
-        let (name, value) = self.header.as_ref()?;
-        let name = filter.bind(Value::wanted(name, bytes::HEADER_NAME));
-        let value = match value {
-            Some(value) => {
-                let place = filter.bind(Value::wanted(value, bytes::HEADER_VALUE));
-                format!("entry_headers.value = {place}")
-            }
-            None => "entry_headers.nth = 0".to_owned(),
-        };
-        Some(format!(
-            "entry_headers.entry = requests.place AND entry_headers.name = {name} AND {value}"
-        ))
-    }
+/// What a row of `entry_headers` must meet. `nth` makes it one row for an entry.
+pub(super) fn header<'q>(
+    (name, value): &'q (String, Option<String>),
+    filter: &mut Filter<'q>,
+) -> String {
+    let name = filter.bind(Value::wanted(name, bytes::HEADER_NAME));
+    let value = match value {
+        Some(value) => {
+            let place = filter.bind(Value::wanted(value, bytes::HEADER_VALUE));
+            format!("entry_headers.value = {place}")
+        }
+        None => "entry_headers.nth = 0".to_owned(),
+    };
+    format!("entry_headers.entry = requests.place AND entry_headers.name = {name} AND {value}")
 }
 
 /// A WHERE clause being made: conditions that stand in the code, values that are bound.

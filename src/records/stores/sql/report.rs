@@ -43,7 +43,7 @@ impl Group {
             Group::Day => format!("({time}) / {DAY_MS}"),
             Group::Hour => format!("({time}) / {HOUR_MS}"),
             Group::Login => "callers.login".to_owned(),
-            Group::Header => "headers.value".to_owned(),
+            Group::Header | Group::Label | Group::Via => "headers.value".to_owned(),
             group => format!("kinds.{}", group.as_str()),
         }
     }
@@ -52,7 +52,7 @@ impl Group {
     fn is_of_kind(self) -> bool {
         !matches!(
             self,
-            Group::Day | Group::Hour | Group::Login | Group::Header
+            Group::Day | Group::Hour | Group::Login | Group::Header | Group::Label | Group::Via
         )
     }
 
@@ -123,18 +123,18 @@ impl Report {
         filter.within("callers.caller", scope);
     }
 
-    /// The conditions on headers.
+    /// The conditions on headers and labels.
     fn headers<'q>(&'q self, filter: &mut Filter<'q>) {
-        let header = self.header.as_deref();
-        filter.equal("headers.name", header, limit::HEADER_NAME);
-        let values = self.header_values.iter();
+        let name = self.mark.as_deref();
+        filter.equal("headers.name", name, limit::HEADER_NAME);
+        let values = self.mark_values.iter();
         let values = values.map(|value| Value::wanted(value, limit::HEADER_VALUE));
         filter.any("headers.value", values.collect());
     }
 
-    /// Which header's sums are read. Returns what stands before their table.
+    /// Which header's or label's sums are read. Returns what stands before their table.
     fn header_of<'q>(&'q self, filter: &mut Filter<'q>, table: &str) -> &'static str {
-        if self.header.is_none() {
+        if self.mark.is_none() {
             let condition = format!("{table}.header = {}", rollup::NO_HEADER);
             filter.conditions.push(condition);
             return "";
@@ -335,7 +335,7 @@ fn entries(
         before = "callers CROSS JOIN requests";
     }
     let mut after = "";
-    if report.header.is_some() {
+    if report.mark.is_some() {
         after = " CROSS JOIN entry_headers AS headers";
         filter
             .conditions

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Failure;
+use crate::base::labels::Labels;
 use crate::base::quick_hash::QuickHash;
 use crate::base::reasons::Reason;
-use crate::records::journal::packed::unpacked::{Journaled, JournaledEntry};
+use crate::base::text::Text;
+use crate::records::journal::packed::unpacked::Journaled;
 use crate::records::reports::sums::{COUNTS, cost, counts, sound};
 
 /// The array as it is written, in the order in which the view `entries` reads it.
@@ -39,7 +41,24 @@ struct Written<'r>(
     Option<&'r str>,
     Option<[Option<i64>; 3]>,
     u8,
+    #[serde(skip_serializing_if = "Extra::is_empty")] Extra,
 );
+
+/// What few entries have.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Extra {
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub(super) labels: Labels,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) via: Option<Text>,
+}
+
+impl Extra {
+    fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.via.is_none()
+    }
+}
 
 /// The same as it is read.
 #[derive(Deserialize)]
@@ -71,6 +90,7 @@ pub(super) struct Read(
     /// Not there in entries from before version 12 of the schema.
     #[serde(default)]
     pub(super) u8,
+    #[serde(default)] pub(super) Extra,
 );
 
 /// What reports take of it.
@@ -99,6 +119,7 @@ pub(super) struct Summed(
     serde::de::IgnoredAny,
     #[serde(default)] serde::de::IgnoredAny,
     #[serde(default)] pub(super) u8,
+    #[serde(default)] serde::de::IgnoredAny,
 );
 
 /// The rest of records, as JSON: one text behind the other.
@@ -119,7 +140,7 @@ impl Rests {
                 Occupied(checked) => *checked.get(),
                 Vacant(new) => *new.insert(serde_json::from_str(one.reasons.text).map_err(wrong)?),
             };
-            write_rest(&one.entry, reasons, &mut json)?;
+            write_rest(one, reasons, &mut json)?;
             ends.push(json.len());
         }
         let json = String::from_utf8(json).map_err(wrong)?;
@@ -152,11 +173,8 @@ fn wrong(error: impl std::fmt::Display) -> Failure {
     Failure::Value(error.to_string())
 }
 
-fn write_rest(
-    entry: &JournaledEntry<'_>,
-    reasons: &RawValue,
-    to: &mut Vec<u8>,
-) -> Result<(), Failure> {
+fn write_rest(one: &Journaled<'_>, reasons: &RawValue, to: &mut Vec<u8>) -> Result<(), Failure> {
+    let entry = &one.entry;
     let finite = |ms: Option<f64>| ms.filter(|ms| ms.is_finite());
     let most = |count: u64| count.min(i64::MAX.cast_unsigned());
     let written = Written(
@@ -183,6 +201,10 @@ fn write_rest(
         entry.error,
         sound(&entry.tokens),
         entry.own_credential.0.into(),
+        Extra {
+            labels: one.labels(),
+            via: one.via().map(Text::from),
+        },
     );
     serde_json::to_writer(to, &written).map_err(wrong)
 }
@@ -238,6 +260,7 @@ mod tests {
         let mut one = entry(5, "ann@example.com", "s");
         one.first_token_ms = Some(7.5);
         one.error = Some("a zero: \0".to_owned());
+        one.labels = Labels::parse([&b"project=web"[..]]).unwrap();
         one.own_credential = true;
         let (one, other) = (Record::from(one), entry(6, "bob@example.com", "t").into());
         let row = unpacked(&[&other, &one], &Policy::default());

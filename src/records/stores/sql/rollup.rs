@@ -207,7 +207,7 @@ pub(super) fn add(
 ) -> Result<(), Failure> {
     let mut added = Added::with_capacity(records.len());
     // Those of all records at once: two nodes that write the same new ones do it in the same order.
-    let carried = new(records, is_new).flat_map(|(_, one)| &one.headers);
+    let carried = new(records, is_new).flat_map(|(_, one)| &one.marks);
     let carried = carried.map(|one| ((one.0.number, one.1.number), one));
     let carried = names.numbers_by_key(connection, &names::HEADERS, carried, header)?;
     let mut carried = carried.into_iter();
@@ -218,7 +218,7 @@ pub(super) fn add(
         let (day, hour) = (at.div_euclid(DAY_MS), at.div_euclid(HOUR_MS));
         headers.clear();
         headers.push(NO_HEADER);
-        headers.extend(carried.by_ref().take(one.headers.len()));
+        headers.extend(carried.by_ref().take(one.marks.len()));
         headers.sort_unstable();
         headers.dedup();
         for &header in &headers {

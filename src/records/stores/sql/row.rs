@@ -236,6 +236,8 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
         request_bytes: rest.16,
         response_bytes: rest.17,
         user_agent: rest.18.into(),
+        via: rest.23.via,
+        labels: rest.23.labels,
         reasons: rest.19,
         error: rest.20,
         captured: row.integer()? != 0,

@@ -115,11 +115,14 @@ CREATE VIEW entries AS
         (requests.rest ->> 18) AS user_agent,
         (requests.rest ->> 19) AS reasons,
         (requests.rest ->> 20) AS error,
-        COALESCE(requests.rest ->> 22, 0) AS own_credential
+        COALESCE(requests.rest ->> 22, 0) AS own_credential,
+        (requests.rest -> 23 ->> 'labels') AS labels,
+        (requests.rest -> 23 ->> 'via') AS via
     FROM requests CROSS JOIN callers CROSS JOIN nodes CROSS JOIN kinds
     WHERE callers.n = requests.caller AND nodes.n = requests.node AND kinds.n = requests.kind;
 
--- Headers by which entries can be filtered. `entry` is a place. `nth` counts the values of one name in one
+-- Headers and labels by which entries can be filtered. The names of labels begin with `label:`, and `via:` is
+-- the application that spoke for a person. `entry` is a place. `nth` counts the values of one name in one
 -- entry.
 CREATE TABLE entry_headers (
     name  TEXT    NOT NULL,

@@ -55,6 +55,13 @@ pub(in crate::web::api) const GEMINI_ONE: Endpoint = Endpoint {
     ..ONE
 };
 
+/// Whether a request is for one of these.
+#[must_use]
+pub fn lists_models(method: &Method, path: &str) -> bool {
+    let mut all = [LIST, ONE, GEMINI_LIST, GEMINI_ONE].into_iter();
+    all.any(|endpoint| endpoint.takes(method) && endpoint.id_in(path).is_some())
+}
+
 #[derive(Serialize, JsonSchema)]
 struct ModelList {
     object: &'static str,

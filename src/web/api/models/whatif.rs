@@ -1,14 +1,17 @@
 //! Whether a caller would get a model, from which provider, and why: for the command line, the API
 //! and the pages.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::base::labels::Labels;
 use crate::base::reasons::{self, Reason};
 use crate::base::text::Text;
 use crate::exchange::rules::Rules;
 use crate::formats::{self, Format};
-use crate::policy::access::{Permit, Subject};
+use crate::policy::access::{Permit, Person, Subject};
 use crate::policy::identity::Caller;
 use crate::policy::route::{Evidence, NoRoute, Traffic};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
@@ -32,6 +35,11 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
             "api",
             "The API format of the request; `openai_chat` unless given.",
         ),
+        parameter(
+            "for",
+            "The person for whom the caller speaks, by their login.",
+        ),
+        parameter("labels", "Its labels, as `x-iris-labels` would have them."),
     ],
     answer: json_of::<Verdict>(),
     handler: Handler::Admin(|call| Box::pin(answer(call))),
@@ -45,12 +53,16 @@ pub(in crate::web) struct Question {
     node: Option<String>,
     model: Option<String>,
     api: Option<String>,
+    labels: Option<String>,
+    person: Option<String>,
 }
 
 impl FromQuery for Question {
     fn set(&mut self, name: &str, value: &str) -> Result<(), Rejection> {
         let text = match name {
             "api" => &mut self.api,
+            "for" => &mut self.person,
+            "labels" => &mut self.labels,
             "login" => &mut self.login,
             "model" => &mut self.model,
             "node" => &mut self.node,
@@ -81,9 +93,38 @@ pub fn no_format(name: &str) -> String {
     format!("unknown format {name:?}; known are {}", known.join(", "))
 }
 
+/// Who would ask, and for what.
+pub struct Asking<'a> {
+    /// The caller.
+    pub caller: &'a Caller,
+    /// The person for whom the caller speaks.
+    pub person: Option<Arc<Caller>>,
+    /// What the caller says that the request is for.
+    pub labels: &'a Labels,
+}
+
+/// The permit of a caller who speaks for a person.
+fn speaking(
+    rules: &Rules,
+    own: &Permit,
+    caller: &Caller,
+    person: Arc<Caller>,
+) -> Result<Permit, String> {
+    let login = person.name();
+    let may = own.check_speaking(caller, None, login);
+    may.map_err(|rejection| rejection.message.to_string())?;
+    let theirs = rules.access.permit(&person);
+    let theirs = theirs.map_err(|none| format!("{none} to {login}"))?;
+    Ok(own.speaking_for(Person {
+        permit: Arc::new(theirs),
+        caller: person,
+    }))
+}
+
 /// What would become of a request. Providers are taken for healthy.
 #[must_use]
-pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Verdict {
+pub fn verdict(rules: &Rules, asking: &Asking<'_>, api: &Format, model: &str) -> Verdict {
+    let (caller, labels) = (asking.caller, asking.labels);
     let mut reasons = vec![Reason::AssumedCaller {
         caller: caller.name().into(),
         node: caller.node_name().into(),
@@ -104,6 +145,17 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
         role: Text::fixed(permit.role().word()),
         grant: permit.role_source().into(),
     });
+    let permit = match asking.person.clone() {
+        None => permit,
+        Some(person) => match speaking(rules, &permit, caller, person) {
+            Ok(both) => both,
+            Err(why) => return refused(format!("no: 403 {why}"), reasons),
+        },
+    };
+    reasons.extend(permit.person().map(|person| Reason::SpeaksFor {
+        login: person.caller.name().into(),
+        grants: person.permit.sources().map(Text::from).collect(),
+    }));
     let evidence = Evidence {
         traffic: &Traffic::default(),
         conversation: None,
@@ -127,7 +179,10 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
                         dropped: Vec::new(),
                     }),
             );
-            reasons.extend(buckets(rules, &permit, caller, route.subject()));
+            if let Err(missing) = permit.check_labels(route.subject(), labels) {
+                return refused(format!("no: 403 {}", missing.message), reasons);
+            }
+            reasons.extend(buckets(rules, &permit, caller, labels, route.subject()));
             reasons.extend(choice.others.iter().map(|other| Reason::Alternative {
                 provider: other.provider.id.clone(),
                 model: other.model.clone(),
@@ -161,8 +216,14 @@ pub fn verdict(rules: &Rules, caller: &Caller, api: &Format, model: &str) -> Ver
 }
 
 /// The budgets and limits that would pay.
-fn buckets(rules: &Rules, permit: &Permit, caller: &Caller, subject: Subject<'_>) -> Vec<Reason> {
-    match rules.quotas.plan(permit, caller, subject) {
+fn buckets(
+    rules: &Rules,
+    permit: &Permit,
+    caller: &Caller,
+    labels: &Labels,
+    subject: Subject<'_>,
+) -> Vec<Reason> {
+    match rules.quotas.plan(permit, caller, labels, subject) {
         Ok(plan) => plan.describe(),
         Err(denied) => vec![Reason::NeverPaid {
             why: denied.to_string().into(),
@@ -181,17 +242,27 @@ pub(in crate::web) async fn asked_for(
     };
     let name = question.api.as_deref().unwrap_or(formats::DEFAULT.name);
     let api = formats::named(name).ok_or_else(|| bad(no_format(name)))?;
+    let labels = question.labels.as_deref().unwrap_or_default();
+    let labels = Labels::parse([labels.as_bytes()]).map_err(|error| bad(error.to_string()))?;
     let (node, rules) = (question.node.as_deref(), &reader.rules);
     let known = match reader.engines.resolver {
         Some(resolver) => resolver.named(login, node).await,
         None => None,
     };
-    if let Some(known) = &known {
-        return Ok(verdict(rules, known, api, model));
-    }
-    let caller = Caller::hypothetical(login, node);
-    let mut verdict = verdict(rules, &caller, api, model);
-    if reader.engines.resolver.is_some() && login != "(loopback)" {
+    let person = match (&question.person, reader.engines.resolver) {
+        (Some(login), Some(resolver)) => resolver.named(login, None).await,
+        _ => None,
+    };
+    let person = person.or_else(|| Some(rules.access.unseen(question.person.as_deref()?)));
+    let caller = known.clone();
+    let caller = caller.unwrap_or_else(|| Arc::new(Caller::hypothetical(login, node)));
+    let asking = Asking {
+        caller: &caller,
+        person,
+        labels: &labels,
+    };
+    let mut verdict = verdict(rules, &asking, api, model);
+    if known.is_none() && reader.engines.resolver.is_some() && login != "(loopback)" {
         let login = login.into();
         verdict.reasons.push(Reason::PolicyUnknown { login });
     }

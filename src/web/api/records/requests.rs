@@ -8,7 +8,7 @@ use crate::web::api::csv::{Column, Csv, dollars, known, time};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::ledger::Page;
 use crate::web::api::parameters::{
-    BEFORE, FORMAT, FROM, HEADER, LIMIT, LOGIN, Listing, TO, parameter,
+    BEFORE, FORMAT, FROM, HEADER, LABEL, LIMIT, LOGIN, Listing, TO, VIA, parameter,
 };
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
@@ -29,6 +29,8 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
         parameter("outcome", "Only with this outcome."),
         parameter("tool", "Only those whose answer calls this tool."),
         HEADER,
+        LABEL,
+        VIA,
         FROM,
         TO,
         LIMIT,
@@ -72,7 +74,7 @@ async fn answer(call: Call<'_>) -> Reply {
     Ok(crate::web::api::json(&page))
 }
 
-const COLUMNS: [Column<Entry>; 31] = [
+const COLUMNS: [Column<Entry>; 33] = [
     ("id", |row| row.id.to_string()),
     ("started_at", |row| time(row.started_at)),
     ("login", |row| row.login.to_string()),
@@ -106,4 +108,6 @@ const COLUMNS: [Column<Entry>; 31] = [
     ("finish_reason", |row| known(row.finish_reason.as_ref())),
     ("first_token_ms", |row| known(row.first_token_ms)),
     ("duration_ms", |row| row.duration_ms.to_string()),
+    ("labels", |row| row.labels.to_string()),
+    ("via", |row| known(row.via.as_ref())),
 ];

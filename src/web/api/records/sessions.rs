@@ -28,6 +28,14 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
         parameter("status", "Only those with a request of this HTTP status."),
         parameter("outcome", "Only those with a request of this outcome."),
         parameter("tool", "Only those with a request that calls this tool."),
+        parameter(
+            "via",
+            "Only those with a request that this application asked for people.",
+        ),
+        parameter(
+            "label",
+            "Only those with a request that has this label, as `key` or `key=value`.",
+        ),
         FROM,
         TO,
         LIMIT,

@@ -3,11 +3,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::records::{Group, Report, Totals, Usage, UsageGroup};
+use crate::records::{Group, Report, Totals, Usage, UsageGroup, marks};
 use crate::web::api::csv::{self, Column, Csv, dollars, known};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{
-    FORMAT, FROM, FromQuery, HEADER, Listing, TO, bad, days, header, outcome, parameter, status,
+    FORMAT, FROM, FromQuery, HEADER, LABEL, Listing, TO, VIA, bad, days, header, label, outcome,
+    parameter, status, via,
 };
 use crate::web::reader::Reader;
 use crate::wire::Rejection;
@@ -19,7 +20,7 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
     parameters: &[
         parameter(
             "by",
-            "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header.",
+            "Dimensions to group by, with commas: day, hour, login, model, provider, agent, api, status, outcome, header, label, via.",
         ),
         parameter(
             "login",
@@ -33,6 +34,8 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
         parameter("status", "Only these HTTP statuses.").many(),
         parameter("outcome", "Only these outcomes.").many(),
         HEADER,
+        LABEL,
+        VIA,
         FROM,
         TO,
         FORMAT,
@@ -58,11 +61,9 @@ impl FromQuery for Question {
             "agent" => report.agents.push(value.to_owned()),
             "api" => report.apis.push(value.to_owned()),
             "by" => report.groups = groups(value)?,
-            "header" => {
-                let (name, value) = header(value);
-                report.header = Some(name);
-                report.header_values.extend(value);
-            }
+            "header" => return self.set_mark(header(value)),
+            "label" => return self.set_mark(label(value)?),
+            "via" => return self.set_mark(via(value)),
             "login" => report.logins.push(value.to_owned()),
             "model" => report.models.push(value.to_owned()),
             "outcome" => report.outcomes.push(outcome(value)?),
@@ -75,11 +76,26 @@ impl FromQuery for Question {
 }
 
 impl Question {
+    /// Sums are kept for each header and each label, but not for both together.
+    fn set_mark(&mut self, (name, value): (String, Option<String>)) -> Result<(), Rejection> {
+        if self.report.mark.is_some() {
+            return Err(bad(
+                "a report takes one of `header`, `label` and `via`".to_owned()
+            ));
+        }
+        self.report.mark = Some(name);
+        self.report.mark_values.extend(value);
+        Ok(())
+    }
+
     /// The report that answers it.
     ///
     /// # Errors
     /// A 400 for a time that ends before it begins.
     pub(in crate::web) fn report(mut self) -> Result<Report, Rejection> {
+        if self.report.groups.contains(&Group::Via) && self.report.mark.is_none() {
+            self.report.mark = Some(marks::VIA.to_owned());
+        }
         (self.report.from, self.report.to) = days(&self.listing.query, None)?;
         Ok(self.report)
     }
@@ -193,5 +209,22 @@ mod tests {
         assert_eq!(thirty_days.to - thirty_days.from, 30 * day);
         assert!(thirty_days.to % day == 0);
         assert!(report("from=2026-01-02&to=2026-01-01").is_err());
+    }
+
+    #[test]
+    fn a_report_is_of_one_header_or_one_label() {
+        let of = report("label=project%3Dweb&by=label").unwrap();
+        assert_eq!(of.mark.as_deref(), Some("label:project"));
+        assert_eq!(of.mark_values, ["web"]);
+        assert_eq!(report("label=project").unwrap().mark_values, [""; 0]);
+        assert_eq!(report("by=via").unwrap().mark.as_deref(), Some("via:"));
+        for query in [
+            "label=project&header=x-team",
+            "label=",
+            "label=Project",
+            "label=a%20b",
+        ] {
+            assert!(report(query).is_err(), "{query}");
+        }
     }
 }

@@ -371,6 +371,7 @@ mod tests {
         background: "the-model",
         models: &[],
         own_login: false,
+        labels: "",
     };
 
     #[test]

@@ -93,6 +93,7 @@ fn instructions(visit: &Visit<'_>, chosen: &Guide) -> Markup {
                     background: if background.is_empty() { &model.id } else { background },
                     models: &models,
                     own_login: model.takes_own && chosen.keeps_login,
+                    labels: "",
                 };
                 @if target.own_login {
                     p.under {
