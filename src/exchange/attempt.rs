@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::context::{Asked, Candidate};
 use super::ending::Ending;
 use super::failure::Failure;
-use super::translation::{self, Translation};
+use super::translation::{self, Translated, Translation};
 use crate::config::{AuthMode, Routing};
 use crate::exchange::hooks::After;
 use crate::exchange::rules::Terms;
@@ -23,6 +23,8 @@ pub(super) struct Attempt {
     pub(super) terms: Arc<Terms>,
     /// The request in the provider's format, if that isn't the caller's.
     pub(super) translation: Option<Box<Translation>>,
+    /// The response in the caller's format, if it was translated before the caller gets a head.
+    pub(super) translated: Option<Box<Translated>>,
     /// The request without what Iris has sealed for the caller, if it had any of that.
     pub(super) unsealed: Option<Box<Call>>,
     /// What it costs; `None` for what is not billed.
@@ -76,7 +78,7 @@ impl Attempt {
     ) -> Self {
         let rules = &asked.rules;
         let unsealed = match translation {
-            None => translation::unsealed(asked).map(Box::new),
+            None => translation::unsealed(asked, &candidate.route.model).map(Box::new),
             Some(_) => None,
         };
         let (format, call) = served(asked, translation.as_deref(), unsealed.as_deref());
@@ -92,6 +94,7 @@ impl Attempt {
             route,
             terms,
             translation,
+            translated: None,
             unsealed,
             price,
             hold: None,
@@ -109,10 +112,10 @@ impl Attempt {
         served(asked, self.translation.as_deref(), self.unsealed.as_deref())
     }
 
-    /// Lets go of the request, which may be large, and returns what it takes to translate the response.
-    pub(super) fn take_request(&mut self) -> Option<Box<Translation>> {
+    /// Lets go of the request, which may be large.
+    pub(super) fn forget_request(&mut self) {
         self.unsealed = None;
-        self.translation.take()
+        self.translation = None;
     }
 
     /// Whether a provider has the request, so that it may have worked.
@@ -178,6 +181,7 @@ impl Attempt {
         self.hold = None;
         // Its bodies would stay until the response has ended.
         self.unsealed = None;
+        self.translated = None;
         if let Some(translation) = &mut self.translation {
             translation.call.body = Bytes::new();
         }

@@ -101,7 +101,7 @@ impl Gateway {
         let next = cleared.choices.pop_front();
         let candidate = next.ok_or_else(Rejection::panicked)?;
         let (asked, draft) = cleared.split();
-        let translated = Translation::of(asked, &candidate.route);
+        let translated = Translation::of(asked, &candidate.route).await;
         let (translation, reason) = match translated {
             Ok(translated) => translated.unzip(),
             Err(why) => {

@@ -11,6 +11,7 @@ mod admit;
 mod agent;
 mod attempt;
 mod attempts;
+mod beside;
 mod blobs;
 mod clear;
 mod conclude;

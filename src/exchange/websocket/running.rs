@@ -1,5 +1,6 @@
 //! One running response over a WebSocket, metered frame by frame.
 
+use http::Response;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -7,6 +8,7 @@ use crate::exchange::attempts::Tries;
 use crate::exchange::clear::Cleared;
 use crate::exchange::ending::{Ended, Ending, Metered};
 use crate::exchange::held::Remember;
+use crate::exchange::relay::Begun;
 use crate::exchange::upstream::Handshake;
 use crate::formats::Meter;
 use crate::net::client::Timeouts;
@@ -16,11 +18,19 @@ use crate::wire::{Revocation, sse};
 /// been closed for that alone, and the frame is sent once more on a new one.
 pub(super) type Renewal = Option<Handshake>;
 
+/// How a provider has the frame.
+pub(super) enum Reached {
+    /// Over a WebSocket.
+    Socket(Renewal),
+    /// As a request, because it speaks another format.
+    Http(Response<Begun>),
+}
+
 /// What helps if a provider closes the connection, or is gone, before anything of a response has
 /// come.
 pub(super) struct Retry {
     pub(super) renewal: Renewal,
-    pub(super) tries: Tries<Renewal>,
+    pub(super) tries: Tries<Reached>,
 }
 
 /// What a running response has of its provider.

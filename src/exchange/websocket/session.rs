@@ -17,7 +17,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
+use super::continued::Turn;
 use super::pace::Paced;
+use super::relayed::Relayed;
 use super::running::Running;
 use crate::base::clock::within;
 use crate::base::memory::{Full, Hold, weighed};
@@ -57,6 +59,7 @@ impl End {
 enum Heard {
     Caller(Option<Frame>),
     Provider(Option<Frame>),
+    Relayed(Option<Utf8Bytes>),
     Withdrawn(Rejection),
     Stop,
 }
@@ -82,6 +85,10 @@ pub(super) struct Session<'g> {
     pub(super) caller: Caller,
     pub(super) upstream: Option<Connected>,
     pub(super) running: Option<Running>,
+    /// A response that runs and that is translated.
+    pub(super) relayed: Option<Relayed>,
+    /// The last response that was translated.
+    pub(super) last: Option<Turn>,
     pub(super) stop: CancellationToken,
 }
 
@@ -139,6 +146,7 @@ impl Session<'_> {
             let ended = match heard {
                 Heard::Caller(frame) => self.hear_caller(frame).await,
                 Heard::Provider(frame) => self.hear_provider(frame).await,
+                Heard::Relayed(event) => self.hear_relayed(event).await,
                 Heard::Withdrawn(rejection) => {
                     self.upstream = None;
                     self.fail(Ending::Revoked, &rejection).await;
@@ -157,9 +165,12 @@ impl Session<'_> {
         let bounds = self.gateway.upstream.timeouts();
         let until = match &self.running {
             Some(running) => running.deadline(&bounds),
+            // What relays it has these bounds, too.
+            None if self.relayed.is_some() => None,
             None => (!bounds.total.is_zero()).then(|| Instant::now() + bounds.total),
         };
-        let is_idle = self.running.is_none();
+        let is_idle = self.running.is_none() && self.relayed.is_none();
+        let from_relayed = if_any(self.relayed.as_mut().map(Relayed::next));
         let upstream = self.upstream.as_mut();
         let from_provider = if_any(upstream.map(|connected| connected.socket.next()));
         let running = self.running.as_mut();
@@ -173,6 +184,7 @@ impl Session<'_> {
                 () = stop.cancelled(), if is_idle => Heard::Stop,
                 frame = caller.next() => Heard::Caller(frame),
                 frame = from_provider => Heard::Provider(frame),
+                event = from_relayed => Heard::Relayed(event),
             }
         };
         match until {
@@ -211,11 +223,13 @@ impl Session<'_> {
                 self.send_on(text).await;
                 Ok(())
             }
-            Ok(formats::Frame::Request) if self.running.is_some() => Err(Rejection::new(
-                StatusCode::CONFLICT,
-                "response_in_progress",
-                "one response at a time: the one before has not ended",
-            )),
+            Ok(formats::Frame::Request) if self.running.is_some() || self.relayed.is_some() => {
+                Err(Rejection::new(
+                    StatusCode::CONFLICT,
+                    "response_in_progress",
+                    "one response at a time: the one before has not ended",
+                ))
+            }
             Ok(formats::Frame::Request) => {
                 let mut is_admitted = false;
                 let created = self.create(&text, &mut is_admitted).await;
@@ -269,6 +283,18 @@ impl Session<'_> {
         };
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Err(Rejection::new(status, code, why.to_string()))
+    }
+
+    /// An event of a response that is translated, which makes its own record.
+    async fn hear_relayed(&mut self, event: Option<Utf8Bytes>) -> Option<End> {
+        match event {
+            Some(event) => self.give(Message::Text(event)).await,
+            None => {
+                let relayed = self.relayed.take();
+                self.last = relayed.and_then(|relayed| relayed.turn);
+                None
+            }
+        }
     }
 
     async fn hear_provider(&mut self, frame: Option<Frame>) -> Option<End> {

@@ -14,7 +14,7 @@ pub struct Codec {
     /// What its providers can be asked for.
     pub expresses: &'static [Feature],
     /// What of that the model of a request can't be asked for, where a format has models of many vendors.
-    pub lacks: fn(&Request) -> &'static [Feature],
+    pub lacks: fn(&Request) -> Vec<Feature>,
     /// Reads a caller's request.
     pub read_request: fn(&Inbound<'_>) -> Result<Request, Untranslatable>,
     /// Writes a request for a provider. It has only what [`expresses`](Self::expresses) lists; what a
@@ -30,6 +30,22 @@ pub struct Codec {
     pub writer: fn(&Request) -> Box<dyn EventWriter>,
     /// The content type of the stream that the writer writes.
     pub stream_type: fn(&Request) -> &'static str,
+    /// How its responses' ids begin.
+    pub response_ids: &'static str,
+    /// How the ids of its calls of tools begin; `None` if a call needs no id.
+    pub call_ids: Option<&'static str>,
+    /// How its providers are asked for a count of tokens, if they can be.
+    pub count: Option<Count>,
+}
+
+/// How a format's providers count the tokens of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Count {
+    /// The request for a count, made of a request for a response of the same provider. Another format may have
+    /// its path.
+    pub write: fn(&Request, Outbound) -> Outbound,
+    /// The count in a provider's response.
+    pub read: fn(&Json) -> Option<u64>,
 }
 
 /// A caller's request, as it came.
@@ -56,6 +72,8 @@ pub struct Outbound {
     pub query: Option<&'static str>,
     /// Its body.
     pub body: Object,
+    /// What its values made impossible to express.
+    pub left_out: Vec<Feature>,
 }
 
 /// Reads a provider's stream, event by event.
@@ -80,6 +98,15 @@ pub trait EventWriter: Send {
 
     /// The response is whole: adds the end of the stream, and what had to wait for the usage.
     fn finish(&mut self, out: &mut Vec<u8>);
+
+    /// The provider keeps the connection alive: adds what does the same for the caller, if the format has
+    /// something of the kind.
+    fn ping(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Whether there was no room for a part of the response that is to be repeated at its end.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// A response that can't be translated, or the error that it reports.
@@ -99,6 +126,12 @@ impl Failure {
             status: None,
             message: message.into(),
         }
+    }
+
+    /// A response that is longer than [`LONGEST`](super::LONGEST), or has such a part.
+    #[must_use]
+    pub fn too_long() -> Self {
+        Self::new("the provider's response is too long to translate: more than 32 MiB")
     }
 
     /// An error that the provider reports. Some put a code of their own, such as 200, where the status

@@ -248,7 +248,8 @@ impl Open {
         }
     }
 
-    fn size(&self) -> usize {
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
         match self {
             Self::ToolCall { id, name, .. } => id.len() + name.len(),
             Self::Media(media) => media.url().map_or(0, |url| url.len()),
@@ -258,7 +259,8 @@ impl Open {
 }
 
 impl Delta {
-    fn size(&self) -> usize {
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Seal(seal) => seal.value.len(),

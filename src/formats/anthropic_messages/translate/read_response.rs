@@ -118,7 +118,7 @@ impl EventReader for Reader {
                 out.push(Event::Usage(usage_of(message.at("usage"))));
             }
             "content_block_start" => self.open(data.at("content_block"), out),
-            "content_block_delta" => self.delta(data.at("delta"), out),
+            "content_block_delta" => self.delta(data.at("delta"), out)?,
             "content_block_stop" => self.close(out),
             "message_delta" => {
                 out.push(Event::Usage(usage_of(data.at("usage"))));
@@ -187,22 +187,28 @@ impl Reader {
         }
     }
 
-    fn delta(&mut self, delta: &Json, out: &mut Vec<Event>) {
+    fn delta(&mut self, delta: &Json, out: &mut Vec<Event>) -> Result<(), Failure> {
         if self.is_skipping || !self.sequence.is_open() {
-            return;
+            return Ok(());
         }
         let text = |key| delta.at(key).text().unwrap_or_default();
         match delta.at("type").text().unwrap_or_default() {
             "text_delta" => push_text(text("text").to_owned(), out),
             "thinking_delta" => push_text(text("thinking").to_owned(), out),
             "input_json_delta" => push_text(text("partial_json").to_owned(), out),
-            "signature_delta" => self.signature.push_str(text("signature")),
+            "signature_delta" => {
+                self.signature.push_str(text("signature"));
+                if self.signature.len() > Seal::LONGEST {
+                    return Err(Failure::new("a signature of the provider's is too long"));
+                }
+            }
             "citations_delta" => {
                 let citation = citation::read(delta.at("citation"));
                 out.push(Event::Delta(Delta::Citation(citation)));
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn close(&mut self, out: &mut Vec<Event>) {

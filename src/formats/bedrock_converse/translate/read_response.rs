@@ -253,7 +253,7 @@ impl Reader {
             let citation = citation::read(delta.at("citation"));
             out.push(Event::Delta(Delta::Citation(citation)));
         } else if delta.at("reasoningContent").is_object() {
-            self.think(delta.at("reasoningContent"), out);
+            self.think(delta.at("reasoningContent"), out)?;
         } else if let Some(input) = delta.at("toolUse").at("input").text() {
             let Block::Call(has_input) = &mut self.block else {
                 return Err(Failure::new(
@@ -284,7 +284,7 @@ impl Reader {
         }
     }
 
-    fn think(&mut self, delta: &Json, out: &mut Vec<Event>) {
+    fn think(&mut self, delta: &Json, out: &mut Vec<Event>) -> Result<(), Failure> {
         if !matches!(self.block, Block::Thought(_)) {
             self.close(out);
             self.block = Block::Thought(String::new());
@@ -296,7 +296,11 @@ impl Reader {
         }
         if let Block::Thought(signature) = &mut self.block {
             signature.push_str(delta.at("signature").text().unwrap_or_default());
+            if signature.len() > Seal::LONGEST {
+                return Err(Failure::new("a signature of the provider's is too long"));
+            }
         }
+        Ok(())
     }
 
     fn close(&mut self, out: &mut Vec<Event>) {

@@ -8,9 +8,6 @@ use crate::formats::translate::{
     Response, Seal, SealKind, Source, Stop, ToolCall, Usage, id_or_new, object, write_sse,
 };
 
-/// Bytes that are held of a text, to say what of it rests on what, and of a call's parameters.
-const MAX_HELD: usize = 32 << 20;
-
 pub(super) fn whole(request: &Request, response: Response) -> Object {
     let (mut pieces, mut parts) = (Pieces::new(request), Vec::new());
     for event in response.clone().into_events() {
@@ -53,7 +50,8 @@ fn join(mut part: Object, parts: &mut Vec<Object>) {
     }
 }
 
-/// Turns events into parts of content.
+/// Turns events into parts of content. A part is held as far as it has come; what gives the events bounds its
+/// length.
 #[derive(Debug)]
 struct Pieces {
     /// Whether the caller reads thoughts. Others take the first part for the response.
@@ -139,9 +137,7 @@ impl Pieces {
     fn delta(&mut self, delta: Delta, out: &mut Vec<Object>) {
         match (self.open, delta) {
             (State::Text, Delta::Text(text)) => {
-                if self.text.len() + text.len() <= MAX_HELD {
-                    self.text.push(&text);
-                }
+                self.text.push(&text);
                 self.push(object! { "text": text }, out);
             }
             (State::Text, Delta::Citation(citation)) => self.citations.push(citation),
@@ -153,7 +149,7 @@ impl Pieces {
                 }
             }
             (State::Thought { .. }, Delta::Seal(seal)) => self.seal = Some(seal),
-            (State::Call, Delta::Text(text)) => hold(&mut self.call.arguments, &text),
+            (State::Call, Delta::Text(text)) => self.call.arguments.push_str(&text),
             _ => {}
         }
     }
@@ -221,12 +217,6 @@ impl Pieces {
         let mut candidate = object! { "content": content, "index": 0_u64 };
         logprobs::put(&mut candidate, &std::mem::take(&mut self.tokens));
         candidate
-    }
-}
-
-fn hold(held: &mut String, more: &str) {
-    if held.len() + more.len() <= MAX_HELD {
-        held.push_str(more);
     }
 }
 

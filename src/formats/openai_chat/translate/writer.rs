@@ -4,7 +4,7 @@ use super::write_response::{detail, detail_of_next};
 use super::{annotation, finish_reason, logprobs, usage};
 use crate::formats::translate::{
     Delta, Event, EventWriter, Object, Open, Request, Seal, SealKind, Stop, Thought, Usage,
-    id_or_new, now, object, write_sse,
+    id_or_new, object, write_sse,
 };
 
 /// Writes a stream.
@@ -44,7 +44,7 @@ impl Writer {
         Self {
             id: None,
             model: request.model.clone(),
-            created: now(),
+            created: request.created,
             wants_usage: request.wants_usage(),
             is_started: false,
             open: State::Between,
@@ -240,5 +240,9 @@ impl EventWriter for Writer {
             write_sse(out, "", &chunk);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b": ping\n\n");
     }
 }

@@ -316,6 +316,14 @@ impl EventWriter for Writer {
         let response = head.map(|head| head.response(&self.request, Some(response)));
         self.emit(kind, object! { "response": response }, out);
     }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b": ping\n\n");
+    }
+
+    fn is_full(&self) -> bool {
+        self.collector.is_full()
+    }
 }
 
 /// The part of a thought's item that shows it.
