@@ -187,6 +187,7 @@ fn table() -> String {
         for codec in codecs() {
             match codec.field(feature) {
                 Some(field) if field.need == Need::Must => refused.push(field.name),
+                Some(field) if field.need == Need::Default => {}
                 Some(field) => left_out.push(field.name),
                 None => {}
             }
