@@ -137,12 +137,11 @@ impl Gateway {
                 .note(provider, format, generation, counted.is_some());
             let written = caller.count_response.zip(counted);
             let written = written.map(|(write, count)| write(count));
-            let response = match written {
-                Some(count) => json(&count),
-                None => {
-                    explain(provider, cleared);
-                    response(count)
-                }
+            let response = if let Some(count) = written {
+                json(&count)
+            } else {
+                explain(provider, cleared);
+                response(count)
             };
             forget_request(cleared);
             return response;

@@ -287,14 +287,12 @@ impl Session<'_> {
 
     /// An event of a response that is translated, which makes its own record.
     async fn hear_relayed(&mut self, event: Option<Utf8Bytes>) -> Option<End> {
-        match event {
-            Some(event) => self.give(Message::Text(event)).await,
-            None => {
-                let relayed = self.relayed.take();
-                self.last = relayed.and_then(|relayed| relayed.turn);
-                None
-            }
+        if let Some(event) = event {
+            return self.give(Message::Text(event)).await;
         }
+        let relayed = self.relayed.take();
+        self.last = relayed.and_then(|relayed| relayed.turn);
+        None
     }
 
     async fn hear_provider(&mut self, frame: Option<Frame>) -> Option<End> {

@@ -13,16 +13,16 @@ type Variation = (&'static str, fn(&mut Request));
 const ALL: &[Variation] = &[
     ("tools", |request| request.tools.push(tool("more"))),
     ("a tool's description", |request| {
-        request.tools[0].description = Some("looks".to_owned())
+        request.tools[0].description = Some("looks".to_owned());
     }),
     ("a tool's parameters", |request| {
         request.tools[0].parameters = Some(object! { "title": "t" }.into())
     }),
     ("a strict tool", |request| {
-        request.tools[0].strict = Some(true)
+        request.tools[0].strict = Some(true);
     }),
     ("a freeform tool", |request| {
-        request.tools[0].freeform = Some(Object::default())
+        request.tools[0].freeform = Some(Object::default());
     }),
     ("a grammar", |request| {
         let grammar = object! { "syntax": "lark", "definition": "start: \"a\"" };
@@ -30,16 +30,16 @@ const ALL: &[Variation] = &[
         request.tools[0].freeform = Some(format);
     }),
     ("a tool's cache mark", |request| {
-        request.tools[0].cache = Some(CacheMark::Hour)
+        request.tools[0].cache = Some(CacheMark::Hour);
     }),
     ("no tool", |request| {
-        request.tool_choice = Some(ToolChoice::None)
+        request.tool_choice = Some(ToolChoice::None);
     }),
     ("some tool", |request| {
-        request.tool_choice = Some(ToolChoice::Required)
+        request.tool_choice = Some(ToolChoice::Required);
     }),
     ("one tool", |request| {
-        request.tool_choice = Some(ToolChoice::Named("look".to_owned()))
+        request.tool_choice = Some(ToolChoice::Named("look".to_owned()));
     }),
     ("one of some tools", |request| {
         request.tools.push(tool("more"));
@@ -49,56 +49,56 @@ const ALL: &[Variation] = &[
         });
     }),
     ("no parallel calls", |request| {
-        request.parallel_tool_calls = Some(false)
+        request.parallel_tool_calls = Some(false);
     }),
     ("any JSON", |request| request.output = Output::JsonObject),
     ("a schema", |request| request.output = schema(None, None)),
     ("a schema's name", |request| {
-        request.output = schema(Some("name"), None)
+        request.output = schema(Some("name"), None);
     }),
     ("what a schema is for", |request| {
-        request.output = schema(None, Some("for that"))
+        request.output = schema(None, Some("for that"));
     }),
     ("no reasoning", |request| {
-        request.reasoning = Some(Reasoning::Off)
+        request.reasoning = Some(Reasoning::Off);
     }),
     ("an effort", |request| {
-        request.reasoning = Some(Reasoning::Effort(Effort::High))
+        request.reasoning = Some(Reasoning::Effort(Effort::High));
     }),
     ("reasoning", |request| {
-        request.reasoning = Some(Reasoning::Adaptive)
+        request.reasoning = Some(Reasoning::Adaptive);
     }),
     ("a budget", |request| {
-        request.reasoning = Some(Reasoning::Budget(4_000))
+        request.reasoning = Some(Reasoning::Budget(4_000));
     }),
     ("a small budget", |request| {
-        request.reasoning = Some(Reasoning::Budget(100))
+        request.reasoning = Some(Reasoning::Budget(100));
     }),
     ("a bound", |request| request.max_tokens = Some(3_000)),
     ("a temperature", |request| request.temperature = Some(0.5)),
     ("a high temperature", |request| {
-        request.temperature = Some(1.5)
+        request.temperature = Some(1.5);
     }),
     ("top p", |request| request.top_p = Some(0.5)),
     ("top k", |request| request.top_k = Some(5)),
     ("a seed", |request| request.seed = Some(7_u64.into())),
     ("a presence penalty", |request| {
-        request.presence_penalty = Some(0.5)
+        request.presence_penalty = Some(0.5);
     }),
     ("a frequency penalty", |request| {
-        request.frequency_penalty = Some(0.5)
+        request.frequency_penalty = Some(0.5);
     }),
     ("a stop sequence", |request| {
-        request.stop = vec!["x".to_owned()]
+        request.stop = vec!["x".to_owned()];
     }),
     ("log probabilities", |request| request.logprobs = Some(0)),
     ("likely tokens", |request| request.logprobs = Some(2)),
     ("verbosity", |request| {
-        request.verbosity = Some("low".to_owned())
+        request.verbosity = Some("low".to_owned());
     }),
     ("a user", |request| request.user = Some("ann".to_owned())),
     ("a cache key", |request| {
-        request.cache_key = Some("key".to_owned())
+        request.cache_key = Some("key".to_owned());
     }),
     ("metadata", |request| {
         request.metadata = Some(object! { "a": "b" })
@@ -106,27 +106,27 @@ const ALL: &[Variation] = &[
     ("a system message", |request| {
         request
             .turns
-            .insert(0, Turn::new(Role::System, vec![Part::text("s")]))
+            .insert(0, Turn::new(Role::System, vec![Part::text("s")]));
     }),
     ("a later system message", |request| {
         request
             .turns
-            .push(Turn::new(Role::System, vec![Part::text("s")]))
+            .push(Turn::new(Role::System, vec![Part::text("s")]));
     }),
     ("a cache mark", |request| {
-        request.turns[0].parts[0].cache = Some(CacheMark::Default)
+        request.turns[0].parts[0].cache = Some(CacheMark::Default);
     }),
     ("a refusal", |request| {
-        said(request, Content::Refusal("no".to_owned()))
+        said(request, Content::Refusal("no".to_owned()));
     }),
     ("a picture", |request| {
-        shown(request, media(MediaKind::Image, "image/png"))
+        shown(request, media(MediaKind::Image, "image/png"));
     }),
     ("a sound", |request| {
-        shown(request, media(MediaKind::Audio, "audio/wav"))
+        shown(request, media(MediaKind::Audio, "audio/wav"));
     }),
     ("a film", |request| {
-        shown(request, media(MediaKind::Video, "video/mp4"))
+        shown(request, media(MediaKind::Video, "video/mp4"));
     }),
     ("a document of text", |request| {
         let source = Source::Text("text".to_owned());
@@ -134,23 +134,23 @@ const ALL: &[Variation] = &[
         shown(request, document);
     }),
     ("a picture by URL", |request| {
-        shown(request, at_url(MediaKind::Image))
+        shown(request, at_url(MediaKind::Image));
     }),
     ("a document by URL", |request| {
-        shown(request, at_url(MediaKind::Document))
+        shown(request, at_url(MediaKind::Document));
     }),
 ];
 
 /// The same of a picture or a document that is there anyway.
 const OF_MEDIA: &[Variation] = &[
     ("a picture's detail", |request| {
-        medium(request, 0).detail = Some("low".to_owned())
+        medium(request, 0).detail = Some("low".to_owned());
     }),
     ("a document's name", |request| {
-        medium(request, 1).name = Some("name".to_owned())
+        medium(request, 1).name = Some("name".to_owned());
     }),
     ("a document's citations", |request| {
-        medium(request, 1).citations = true
+        medium(request, 1).citations = true;
     }),
 ];
 
@@ -176,25 +176,25 @@ const OF_HISTORY: &[Variation] = &[
     }),
     ("a failed tool", |request| result(request).is_error = true),
     ("a tool's picture", |request| {
-        returned(request, media(MediaKind::Image, "image/png"))
+        returned(request, media(MediaKind::Image, "image/png"));
     }),
     ("a tool's document", |request| {
-        returned(request, media(MediaKind::Document, "application/pdf"))
+        returned(request, media(MediaKind::Document, "application/pdf"));
     }),
 ];
 
 /// The same of a request in which the model thinks.
 const OF_THOUGHT: &[Variation] = &[
     ("hidden thoughts", |request| {
-        request.shows_thoughts = Some(false)
+        request.shows_thoughts = Some(false);
     }),
     ("a temperature", |request| request.temperature = Some(0.5)),
     ("top p", |request| request.top_p = Some(0.5)),
     ("both", |request| {
-        (request.temperature, request.top_p) = (Some(0.5), Some(0.5))
+        (request.temperature, request.top_p) = (Some(0.5), Some(0.5));
     }),
     ("a forced call", |request| {
-        request.tool_choice = Some(ToolChoice::Required)
+        request.tool_choice = Some(ToolChoice::Required);
     }),
 ];
 

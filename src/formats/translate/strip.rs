@@ -36,7 +36,7 @@ pub(in crate::formats) fn without_seals(
             model,
             edits: Vec::new(),
         };
-        strip.value(0..body.len(), place.path);
+        strip.value(&(0..body.len()), place.path);
         if !strip.edits.is_empty() {
             left = Some(strip.apply());
         }
@@ -64,17 +64,17 @@ enum Element {
 
 impl Strip<'_> {
     /// Strips the value at `at`, from which `path` leads to seals.
-    fn value(&mut self, at: Range<usize>, path: &str) -> Element {
+    fn value(&mut self, at: &Range<usize>, path: &str) -> Element {
         let (step, rest) = path.split_once('.').unwrap_or((path, ""));
         if step == "*" {
-            return self.list(&at, rest);
+            return self.list(at, rest);
         }
         let mut becomes = Element::Stays;
-        for value in self.place.values(self.body, &at, step, rest) {
+        for value in self.place.values(self.body, at, step, rest) {
             let one = if rest.is_empty() {
-                self.seal(&at, value)
+                self.seal(at, value)
             } else {
-                self.value(value, rest)
+                self.value(&value, rest)
             };
             if one != Element::Stays {
                 becomes = one;
@@ -108,7 +108,7 @@ impl Strip<'_> {
         let all = elements(self.body, at);
         let mut kept = Vec::with_capacity(all.len());
         for element in &all {
-            kept.push(self.value(element.clone(), path) == Element::Stays);
+            kept.push(self.value(element, path) == Element::Stays);
         }
         let (Some(first), Some(last)) = (all.first(), all.last()) else {
             return Element::Stays;

@@ -21,7 +21,7 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         add(turn, &mut input)?;
     }
     // The API refuses a thought without what it led to.
-    let is_last = |turn: &Turn| turn.parts.last().is_some_and(|last| is_thought(last));
+    let is_last = |turn: &Turn| turn.parts.last().is_some_and(is_thought);
     let left_out = turns.iter().any(is_last).then_some(Feature::PlainReasoning);
     let mut body = object! { "model": &request.model };
     body.put_some("instructions", instructions);
