@@ -146,7 +146,7 @@ impl Work {
         let mut count = None;
         if is_count(asked) {
             let counts = counts(&route.provider, asked.format);
-            let why = "provider has no count of tokens";
+            let why = "no provider of this model counts tokens";
             let none = || Rejection::new(StatusCode::NOT_FOUND, UNTRANSLATABLE, why);
             let (_, how) = counts.ok_or_else(none)?;
             count = Some(how);

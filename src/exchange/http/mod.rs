@@ -118,9 +118,7 @@ impl Gateway {
             return Ok(response);
         }
         let response = self.ask_providers(cleared).await?;
-        let response = Box::pin(self.counted(response, &count, cleared)).await;
-        // A count, or an error, is in the caller's format by now.
-        Ok(response)
+        Ok(Box::pin(self.counted(response, &count, cleared)).await)
     }
 
     /// A provider's error in the caller's format; any other response as it is.
