@@ -3,10 +3,17 @@
 //! to the gateway what it means to everybody else.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "fuzz/smoke.rs"]
+mod smoke;
+#[path = "fuzz/src/translated.rs"]
+#[expect(unreachable_pub, reason = "a part of the fuzz targets' crate too")]
+mod translated;
+
 use bytes::Bytes;
 use iris::exchange::guardrails::{Guards, Verdict};
+use iris::formats::realtime::{Names, Sent, Told};
 use iris::formats::{ALL, Call, Destination, Head, Reading};
-use iris::wire::{Rejection, json, sse};
+use iris::wire::{Rejection, json, ndjson, sse};
 use serde_json::Value;
 
 const ROUNDS: u64 = 30_000;
@@ -29,7 +36,18 @@ impl Random {
 }
 
 /// Hands each damaged copy of the documents to `check`.
-fn fuzz(seed: u64, documents: &[&str], pieces: &[&str], mut check: impl FnMut(&[u8], &mut Random)) {
+fn fuzz(seed: u64, documents: &[&str], pieces: &[&str], check: impl FnMut(&[u8], &mut Random)) {
+    fuzz_for(ROUNDS, seed, documents, pieces, check);
+}
+
+/// Does so as often as this says, where a check takes long.
+fn fuzz_for(
+    most: u64,
+    seed: u64,
+    documents: &[&str],
+    pieces: &[&str],
+    mut check: impl FnMut(&[u8], &mut Random),
+) {
     let rounds = std::env::var("IRIS_FUZZ_ROUNDS")
         .ok()
         .and_then(|text| text.parse().ok());
@@ -37,7 +55,7 @@ fn fuzz(seed: u64, documents: &[&str], pieces: &[&str], mut check: impl FnMut(&[
     for document in documents {
         check(document.as_bytes(), &mut random);
     }
-    for _ in 0..rounds.unwrap_or(ROUNDS) {
+    for _ in 0..rounds.unwrap_or(most) {
         let mut bytes = documents[random.below(documents.len())].as_bytes().to_vec();
         for _ in 0..=random.below(4) {
             let at = random.below(bytes.len() + 1);
@@ -246,6 +264,54 @@ fn a_stream_means_the_same_in_whatever_pieces_it_comes() {
     });
 }
 
+const LINES: [&str; 3] = [
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"h\u{e9}\"},\"done\":false}\n{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"eval_count\":2}\n",
+    "{\"model\":\"m\",\"response\":\"a\",\"done\":false}\r\n\n{\"error\":\"it broke\"}",
+    "{\"message\":{\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]},\"done\":true}\n",
+];
+
+#[test]
+fn lines_mean_the_same_in_whatever_pieces_they_come() {
+    let format = ALL.into_iter().find(|format| format.has_lines).unwrap();
+    let head = Head {
+        path: format.paths[0],
+        query: None,
+        headers: &http::HeaderMap::new(),
+    };
+    let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+    let call = format.read(&head, body).unwrap();
+    fuzz(
+        11,
+        &LINES,
+        &[&PIECES[..], &["\n", "\r\n"]].concat(),
+        |bytes, random| {
+            let decode = |limit: usize, size: &mut dyn FnMut() -> usize| {
+                let (mut decoder, mut meter) = (
+                    ndjson::Decoder::new(limit),
+                    format.meter(&call.metered(10_000)),
+                );
+                let (mut lines, mut rest) = (Vec::new(), bytes);
+                let mut each = |line: sse::Event<'_>| {
+                    meter.event(&line);
+                    lines.push(line.data.to_vec());
+                };
+                while !rest.is_empty() {
+                    let (piece, after) = rest.split_at(size().clamp(1, rest.len()));
+                    assert!(decoder.feed(piece, &mut each) <= piece.len());
+                    rest = after;
+                }
+                let is_whole = decoder.end(&mut each);
+                (lines, is_whole, decoder.skipped, meter.finish())
+            };
+            for limit in [sse::MAX_EVENT, 40] {
+                let whole = decode(limit, &mut || usize::MAX);
+                assert_eq!(decode(limit, &mut || 1), whole);
+                assert_eq!(decode(limit, &mut || random.below(7)), whole);
+            }
+        },
+    );
+}
+
 #[test]
 fn an_answer_that_is_damaged_is_metered_as_far_as_it_goes() {
     let documents = [
@@ -440,6 +506,75 @@ fn a_configuration_is_read_or_refused_with_a_place() {
                 );
                 assert!(!findings.is_empty());
             }
+        }
+    });
+}
+
+const MESSAGES: [&str; 8] = [
+    r#"{"type":"response.create","event_id":"e","response":{"model":"voice","max_output_tokens":5}}"#,
+    r#"{"type":"session.update","session":{"type":"realtime","model":"m","tools":[{"type":"function","name":"f"}]}}"#,
+    r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#,
+    r#"{"type":"response.done","response":{"id":"r","status":"failed","output":[{"type":"message"}],"usage":{"input_tokens":3,"input_token_details":{"audio_tokens":2,"cached_tokens_details":{"audio_tokens":1}}}}}"#,
+    r#"{"clientContent":{"turns":[{"role":"user","parts":[{"text":"hi"}]}],"turnComplete":true}}"#,
+    r#"{"realtimeInput":{"mediaChunks":[{"mimeType":"audio/pcm","data":"AAAA"}],"text":"hi"}}"#,
+    r#"{"toolResponse":{"functionResponses":[{"id":"1","name":"f","response":{"x":1}}]}}"#,
+    r#"{"serverContent":{"modelTurn":{"parts":[{"text":"a"}]},"turnComplete":true},"usageMetadata":{"responseTokenCount":3}}"#,
+];
+
+/// Messages of sessions: what goes on is what was judged, and nothing that a provider says stops a turn from
+/// being metered.
+#[test]
+fn messages_of_sessions_go_on_as_they_were_judged() {
+    let names = Names {
+        asked: "voice".into(),
+        served: "m".into(),
+        provider: "p".into(),
+    };
+    let to = Destination {
+        model: "m",
+        ..elsewhere()
+    };
+    let sessions = ALL.into_iter().filter_map(|one| Some((one, one.realtime?)));
+    let sessions: Vec<_> = sessions.collect();
+    assert!(sessions.len() > 2);
+    fuzz(12, &MESSAGES, &PIECES, |bytes, _| {
+        for (format, realtime) in &sessions {
+            let event = (realtime.event)(bytes);
+            let call = Call::default();
+            let mut meter = format.meter(&call.metered(1 << 16));
+            meter.event(&sse::Event {
+                name: b"",
+                data: bytes,
+            });
+            let reading = meter.finish();
+            if let Told::Heard(counts) = event.told {
+                serde_json::from_slice::<Value>(&counts).unwrap();
+            }
+            assert!(
+                reading
+                    .response
+                    .is_none_or(|response| response.len() <= 1 << 17)
+            );
+            let message = Bytes::copy_from_slice(bytes);
+            let Ok((sent, call)) = (realtime.understand)(message, &names) else {
+                continue;
+            };
+            let value: Value = serde_json::from_slice(bytes).unwrap();
+            let out = format.prepare(&call, &to).unwrap().body;
+            let passed: Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(
+                value.as_object().unwrap().len(),
+                passed.as_object().unwrap().len()
+            );
+            let (again, _) = (realtime.understand)(out, &names).unwrap();
+            assert_eq!(again, sent);
+            let asks = [
+                "response.create",
+                "session.update",
+                "conversation.item.create",
+            ];
+            let kind = value["type"].as_str().unwrap_or_default();
+            assert!(sent != Sent::Beside || !asks.contains(&kind), "{value}");
         }
     });
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
+use iris::exchange::cache::Store;
 use iris::exchange::hooks::Tally;
 use iris::exchange::rules::Rules;
 use iris::exchange::upstream::Upstream;
@@ -193,6 +194,7 @@ impl World {
             tally: Tally::default(),
             responses: Arc::default(),
             uncounted: Uncounted::default(),
+            cache: Store::open(dir.path().join("cache")).into(),
             ledger,
         };
         let world = Self {

@@ -60,6 +60,30 @@ END = (
     b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":'
     b'{"prompt_tokens":9,"completion_tokens":200,"total_tokens":209}}\n\ndata: [DONE]\n\n'
 )
+# The same as a provider of Anthropic's messages says it.
+MESSAGE = (
+    b'{"id":"c","type":"message","role":"assistant","model":"t","content":[{"type":"text","text":"hello there"}],'
+    b'"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":9,"output_tokens":3}}'
+)
+
+
+def named(event):
+    return b"event: %s\ndata: %s\n\n" % (json.loads(event)["type"].encode(), event)
+
+
+MESSAGE_BEGIN = named(
+    b'{"type":"message_start","message":{"id":"c","type":"message","role":"assistant","model":"t","content":[],'
+    b'"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":9,"output_tokens":1}}}'
+) + named(b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}')
+MESSAGE_EVENT = named(b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"word "}}')
+MESSAGE_END = (
+    named(b'{"type":"content_block_stop","index":0}')
+    + named(
+        b'{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},'
+        b'"usage":{"output_tokens":200}}'
+    )
+    + named(b'{"type":"message_stop"}')
+)
 
 
 class Connection:
@@ -80,16 +104,26 @@ class Connection:
         found, _, self.rest = self.rest.partition(mark)
         return found
 
-    def message(self):
-        """The head and the body of a message with a content-length."""
-        head = self.until(b"\r\n\r\n")
-        length = int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", head).group(1))
+    def take(self, length):
         while len(self.rest) < length:
             piece = self.stream.recv(1 << 16)
             if not piece:
                 raise ConnectionError("closed within a body")
             self.rest += piece
-        body, self.rest = self.rest[:length], self.rest[length:]
+        taken, self.rest = self.rest[:length], self.rest[length:]
+        return taken
+
+    def message(self):
+        """The head and the body of a message with a content-length, or in chunks."""
+        head = self.until(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        if length:
+            return head, self.take(int(length.group(1)))
+        body = b""
+        while size := int(self.until(b"\r\n"), 16):
+            body += self.take(size)
+            self.until(b"\r\n")
+        self.until(b"\r\n")
         return head, body
 
     def chunk(self, data):
@@ -115,15 +149,19 @@ class Gateway:
         self.dumps = 0
         self.provider = socket.create_server(("127.0.0.1", 0))
         self.provider.settimeout(60)
-        self.upstream = None
+        # The connection of each provider, by its model.
+        self.upstreams = {}
         self.port = port = free_port()
+        upstream = "http://127.0.0.1:%d" % self.provider.getsockname()[1]
         config = {
             "tailnet": {"mode": "off"},
             "listen": {"loopback": f"127.0.0.1:{port}"},
             "providers": {
-                "p": {"baseurl": "http://127.0.0.1:%d" % self.provider.getsockname()[1], "models": ["m"]}
+                "p": {"baseurl": upstream, "models": ["m"]},
+                # What callers of chat ask of it is translated.
+                "t": {"baseurl": upstream, "models": ["t"], "compatibility": {"anthropic_messages": True}},
             },
-            "prices": {"m": {"input": "0.1", "output": "0.4"}},
+            "prices": {"m": {"input": "0.1", "output": "0.4"}, "t": {"input": "0.1", "output": "0.4"}},
             "quotas": {"daily:<user>": {"capacity": "$1000000.00", "rate": "$1000000.00/day"}},
             "grants": [
                 {
@@ -163,25 +201,33 @@ class Gateway:
                 time.sleep(0.2)
         sys.exit("the gateway doesn't listen after two minutes")
 
-    def asked(self):
-        """The provider's side of a request, as far as its body."""
-        if self.upstream is None:
+    def asked(self, model):
+        """The connection of a model's provider, which has read a request."""
+        if model not in self.upstreams:
             ready, _, _ = select.select([self.provider, self.caller.stream], [], [], 60)
             if self.provider not in ready:
                 sys.exit(f"no request came to the provider: {self.caller.stream.recv(4096) if ready else self.log}")
-            self.upstream = Connection(self.provider.accept()[0])
-        return self.upstream.message()
+            self.upstreams[model] = Connection(self.provider.accept()[0])
+        self.upstreams[model].message()
+        return self.upstreams[model]
 
-    def small(self, times):
+    def small(self, times, model="m", answer=ANSWER):
         for _ in range(times):
-            self.caller.stream.sendall(request(self.port, "m", False))
-            self.asked()
-            self.upstream.stream.sendall(
+            self.caller.stream.sendall(request(self.port, model, False))
+            self.asked(model).stream.sendall(
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
-                % (len(ANSWER), ANSWER)
+                % (len(answer), answer)
             )
             head, body = self.caller.message()
-            assert head.startswith(b"HTTP/1.1 200") and body == ANSWER, (head, body)
+            assert head.startswith(b"HTTP/1.1 200"), (head, body)
+            if model == "m":
+                assert body == ANSWER, body
+            else:
+                said = json.loads(body)
+                assert said["choices"][0]["message"]["content"] == "hello there", said
+
+    def translated(self, times):
+        self.small(times, "t", MESSAGE)
 
     def paced(self, times):
         due = time.monotonic()
@@ -198,21 +244,27 @@ class Gateway:
             head, _ = self.caller.message()
             assert head.startswith(b"HTTP/1.1 4"), head
 
-    def stream(self, events):
+    def stream(self, events, model="m", begin=None, event=EVENT, end=END):
         """One stream. The provider sends an event when the caller has the one before it."""
-        self.caller.stream.sendall(request(self.port, "m", True))
-        self.asked()
-        self.upstream.stream.sendall(
+        self.caller.stream.sendall(request(self.port, model, True))
+        upstream = self.asked(model)
+        upstream.stream.sendall(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         )
         head = self.caller.until(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), head
-        for _ in range(events):
-            self.upstream.chunk(EVENT)
+        if begin:
+            upstream.chunk(begin)
             self.caller.until(b"\n\n\r\n")
-        self.upstream.chunk(END)
-        self.upstream.stream.sendall(b"0\r\n\r\n")
+        for _ in range(events):
+            upstream.chunk(event)
+            self.caller.until(b"\n\n\r\n")
+        upstream.chunk(end)
+        upstream.stream.sendall(b"0\r\n\r\n")
         self.caller.until(b"\r\n0\r\n\r\n")
+
+    def translated_stream(self, events):
+        self.stream(events, "t", MESSAGE_BEGIN, MESSAGE_EVENT, MESSAGE_END)
 
     def cost(self, run, times):
         """Instructions of the threads that serve, and of the ledger's, from here until all is written."""
@@ -305,6 +357,8 @@ def measure(program):
         gateway.small(WARMUP)
         gateway.refused(WARMUP // 4)
         gateway.stream(WARMUP)
+        gateway.translated(WARMUP)
+        gateway.translated_stream(WARMUP)
         counts = {}
 
         def per(run):
@@ -314,6 +368,8 @@ def measure(program):
 
         counts["request"], _ = per(gateway.small)
         counts["event"], _ = per(gateway.stream)
+        counts["translated"], _ = per(gateway.translated)
+        counts["translated-event"], _ = per(gateway.translated_stream)
         counts["refusal"], _ = per(gateway.refused)
         _, counts["record"] = per(gateway.paced)
     finally:
@@ -366,9 +422,9 @@ def main():
     else:
         parser.error("name the program to measure, or counts to compare")
     bounds = table(words.bounds)
-    print(f"{'script':10}{'instructions':>14}{'bound':>10}")
+    print(f"{'script':16}{'instructions':>14}{'bound':>10}")
     for name, count in counts.items():
-        print(f"{name:10}{count:14,}{bounds.get(name, 0):10,}")
+        print(f"{name:16}{count:14,}{bounds.get(name, 0):10,}")
     errors, notices = compare(counts, bounds)
     for notice in notices:
         print(f"notice: {notice}")

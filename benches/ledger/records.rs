@@ -112,6 +112,7 @@ fn entry(started_at: i64, person: u64, dice: &mut Dice) -> Entry {
         },
         cost: Some(1_000_000),
         cost_basis: Some("main/model".into()),
+        own_credential: false,
         finish_reason: Some("stop".into()),
         tool_calls: 0,
         first_byte_ms: Some(100.0),

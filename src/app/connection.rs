@@ -128,13 +128,13 @@ async fn answer(
     let answered = panics::caught("a request", async {
         let who = admitted(engines, door, peer, &request, url).await?;
         if let Some(api) = socket {
-            let (response, pending) = engines.gateway.open_socket(api, who, request);
+            let (response, pending) = engines.gateway.open_any(api, who, request).await;
             peer.upgraded.store(pending.is_some(), Ordering::Release);
             if let Some(pending) = pending {
                 // It lives on when its request is answered.
                 let (engines, stop) = (Arc::clone(engines), engines.stop.clone());
                 engines.tracker.clone().spawn(async move {
-                    Box::pin(engines.gateway.serve_socket(pending, stop)).await;
+                    Box::pin(engines.gateway.serve_any(pending, stop)).await;
                 });
             }
             return Ok(response);
@@ -199,21 +199,28 @@ fn socket_api<B>(request: &Request<B>) -> Option<&'static Format> {
 /// it is meant to be. From here on it is as if it had been sent there. Returns the path that it was
 /// sent to, if that is another.
 fn serve_as_meant<B>(request: &mut Request<B>) -> Option<Arc<str>> {
-    let (method, uri) = (request.method(), request.uri());
+    let (method, uri) = (request.method(), request.uri().clone());
     // A WebSocket asks with GET for what is otherwise a POST.
     let asked = match method {
-        _ if asks_for_socket(request) => &http::Method::POST,
-        method => method,
+        _ if asks_for_socket(request) => http::Method::POST,
+        method => method.clone(),
     };
-    let is_known = |format: &Format| format.recognises(asked, uri.path());
+    let is_known = |format: &Format| format.recognises(&asked, uri.path());
     if formats::ALL.into_iter().any(is_known)
         || api::has_route(method, uri.path())
-        || pages::owns(method, uri, request.headers())
+        || pages::owns(method, &uri, request.headers())
     {
         return None;
     }
-    let meant = formats::lenient_path::meant(asked, uri.path())?;
-    let meant = formats::lenient_path::replaced(uri, &meant)?;
+    let deployment = formats::lenient_path::of_deployment(uri.path());
+    let meant = match deployment {
+        Some((path, deployment)) if asked == http::Method::POST => {
+            request.extensions_mut().insert(deployment);
+            path
+        }
+        _ => formats::lenient_path::meant(&asked, uri.path())?,
+    };
+    let meant = formats::lenient_path::replaced(&uri, &meant)?;
     let sent = uri.path().into();
     *request.uri_mut() = meant;
     Some(sent)

@@ -32,7 +32,7 @@ use crate::config::Fixed;
 use crate::exchange::hooks::Tally;
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::Upstream;
-use crate::exchange::{Gateway, Held, Uncounted};
+use crate::exchange::{Gateway, Held, Uncounted, cache};
 use crate::net::client::Client;
 use crate::net::tailnet::{Node, Resolver, Status};
 use crate::policy::route::Traffic;
@@ -112,6 +112,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     let rules = Arc::new(Rules::compile(loaded, 1));
     reload::log_findings(options.config.as_deref(), &rules.findings);
     let ledger = ledger(&rules, options, &service.manager).await?;
+    let cache = cache(&ledger, options).await?;
     let quotas = Quotas::open(ledger.clone()).await?;
     // A later change of the configuration tries it again.
     let _is_done = quotas.retain(&rules.quotas).await;
@@ -144,6 +145,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
             tally: Tally::default(),
             responses: Arc::default(),
             uncounted: Uncounted::default(),
+            cache,
             ledger,
         },
         management: Management {
@@ -190,6 +192,20 @@ async fn ledger(rules: &Rules, options: &Options, manager: &Manager) -> anyhow::
     ledger.set_retention(&rules.file.database, &outlets::names(&rules.file.exporters));
     ledger.set_acknowledge(rules.file.records.acknowledge);
     Ok(ledger)
+}
+
+/// Finds the responses that are kept for the same request. Those of a time when captures were kept go
+/// once they aren't.
+async fn cache(ledger: &Ledger, options: &Options) -> anyhow::Result<Arc<cache::Store>> {
+    let (folder, keeps) = (options.state_dir.join("cache"), ledger.policy().captures);
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = cache::Store::open(folder);
+        if !keeps {
+            store.clear();
+        }
+        Arc::new(store)
+    });
+    Ok(opened.await?)
 }
 
 impl Running {

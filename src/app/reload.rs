@@ -243,6 +243,10 @@ fn apply(engines: &Engines, path: &Path, loaded: Loaded, sender: &watch::Sender<
     settings::set_memory(new);
     ledger.set_retention(&new.database, &outlets::names(&new.exporters));
     ledger.set_acknowledge(new.records.acknowledge);
+    if !ledger.policy().captures {
+        let cache = Arc::clone(&engines.gateway.cache);
+        tokio::task::spawn_blocking(move || cache.clear());
+    }
     sender.send_replace(Arc::new(rules));
     tracing::info!(generation, "a new configuration is in force");
 }

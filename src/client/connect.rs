@@ -1,21 +1,20 @@
 //! `iris connect`: runs an agent against a gateway, or prints or writes its settings.
 
 use std::fs;
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use serde_json::Value;
-use similar::TextDiff;
 
 use super::agents::{self, Agent, Folder, PassedAs, Settings, Target};
-use super::ask;
+use super::files::{self, home};
+use super::gateway;
+use super::offer::{self, Offered};
+use super::place::NAME;
 use super::terminal::{first, print};
-use crate::base::atomic_file;
 
 /// Models that an error lists.
 const LISTED: usize = 10;
@@ -23,9 +22,13 @@ const LISTED: usize = 10;
 /// Run an agent against a running gateway. Nothing of the agent's own settings is changed, unless
 /// `--write` asks for it.
 #[derive(Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct Connect {
     /// The agent: claude-code, codex, gemini-cli, opencode, qwen-code, continue, cline, aider,
-    /// copilot-cli or llm.
+    /// copilot-cli, llm, pi, omp, crush, goose, junie or zed.
     agent: String,
     /// The model to begin with [default: the first that you may use].
     #[arg(long, short)]
@@ -43,8 +46,14 @@ pub struct Connect {
     /// Put the settings into the agent's own files, once you have seen what changes.
     #[arg(long)]
     write: bool,
-    /// Do not ask before writing.
-    #[arg(long, requires = "write")]
+    /// Put the agent's own files back as they were before the first --write.
+    #[arg(long, conflicts_with_all = ["write", "print"])]
+    undo: bool,
+    /// Print what an admin hands out to all machines of a team, and where it goes there.
+    #[arg(long, conflicts_with_all = ["write", "print", "undo"])]
+    team: bool,
+    /// Do not ask before changing files.
+    #[arg(long)]
     yes: bool,
     /// Arguments for the agent.
     #[arg(last = true)]
@@ -65,41 +74,63 @@ impl Connect {
                     .trim_end_matches('/')
             );
         };
-        let (base, list) = ask::offered(self.url.as_deref())?;
-        let model = self.model(agent, &list)?;
+        if self.undo {
+            return files::undo(agent, self.yes);
+        }
+        let (found, list) = gateway::offered(self.url.as_deref())?;
+        let all = Offered::all(&list);
+        let model = self.model(agent, &all)?;
+        let (models, background) = offer::for_program(&all, agent.speaks, &model);
+        let takes_own = all.iter().any(|one| one.takes_own && one.is(&model));
+        // Other machines have their own way to the gateway: by its name.
+        let named = || self.url.clone().unwrap_or_else(|| format!("http://{NAME}"));
+        let base = if self.team {
+            named()
+                .trim_end_matches('/')
+                .trim_end_matches("/v1")
+                .to_owned()
+        } else {
+            found
+        };
         let target = Target {
             base: &base,
             model: &model,
+            background: if background.is_empty() {
+                &model
+            } else {
+                background
+            },
+            models: &models,
+            own_login: takes_own && agent.keeps_login,
         };
         let settings = agent.settings(&target);
-        if let Some(doubt) = agent.doubt(&base) {
-            let _ = writeln!(std::io::stderr(), "note: {doubt}");
+        notes(agent, &target, takes_own);
+        if self.team {
+            return team(agent, &settings);
         }
         if self.print {
             print(&shown(agent, &settings));
             return Ok(ExitCode::SUCCESS);
         }
         if self.write {
-            return self.write(agent, &settings);
+            return files::write(agent, &settings, self.yes);
         }
+        ensure!(
+            agent.once,
+            "{} takes its settings from its own file alone; --write puts them there, --print shows them",
+            agent.name
+        );
         start(agent, settings, &base, &self.args)
     }
 
     /// The model that was asked for, or the first that can be asked in the agent's format.
-    fn model(&self, agent: &Agent, list: &Value) -> anyhow::Result<String> {
-        let endpoint = agent.speaks.endpoint();
-        let rows = list["data"].as_array().map_or(&[][..], Vec::as_slice);
-        // A name is written into an environment, a command and files: one that could be more than a
-        // name there is left out.
-        let is_name = |row: &&Value| row["id"].as_str().is_some_and(agents::is_name);
-        let rows = rows.iter().filter(is_name);
-        let speaks = |row: &&Value| {
-            let endpoints = row["supported_endpoints"].as_array();
-            endpoints.is_some_and(|all| all.iter().any(|one| one == endpoint))
-        };
-        let id = |row: &Value| row["id"].as_str().unwrap_or_default().to_owned();
-        let fitting: Vec<String> = rows.clone().filter(speaks).map(id).collect();
+    fn model(&self, agent: &Agent, all: &[Offered]) -> anyhow::Result<String> {
         let (name, format) = (agent.name, agent.speaks.name());
+        let fitting = all.iter().filter(|one| one.speaks(agent.speaks));
+        // One that takes the agent's own login, if the agent has none to give, comes last.
+        let (own, keyed): (Vec<_>, Vec<_>) =
+            fitting.partition(|one| one.takes_own && !agent.keeps_login);
+        let fitting: Vec<String> = keyed.iter().chain(&own).map(|one| one.id.clone()).collect();
         ensure!(
             !fitting.is_empty(),
             "{name} speaks {format}, and no model that you may use can be asked in it; `iris models` \
@@ -108,15 +139,13 @@ impl Connect {
         let Some(wanted) = &self.model else {
             return Ok(fitting[0].clone());
         };
-        // A provider may stand in front of a model's name.
-        let is_wanted = |row: &&Value| {
-            let provider = row["owned_by"].as_str().unwrap_or_default();
-            id(row) == *wanted || format!("{provider}/{}", id(row)) == *wanted
-        };
-        if rows.clone().filter(speaks).any(|row| is_wanted(&row)) {
+        let path = agent.speaks.endpoint();
+        let is_wanted = |one: &&Offered| one.is(wanted);
+        let can_be_asked = |one: &Offered| one.endpoints.iter().any(|known| known == path);
+        if all.iter().filter(is_wanted).any(can_be_asked) {
             return Ok(wanted.clone());
         }
-        if rows.clone().any(|row| is_wanted(&row)) {
+        if all.iter().any(|one| one.is(wanted)) {
             bail!(
                 "{name} speaks {format}, in which {wanted} can't be asked; it can ask {}",
                 first(LISTED, &fitting)
@@ -127,73 +156,43 @@ impl Connect {
             first(LISTED, &fitting)
         )
     }
+}
 
-    fn write(&self, agent: &Agent, settings: &Settings) -> anyhow::Result<ExitCode> {
-        ensure!(
-            !settings.own.is_empty(),
-            "{} has no file for these settings; --print shows them",
-            agent.name
+/// What a person should know before the agent starts.
+fn notes(agent: &Agent, target: &Target<'_>, takes_own: bool) {
+    let note = |text: &str| {
+        let _ = writeln!(std::io::stderr(), "note: {text}");
+    };
+    if let Some(doubt) = agent.doubt(target.base) {
+        note(doubt);
+    }
+    if target.own_login {
+        note(&format!(
+            "{} stays signed in: its own login goes to the provider of {}",
+            agent.name, target.model
+        ));
+    } else if takes_own {
+        note(&format!(
+            "the provider of {} takes each caller's own credential: put yours in place of \"-\"",
+            target.model
+        ));
+    }
+}
+
+/// Prints what an admin hands out.
+fn team(agent: &Agent, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let Some((place, text)) = &settings.team else {
+        let with = agents::ALL.iter().filter(|one| one.has_team_settings());
+        let with: Vec<&str> = with.map(|one| one.id).collect();
+        bail!(
+            "{} has no settings for a whole team that Iris knows of; {} have",
+            agent.name,
+            with.join(" and ")
         );
-        let home = home()?;
-        let mut changes = Vec::new();
-        for own in &settings.own {
-            let path = home.join(own.path);
-            let before = match fs::read_to_string(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-                read => read.with_context(|| format!("can't read {}", path.display()))?,
-            };
-            let after = own.change.apply(&before);
-            let after = after.with_context(|| path.display().to_string())?;
-            if after != before {
-                changes.push((path, before, after));
-            }
-        }
-        if changes.is_empty() {
-            print("Nothing to change: it is all there.\n");
-            return Ok(ExitCode::SUCCESS);
-        }
-        for (path, before, after) in &changes {
-            let name = path.display().to_string();
-            let diff = TextDiff::from_lines(before, after);
-            print(&diff.unified_diff().header(&name, &name).to_string());
-        }
-        if !self.yes && !confirmed()? {
-            print("Nothing was changed.\n");
-            return Ok(ExitCode::FAILURE);
-        }
-        for (path, _, after) in &changes {
-            replace(path, after).with_context(|| format!("can't write {}", path.display()))?;
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn home() -> anyhow::Result<PathBuf> {
-    std::env::home_dir().context("there is no home folder: HOME is not set")
-}
-
-/// Asks on the terminal; without one, --yes must have been given.
-fn confirmed() -> anyhow::Result<bool> {
-    ensure!(
-        std::io::stdin().is_terminal(),
-        "there is no terminal to ask at: say --yes"
-    );
-    print("Write this? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
-}
-
-/// Writes a file in place of the one that is there, with its permissions. A link stays one.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    atomic_file::replace(&path, text.as_bytes(), |new| match fs::metadata(&path) {
-        Ok(old) => new.set_permissions(old.permissions()),
-        Err(_) => Ok(()),
-    })
+    };
+    let _ = writeln!(std::io::stderr(), "{place}:");
+    print(text);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// All settings, for people and for a shell.

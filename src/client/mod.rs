@@ -8,6 +8,10 @@ pub mod agents;
 pub mod ask;
 mod connect;
 pub mod discovery;
+mod doctor;
+mod files;
+mod gateway;
+pub mod offer;
 mod place;
 pub mod terminal;
 
@@ -24,6 +28,8 @@ pub enum Command {
     Connect(connect::Connect),
     /// Show the state of a running gateway.
     Status(ask::Status),
+    /// Check what stands between this machine and an answer of a model.
+    Doctor(doctor::Doctor),
 }
 
 /// For commands that ask something: success, or a failure that isn't an error.
@@ -44,6 +50,7 @@ impl Command {
             Self::Models(models) => models.run(),
             Self::Connect(connect) => connect.run(),
             Self::Status(status) => status.run(),
+            Self::Doctor(doctor) => doctor.run(),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::config::LOOPBACK;
 use crate::policy::identity::is_tailnet;
 
 /// The name that gateways usually have on their tailnet.
-const NAME: &str = "ai";
+pub(super) const NAME: &str = "ai";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Base URLs to try, and why others are left out.
@@ -24,7 +24,7 @@ pub(super) fn usual() -> anyhow::Result<(Vec<String>, Vec<String>)> {
     Ok((places, left_out))
 }
 
-fn addresses(name: &str) -> anyhow::Result<Result<Vec<IpAddr>, String>> {
+pub(super) fn addresses(name: &str) -> anyhow::Result<Result<Vec<IpAddr>, String>> {
     let runtime = super::runtime()?;
     let looking = tokio::net::lookup_host((name, 80));
     let found = runtime.block_on(async { tokio::time::timeout(PATIENCE, looking).await });

@@ -2,6 +2,8 @@
 //! have no reader here: both sources are decoded where grants are, and a document is only held
 //! against what is described.
 
+use std::time::Duration;
+
 use super::declare::{Holds, Kind, Section, Setting, TEXTS, Way};
 use super::finding::{Finding, meant};
 use super::fits;
@@ -35,6 +37,8 @@ section! {
         filterable_headers: () => Way::described(Kind::List(&Kind::Any(&[Kind::Text, Header::KIND]))),
         /// Whether requests for these models are translated for providers that don't speak their format. Has effect only in a grant with `models`.
         translate: Option<bool>,
+        /// Keeps responses for the same request; see [CACHE.md](CACHE.md).
+        cache: Option<Cache>,
         /// Whether the chat is there.
         enable_chat_ui: Option<bool>,
         /// Tools of MCP servers.
@@ -95,6 +99,17 @@ section! {
         ]))),
         /// For which models alone, where the object covers none.
         models: Option<String>,
+    }
+}
+
+section! {
+    /// How responses are kept for the same request.
+    pub(super) struct Cache {
+        /// For how long.
+        #[key(required, example = r#""24h""#)]
+        lasts as "for": Duration,
+        /// Whether other callers with such a grant get them too. Without it, each caller has their own.
+        shared: Option<bool>,
     }
 }
 

@@ -215,10 +215,14 @@ fn is_name(text: &str) -> bool {
 mod tests {
     use crate::config::{Severity, parse};
 
-    const FIELDS: [(&str, &str); 7] = [
+    const FIELDS: [(&str, &str); 8] = [
         (
             "providers.p.apikey",
             r#"{"providers":{"p":{"baseurl":"http://p","models":["m"],"apikey":"KEY"}}}"#,
+        ),
+        (
+            "providers.p.apikeys[0]",
+            r#"{"providers":{"p":{"baseurl":"http://p","models":["m"],"apikeys":["KEY"]}}}"#,
         ),
         (
             "hooks.h.apikey",
@@ -343,9 +347,9 @@ mod tests {
                 assert!(found.is_empty(), "{path} {good:?}: {found:#?}");
             }
         }
-        let otlp = FIELDS[5].1;
-        assert!(warnings(otlp, "Bearer k-1234", FIELDS[5].0).is_empty());
-        let found = warnings(otlp, "Bearer Bearer k-1234", FIELDS[5].0);
+        let otlp = FIELDS[6].1;
+        assert!(warnings(otlp, "Bearer k-1234", FIELDS[6].0).is_empty());
+        let found = warnings(otlp, "Bearer Bearer k-1234", FIELDS[6].0);
         assert_eq!(found.len(), 2, "{found:#?}");
     }
 

@@ -49,7 +49,7 @@ pub(crate) use address::http_problem;
 pub(crate) use certificates::check_tls;
 pub(crate) use credential::header_value;
 pub(crate) use declare::{Choice, Holds, Kind, Way, section, words};
-pub(crate) use table::{Item, Table};
+pub(crate) use table::{Item, Table, duration};
 
 pub use access::Access;
 pub use address::{database_problem, host_of};

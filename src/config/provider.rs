@@ -27,6 +27,9 @@ section! {
         /// The version segment between `baseurl` and each path, such as `v1`; empty for none. Without it, the form of `baseurl` decides.
         #[key(example = r#""""#)]
         path_version: Option<String> => Perhaps(Way::new(Kind::Text, path_version)),
+        /// The version of Azure's API, for the query, such as `2024-10-21`. Models are then names of deployments; see [ROUTING.md](ROUTING.md#azure).
+        #[key(example = r#""2024-10-21""#)]
+        api_version: Option<String> => Perhaps(Way::new(Kind::Text, segment)),
         /// Whether `stream_options` is added to requests for streams, which asks for their usage. Without it, it is added until the provider refuses it.
         stream_options: Option<bool>,
         /// Models as the provider names them.
@@ -34,10 +37,15 @@ section! {
         models: Vec<String>,
         /// Credential. Better a reference than the key itself: `${NAME}`, `${file:/path}`.
         apikey: Secret,
+        /// More credentials of the same kind. Each has its turn, and one that the provider refuses or limits is left out for a while; see [ROUTING.md](ROUTING.md#several-keys).
+        #[key(holds = Holds::Secret, example = r#"["${SECOND_KEY}"]"#)]
+        apikeys: Vec<Secret>,
         /// The header that carries it, or how requests are signed with it.
         authorization: Authorization,
-        /// Whose credential goes to the provider: the configured one, the caller's (else the configured one), or none.
+        /// Whose credential goes to the provider: the configured one, the caller's (else the configured one), or none; see [ROUTING.md](ROUTING.md#callers-own-credentials).
         auth_mode: AuthMode,
+        /// Whether requests with callers' own credentials are charged to dollar budgets too, at list price; see [BUDGETS.md](BUDGETS.md#callers-own-credentials).
+        charge_passthrough: bool,
         /// Formats that it speaks; see [FORMATS.md](FORMATS.md). One that turns something on and does not mention `openai_chat` turns that off.
         compatibility: Compatibility,
         /// Whether requests in formats that it doesn't speak are translated for it; see [FORMATS.md](FORMATS.md#translation).
@@ -137,6 +145,8 @@ words! {
         XGoogApiKey = "x-goog-api-key",
         /// `Authorization: Splunk …`.
         Hec = "hec",
+        /// `api-key: …`, as Azure has it.
+        ApiKey = "api-key",
         /// `cf-aig-authorization: Bearer …`.
         CfAigAuthorization = "cf-aig-authorization",
         /// A signature of AWS, version 4.
@@ -264,6 +274,9 @@ fn check(mut read: Provider, table: &Table<'_>) -> Provider {
         Some(version) => BaseUrl::with_version(&read.baseurl, version),
         None => BaseUrl::parse(&read.baseurl),
     };
+    if let Some(version) = &read.api_version {
+        read.base = read.base.map(|base| base.with_api_version(version));
+    }
     if id.is_empty() || id.contains(['/', '*']) || id.contains(char::is_whitespace) {
         table.error(format!(
             "the provider id {id:?} must not be empty or hold '/', '*' or blanks"
@@ -273,6 +286,7 @@ fn check(mut read: Provider, table: &Table<'_>) -> Provider {
         read.network = Network::Tailnet;
     }
     read.service_account = service_account(id, &read.apikey, table);
+    check_keys(id, &mut read, table);
     certificates::check_tls(read.ca.as_ref(), &read.baseurl, table);
     if read.baseurl.is_empty() {
         table.warn(format!("provider {id} has no baseurl configured"));
@@ -295,6 +309,30 @@ fn check(mut read: Provider, table: &Table<'_>) -> Provider {
         check_signature(id, &read, table);
     }
     read
+}
+
+/// More keys are for headers: an account that signs, or that is asked for tokens, is a provider of its own.
+fn check_keys(id: &str, read: &mut Provider, table: &Table<'_>) {
+    read.apikeys.retain(|key| !key.is_empty());
+    let is_account = |key: &Secret| ServiceAccount::parse(key).is_some();
+    let has_account = is_account(&read.apikey) || read.apikeys.iter().any(is_account);
+    let signs = read.authorization == Authorization::AwsSigv4;
+    if read.apikeys.is_empty() || !(signs || has_account) {
+        return;
+    }
+    let what = if signs {
+        "aws-sigv4"
+    } else {
+        "service accounts"
+    };
+    table.warn_at(
+        "apikeys",
+        format!(
+            "apikeys of provider {id} are not used, because there are none for {what}; \
+             write another provider with the same models for each account"
+        ),
+    );
+    read.apikeys.clear();
 }
 
 /// What a signature of AWS needs; the key is never shown.

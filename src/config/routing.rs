@@ -72,6 +72,8 @@ words! {
         LeastBusy = "least_busy",
         /// The first, and the others in order when it fails.
         Failover = "failover",
+        /// The first, until a budget that pays for it is below its `warn_below`; then the next, and so on. The others help out too.
+        Budget = "budget",
     }
 }
 

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::context::{Asked, Candidate};
 use super::ending::Ending;
 use super::failure::Failure;
+use super::lists;
 use super::translation::{self, Translated, Translation};
-use crate::config::{AuthMode, Routing};
+use crate::config::Routing;
 use crate::exchange::hooks::After;
 use crate::exchange::rules::Terms;
 use crate::formats::{Call, Density, Format, Tokens};
@@ -21,6 +22,8 @@ pub(super) struct Attempt {
     pub(super) route: Route,
     /// On which terms the caller gets it.
     pub(super) terms: Arc<Terms>,
+    /// Which of the provider's keys it goes with, by its number from 0.
+    pub(super) key: usize,
     /// The request in the provider's format, if that isn't the caller's.
     pub(super) translation: Option<Box<Translation>>,
     /// The response in the caller's format, if it was translated before the caller gets a head.
@@ -29,6 +32,8 @@ pub(super) struct Attempt {
     pub(super) unsealed: Option<Box<Call>>,
     /// What it costs; `None` for what is not billed.
     pub(super) price: Option<Price>,
+    /// It goes with the caller's own credential, so their account pays.
+    pub(super) own_credential: bool,
     /// What is held of budgets; `None` where none has to pay.
     pub(super) hold: Option<Reservation>,
     /// The hooks that are called after the request.
@@ -91,8 +96,10 @@ impl Attempt {
             asked_bytes: call.text_bytes(),
         });
         Self {
+            own_credential: lists::gets_own_credential(asked, &route.provider),
             route,
             terms,
+            key: 0,
             translation,
             translated: None,
             unsealed,
@@ -173,7 +180,7 @@ impl Attempt {
     /// Whether the provider's limits are those of everybody: a caller's own credential has limits of
     /// its own.
     pub(super) fn is_shared(&self) -> bool {
-        self.route.provider.auth_mode != AuthMode::Passthrough
+        !self.own_credential && !self.route.provider.needs_own_credential()
     }
 
     /// Nothing more comes of it: what it holds is given back.

@@ -160,8 +160,8 @@ impl<A> Tries<A> {
 
     /// Whether another attempt could follow if the next one fails.
     fn may_go_on(&self, cleared: &Cleared) -> bool {
-        let most = cleared.asked().rules.file.routing.attempts;
-        self.counted < most && cleared.choices.len() > 1
+        let routing = cleared.asked().rules.file.routing;
+        routing.failover && self.counted < routing.attempts && cleared.choices.len() > 1
     }
 
     fn wait(&mut self, wait: Option<Duration>) {
@@ -241,7 +241,8 @@ impl Gateway {
             // ask one that is idle.
             Outcome::Limited { why, wait, instead } => {
                 tries.wait(wait);
-                if self.has_unlimited(tries, cleared) {
+                let fails_over = cleared.asked().rules.file.routing.failover;
+                if fails_over && self.has_unlimited(tries, cleared) {
                     go_on(tries, cleared, &why, instead, Some(Limit(wait)))
                 } else {
                     tries.end(instead, Some(Limit(wait)))
@@ -252,10 +253,10 @@ impl Gateway {
                 is_unsent,
                 instead,
             } => {
-                let most = cleared.asked().rules.file.routing.attempts;
-                let has_others = !cleared.choices.is_empty();
+                let routing = cleared.asked().rules.file.routing;
+                let has_others = routing.failover && !cleared.choices.is_empty();
                 let again = !has_others && is_unsent && !tries.is_repeated;
-                let may = tries.counted < most
+                let may = tries.counted < routing.attempts
                     && (has_others || again)
                     && self.traffic.retry(&cleared.asked().call.model);
                 if !may {

@@ -18,13 +18,13 @@ use super::facts::Kept;
 use super::refusal::Refused;
 use super::route::Routed;
 use super::{Gateway, lists};
-use crate::base::money::Money;
 use crate::base::panics;
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::exchange::guardrails::{self, Limits};
 use crate::exchange::hooks::{self, HookContext, Verdict, Wired};
 use crate::exchange::rules::Terms;
+use crate::formats::realtime::{Names, Realtime};
 use crate::formats::{Call, Frame};
 use crate::policy::access::HookEvent;
 use crate::policy::budget::{Amounts, Denied, Plan, State};
@@ -86,6 +86,8 @@ impl Gateway {
                 return Err(Refused::new(draft, Stage::Clear, rejection));
             }
         };
+        let mut gets_own = lists::gets_own_credential(&asked, &first.provider)
+            .then(|| Arc::clone(&first.provider));
         let mut choices = VecDeque::with_capacity(1 + others.len());
         choices.push_back(Candidate {
             route: first,
@@ -93,6 +95,15 @@ impl Gateway {
         });
         choices.extend(others.into_iter().filter_map(|route| {
             lists::choices(asked.permit(), &route, &asked.call).ok()?;
+            if lists::gets_own_credential(&asked, &route.provider) {
+                // It is for one server.
+                let home = gets_own.get_or_insert_with(|| Arc::clone(&route.provider));
+                if !route.provider.is_at_server_of(home) {
+                    let provider = route.provider.id.clone();
+                    draft.reason(Reason::OtherServer { provider });
+                    return None;
+                }
+            }
             let terms = asked.terms(&route);
             is_seen(&asked, &route, &terms, &seen, &mut draft).then_some(Candidate { route, terms })
         }));
@@ -178,16 +189,10 @@ impl Gateway {
     ) -> Result<Vec<State>, Rejection> {
         let (asked, route) = (routed.asked(), &routed.choice.first);
         let plan = plan(asked, terms, route)?;
-        let looked = self.quotas.look(plan, FREE).await;
+        let looked = self.quotas.look(plan, Amounts::FREE).await;
         looked.map_err(|why| denied(&why, asked, route))
     }
 }
-
-/// What a request without a price takes of budgets.
-pub(super) const FREE: Amounts = Amounts {
-    tokens: 0,
-    cost: Some(Money::ZERO),
-};
 
 /// The buckets that pay for a request to `route`.
 pub(super) fn plan<'t>(
@@ -195,7 +200,11 @@ pub(super) fn plan<'t>(
     terms: &'t Terms,
     route: &Route,
 ) -> Result<&'t Plan, Rejection> {
-    terms.plan.as_ref().map_err(|why| denied(why, asked, route))
+    let plan = terms.plan.as_ref();
+    let plan = plan.map_err(|why| denied(why, asked, route))?;
+    let own = terms.own_credential_plan.as_ref();
+    let own = own.filter(|_| lists::gets_own_credential(asked, &route.provider));
+    Ok(own.unwrap_or(plan))
 }
 
 /// The refusal of a request that no budget pays for.
@@ -307,17 +316,19 @@ async fn looked(
 /// The call of a body that was changed: read as strictly as the caller's own.
 fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
     let format = asked.format;
-    let call = format.read(&head_of(&asked.head), body).and_then(|call| {
-        // A frame must go on asking for an answer.
-        if asked.is_socket() && format.frame(&call.body)? != Frame::Request {
-            return Err(Rejection::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_request",
-                "the frame asks for no answer any more",
-            ));
-        }
-        Ok(call)
-    });
+    let call = match (&asked.call.session_model, format.realtime) {
+        (Some(names), Some(realtime)) => message(asked, &realtime, names, body),
+        _ => format.read(&head_of(&asked.head), body).and_then(|call| {
+            // A frame must go on asking for an answer.
+            if format.socket.is_some()
+                && asked.is_socket()
+                && format.frame(&call.body)? != Frame::Request
+            {
+                return Err(for_something_else());
+            }
+            Ok(call)
+        }),
+    };
     let mut call = call.map_err(|rejection| {
         tracing::warn!(by, why = %rejection.message, "a guardrail made no valid request");
         Rejection::new(
@@ -332,6 +343,29 @@ fn reread(asked: &Asked, by: &str, body: Bytes) -> Result<Call, Rejection> {
     // Over a WebSocket every answer comes as events.
     call.stream |= asked.is_socket();
     Ok(call)
+}
+
+/// A message of a session that was changed. It must go on being for the same.
+fn message(
+    asked: &Asked,
+    realtime: &Realtime,
+    names: &Arc<Names>,
+    body: Bytes,
+) -> Result<Call, Rejection> {
+    let (before, _) = (realtime.understand)(asked.call.body.clone(), names)?;
+    let (sent, call) = (realtime.understand)(body, names)?;
+    if sent != before {
+        return Err(for_something_else());
+    }
+    Ok(call.of_session(&asked.call))
+}
+
+fn for_something_else() -> Rejection {
+    Rejection::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        "the message asks for something else than before",
+    )
 }
 
 /// What hooks get of a request besides its entry.

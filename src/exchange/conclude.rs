@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::ending::Ended;
+use super::ending::{Ended, Ending};
 use super::facts::Facts;
 use super::responses::Responses;
 use super::settle::{captured, settle};
@@ -93,6 +93,11 @@ fn follow(
     // before it was sent doesn't hide the one before it.
     let asked = facts.attempts.iter_mut().rev().find(|one| one.is_asked());
     let after = asked.and_then(|attempt| attempt.after.take());
+    let is_complete = ended.ending == Ending::Complete && !ended.metered.truncated;
+    if let Some(keeping) = facts.kept.cache.take().filter(|_| is_complete) {
+        keeping.keep(facts, &ended.metered.body);
+    }
+    let entry = &mut facts.entry;
     log(entry);
     count(&outlets.metrics, entry);
     let (body, raw) = (&ended.metered.body, ended.metered.raw.as_deref());
@@ -130,6 +135,7 @@ fn count(metrics: &Metrics, entry: &Entry) {
     let ended = metrics::Ended {
         tokens: entry.tokens,
         cost: entry.cost,
+        own_credential: entry.own_credential,
         duration: seconds(entry.duration_ms),
         first_token: entry.first_token_ms.map(seconds),
         overhead: entry.overhead_ms.map(seconds),

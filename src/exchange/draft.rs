@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use super::conclude::{Outlets, conclude};
 use super::ending::{Ended, Ending, Stage};
 use super::facts::Facts;
+use crate::base::reasons::Reason;
 use crate::config::Routing;
 use crate::records::Entry;
 use crate::wire::Rejection;
@@ -40,6 +41,12 @@ impl Draft {
             // They count as open requests of their providers for as long as they are there.
             self.0.facts.attempts.clear();
         }
+    }
+
+    /// Leaves no record: what was judged belongs to an exchange that follows. Returns why it was let pass.
+    pub(super) fn withdraw(mut self) -> Vec<Reason> {
+        self.0.outlets = None;
+        std::mem::take(&mut self.entry.reasons)
     }
 
     /// Makes the record of a request that was refused, or that no provider answered.

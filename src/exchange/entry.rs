@@ -84,7 +84,8 @@ pub(super) fn conversation(entry: &Entry) -> Option<&str> {
 
 /// Adds what the body tells; `earlier` is what is known of the response that it goes on with.
 pub(super) fn describe(entry: &mut Entry, call: &Call, earlier: Option<String>) {
-    entry.model_requested = call.model.clone();
+    let named = call.session_model.as_ref().map(|names| &names.asked);
+    entry.model_requested = named.unwrap_or(&call.model).clone();
     entry.stream = call.stream;
     entry.request_bytes = call.body.len() as u64;
     // A header has named it.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::attempt::Attempt;
+use super::cache::{self, Keeping};
 use super::context::{Asked, Candidate};
 use super::translation::Translation;
 use crate::base::reasons::Reason;
@@ -30,6 +31,8 @@ pub(super) struct Facts {
     pub(super) attempts: Vec<Attempt>,
     /// Of each budget that began to run low, with any of the attempts: what is left.
     pub(super) crossed: Vec<String>,
+    /// What the caller is told of each provider that was left out because a budget runs low.
+    pub(super) spared: Vec<String>,
 }
 
 /// What is kept of a request besides its entry.
@@ -43,6 +46,8 @@ pub(super) struct Kept {
     pub(super) opaque: &'static [&'static str],
     /// Bytes of each body that a capture keeps.
     pub(super) room: usize,
+    /// Where the response is kept for the same request.
+    pub(super) cache: Option<Keeping>,
 }
 
 impl Kept {
@@ -60,6 +65,7 @@ impl Kept {
             capture: captures.then(|| capture(head, &asked.call.body, room)),
             opaque,
             room,
+            cache: None,
         }
     }
 }
@@ -90,6 +96,7 @@ impl Facts {
             kept: Kept::default(),
             attempts: Vec::new(),
             crossed: Vec::new(),
+            spared: Vec::new(),
         }
     }
 
@@ -118,7 +125,11 @@ impl Facts {
     pub(super) fn room(&self) -> usize {
         let last = self.attempts.last();
         let after = last.and_then(|attempt| attempt.after.as_ref());
-        after.map_or(self.kept.room, |after| after.room(self.kept.room))
+        let room = after.map_or(self.kept.room, |after| after.room(self.kept.room));
+        match self.kept.cache {
+            Some(_) => room.max(cache::LONGEST),
+            None => room,
+        }
     }
 
     /// Notes a piece of the response; with `speaks` it is the first in which the model says something.
@@ -145,6 +156,10 @@ impl Facts {
         self.name(&attempt.route);
         let reasons = attempt.route.reasons.iter().cloned();
         self.entry.reasons.extend(reasons);
+        if attempt.own_credential {
+            let provider = attempt.route.provider.id.clone();
+            self.reason(Reason::OwnCredential { provider });
+        }
         self.attempts.push(attempt);
     }
 

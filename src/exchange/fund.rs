@@ -4,23 +4,26 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::Gateway;
 use super::attempt::{Attempt, Price, Reached};
-use super::clear::{Cleared, FREE, context, denied, plan};
-use super::context::Asked;
+use super::clear::{Cleared, context, denied, plan};
+use super::context::{Asked, Candidate};
 use super::facts::{Facts, elapsed_ms};
 use super::translation::Translation;
+use super::{Gateway, entry};
 use crate::base::panics;
 use crate::base::reasons::Reason;
+use crate::base::text::Text;
+use crate::config::AuthMode;
 use crate::exchange::hooks::{self, After, HookContext};
+use crate::exchange::rules;
 use crate::formats::{Call, Format, Outbound, Tokens};
-use crate::policy::budget::Amounts;
+use crate::policy::budget::{Amounts, Denied};
 use crate::policy::pricing::Terms;
-use crate::policy::route::Route;
+use crate::policy::route::{KeyFault, Provider, Route};
 use crate::records::Entry;
 use crate::records::balances::Reservation;
 use crate::wire::Rejection;
@@ -98,8 +101,8 @@ impl Gateway {
     /// though one may for another. With any other, no other could do better: balances that can't be
     /// read can't be read for another provider either.
     pub(super) async fn fund<'c>(&self, cleared: &'c mut Cleared) -> Result<Funded<'c>, Rejection> {
-        let next = cleared.choices.pop_front();
-        let candidate = next.ok_or_else(Rejection::panicked)?;
+        let candidate = self.next(cleared).await;
+        let candidate = candidate.ok_or_else(Rejection::panicked)?;
         let (asked, draft) = cleared.split();
         let translated = Translation::of(asked, &candidate.route).await;
         let (translation, reason) = match translated {
@@ -120,10 +123,12 @@ impl Gateway {
             entry,
             attempts,
             crossed,
+            spared,
             ..
         } = &mut **draft;
         let nth = attempts.len();
         let attempt = attempts.last_mut().ok_or_else(Rejection::panicked)?;
+        attempt.key = self.key(asked, entry, &attempt.route.provider);
         let route = &attempt.route;
         let outbound = self.outbound(asked, attempt)?;
         panics::point("quota");
@@ -131,14 +136,14 @@ impl Gateway {
         let estimate = estimate(call, attempt.price.as_ref());
         let terms = Arc::clone(&attempt.terms);
         let plan = plan(asked, &terms, route)?;
-        let (mut warnings, mut crossing) = (Vec::new(), &[][..]);
+        let (mut warnings, mut crossing) = (spared.clone(), &[][..]);
         if !plan.is_empty() {
             let name = || format!("{}/{nth}", entry.id);
             let held = self.quotas.reserve(plan, estimate, name).await;
             let mut hold = held.map_err(|why| denied(&why, asked, route))?;
             entry.reasons.append(&mut hold.reasons);
             crossed.append(&mut hold.crossed);
-            warnings = std::mem::take(&mut hold.warnings);
+            warnings.append(&mut hold.warnings);
             crossing = crossed;
             attempt.hold = Some(hold);
         }
@@ -167,6 +172,45 @@ impl Gateway {
         Ok(funded)
     }
 
+    /// The next of the providers. Those that are to be spared while a budget runs low come last then.
+    async fn next(&self, cleared: &mut Cleared) -> Option<Candidate> {
+        loop {
+            let mut candidate = cleared.choices.pop_front()?;
+            if !candidate.route.spares || cleared.choices.is_empty() {
+                return Some(candidate);
+            }
+            // Boxed, because few aliases spare budgets.
+            let low = Box::pin(self.low(&candidate.terms)).await;
+            if low.is_empty() {
+                return Some(candidate);
+            }
+            let route = &mut candidate.route;
+            route.spares = false;
+            let (_, draft) = cleared.split();
+            let spared = format!("{} is spared for {}", route.subject(), low.join(", "));
+            draft.spared.push(spared);
+            draft.reason(Reason::Spared {
+                provider: route.provider.id.clone(),
+                model: route.model.clone(),
+                buckets: low.into_iter().map(Text::from).collect(),
+            });
+            cleared.choices.push_back(candidate);
+        }
+    }
+
+    /// What is said of the buckets that pay for a provider and run low, or can't pay.
+    async fn low(&self, terms: &rules::Terms) -> Vec<String> {
+        let Ok(plan) = &terms.plan else {
+            return Vec::new();
+        };
+        match self.quotas.low(plan).await {
+            Ok(low) => low,
+            // Whether they can pay is found out when something is held.
+            Err(Denied::Unavailable) => Vec::new(),
+            Err(exhausted) => vec![exhausted.to_string()],
+        }
+    }
+
     /// The attempt that was made last, to be sent once more; `None` if nothing is held for it.
     pub(super) fn refund<'c>(&self, cleared: &'c mut Cleared) -> Option<Funded<'c>> {
         let (asked, draft) = cleared.split();
@@ -181,6 +225,56 @@ impl Gateway {
             started: facts.started,
             warnings: Vec::new(),
         })
+    }
+
+    /// Which of a provider's keys a request goes with. The connection of a WebSocket is kept only for requests
+    /// with the same key, so those without a conversation share one.
+    fn key(&self, asked: &Asked, entry: &Entry, provider: &Provider) -> usize {
+        let conversation = entry::conversation(entry);
+        let shared = asked.is_socket().then_some("");
+        self.traffic.key(provider, conversation.or(shared))
+    }
+
+    /// Whether a provider has refused the key of a request, and there is another one to ask it with.
+    pub(super) fn has_other_key(
+        &self,
+        funded: &mut Funded<'_>,
+        status: StatusCode,
+        wait: impl FnOnce() -> Option<Duration>,
+    ) -> bool {
+        let provider = Arc::clone(&funded.route().provider);
+        // Another one may be the caller's own.
+        if provider.apikeys.len() < 2 || provider.auth_mode != AuthMode::Override {
+            return false;
+        }
+        let key = funded.attempt.key;
+        let fault = match status.as_u16() {
+            401 | 402 => KeyFault::Refused,
+            429 => KeyFault::Limited(wait()),
+            200..300 => {
+                self.traffic.key_works(&provider, key);
+                return false;
+            }
+            _ => return false,
+        };
+        let why = format!("it answered {status}");
+        let Some(next) = self.traffic.other_key(&provider, key, &why, fault) else {
+            return false;
+        };
+        tracing::warn!(
+            provider = provider.id.as_str(),
+            key = key + 1,
+            why,
+            "a key is left out"
+        );
+        funded.attempt.key = next;
+        funded.reason(Reason::OtherKey {
+            provider: provider.id.clone(),
+            status: status.to_string().into(),
+            key: key + 1,
+            next: next + 1,
+        });
+        true
     }
 
     /// What a provider is sent.
@@ -205,7 +299,7 @@ impl Gateway {
 /// What a call is expected to take. `price` is there if it is billed.
 fn estimate(call: &Call, price: Option<&Price>) -> Amounts {
     let Some(price) = price else {
-        return FREE;
+        return Amounts::FREE;
     };
     let read = price.density.input(price.asked_bytes);
     let written = call.answer_limit.unwrap_or(ANSWER);

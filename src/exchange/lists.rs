@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 
+use super::context::Asked;
 use crate::config::AuthMode;
 use crate::formats::{Call, Format, known};
 use crate::policy::access::Permit;
@@ -9,15 +10,27 @@ use crate::policy::route::{Provider, Route};
 use crate::wire::Rejection;
 use crate::wire::headers::{self, Passed};
 
-/// The headers for a provider.
-pub(super) fn headers(format: &Format, provider: &Provider, from: &HeaderMap) -> Passed {
-    let passthrough = provider.auth_mode == AuthMode::Passthrough;
+/// The headers for a provider, with the caller's credential if it is to get that.
+pub(super) fn headers(
+    format: &Format,
+    provider: &Provider,
+    from: &HeaderMap,
+    own_credential: bool,
+) -> Passed {
     headers::forwarded(
         from,
         format.known.request,
         &provider.pass_headers,
-        passthrough,
+        own_credential.then_some(format.known.own),
     )
+}
+
+/// Whether a provider gets the caller's own credential: only if it is configured to, and in the
+/// caller's own format. A credential of one vendor would otherwise reach another with a translation.
+pub(super) fn gets_own_credential(asked: &Asked, provider: &Provider) -> bool {
+    provider.auth_mode == AuthMode::Passthrough
+        && provider.speaks(asked.format)
+        && asked.format.known.own.has_credential(&asked.head.headers)
 }
 
 /// Refuses what a call chooses beside its model, if it goes to `route`.

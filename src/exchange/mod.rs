@@ -13,6 +13,7 @@ mod attempt;
 mod attempts;
 mod beside;
 mod blobs;
+pub mod cache;
 mod clear;
 mod conclude;
 mod context;
@@ -27,6 +28,7 @@ mod held;
 pub mod hooks;
 mod http;
 mod lists;
+mod realtime;
 mod refusal;
 mod relay;
 mod responses;
@@ -34,6 +36,7 @@ mod revoke;
 mod route;
 pub mod rules;
 mod settle;
+mod sockets;
 mod translation;
 pub mod upstream;
 mod verified;
@@ -58,8 +61,10 @@ pub use conclude::Room;
 pub use context::{Asked, Context, Surface};
 pub use fund::Funded;
 pub use held::Held;
+pub use realtime::PendingSession;
 pub use relay::rests_ended;
 pub use route::Routed;
+pub use sockets::PendingSocket;
 pub use verified::{AskedUrl, Verified, asked_host};
 pub use websocket::Pending;
 
@@ -83,6 +88,8 @@ pub struct Gateway {
     pub responses: Arc<responses::Responses>,
     /// Providers that don't count tokens.
     pub uncounted: Uncounted,
+    /// Responses that are given again.
+    pub cache: Arc<cache::Store>,
     /// Records.
     pub ledger: Ledger,
 }

@@ -89,6 +89,11 @@ pub(super) fn no_route(none: &NoRoute, asked: &Asked, draft: &mut Draft) -> Reje
             models: candidates.clone(),
         },
     };
+    if let Some(words) = asked.format.refusals.missing_model
+        && !matches!(none, NoRoute::OtherApi { .. })
+    {
+        message = words(&asked.call.model);
+    }
     draft.reason(reason);
     Rejection::new(StatusCode::NOT_FOUND, "model_not_found", message)
 }

@@ -14,6 +14,7 @@ use super::ending::Stage;
 use super::refusal::{self, Refused};
 use super::{Gateway, entry};
 use crate::base::panics;
+use crate::formats::lenient_path::Deployment;
 use crate::formats::{Call, NO_MODEL, known};
 use crate::policy::route::{Choice, Evidence, Standing};
 use crate::wire::{Rejection, body, hops, unpack};
@@ -85,12 +86,24 @@ impl Gateway {
         head: Arc<Parts>,
         body: Bytes,
     ) -> Result<Routed, Refused> {
-        let (mut draft, context) = admitted.into_parts();
         panics::point("api");
-        let call = match understood(&context, &head, body) {
-            Ok(call) => call,
-            Err(rejection) => return Err(Refused::new(draft, Stage::Route, rejection)),
-        };
+        match understood(admitted.context(), &head, body) {
+            Ok(call) => self.route_call(admitted, head, call),
+            Err(rejection) => {
+                let (draft, _) = admitted.into_parts();
+                Err(Refused::new(draft, Stage::Route, rejection))
+            }
+        }
+    }
+
+    /// Looks for providers for what was read already: a message of a session.
+    pub(super) fn route_call(
+        &self,
+        admitted: Admitted,
+        head: Arc<Parts>,
+        call: Call,
+    ) -> Result<Routed, Refused> {
+        let (mut draft, context) = admitted.into_parts();
         let earlier = call.previous_response.as_deref();
         let earlier = earlier.and_then(|id| self.responses.session(context.who.caller.key(), id));
         entry::describe(&mut draft.entry, &call, earlier);
@@ -156,9 +169,18 @@ impl Gateway {
     }
 }
 
-/// Reads a request. One without a model gets that of the configuration for its endpoint.
-fn understood(context: &Context, head: &Parts, body: Bytes) -> Result<Call, Rejection> {
+/// Reads a request. One without a model gets that of the configuration for its endpoint, and one to a
+/// deployment of Azure is for that model.
+fn understood(context: &Context, head: &Parts, mut body: Bytes) -> Result<Call, Rejection> {
     let (format, read) = (context.format, head_of(head));
+    if let Some(Deployment(model)) = head.extensions.get() {
+        let is_named = format.read(&read, body.clone());
+        if !is_named.is_ok_and(|call| call.model == *model)
+            && let Some(named) = (format.with_model)(&read, &body, model)
+        {
+            body = named;
+        }
+    }
     let defaults = &context.rules.file.default_models;
     let default = format
         .default_model(read.path)

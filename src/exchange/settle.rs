@@ -4,7 +4,7 @@
 //! It is charged for what its provider has counted, and where it has not, for what the bytes stand for.
 //! The caller has no say in it: a response without a count is an estimate, not free.
 
-use super::attempt::Price;
+use super::attempt::{Attempt, Price};
 use super::blobs;
 use super::ending::{Ended, Ending, Metered};
 use super::facts::{Facts, Kept};
@@ -27,6 +27,8 @@ pub(super) struct Settled {
     pub(super) cost: Option<i64>,
     /// Whose price it is.
     pub(super) cost_basis: Option<Text>,
+    /// The caller's own account pays.
+    pub(super) own_credential: bool,
     /// Why it is another price than that of the model that was asked for, if it is.
     pub(super) dearer: Option<Reason>,
     pub(super) finish_reason: Option<String>,
@@ -42,8 +44,9 @@ pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
         reading.tokens.output = reading.tokens.output.or(in_head.output);
     }
     // Nobody has worked where no provider was reached.
+    let is_asked = attempt.is_some_and(Attempt::is_asked);
     let price = attempt
-        .filter(|attempt| attempt.is_asked())
+        .filter(|_| is_asked)
         .and_then(|attempt| attempt.price.as_ref());
     let charge = match price {
         Some(price) => charged(entry, price, ended),
@@ -53,9 +56,15 @@ pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
     Settled {
         outcome: ended.ending.outcome(),
         error: ended.ending.error().map(str::to_owned),
-        tokens: reading.tokens,
+        // A response that was kept tells what another request has used.
+        tokens: if is_asked {
+            reading.tokens
+        } else {
+            Tokens::default()
+        },
         cost: charge.cost,
         cost_basis: charge.basis,
+        own_credential: attempt.is_some_and(|one| one.own_credential && one.is_asked()),
         dearer: charge.dearer,
         finish_reason: reading.finish_reason.take(),
         tools: std::mem::take(&mut reading.tool_calls),
@@ -83,6 +92,7 @@ impl Settled {
         entry.tokens = self.tokens;
         entry.cost = self.cost;
         entry.cost_basis = self.cost_basis;
+        entry.own_credential = self.own_credential;
         entry.reasons.extend(self.dearer);
         entry.finish_reason = self.finish_reason;
         entry.tool_calls = u32::try_from(self.tools.len()).unwrap_or(u32::MAX);

@@ -1,17 +1,18 @@
 //! A request for a provider that doesn't speak the caller's format.
 
+mod back;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use self::back::Back;
 use super::beside::beside;
 use super::context::{Asked, head_of};
 use crate::base::memory::Hold;
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
-use crate::formats::translate::{
-    self, Codec, Count, Failure, Inbound, Json, Outbound, Request, ResponseTranslator,
-};
+use crate::formats::translate::{Count, Failure, Inbound, Json, Translator};
 use crate::formats::{self, Call, Format, Head};
 use crate::policy::route::{Provider, Route};
 use crate::wire::{Framing, Rejection};
@@ -32,13 +33,7 @@ pub(super) struct Translation {
     pub(super) call: Call,
     /// The query of its URL.
     pub(super) query: Option<&'static str>,
-    caller: &'static Codec,
-    served: &'static Codec,
-    request: Request,
-    /// The content type of the caller's response, if that is a stream.
-    stream_type: Option<&'static str>,
-    /// How the provider counts tokens, if that is what is asked for.
-    count: Option<Count>,
+    back: Back,
 }
 
 /// A whole response that was translated before its caller got a head.
@@ -53,9 +48,8 @@ pub(super) struct Translated {
 
 /// What is to be translated.
 struct Work {
-    caller: &'static Codec,
-    served: &'static Codec,
-    format: &'static Format,
+    caller: &'static Format,
+    served: &'static Format,
     count: Option<Count>,
     path: String,
     query: Option<String>,
@@ -77,26 +71,25 @@ impl Translation {
     ) -> Result<Option<(Self, Reason)>, Rejection> {
         match Work::of(asked, route)? {
             None => Ok(None),
-            Some(work) if work.asked.body.len() < LONG => work.done().map(Some),
+            Some(work) if work.asked.body.len() < LONG => work.done(),
             // Boxed, because few requests are so long, and all would have room for it.
-            Some(work) => Box::pin(work.done_beside()).await.map(Some),
+            Some(work) => Box::pin(work.done_beside()).await,
         }
     }
 
     /// Whether the response comes as a stream.
     pub(super) fn is_streamed(&self) -> bool {
-        self.stream_type.is_some()
+        self.back.stream_type().is_some()
     }
 
     /// The count in a response, if a count was asked for and there is one.
     pub(super) fn counted(&self, body: &[u8]) -> Option<u64> {
-        let count = self.count?;
-        (count.read)(&Json::read(body).ok()?)
+        self.back.counted(body)
     }
 
     /// Whether a count of tokens was asked for.
     pub(super) fn is_count(&self) -> bool {
-        self.count.is_some()
+        self.back.is_count()
     }
 
     /// Adds the headers that the provider needs and a caller of another format doesn't send.
@@ -109,16 +102,17 @@ impl Translation {
 
     /// How the caller's response is cut into events, if it is.
     pub(super) fn framing(&self) -> Option<Framing> {
-        match self.stream_type? {
+        match self.back.stream_type()? {
             "text/event-stream" => Some(Framing::Text),
             "application/vnd.amazon.eventstream" => Some(Framing::Amazon),
+            "application/x-ndjson" => Some(Framing::Ndjson),
             _ => None,
         }
     }
 
     /// Makes the head of a response that of the caller's format.
     pub(super) fn dress(&self, head: &mut HeaderMap) {
-        let kind = self.stream_type.unwrap_or("application/json");
+        let kind = self.back.stream_type().unwrap_or("application/json");
         head.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         head.remove(CONTENT_LENGTH);
     }
@@ -128,19 +122,15 @@ impl Translation {
         &mut self,
         framing: Option<Framing>,
         room: usize,
-    ) -> ResponseTranslator {
-        let request = std::mem::take(&mut self.request);
-        ResponseTranslator::new(self.served, self.caller, request, framing, room)
+    ) -> Box<dyn Translator> {
+        self.back.translator(framing, room)
     }
 }
 
 impl Work {
     /// What is to be done for the provider of a route; `None` if it speaks the caller's format.
     fn of(asked: &Asked, route: &Route) -> Result<Option<Self>, Rejection> {
-        let translated = route.provider.translation(asked.format);
-        let codecs =
-            translated.and_then(|format| Some((format, asked.format.codec?, format.codec?)));
-        let Some((format, caller, served)) = codecs else {
+        let Some(served) = route.provider.translation(asked.format) else {
             return Ok(None);
         };
         let mut count = None;
@@ -153,9 +143,8 @@ impl Work {
         }
         let head = head_of(&asked.head);
         Ok(Some(Self {
-            caller,
+            caller: asked.format,
             served,
-            format,
             count,
             path: head.path.to_owned(),
             query: head.query.map(str::to_owned),
@@ -164,13 +153,13 @@ impl Work {
             reason: Reason::Translated {
                 provider: route.provider.id.clone(),
                 from: Text::fixed(formats::short_name(asked.format)),
-                to: Text::fixed(formats::short_name(format)),
+                to: Text::fixed(formats::short_name(served)),
                 dropped: Vec::new(),
             },
         }))
     }
 
-    fn done(self) -> Result<(Translation, Reason), Rejection> {
+    fn done(self) -> Result<Option<(Translation, Reason)>, Rejection> {
         let inbound = Inbound {
             path: &self.path,
             query: self.query.as_deref(),
@@ -178,23 +167,17 @@ impl Work {
             is_streamed: self.asked.stream,
             body: &self.asked.body,
         };
-        let translated = translate::request(self.caller, self.served, &inbound, &self.model);
-        let translated = translated.map_err(|why| {
+        let formats = (self.caller, self.served);
+        let Some(translated) = Back::of(formats, self.count, &inbound, &self.model) else {
+            return Ok(None);
+        };
+        let (outbound, back, dropped) = translated.map_err(|why| {
             let why = format!("{why}, and no other provider of this model takes it");
             Rejection::new(StatusCode::BAD_REQUEST, UNTRANSLATABLE, why)
         })?;
-        let request = translated.request;
-        let mut outbound: Outbound = translated.outbound;
-        if let Some(count) = self.count {
-            let named = Request {
-                model: self.model.to_string(),
-                ..Request::default()
-            };
-            outbound = (count.write)(&named, outbound);
-        }
         let format = match self.count {
-            Some(_) => format_of(&outbound.path).unwrap_or(self.format),
-            None => self.format,
+            Some(_) => format_of(&outbound.path).unwrap_or(self.served),
+            None => self.served,
         };
         let written = Head {
             path: &outbound.path,
@@ -212,27 +195,21 @@ impl Work {
         // The usage is for the translation, which gives it to the caller if that is asked for.
         call.stream = self.asked.stream;
         let mut reason = self.reason;
-        if let Reason::Translated { dropped, .. } = &mut reason {
-            *dropped = translated.dropped.into_iter().map(Text::from).collect();
+        if let Reason::Translated { dropped: named, .. } = &mut reason {
+            *named = dropped.into_iter().map(Text::from).collect();
         }
         let translation = Translation {
             format,
             call,
             query: outbound.query,
-            caller: self.caller,
-            served: self.served,
-            stream_type: request
-                .is_streamed()
-                .then(|| (self.caller.stream_type)(&request)),
-            request,
-            count: self.count,
+            back,
         };
-        Ok((translation, reason))
+        Ok(Some((translation, reason)))
     }
 
     /// The same for a long body: what it takes besides the body is counted, and the request that is sent
     /// for as long as it is there.
-    async fn done_beside(self) -> Result<(Translation, Reason), Rejection> {
+    async fn done_beside(self) -> Result<Option<(Translation, Reason)>, Rejection> {
         let mut hold = Hold::default();
         // The request as it is read, and as it is written.
         let needed = Json::weight(&self.asked.body).saturating_mul(2);
@@ -246,11 +223,14 @@ impl Work {
         }
         hold.reserve(needed).await?;
         let done = beside(move || self.done()).await;
-        let (mut translation, reason) = done.unwrap_or_else(|| Err(Rejection::panicked()))?;
+        let done = done.unwrap_or_else(|| Err(Rejection::panicked()))?;
+        let Some((mut translation, reason)) = done else {
+            return Ok(None);
+        };
         let body = std::mem::take(&mut translation.call.body);
         hold.shrink(body.len());
         translation.call.body = hold.keep(body);
-        Ok((translation, reason))
+        Ok(Some((translation, reason)))
     }
 }
 

@@ -324,7 +324,7 @@ impl<A: Assembly> Meter for Assembling<A> {
         reading.is_foreign = response.is_none();
         reading.response = response.map(Bytes::from);
         reading.truncated = self.room.short;
-        reading.failure = self.failure.take();
+        reading.failure = self.failure.take().or(reading.failure);
         if reading.failure.is_none() {
             self.foreign.fill(&mut reading.tokens, self.request_bytes);
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -54,6 +55,24 @@ pub(super) fn model(body: &[u8], at: Option<Range<usize>>) -> Result<Text, Rejec
     name.filter(|model| is_model(model))
         .map(Text::from)
         .ok_or_else(|| bad_request("`model` must be the name of a model"))
+}
+
+/// A JSON body that names this model, if it can be read as an object.
+pub(super) fn with_model(body: &Bytes, model: &str) -> Option<Bytes> {
+    let fields = scan(body, &["model"]).ok()?;
+    let literal = serde_json::Value::from(model).to_string();
+    let (at, text) = if let Some(at) = fields.get(0) {
+        (at, literal)
+    } else {
+        let comma = if fields.members.is_empty() { "" } else { "," };
+        let member = format!(r#""model":{literal}{comma}"#);
+        (fields.open..fields.open, member)
+    };
+    Some(
+        [&body[..at.start], text.as_bytes(), &body[at.end..]]
+            .concat()
+            .into(),
+    )
 }
 
 /// A flag that is absent, `null`, `true` or `false`.

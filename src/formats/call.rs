@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
 use super::known::{self, Choice, Why};
+use super::session_names::Names;
 use super::{Splice, body, tokens};
 use crate::base::text::Text;
 use crate::wire::{Rejection, json};
@@ -41,6 +43,10 @@ pub struct Call {
     pub previous_response: Option<String>,
     /// Stands for how the conversation began: the same for each of its turns.
     pub opening: Option<u64>,
+    /// Tokens of the conversation that the provider holds already, and reads again.
+    pub held_tokens: u64,
+    /// How the caller's session names its model, for a message of one.
+    pub session_model: Option<Arc<Names>>,
     /// Where it goes below a provider's base URL.
     pub path: Path,
     /// The whole body.
@@ -117,6 +123,17 @@ impl Call {
         }
     }
 
+    /// The same message as one of the session that `other` is of.
+    #[must_use]
+    pub fn of_session(self, other: &Self) -> Self {
+        Self {
+            session: other.session.clone(),
+            held_tokens: other.held_tokens,
+            session_model: other.session_model.clone(),
+            ..self
+        }
+    }
+
     /// A call for a path whose body is JSON, with the values of `keys`: the first two are those of the
     /// model and of whether the response is to be a stream.
     ///
@@ -172,9 +189,15 @@ impl Call {
         }
     }
 
-    /// Bytes of the body that count as text: a picture or a file in it counts as what a model sees.
+    /// Bytes that count as text: those of the body, where a picture or a file counts as what a model sees of
+    /// it, and those that the provider holds already.
     #[must_use]
     pub fn text_bytes(&self) -> u64 {
+        let held = self.held_tokens.saturating_mul(tokens::BYTES_PER_TOKEN);
+        held.saturating_add(self.body_text_bytes())
+    }
+
+    fn body_text_bytes(&self) -> u64 {
         if self.body.trim_ascii_start().starts_with(b"{") {
             tokens::text_bytes(&self.body)
         } else {

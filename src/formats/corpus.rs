@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{Call, Format, Head, Meter, MeteredRequest, Pass, Path, Reading};
-use crate::wire::{Rejection, event_stream, sse};
+use crate::wire::{Rejection, event_stream, ndjson, sse};
 
 /// One exchange; each part is a file beside the format.
 pub(super) struct Exchange {
@@ -16,7 +16,7 @@ pub(super) struct Exchange {
     pub request: &'static str,
     /// The response unstreamed; empty for a stream that broke off.
     pub response: &'static str,
-    /// The same response as server-sent events; empty for methods without streams. In Amazon's
+    /// The same response as server-sent events or lines; empty for methods without streams. In Amazon's
     /// framing it is a list of messages in JSON: name and payload.
     pub stream: &'static str,
     pub framing: Framing,
@@ -63,6 +63,8 @@ pub(super) enum Framing {
     Amazon,
     /// Amazon's, with the events packed in chunks.
     AmazonChunks,
+    /// JSON line by line.
+    Ndjson,
 }
 
 /// Lists exchanges of the folder `fixtures` beside a format's tests by their names.
@@ -215,7 +217,7 @@ pub(super) fn variants(framing: Framing, data: &[u8]) -> Vec<Vec<u8>> {
 /// The stream as it would cross the wire.
 fn bytes(exchange: &Exchange) -> Vec<u8> {
     let messages: Vec<(String, Value)> = match exchange.framing {
-        Framing::Text => return exchange.stream.as_bytes().to_vec(),
+        Framing::Text | Framing::Ndjson => return exchange.stream.as_bytes().to_vec(),
         _ if exchange.stream.is_empty() => Vec::new(),
         _ => serde_json::from_str(exchange.stream).unwrap(),
     };
@@ -252,10 +254,12 @@ fn streamed(
 
 fn decode(framing: Framing, pieces: &[&[u8]], mut each: impl FnMut(sse::Event<'_>)) {
     let (mut text, mut amazon) = (sse::Decoder::default(), event_stream::Decoder::default());
+    let mut lines = ndjson::Decoder::new(sse::MAX_EVENT);
     for piece in pieces {
         match framing {
             Framing::Text => text.feed(piece, &mut each),
             Framing::Amazon | Framing::AmazonChunks => amazon.feed(piece, &mut each),
+            Framing::Ndjson => lines.feed(piece, &mut each),
         };
     }
 }

@@ -66,8 +66,9 @@ impl Dialect {
             ("bedrock" | "model" | "guardrail" | "async-invoke", _) => Self::Bedrock,
             (
                 "api",
-                "chat" | "generate" | "tags" | "show" | "embed" | "embeddings" | "ps" | "pull"
-                | "push" | "copy" | "create" | "delete" | "blobs" | "version",
+                "blobs" | "chat" | "copy" | "create" | "delete" | "embed" | "embeddings"
+                | "experimental" | "generate" | "me" | "ps" | "pull" | "push" | "show" | "signout"
+                | "tags" | "user" | "version",
             ) => Self::Ollama,
             // A name in front of another API's path.
             ("api", front) if is_front(front) => {
@@ -152,8 +153,8 @@ impl Dialect {
             }
             Self::Bedrock => Some(format!("set the client's endpoint URL to {origin}/bedrock")),
             Self::Ollama => Some(format!(
-                "Ollama's own API is not served here: use an OpenAI client with the base URL \
-                 {origin}/v1"
+                "models are managed at their providers, not through this gateway: {origin}/api/tags lists \
+                 those that you can use, and an admin can add more"
             )),
             Self::Gateway => None,
         }

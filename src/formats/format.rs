@@ -11,8 +11,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
+use super::realtime::Realtime;
 use super::transcript::Conversation;
-use super::translate::{self, Codec};
+use super::translate::{self, Codec, VectorCaller, VectorProvider};
 use super::{
     Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, OpaquePlace,
     Outbound, Path, Refusals, Tokens, body, refusal, tokens,
@@ -50,6 +51,9 @@ pub struct Socket {
     pub flag: &'static Flag,
     /// Whether a request for a WebSocket at this path is meant for the format.
     pub recognises: fn(&str) -> bool,
+    /// The model that a handshake names for the requests that follow. Each frame names its own again, and
+    /// only that counts.
+    pub model: fn(&HeaderMap) -> Option<String>,
     /// What a caller's frame asks for. It is refused when it could be read in two ways, or is of a
     /// kind that isn't known to be harmless: it must not ask a provider for anything that no grant
     /// was checked for.
@@ -110,11 +114,15 @@ pub struct Format {
     pub opaque_places: &'static [OpaquePlace],
     /// How it is spoken over a WebSocket, if it can be.
     pub socket: Option<Socket>,
+    /// How it is spoken in sessions, if it is.
+    pub realtime: Option<Realtime>,
     /// Content types of requests that it reads.
     pub accepts: &'static [&'static str],
     /// Whether a request with these headers needs no content type, because a web page couldn't
     /// send it without asking.
     pub takes_untyped: fn(&HeaderMap) -> bool,
+    /// Whether its streams are JSON line by line, whose lines are the events.
+    pub has_lines: bool,
     /// The longest event of a stream that is held for its meter, in bytes.
     pub longest_event: usize,
     /// Understands a request. It is refused when it isn't one of this format or could be read in two
@@ -137,6 +145,9 @@ pub struct Format {
     /// The response to a request for a count of tokens, given the count; `None` if the format has no
     /// such requests.
     pub count_response: Option<fn(u64) -> Value>,
+    /// The response to a request that asks for nothing but that a server loads or unloads the model;
+    /// `None` for any other. A provider of another format isn't asked for that.
+    pub idle_response: fn(&Call) -> Option<Value>,
     /// What a response can name that its provider keeps.
     pub state: ProviderState,
     /// A meter for the response to a request.
@@ -151,9 +162,15 @@ pub struct Format {
     pub texts: &'static [&'static str],
     /// How it is translated from and to other formats, if it can be.
     pub codec: Option<&'static Codec>,
+    /// How its callers' requests for embeddings are translated to other formats, if they can be.
+    pub vector_caller: Option<&'static VectorCaller>,
+    /// How its providers are asked for embeddings by callers of other formats, if they can be.
+    pub vector_provider: Option<&'static VectorProvider>,
     /// Whether a caller's request for this path can be translated: some ask for something besides a response
     /// and a count of tokens.
     pub translates: fn(&str) -> bool,
+    /// Keys of a request that say how its response is delivered, and not what it is.
+    pub delivery_keys: &'static [&'static str],
     /// Headers that a provider needs and that callers of other formats don't send.
     pub needed_headers: &'static [(&'static str, &'static str)],
     /// The API whose clients list the models that can be asked in it; none for formats whose clients
@@ -186,8 +203,10 @@ impl Format {
             opaque: &[],
             opaque_places: &[],
             socket: None,
+            realtime: None,
             accepts: &["application/json"],
             takes_untyped: |_| false,
+            has_lines: false,
             longest_event: sse::MAX_EVENT,
             read,
             default_models: &[],
@@ -197,6 +216,7 @@ impl Format {
             counts_in_head: |_| Tokens::default(),
             density: |_| Density::TEXT,
             count_response: None,
+            idle_response: |_| None,
             state: ProviderState::None,
             meter,
             refusals: refusal::PLAIN,
@@ -204,7 +224,10 @@ impl Format {
             turns: &[],
             texts: &[],
             codec: None,
+            vector_caller: None,
+            vector_provider: None,
             translates: |_| true,
+            delivery_keys: &[],
             needed_headers: &[],
             lists_for: None,
             chat: None,
@@ -237,6 +260,9 @@ impl Format {
     #[must_use]
     pub fn recognises_socket(&self, path: &str) -> bool {
         self.socket.is_some_and(|socket| (socket.recognises)(path))
+            || self
+                .realtime
+                .is_some_and(|realtime| (realtime.recognises)(path))
     }
 
     /// What a caller's frame on a WebSocket asks for.

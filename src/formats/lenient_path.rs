@@ -5,8 +5,15 @@
 use std::borrow::Cow;
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
+use super::base_url::azure;
 use super::{ALL, is_method};
+use crate::base::text::Text;
+
+/// The model of a request whose path named it as Azure's clients do; that counts, whatever the body says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment(pub Text);
 
 /// Segments in front of an endpoint that say no more than whose API it is, or which version.
 const FRONT: [&str; 13] = [
@@ -44,6 +51,18 @@ const ENDPOINTS: [&str; 14] = [
     "rerank",
 ];
 
+/// Endpoints of Ollama's API, below `/api`.
+const OLLAMA: [&str; 8] = [
+    "chat",
+    "embed",
+    "embeddings",
+    "generate",
+    "ps",
+    "show",
+    "tags",
+    "version",
+];
+
 /// The path that a request for `path` means, unless that path is known itself.
 #[must_use]
 pub fn meant(method: &Method, path: &str) -> Option<String> {
@@ -52,6 +71,10 @@ pub fn meant(method: &Method, path: &str) -> Option<String> {
     let (front, rest) = without_endpoint(front, rest);
     // `/api/chat`, `/api/embeddings` and `/api/models` are Ollama's and ours.
     let last = front.iter().rev().find(|segment| !segment.is_empty());
+    if last == Some(&"api") && OLLAMA.contains(&rest) {
+        let meant = format!("/api/{rest}");
+        return (meant != path).then_some(meant);
+    }
     if rest.is_empty() || last == Some(&"api") {
         return None;
     }
@@ -78,6 +101,22 @@ pub fn meant(method: &Method, path: &str) -> Option<String> {
     let is_listing = kind == "models" && matches!(*method, Method::GET | Method::HEAD);
     let is_known = is_listing || ALL.iter().any(|api| api.recognises(method, &meant));
     (is_known && meant != path).then_some(meant)
+}
+
+/// The path that a request to a deployment of Azure means, and the model: `/openai/deployments/NAME/…`.
+/// Azure's clients don't escape a slash in the name.
+#[must_use]
+pub fn of_deployment(path: &str) -> Option<(String, Deployment)> {
+    let (front, rest) = path.split_once("/deployments/")?;
+    let mut front = front.split('/');
+    if !front.all(|segment| FRONT.contains(&segment)) {
+        return None;
+    }
+    let is_end = |(at, _): &(usize, _)| azure::is_of_deployment(&rest[at + 1..]);
+    let (at, _) = rest.match_indices('/').find(is_end)?;
+    let name = percent_decode_str(&rest[..at]).decode_utf8().ok()?;
+    let path = format!("/v1{}", &rest[at..]);
+    (!name.is_empty()).then(|| (path, Deployment(name.into_owned().into())))
 }
 
 /// Cuts off the segments in front that say nothing about the endpoint.
@@ -153,6 +192,11 @@ mod tests {
     POST /bedrock/bedrock/model/m/converse /bedrock/model/m/converse
     POST /v1/model/m%3A0/invoke /bedrock/model/m%3A0/invoke
     POST /v1/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict /v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict
+    POST /v1/api/chat /api/chat
+    POST /api/api/generate /api/generate
+    POST //api/embed /api/embed
+    POST /v1/api/embeddings /api/embeddings
+    GET /api/tags/ /api/tags
     GET /v1/v1/models /v1/models
     GET /v1/models/ /v1/models
     GET /v1beta/openai/models /v1/models
@@ -173,6 +217,40 @@ mod tests {
     }
 
     #[test]
+    fn a_deployment_of_azure_is_a_model() {
+        for (path, expected) in [
+            (
+                "/openai/deployments/m/chat/completions",
+                Some(("/v1/chat/completions", "m")),
+            ),
+            (
+                "/openai/deployments/p/m/embeddings",
+                Some(("/v1/embeddings", "p/m")),
+            ),
+            (
+                "/openai/deployments/p%2Fm/audio/speech",
+                Some(("/v1/audio/speech", "p/m")),
+            ),
+            (
+                "/openai/deployments/completions/completions",
+                Some(("/v1/completions", "completions")),
+            ),
+            ("/deployments/m/completions", Some(("/v1/completions", "m"))),
+            ("/openai/deployments/m/responses", None),
+            ("/openai/deployments//chat/completions", None),
+            ("/openai/deployments/m", None),
+            ("/v1/files/deployments/m/embeddings", None),
+            ("/openai/deployments/%ff/embeddings", None),
+        ] {
+            let meant = of_deployment(path);
+            let meant = meant
+                .as_ref()
+                .map(|(path, model)| (path.as_str(), model.0.as_str()));
+            assert_eq!(meant, expected, "{path}");
+        }
+    }
+
+    #[test]
     fn what_is_known_or_could_mean_two_things_stays_as_it_is() {
         for path in [
             "/v1/chat/completions",
@@ -182,8 +260,7 @@ mod tests {
             "/api/chat",
             "/api/embeddings",
             "/api/models",
-            "/v1/api/embeddings",
-            "/openai/deployments/m/chat/completions",
+            "/api/pull/",
             "/v1/chat/completions/files",
             "/v1/messages/batches",
             "/v1/%76%31/messages",

@@ -19,8 +19,10 @@ mod meter;
 mod offer;
 mod opaque_place;
 mod opening;
+pub mod realtime;
 mod refusal;
 mod room;
+mod session_names;
 mod splice;
 pub mod tokens;
 pub mod transcript;
@@ -73,6 +75,9 @@ formats! {
     bedrock_count_tokens: FORMAT;
     google_generate_content: FORMAT;
     google_raw_predict: FORMAT;
+    ollama: CHAT, GENERATE, EMBED;
+    openai_realtime: FORMAT;
+    gemini_live: FORMAT, VERTEX;
 }
 
 /// The format that examples and questions are about which name none.
@@ -87,7 +92,8 @@ impl Dialect {
             Self::Anthropic => anthropic_messages::REFUSALS,
             Self::Google => google::error::REFUSALS,
             Self::Bedrock => bedrock::error::REFUSALS,
-            Self::Ollama | Self::Gateway => refusal::PLAIN,
+            Self::Ollama => ollama::REFUSALS,
+            Self::Gateway => refusal::PLAIN,
         };
         refusals.response(rejection)
     }
@@ -116,9 +122,13 @@ pub fn short_name(format: &Format) -> &'static str {
 /// don't speak.
 #[must_use]
 pub fn translated(caller: &Format, flags: &[&str]) -> Option<&'static Format> {
-    caller.codec?;
+    let has_counterpart = |format: &&Format| {
+        let is_model = caller.codec.is_some() && format.codec.is_some();
+        let is_vectors = caller.vector_caller.is_some() && format.vector_provider.is_some();
+        is_model || is_vectors
+    };
     let mut others = ALL.into_iter().filter(|format| format.name != caller.name);
-    others.find(|format| format.codec.is_some() && format.is_spoken_with(flags))
+    others.find(|format| has_counterpart(format) && format.is_spoken_with(flags))
 }
 
 /// The keys of a provider's `compatibility` that the formats of a list declare, each once.

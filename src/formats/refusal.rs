@@ -16,6 +16,9 @@ pub struct Refusals {
     /// The end of a stream that has failed, in the stream's own framing; empty if the format has
     /// nothing of the kind.
     pub event: fn(&Rejection) -> Bytes,
+    /// The words for a model that doesn't exist, or that the caller may not use, where clients look for
+    /// those of the vendor.
+    pub missing_model: Option<fn(&str) -> String>,
 }
 
 /// Refusals outside of any vendor's shape.
@@ -29,6 +32,7 @@ pub(super) const PLAIN: Refusals = Refusals {
     },
     head: |_, _| {},
     event: |_| Bytes::new(),
+    missing_model: None,
 };
 
 impl Refusals {

@@ -178,6 +178,15 @@ pub struct Tokens {
     /// Tokens of images that the model made.
     #[serde(rename = "image_output_tokens")]
     pub image_output: Option<u64>,
+    /// Prompt tokens that stand for sound, those from a cache included.
+    #[serde(rename = "audio_input_tokens")]
+    pub audio_input: Option<u64>,
+    /// Those of them that the provider's cache served.
+    #[serde(rename = "audio_cached_tokens")]
+    pub audio_cached: Option<u64>,
+    /// Tokens of sound that the model made.
+    #[serde(rename = "audio_output_tokens")]
+    pub audio_output: Option<u64>,
     /// Searches of the web that the provider made for the answer.
     #[serde(rename = "web_search_count")]
     pub web_searches: Option<u64>,
@@ -186,10 +195,11 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// How many counts there are.
+    /// How many counts there are, those of sound aside.
     pub const COUNTS: usize = 10;
 
-    /// The counts, in the one order that all lists of them have.
+    /// The counts, in the one order that all lists of them have. Those of sound are parts of others and
+    /// are not added up in reports.
     pub fn counts(&self) -> [Option<u64>; Self::COUNTS] {
         [
             self.input,
@@ -203,6 +213,23 @@ impl Tokens {
             self.image_output,
             self.web_searches,
         ]
+    }
+
+    /// The counts of sound: heard, heard before, spoken.
+    #[must_use]
+    pub fn sound(&self) -> [Option<u64>; 3] {
+        [self.audio_input, self.audio_cached, self.audio_output]
+    }
+
+    /// The same counts with these of sound.
+    #[must_use]
+    pub fn with_sound(self, [audio_input, audio_cached, audio_output]: [Option<u64>; 3]) -> Self {
+        Self {
+            audio_input,
+            audio_cached,
+            audio_output,
+            ..self
+        }
     }
 
     /// Counts in that order, and whether they are estimated.
@@ -221,6 +248,7 @@ impl Tokens {
             image_output: next(),
             web_searches: next(),
             estimated,
+            ..Self::default()
         }
     }
 }

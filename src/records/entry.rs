@@ -232,6 +232,9 @@ pub struct Entry {
     pub cost: Option<i64>,
     /// Whose price it is, such as `anthropic/claude-haiku-4-5`.
     pub cost_basis: Option<Text>,
+    /// Whether it went to the provider with the caller's own credential: their account pays, and the cost is
+    /// what it would be at list price.
+    pub own_credential: bool,
     pub finish_reason: Option<String>,
     pub tool_calls: u32,
     pub first_byte_ms: Option<f64>,
@@ -468,6 +471,7 @@ pub(super) mod tests {
             },
             cost: Some(1_500),
             cost_basis: Some("main/fast".into()),
+            own_credential: false,
             finish_reason: Some("stop".into()),
             tool_calls: 2,
             first_byte_ms: Some(1.5),

@@ -1,6 +1,6 @@
 //! How a stream is cut into events.
 
-use super::{event_stream, sse};
+use super::{event_stream, ndjson, sse};
 
 /// How a stream is cut into events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub enum Framing {
     Text,
     /// Amazon's event stream.
     Amazon,
+    /// JSON line by line.
+    Ndjson,
 }
 
 impl Framing {
@@ -17,6 +19,7 @@ impl Framing {
         match self {
             Self::Text => sse::Decoder::new(longest).feed(bytes, |event| each(event.data)),
             Self::Amazon => event_stream::Decoder::default().feed(bytes, |event| each(event.data)),
+            Self::Ndjson => ndjson::Decoder::new(longest).feed(bytes, |event| each(event.data)),
         };
     }
 }

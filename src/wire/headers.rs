@@ -106,14 +106,42 @@ pub struct Passed {
     pub via: Option<HeaderValue>,
 }
 
-/// Headers that choose an account. They go along with the caller's own credential, never with the
-/// provider's.
-const OF_AN_ACCOUNT: [&str; 4] = [
-    "chatgpt-account-id",
-    "openai-organization",
-    "openai-project",
-    "x-goog-user-project",
-];
+/// The headers of a format that go along with a caller's own credential, and never without one.
+#[derive(Debug)]
+pub struct OwnHeaders {
+    /// Those in which it is carried.
+    pub credentials: &'static [&'static str],
+    /// Those that choose an account or depend on it.
+    pub account: &'static [&'static str],
+}
+
+impl OwnHeaders {
+    /// Whether a caller has sent a credential, and not something in its place.
+    #[must_use]
+    pub fn has_credential(&self, headers: &HeaderMap) -> bool {
+        let mut names = self.credentials.iter();
+        names.any(|name| headers.get_all(*name).iter().any(is_credential))
+    }
+
+    fn passes(&self, name: &str, value: &HeaderValue) -> bool {
+        self.account.contains(&name) || (self.credentials.contains(&name) && is_credential(value))
+    }
+}
+
+/// Whether the value of a header that carries credentials is one: clients that insist on a key are
+/// given `-`, `not-needed` or `not-required`.
+fn is_credential(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else {
+        return true;
+    };
+    let text = text.trim();
+    let key = match text.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
+        _ if text.eq_ignore_ascii_case("bearer") => "",
+        _ => text,
+    };
+    !matches!(key, "" | "-" | "not-needed" | "not-required")
+}
 
 /// Lists of headers of a format.
 pub type Lists = &'static [&'static [&'static str]];
@@ -145,33 +173,28 @@ fn is_listed(name: &str, lists: Lists) -> bool {
     })
 }
 
-/// The request headers that go on to a provider: those that `known` lists, those of `more`, and
-/// where `passthrough` the caller's credential.
+/// The request headers that go on to a provider: those that `known` lists, those of `more`, and the
+/// caller's `own` if the provider gets their credential.
 #[must_use]
 pub fn forwarded(
     headers: &HeaderMap,
     known: Lists,
     more: &[HeaderName],
-    passthrough: bool,
+    own: Option<&OwnHeaders>,
 ) -> Passed {
     // Room for what is added too.
     let mut out = HeaderMap::with_capacity(headers.len() + 2);
     let hops = headers.get_all(header::CONNECTION);
-    let brings_own = passthrough
-        && (headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key"));
     for (name, value) in headers {
         let kind = Kind::of(name);
         // A type that was judged by is one for the provider too.
         let is_hop = name != header::CONTENT_TYPE && is_named(&hops, name);
-        if is_hop || !kind.travels || (kind.hides && !passthrough) {
+        if is_hop || !kind.travels {
             continue;
         }
-        let text = name.as_str();
-        let passes = kind::is_listed(name, known)
-            || more.contains(name)
-            || kind.is_credential
-            || (brings_own && OF_AN_ACCOUNT.contains(&text));
-        if !passes {
+        let is_own = || own.is_some_and(|own| own.passes(name.as_str(), value));
+        let is_listed = || kind::is_listed(name, known) || more.contains(name);
+        if !(!kind.hides && is_listed() || is_own()) {
             continue;
         }
         let value = if name == header::ACCEPT && !more.contains(name) {
@@ -317,19 +340,22 @@ pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .find(|name| {
-            let name = name.to_ascii_lowercase();
-            let hides = [
-                "api-key",
-                "auth",
-                "bearer",
-                "organization",
-                "project",
-                "token",
-            ];
-            !name.is_empty() && !hides.iter().any(|word| name.contains(word))
-        })
+        .find(|name| !name.is_empty() && !hides_credential(name))
         .and_then(|name| name.parse().ok())
+}
+
+/// Whether a subprotocol is a key or an account in truth.
+fn hides_credential(protocol: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        "api-key",
+        "auth",
+        "bearer",
+        "organization",
+        "project",
+        "token",
+    ];
+    let protocol = protocol.to_ascii_lowercase();
+    WORDS.iter().any(|word| protocol.contains(word))
 }
 
 /// Response headers that are for the gateway alone: they set state in a browser, or lead
@@ -400,11 +426,23 @@ fn is_page(kind: Option<&HeaderValue>) -> bool {
 /// Stands for a value that must not be seen.
 const REDACTED: &str = "[redacted]";
 /// Words in the names of headers that hold secrets, besides [`CREDENTIALS`].
-const SECRET_WORDS: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
+const SECRET_WORDS: [&str; 7] = [
+    "account-id",
+    "auth",
+    "cookie",
+    "key",
+    "password",
+    "secret",
+    "token",
+];
 
 /// Whether a value could be a credential.
 fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
-    value.is_sensitive() || Kind::of(name).is_secret
+    let is_hidden = || {
+        let protocols = value.to_str().unwrap_or_default();
+        name == header::SEC_WEBSOCKET_PROTOCOL && hides_credential(protocols)
+    };
+    value.is_sensitive() || Kind::of(name).is_secret || is_hidden()
 }
 
 /// The values that could be a credential.

@@ -88,6 +88,18 @@ static ALONE: LazyLock<HeaderValue> = LazyLock::new(|| {
     alone.unwrap_or_else(|_| HeaderValue::from_static("1.1 iris"))
 });
 
+/// Whether a request comes from a gateway.
+#[must_use]
+pub fn is_onward(headers: &HeaderMap) -> bool {
+    passed(headers).next().is_some()
+}
+
+/// The header's value for a request of this gateway's own.
+#[must_use]
+pub fn own() -> &'static str {
+    ALONE.to_str().unwrap_or_default()
+}
+
 /// The header for a provider: the gateways that the caller's request has passed, and this one.
 #[must_use]
 pub fn onward(headers: &HeaderMap) -> Option<HeaderValue> {

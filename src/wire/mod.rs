@@ -11,6 +11,7 @@ pub mod hops;
 pub mod json;
 mod mask;
 pub mod multipart;
+pub mod ndjson;
 pub mod rejection;
 mod revocation;
 pub mod sse;

@@ -100,7 +100,13 @@ const KNOWLEDGE: [Only; 7] = [
             &["env", "var_os"],
             &["env", "vars_os"],
         ],
-        home: &["config", "base/secret.rs", "app/cli", "client/connect.rs"],
+        home: &[
+            "config",
+            "base/secret.rs",
+            "app/cli",
+            "client/connect.rs",
+            "client/doctor",
+        ],
         others: &[
             (
                 "app/systemd",

@@ -27,16 +27,13 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
 ];
 
 const LIMIT: Duration = Duration::from_mins(2);
-const PROMPT: &str = "What does the note say?";
+pub const PROMPT: &str = "What does the note say?";
 
 /// Anthropic's agent, which names its session in the body.
 async fn claude_code(world: &World) -> anyhow::Result<()> {
     let home = world.home()?;
-    let mut command = claude(world, &home);
-    command
-        .args(["-p", PROMPT, "--model", MODEL, "--output-format", "json"])
-        .args(["--allowedTools", "Read", "--add-dir"])
-        .arg(world.file("."));
+    let mut command = claude(world, &home, MODEL);
+    command.args(["--output-format", "json"]);
     let (text, served, rows) = run(world, &home, &mut command, "claude-code").await?;
     let printed: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
     let session = printed["session_id"].as_str().context("no session")?;
@@ -52,8 +49,8 @@ async fn claude_code(world: &World) -> anyhow::Result<()> {
 async fn claude_code_counts_its_context(world: &World) -> anyhow::Result<()> {
     let mark = Mark::set(world).await?;
     let home = world.home()?;
-    let mut command = claude(world, &home);
-    command.args(["-p", "/context", "--model", MODEL]);
+    let mut command = claude_code_alone(world, &home, MODEL);
+    command.args(["-p", "/context"]);
     let text = Process::start(&mut command, &home)?.output(LIMIT).await?;
     ensure!(text.contains("Context Usage"), "{text}");
     let served = world.provider.take();
@@ -68,14 +65,24 @@ async fn claude_code_counts_its_context(world: &World) -> anyhow::Result<()> {
     records::as_served(&rows, &served)
 }
 
-fn claude(world: &World, home: &Path) -> Command {
+/// It is asked for the note, which it may read.
+pub fn claude(world: &World, home: &Path, model: &str) -> Command {
+    let mut command = claude_code_alone(world, home, model);
+    command
+        .args(["-p", PROMPT, "--allowedTools", "Read", "--add-dir"])
+        .arg(world.file("."));
+    command
+}
+
+fn claude_code_alone(world: &World, home: &Path, model: &str) -> Command {
     let mut command = world.command("claude", home);
     command
-        .env("ANTHROPIC_BASE_URL", world.base(MODEL))
+        .env("ANTHROPIC_BASE_URL", world.base(model))
         .env("ANTHROPIC_API_KEY", "unused")
-        .env("ANTHROPIC_DEFAULT_HAIKU_MODEL", MODEL)
+        .env("ANTHROPIC_DEFAULT_HAIKU_MODEL", model)
         .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
-        .env("CLAUDE_CONFIG_DIR", home.join("claude"));
+        .env("CLAUDE_CONFIG_DIR", home.join("claude"))
+        .args(["--model", model]);
     command
 }
 
@@ -93,11 +100,16 @@ async fn codex_over_a_websocket(world: &World) -> anyhow::Result<()> {
 
 /// As it comes, told only another address for OpenAI.
 async fn codex_as_it_comes(world: &World) -> anyhow::Result<()> {
-    let address = format!(r#"openai_base_url="{}/v1""#, world.base(MODEL));
-    codex(world, true, &[&address]).await
+    codex(world, true, &[&codex_address(world)]).await
 }
 
-fn codex_provider(world: &World, sockets: bool) -> String {
+/// The setting of another address for OpenAI.
+pub fn codex_address(world: &World) -> String {
+    format!(r#"openai_base_url="{}/v1""#, world.base(MODEL))
+}
+
+/// The setting of a provider of its own, with sockets or without.
+pub fn codex_provider(world: &World, sockets: bool) -> String {
     format!(
         r#"model_providers.gateway={{name="gateway",base_url="{}/v1",env_key="CODEX_API_KEY",wire_api="responses",supports_websockets={sockets}}}"#,
         world.base(MODEL)
@@ -106,19 +118,7 @@ fn codex_provider(world: &World, sockets: bool) -> String {
 
 async fn codex(world: &World, socket: bool, settings: &[&str]) -> anyhow::Result<()> {
     let home = world.home()?;
-    let codex = home.join("codex");
-    std::fs::create_dir(&codex)?;
-    let mut command = world.command("codex", &home);
-    command
-        .env("CODEX_HOME", codex)
-        .env("CODEX_API_KEY", "unused")
-        .args(["exec", "--skip-git-repo-check", "--json", "-m", MODEL])
-        .args(["-c", "analytics.enabled=false"])
-        // It has no sandbox where tests run, and reads one file.
-        .args(["--dangerously-bypass-approvals-and-sandbox", PROMPT]);
-    for setting in settings {
-        command.args(["-c", setting]);
-    }
+    let mut command = codex_command(world, &home, MODEL, settings)?;
     let (_, served, rows) = run(world, &home, &mut command, "codex").await?;
     for one in &served {
         let over_socket = !one.header("upgrade").is_empty();
@@ -129,9 +129,40 @@ async fn codex(world: &World, socket: bool, settings: &[&str]) -> anyhow::Result
     in_session(&rows, session)
 }
 
+/// It is asked for the note, with these settings.
+pub fn codex_command(
+    world: &World,
+    home: &Path,
+    model: &str,
+    settings: &[&str],
+) -> anyhow::Result<Command> {
+    let codex = home.join("codex");
+    std::fs::create_dir(&codex)?;
+    let mut command = world.command("codex", home);
+    command
+        .env("CODEX_HOME", codex)
+        .env("CODEX_API_KEY", "unused")
+        .args(["exec", "--skip-git-repo-check", "--json", "-m", model])
+        .args(["-c", "analytics.enabled=false"])
+        // It has no sandbox where tests run, and reads one file.
+        .args(["--dangerously-bypass-approvals-and-sandbox", PROMPT]);
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    Ok(command)
+}
+
 /// Google's agent, which names no session: its turns are known by how they began.
 async fn gemini_cli(world: &World) -> anyhow::Result<()> {
     let home = world.home()?;
+    let mut command = gemini(world, &home, MODEL)?;
+    let (_, _, rows) = run(world, &home, &mut command, "gemini-cli").await?;
+    let session = rows.first().map(|row| records::text(row, "session"));
+    in_session(&rows, &session.unwrap_or_default())
+}
+
+/// It is asked for the note.
+pub fn gemini(world: &World, home: &Path, model: &str) -> anyhow::Result<Command> {
     let folder = home.join(".gemini");
     std::fs::create_dir(&folder)?;
     let settings = json!({
@@ -141,21 +172,28 @@ async fn gemini_cli(world: &World) -> anyhow::Result<()> {
         "general": { "enableAutoUpdate": false, "enableAutoUpdateNotification": false },
     });
     std::fs::write(folder.join("settings.json"), settings.to_string())?;
-    let mut command = world.command("gemini", &home);
+    let mut command = world.command("gemini", home);
     command
         .env("GEMINI_API_KEY", "unused")
-        .env("GOOGLE_GEMINI_BASE_URL", world.base(MODEL))
+        .env("GOOGLE_GEMINI_BASE_URL", world.base(model))
         .env("GEMINI_CLI_TRUST_WORKSPACE", "true")
-        .args(["-p", PROMPT, "-m", MODEL, "--include-directories"])
+        .args(["-p", PROMPT, "-m", model, "--include-directories"])
         .arg(world.file("."));
-    let (_, _, rows) = run(world, &home, &mut command, "gemini-cli").await?;
-    let session = rows.first().map(|row| records::text(row, "session"));
-    in_session(&rows, &session.unwrap_or_default())
+    Ok(command)
 }
 
 /// An agent on top of Vercel's SDK; its own header names the session.
 async fn opencode(world: &World) -> anyhow::Result<()> {
     let home = world.home()?;
+    let mut command = opencode_command(world, &home, MODEL)?;
+    let (_, served, rows) = run(world, &home, &mut command, "opencode").await?;
+    let session = served[0].header("x-session-id");
+    ensure!(!session.is_empty(), "no session in {:?}", served[0].headers);
+    in_session(&rows, session)
+}
+
+/// It is asked for the note.
+pub fn opencode_command(world: &World, home: &Path, model: &str) -> anyhow::Result<Command> {
     let config = json!({
         "autoupdate": false,
         "share": "disabled",
@@ -163,21 +201,18 @@ async fn opencode(world: &World) -> anyhow::Result<()> {
         "provider": { "gateway": {
             "npm": "@ai-sdk/openai-compatible",
             "name": "gateway",
-            "options": { "baseURL": format!("{}/v1", world.base(MODEL)), "apiKey": "unused" },
-            "models": { MODEL: { "name": MODEL, "tool_call": true } },
+            "options": { "baseURL": format!("{}/v1", world.base(model)), "apiKey": "unused" },
+            "models": { model: { "name": model, "tool_call": true } },
         } },
     });
     std::fs::write(home.join("opencode.json"), config.to_string())?;
-    let mut command = world.command("opencode", &home);
+    let mut command = world.command("opencode", home);
     command
         .env("OPENCODE_CONFIG", home.join("opencode.json"))
         .env("OPENCODE_DISABLE_MODELS_FETCH", "1")
         .env("OPENCODE_DISABLE_AUTOUPDATE", "1")
-        .args(["run", "-m", &format!("gateway/{MODEL}"), PROMPT]);
-    let (_, served, rows) = run(world, &home, &mut command, "opencode").await?;
-    let session = served[0].header("x-session-id");
-    ensure!(!session.is_empty(), "no session in {:?}", served[0].headers);
-    in_session(&rows, session)
+        .args(["run", "-m", &format!("gateway/{model}"), PROMPT]);
+    Ok(command)
 }
 
 /// Each as `iris connect` starts it, with nothing but that.
@@ -268,13 +303,40 @@ async fn llm_through_connect(world: &World) -> anyhow::Result<()> {
     records::complete(&rows[0], "llama", TINY, "openai-python")
 }
 
-/// Runs an agent, sees that its tool has run, and compares the records with what the provider
-/// counted.
+/// Runs an agent with [`MODEL`], and compares the records with what the provider counted.
 async fn run(
     world: &World,
     home: &Path,
     command: &mut Command,
     agent: &str,
+) -> anyhow::Result<(String, Vec<Served>, Vec<Value>)> {
+    run_at(world, home, command, agent, ("wire", MODEL)).await
+}
+
+/// The same with a provider, by its name, and its model.
+pub async fn run_at(
+    world: &World,
+    home: &Path,
+    command: &mut Command,
+    agent: &str,
+    (provider, model): (&str, &str),
+) -> anyhow::Result<(String, Vec<Served>, Vec<Value>)> {
+    let (text, served, rows) = read_the_note(world, home, command).await?;
+    for row in &rows {
+        records::complete(row, provider, model, agent)?;
+    }
+    if !world.direct() {
+        records::as_served(&rows, &served)?;
+    }
+    Ok((text, served, rows))
+}
+
+/// Runs an agent, and sees that its tool has run. Returns what it said, what the provider served, and the
+/// records of that.
+pub async fn read_the_note(
+    world: &World,
+    home: &Path,
+    command: &mut Command,
 ) -> anyhow::Result<(String, Vec<Served>, Vec<Value>)> {
     let mark = Mark::set(world).await?;
     let text = Process::start(command, home)?.output(LIMIT).await?;
@@ -292,10 +354,6 @@ async fn run(
         Err(_) if idle > 0 => mark.routed(world, served.len() + idle).await?,
         other => other?,
     };
-    for row in &rows {
-        records::complete(row, "wire", MODEL, agent)?;
-    }
-    records::as_served(&rows, &served)?;
     Ok((text, served, rows))
 }
 

@@ -11,10 +11,14 @@
 
 mod agents;
 mod editor;
+mod own_login;
 mod parts;
 mod provider;
+mod realtime;
 mod records;
 mod sdks;
+mod translated;
+mod translated_agents;
 mod world;
 
 use std::collections::BTreeSet;
@@ -33,7 +37,15 @@ fn main() -> ExitCode {
         .init();
     let runtime = Arc::new(Runtime::new().expect("a runtime"));
     let (world, agents) = (Shared::default(), Arc::<Mutex<BTreeSet<String>>>::default());
-    let modules = [sdks::TESTS, agents::TESTS, editor::TESTS];
+    let modules = [
+        sdks::TESTS,
+        realtime::TESTS,
+        translated::TESTS,
+        agents::TESTS,
+        own_login::TESTS,
+        translated_agents::TESTS,
+        editor::TESTS,
+    ];
     let code = harness::run({
         let (runtime, world, agents) = (Arc::clone(&runtime), world.clone(), Arc::clone(&agents));
         harness::trials(&modules, move |test| {

@@ -83,6 +83,8 @@ fn is(name: &str, row: &Value) -> bool {
         "generate" | "gemini_generate_content" => row["api"] == "gemini_generate_content",
         "converse" | "bedrock_converse" => row["api"] == "bedrock_converse",
         "invoke" | "bedrock_model_invoke" => row["api"] == "bedrock_model_invoke",
+        "ollama_chat" => row["api"] == "ollama",
+        "ollama_embed" | "ollama_generate" => row["api"] == name,
         "completions" | "embeddings" | "count_tokens" => path.ends_with(&format!("/{name}")),
         "count" => path.ends_with(":countTokens"),
         "embed" => path.ends_with("mbedContents") || path.ends_with(":embedContent"),
@@ -165,6 +167,22 @@ pub fn as_served(rows: &[Value], served: &[Served]) -> anyhow::Result<()> {
                 one.format
             );
         }
+    }
+    Ok(())
+}
+
+/// The record counts what the provider at the wire did.
+pub fn as_counted(row: &Value, served: &Served) -> anyhow::Result<()> {
+    let usage = &served.usage;
+    for (column, count) in [
+        ("input_tokens", usage.input),
+        ("output_tokens", usage.output),
+        ("cached_tokens", usage.cached),
+        ("cache_creation_input_tokens", usage.written),
+        ("reasoning_tokens", usage.reasoning),
+    ] {
+        let recorded = row["usage"][column].as_u64().unwrap_or(0);
+        ensure!(recorded == count, "{column} is {recorded} in {usage:?}");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Each SDK makes each of its calls once, and prints what it read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::parts::Process;
 use crate::provider::{HELLO, MODEL};
 use crate::records::{self, Call, Mark};
-use crate::world::{TINY, World};
+use crate::world::{TINY, World, models};
 
 pub const TESTS: &[support::harness::Test<World>] = support::tests![
     World;
@@ -27,6 +27,10 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
     boto3,
     ai_sdk,
     llm_with_real_inference,
+    ollama_python_with_real_inference,
+    ollama_python_at_the_wire,
+    ollama_node_with_real_inference,
+    ollama_node_at_the_wire,
 ];
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -70,7 +74,8 @@ async fn openai(world: &World, script: &str, model: &str, agent: &str) -> anyhow
     if world.direct() {
         return Ok(());
     }
-    ensure!(printed.models == [TINY, MODEL], "{:?}", printed.models);
+    let listed: BTreeSet<&str> = printed.models.iter().map(String::as_str).collect();
+    ensure!(listed == models(), "{listed:?}");
     // The second chat goes on with the first.
     let session = records::text(&rows[0], "session");
     ensure!(session.starts_with("chat_"), "{session} is no chat");
@@ -158,6 +163,45 @@ async fn boto3(world: &World) -> anyhow::Result<()> {
     let refusal = printed.refusals.get("closed").context("no refusal")?;
     ensure!(refusal.class == "AccessDeniedException", "{refusal:?}");
     ensure!(refusal.code == Some(403), "{refusal:?}");
+    Ok(())
+}
+
+async fn ollama_python_with_real_inference(world: &World) -> anyhow::Result<()> {
+    ollama(world, "ollama_python.py", TINY, "ollama-python").await
+}
+
+async fn ollama_python_at_the_wire(world: &World) -> anyhow::Result<()> {
+    ollama(world, "ollama_python.py", MODEL, "ollama-python").await
+}
+
+async fn ollama_node_with_real_inference(world: &World) -> anyhow::Result<()> {
+    ollama(world, "ollama_node.mjs", TINY, "ollama-js").await
+}
+
+async fn ollama_node_at_the_wire(world: &World) -> anyhow::Result<()> {
+    ollama(world, "ollama_node.mjs", MODEL, "ollama-js").await
+}
+
+/// No server of these tests speaks Ollama's API: its requests are translated.
+async fn ollama(world: &World, script: &str, model: &str, agent: &str) -> anyhow::Result<()> {
+    if world.direct() {
+        return Ok(());
+    }
+    let (printed, rows) = run(world, script, model, agent).await?;
+    ensure!(printed.models == [TINY, MODEL], "{:?}", printed.models);
+    // The second chat goes on with the first.
+    ensure!(rows[0]["session"] == rows[1]["session"], "two sessions");
+    for name in ["chat", "generate"] {
+        if let Some(refusal) = printed.refusals.get(name) {
+            ensure!(
+                refusal.message == "model 'unknown' not found",
+                "{refusal:?}"
+            );
+            ensure!(refusal.code == Some(404), "{refusal:?}");
+        }
+    }
+    let closed = printed.refusals.get("closed").context("no refusal")?;
+    ensure!(closed.code == Some(403), "{closed:?}");
     Ok(())
 }
 

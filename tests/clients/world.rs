@@ -23,8 +23,42 @@ use support::process::free_address;
 
 /// The model of the inference server.
 pub const TINY: &str = "tiny";
+/// One of each format that the inference server and the provider at the wire speak.
+pub const SINGLE: [Single; 7] = [
+    Single::new("tiny-chat", "openai_chat"),
+    Single::new("tiny-messages", "anthropic_messages"),
+    Single::new("wire-chat", "openai_chat"),
+    Single::new("wire-responses", "openai_responses"),
+    Single::new("wire-messages", "anthropic_messages"),
+    Single::new("wire-gemini", "gemini_generate_content"),
+    Single::new("wire-converse", "bedrock_converse"),
+];
 /// A gateway that is left out has no records.
 const DIRECT: &str = "direct";
+
+/// A model that a provider has in one format alone. The provider has the model's name.
+#[derive(Clone, Copy, Debug)]
+pub struct Single {
+    pub model: &'static str,
+    pub format: &'static str,
+}
+
+impl Single {
+    const fn new(model: &'static str, format: &'static str) -> Self {
+        Self { model, format }
+    }
+
+    /// Whether the inference server has it.
+    pub fn is_real(&self) -> bool {
+        self.model.starts_with(TINY)
+    }
+}
+
+/// The names of all models.
+pub fn models() -> BTreeSet<&'static str> {
+    let single = SINGLE.iter().map(|single| single.model);
+    single.chain([TINY, provider::MODEL]).collect()
+}
 
 pub struct World {
     gateways: Vec<Running>,
@@ -163,6 +197,18 @@ impl World {
         list.with_context(|| format!("no records in {answer}"))
     }
 
+    /// Every decision on a request, in the words of its record.
+    pub async fn decisions(&self, id: &str) -> anyhow::Result<Vec<String>> {
+        let host = self.gateway.trim_start_matches("http://");
+        let explained = get(host, &format!("/api/requests/{id}/explain")).await?;
+        Ok(serde_json::from_value(explained["decisions"].clone())?)
+    }
+
+    /// The JSON at a path of the gateway.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        get(self.gateway.trim_start_matches("http://"), path).await
+    }
+
     /// What the clients called themselves, with the names that the gateway gave them.
     pub async fn user_agents(&self) -> BTreeSet<String> {
         let records = self.records().await.unwrap_or_default();
@@ -207,7 +253,7 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
         "src": ["(loopback)"],
         "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
     }]);
-    let config = json!({
+    let mut config = json!({
         "tailnet": { "mode": "off" },
         "listen": { "loopback": "127.0.0.1:0" },
         "grants": if open { granted } else { json!([]) },
@@ -221,6 +267,13 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
                     "anthropic_messages": true,
                 },
             },
+            // The same server, to which each caller brings a login.
+            "own": {
+                "baseurl": wire,
+                "models": [provider::OWN],
+                "auth_mode": "passthrough",
+                "compatibility": { "openai_responses": true, "anthropic_messages": true },
+            },
             "wire": {
                 "baseurl": wire,
                 "models": [provider::MODEL],
@@ -228,6 +281,8 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
                     "openai_chat": true,
                     "openai_responses": true,
                     "openai_responses_websocket": true,
+                    "openai_realtime": true,
+                    "gemini_live": true,
                     "anthropic_messages": true,
                     "gemini_generate_content": true,
                     "bedrock_converse": true,
@@ -236,6 +291,13 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
             },
         },
     });
+    for single in SINGLE {
+        config["providers"][single.model] = json!({
+            "baseurl": if single.is_real() { llama } else { wire },
+            "models": [single.model],
+            "compatibility": { single.format: true },
+        });
+    }
     let path = dir.join("iris.hujson");
     std::fs::write(&path, config.to_string())?;
     start(&Options {

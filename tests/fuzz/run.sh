@@ -21,7 +21,8 @@ export recorded=../../src/formats
 bound=-max_total_time=$seconds
 [ -z "${RUNS:-}" ] || bound=-runs=$RUNS
 printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -I TARGET bash -c '
-    seeds=$recorded/TARGET/fixtures
+    target=TARGET
+    seeds=$recorded/${target#translate_}/fixtures
     [ TARGET = configuration ] && seeds=../../config
     [ -d "$seeds" ] || seeds=
     if cargo fuzz run --fuzz-dir . -s none TARGET target/corpus/TARGET corpus/TARGET $seeds -- '"$bound"' \

@@ -64,12 +64,17 @@ macro_rules! scripts {
                 $store,
                 "/migrations/11_journal.sql"
             )),
+            include_str!(concat!(
+                "../../src/records/stores/",
+                $store,
+                "/migrations/12_own_credentials.sql"
+            )),
         ]
     };
 }
 
-const SQLITE: [&str; 11] = scripts!("sqlite");
-const POSTGRES: [&str; 11] = scripts!("postgres");
+const SQLITE: [&str; 12] = scripts!("sqlite");
+const POSTGRES: [&str; 12] = scripts!("postgres");
 
 impl Place {
     /// Makes the database as it was in a version, with `rows` in it.

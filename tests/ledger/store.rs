@@ -165,6 +165,7 @@ pub(crate) fn entry(started_at: i64, login: &str, session: &str) -> Entry {
             ..Tokens::default()
         },
         cost: Some(1_500),
+        own_credential: false,
         cost_basis: Some("main/fast".into()),
         finish_reason: Some("stop".into()),
         tool_calls: 0,

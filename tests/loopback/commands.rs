@@ -100,6 +100,7 @@ fn help_is_for_people() {
         &["prices"],
         &["models"],
         &["connect"],
+        &["doctor"],
         &["status"],
         &["service", "install"],
     ] {

@@ -38,6 +38,7 @@ fn as_ollama(request: &Received) -> (&'static str, String) {
         "GET /v1/models" => return ("200 OK", LIST.to_owned()),
         "POST /v1/chat/completions" | "POST /v1/embeddings" | "POST /v1/responses" => COMPLETION,
         "POST /v1/messages" => MESSAGE,
+        "POST /api/show" => "{}",
         _ => return ("404 Not Found", "404 page not found".to_owned()),
     };
     if request.body == b"{}" {
@@ -201,7 +202,7 @@ async fn a_server_that_is_found_becomes_a_provider() {
     let lab = Lab::start().await;
     let (gateway, url) = (&lab.gateway, &lab.url);
     let models = json!(["llama3.2:3b", "tiny:latest"]);
-    let formats = json!(["chat", "responses", "messages", "embeddings"]);
+    let formats = json!(["chat", "responses", "messages", "embeddings", "ollama"]);
     assert_eq!(
         lab.found().await,
         Some(

@@ -62,6 +62,7 @@ async fn somebody_elses(gateway: &Gateway) -> String {
         tokens: Tokens::default(),
         cost: None,
         cost_basis: None,
+        own_credential: false,
         finish_reason: None,
         tool_calls: 1,
         first_byte_ms: None,

@@ -67,7 +67,7 @@ pub fn is_error_of(api: &str, reply: &Reply) -> bool {
     }
 }
 
-const REFUSED: [(&str, &str, &str); 22] = [
+const REFUSED: [(&str, &str, &str); 23] = [
     ("GET", "/v1/files", "openai"),
     ("POST", "/v1/batches", "openai"),
     ("GET", "/v1/conversations/x", "openai"),
@@ -92,7 +92,8 @@ const REFUSED: [(&str, &str, &str); 22] = [
     ("POST", "/bedrock/guardrail/g/version/1/apply", "bedrock"),
     ("GET", "/bedrock/model/m/converse", "bedrock"),
     ("POST", "/model/m/nothing", "bedrock"),
-    ("POST", "/api/chat", "ollama"),
+    ("GET", "/api/chat", "ollama"),
+    ("POST", "/api/pull", "ollama"),
     ("GET", "/api/nothing", "ours"),
 ];
 

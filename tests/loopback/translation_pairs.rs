@@ -28,7 +28,7 @@ struct Spoken {
     delta: fn(&Value) -> Option<&str>,
 }
 
-const ALL: [Spoken; 5] = [
+const ALL: [Spoken; 6] = [
     Spoken {
         flag: "openai_chat",
         short: "chat",
@@ -180,7 +180,32 @@ const ALL: [Spoken; 5] = [
         text: |body| body["output"]["message"]["content"][0]["text"].as_str(),
         delta: |event| event["delta"]["text"].as_str(),
     },
+    Spoken {
+        flag: "ollama",
+        short: "ollama",
+        path: |_| "/api/chat",
+        ask: |stream| json!({ "model": "m", "stream": stream, "messages": [{ "role": "user", "content": "hi" }] }),
+        answer: || line("ahoy, sailor", true),
+        stream: || {
+            let lines = [line("ahoy", false), line(", sailor", false), line("", true)];
+            let lines = lines.iter().map(|line| format!("{line}\n").into());
+            lines.collect()
+        },
+        text: |body| body["message"]["content"].as_str(),
+        delta: |event| event["message"]["content"].as_str(),
+    },
 ];
+
+fn line(text: &str, is_last: bool) -> Value {
+    let message = json!({ "role": "assistant", "content": text });
+    let mut line = json!({ "model": "m", "created_at": "2025-10-17T23:14:07Z", "message": message, "done": is_last });
+    if is_last {
+        line["done_reason"] = "stop".into();
+        line["prompt_eval_count"] = 10.into();
+        line["eval_count"] = 2.into();
+    }
+    line
+}
 
 fn data(event: &Value) -> Bytes {
     format!("data: {event}\n\n").into()
@@ -241,6 +266,7 @@ async fn answer(stream: &mut TcpStream, served: &Spoken, is_streamed: bool) {
     let kind = match served.flag {
         _ if !is_streamed => "application/json",
         "bedrock_converse" => "application/vnd.amazon.eventstream",
+        "ollama" => "application/x-ndjson",
         _ => "text/event-stream",
     };
     let body = if is_streamed {
@@ -264,7 +290,8 @@ fn told(caller: &Spoken, reply: &Reply) -> String {
         });
     } else {
         let text = reply.text();
-        let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let lines = text.lines();
+        let lines = lines.map(|line| line.strip_prefix("data: ").unwrap_or(line));
         events.extend(lines.filter_map(|line| serde_json::from_str(line).ok()));
     }
     events.iter().filter_map(caller.delta).collect()

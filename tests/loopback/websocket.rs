@@ -169,6 +169,35 @@ async fn without_a_provider_that_takes_them_there_is_426() {
 }
 
 #[tokio::test]
+async fn a_handshake_for_a_model_that_is_asked_by_requests_alone_is_426() {
+    let (address, _received) = provider(completed).await;
+    let requests = json!({
+        "baseurl": format!("http://{address}"),
+        "models": ["m2"],
+        "compatibility": { "openai_chat": true },
+    });
+    let gateway = gateway(address, true, json!({ "others": { "other": requests } })).await;
+    for (model, is_taken) in [
+        ("m2", false),
+        ("other/m2", false),
+        ("m", true),
+        ("unknown", true),
+    ] {
+        let stream = TcpStream::connect(gateway.address).await.unwrap();
+        let url = format!("ws://{}/v1/responses", gateway.address);
+        let mut request = url.into_client_request().unwrap();
+        let turn = json!({ "request_kind": "prewarm", "model": model }).to_string();
+        let headers = request.headers_mut();
+        headers.insert("x-codex-turn-metadata", turn.parse().unwrap());
+        let opened = client_async(request, stream).await;
+        assert_eq!(opened.is_ok(), is_taken, "{model}");
+        if let Err(refused) = opened {
+            assert!(refused.to_string().contains("426"), "{refused}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn refusals_and_faults_are_events_and_records() {
     let (address, _received) = provider(|frame| {
         let mut events = completed(frame);

@@ -64,7 +64,7 @@ const SERVERS: [Server; 3] = [
         id: "ollama",
         port: 11434,
         listed: "tiny:latest",
-        formats: &["chat", "responses", "messages", "embeddings"],
+        formats: &["chat", "responses", "messages", "embeddings", "ollama"],
     },
     Server {
         word: "vllm",

@@ -195,6 +195,7 @@ fn record(
             tokens * price
         }),
         cost_basis: (price > 0).then(|| format!("{provider}/{model}").into()),
+        own_credential: false,
         finish_reason: (!failed).then(|| {
             if tools.is_empty() {
                 "end_turn"

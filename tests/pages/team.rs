@@ -204,6 +204,7 @@ fn record(
         },
         cost: Some(if failed { 0 } else { cost }),
         cost_basis: Some(format!("{}/{}", kind.provider, kind.model).into()),
+        own_credential: false,
         finish_reason: (!failed).then(|| "tool_use".to_owned()),
         tool_calls: 0,
         first_byte_ms: Some(180.0),

@@ -9,6 +9,7 @@
     reason = "a program of its own, whose helpers fail as its tests do"
 )]
 
+mod cached;
 mod crowd;
 mod daemon;
 mod doors;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         }
     }
     harness::run(harness::unshared(&[
+        cached::TESTS,
         crowd::TESTS,
         doors::TESTS,
         objects::TESTS,

@@ -23,8 +23,8 @@ pub(super) struct Prices {
     #[arg(long, value_name = "PROVIDER")]
     provider: Option<String>,
     /// Work an example, as in input=1000,output=200,cached=500. More counts are
-    /// `cache_write`, `cache_write_1h`, `reasoning`, `image_input`, `image_output` and
-    /// `web_searches`.
+    /// `cache_write`, `cache_write_1h`, `reasoning`, `image_input`, `image_output`,
+    /// `audio_input`, `audio_cached`, `audio_output` and `web_searches`.
     #[arg(long, value_name = "COUNTS", requires = "model", value_parser = counts)]
     tokens: Option<Tokens>,
     /// Settle the example as part of a batch.
@@ -288,6 +288,9 @@ fn counts(text: &str) -> anyhow::Result<Tokens> {
             "reasoning" => &mut tokens.reasoning,
             "image_input" => &mut tokens.image_input,
             "image_output" => &mut tokens.image_output,
+            "audio_input" => &mut tokens.audio_input,
+            "audio_cached" => &mut tokens.audio_cached,
+            "audio_output" => &mut tokens.audio_output,
             "web_searches" => &mut tokens.web_searches,
             other => anyhow::bail!("{other:?} is not counted"),
         };

@@ -21,13 +21,19 @@ pub enum Field {
     Image,
     /// Tokens of images that the model made.
     ImageOutput,
+    /// Prompt tokens that stand for sound.
+    Audio,
+    /// Those of them that were read from the provider's cache.
+    AudioCacheRead,
+    /// Tokens of sound that the model made.
+    AudioOutput,
     /// Searches of the web.
     WebSearch,
 }
 
 impl Field {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Input,
         Self::Output,
         Self::CacheRead,
@@ -36,6 +42,9 @@ impl Field {
         Self::Reasoning,
         Self::Image,
         Self::ImageOutput,
+        Self::Audio,
+        Self::AudioCacheRead,
+        Self::AudioOutput,
         Self::WebSearch,
     ];
 
@@ -51,6 +60,9 @@ impl Field {
             Self::Reasoning => "internal_reasoning",
             Self::Image => "image",
             Self::ImageOutput => "image_output",
+            Self::Audio => "audio",
+            Self::AudioCacheRead => "audio_cache_read",
+            Self::AudioOutput => "audio_output",
             Self::WebSearch => "web_search",
         }
     }
@@ -213,11 +225,14 @@ impl Rates {
     pub fn charged(&self, field: Field) -> Option<Rate> {
         let instead = match field {
             Field::WebSearch | Field::Input => None,
-            Field::CacheRead | Field::CacheWrite | Field::Image => self.get(Field::Input),
+            Field::CacheRead | Field::CacheWrite | Field::Image | Field::Audio => {
+                self.get(Field::Input)
+            }
+            Field::AudioCacheRead => self.get(Field::CacheRead).or(self.get(Field::Input)),
             Field::CacheWrite1h => self.get(Field::CacheWrite).or(self.get(Field::Input)),
             // A model with a price for images alone writes nothing else.
             Field::Output => self.get(Field::ImageOutput),
-            Field::Reasoning | Field::ImageOutput => self.get(Field::Output),
+            Field::Reasoning | Field::ImageOutput | Field::AudioOutput => self.get(Field::Output),
         };
         self.get(field).or(instead)
     }

@@ -147,6 +147,15 @@ reasons! {
     #[error("not translated for provider {provider}: {why}")]
     "untranslatable" => Untranslatable { provider: Text, why: Text },
 
+    // Callers' own credentials.
+    #[error("provider {provider} gets the caller's own credential: the caller's account pays")]
+    "own_credential" => OwnCredential { provider: Text },
+    #[error(
+        "provider {provider} can't help out: it is another server than the one that gets the \
+         caller's own credential"
+    )]
+    "other_server" => OtherServer { provider: Text },
+
     // Budgets.
     #[error(
         "bucket {} has {left}; {held} held for this request ({grants})",
@@ -196,6 +205,13 @@ reasons! {
     #[error("provider {provider} can't take over: {guardrail} has not looked at the request")]
     "unchecked" => Unchecked { provider: Text, guardrail: Text },
 
+    #[error("put off because a budget runs low: \"{provider}/{model}\" ({})", .buckets.join(", "))]
+    "spared" => Spared {
+        provider: Text,
+        model: Text,
+        buckets: Vec<Text>,
+    },
+
     // Attempts, and what providers say.
     #[error(
         "attempt {attempt} at provider {provider} failed after {ms:.0} ms: {why}; asking {next}"
@@ -225,13 +241,24 @@ reasons! {
         ms: f64,
         status: Text,
     },
+    #[error("provider {provider} answered {status} to key {key}; asking it again with key {next}")]
+    "other_key" => OtherKey {
+        provider: Text,
+        status: Text,
+        key: usize,
+        next: usize,
+    },
     #[error(
         "provider {provider} closed a kept connection before it answered; asking it again on a \
          new one"
     )]
     "kept_connection_closed" => KeptConnectionClosed { provider: Text },
+    #[error("the response of provider {provider} to the same request was kept, and is given again")]
+    "cached" => Cached { provider: Text },
     #[error("provider {provider} does not count tokens: the count is an estimate")]
     "estimated_count" => EstimatedCount { provider: Text },
+    #[error("provider {provider} is not asked: it has no model to load or unload")]
+    "nothing_to_load" => NothingToLoad { provider: Text },
     #[error(
         "provider {provider} says that it used model {model:?}: its price is charged, which is higher"
     )]

@@ -102,6 +102,14 @@ const ALL: &[(&str, &str)] = &[
         "not translated for provider p: `n` can't be translated",
     ),
     (
+        r#"{"own_credential":{"provider":"p"}}"#,
+        "provider p gets the caller's own credential: the caller's account pays",
+    ),
+    (
+        r#"{"other_server":{"provider":"p"}}"#,
+        "provider p can't help out: it is another server than the one that gets the caller's own credential",
+    ),
+    (
         r#"{"held":{"buckets":["day","team"],"left":["tokens",120],"held":["money",30000000],"grants":"grants[0], line 3"}}"#,
         "bucket day, then team has 120 tokens; $0.03 held for this request (grants[0], line 3)",
     ),
@@ -166,6 +174,18 @@ const ALL: &[(&str, &str)] = &[
         r#"{"without_stream_options":{"provider":"p","ms":3.0,"status":"400 Bad Request"}}"#,
         "attempt at provider p failed after 3 ms: it answered 400 Bad Request to \
          `stream_options`; asking it again without them",
+    ),
+    (
+        r#"{"spared":{"provider":"p","model":"m","buckets":["b: $1.00 left of $9.00","c: $0.00 left of $1.00"]}}"#,
+        "put off because a budget runs low: \"p/m\" (b: $1.00 left of $9.00, c: $0.00 left of $1.00)",
+    ),
+    (
+        r#"{"other_key":{"provider":"p","status":"429 Too Many Requests","key":1,"next":2}}"#,
+        "provider p answered 429 Too Many Requests to key 1; asking it again with key 2",
+    ),
+    (
+        r#"{"cached":{"provider":"p"}}"#,
+        "the response of provider p to the same request was kept, and is given again",
     ),
     (
         r#"{"kept_connection_closed":{"provider":"p"}}"#,

@@ -1,8 +1,8 @@
 //! Changes to a program's own settings that leave all else in them as it is, comments and layout
 //! included.
 
-use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstRootNode};
+use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use serde_json::Value;
 
 use super::dotenv;
@@ -15,8 +15,10 @@ type Keys = Vec<String>;
 pub enum Change {
     /// Values of JSON, with comments or without, by their keys.
     Json(Vec<(Keys, Value)>),
-    /// Texts of TOML.
-    Toml(Vec<(Keys, String)>),
+    /// The same, and values that an earlier run of Iris may have put there, which go.
+    JsonWithout(Vec<(Keys, Value)>, Vec<(Keys, Value)>),
+    /// Values of TOML.
+    Toml(Vec<(Keys, toml_edit::Value)>),
     /// Lines of a name, what parts it from its value, and the value.
     Lines(&'static str, Vec<(&'static str, String)>),
     /// Lines at the end, unless they are there.
@@ -38,15 +40,33 @@ pub enum Unreadable {
 
 impl Change {
     pub(super) fn json<const N: usize>(values: [(&[&str], Value); N]) -> Self {
-        let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
         Self::Json(values.map(|(keys, value)| (owned(keys), value)).into())
     }
 
+    /// This change, with one more value of JSON.
+    pub(super) fn with(mut self, keys: &[&str], value: Value) -> Self {
+        if let Self::Json(values) = &mut self {
+            values.push((owned(keys), value));
+        }
+        self
+    }
+
+    /// This change, without a value that an earlier one may have put there.
+    pub(super) fn without(self, keys: &[&str], value: Value) -> Self {
+        match self {
+            Self::Json(values) => Self::JsonWithout(values, vec![(owned(keys), value)]),
+            other => other,
+        }
+    }
+
     /// `a.b` stands for `b` in `a`.
-    pub(super) fn toml<const N: usize>(values: [(&str, String); N]) -> Self {
-        let values =
-            values.map(|(keys, value)| (keys.split('.').map(str::to_owned).collect(), value));
-        Self::Toml(values.into())
+    pub(super) fn toml(values: &[(&str, toml_edit::Value)]) -> Self {
+        let values = values.iter();
+        let keyed = values.map(|(keys, value)| {
+            let keys = keys.split('.').map(str::to_owned).collect();
+            (keys, value.clone())
+        });
+        Self::Toml(keyed.collect())
     }
 
     /// Lines of a file of variables.
@@ -64,7 +84,8 @@ impl Change {
     /// The text of a file that says this as well, unless this doesn't fit into it.
     pub fn apply(&self, text: &str) -> Result<String, Unreadable> {
         match self {
-            Self::Json(values) => json(text, values),
+            Self::Json(values) => json(text, values, &[]),
+            Self::JsonWithout(values, gone) => json(text, values, gone),
             Self::Toml(values) => toml(text, values),
             Self::Lines(between, values) => Ok(lines(text, between, values)),
             Self::Appended(added) if text.contains(added.as_str()) => Ok(text.to_owned()),
@@ -84,7 +105,15 @@ fn ended(text: &str) -> String {
     }
 }
 
-fn json(text: &str, values: &[(Keys, Value)]) -> Result<String, Unreadable> {
+fn owned(keys: &[&str]) -> Keys {
+    keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+fn json(
+    text: &str,
+    values: &[(Keys, Value)],
+    gone: &[(Keys, Value)],
+) -> Result<String, Unreadable> {
     let is_new = text.trim().is_empty();
     let text = if is_new { "{}\n" } else { text };
     let root = CstRootNode::parse(text, &ParseOptions::default())
@@ -105,10 +134,32 @@ fn json(text: &str, values: &[(Keys, Value)]) -> Result<String, Unreadable> {
             None => drop(object.append(last, input(value))),
         }
     }
+    for (keys, value) in gone {
+        let Some((last, outer)) = keys.split_last() else {
+            continue;
+        };
+        let object = outer
+            .iter()
+            .try_fold(root_object.clone(), |object, key| object.object_value(key));
+        let property = object.and_then(|object| object.get(last));
+        if let Some(property) = property
+            && property
+                .value()
+                .is_some_and(|old| is(&old.to_string(), value))
+        {
+            property.remove();
+        }
+    }
     if is_new {
         root_object.ensure_multiline();
     }
     Ok(root.to_string())
+}
+
+/// Whether a text stands for a value.
+fn is(text: &str, value: &Value) -> bool {
+    let read = parse_to_serde_value::<Value>(text, &ParseOptions::default());
+    read.is_ok_and(|read| read == *value)
 }
 
 fn input(value: &Value) -> CstInputValue {
@@ -127,7 +178,7 @@ fn input(value: &Value) -> CstInputValue {
     }
 }
 
-fn toml(text: &str, values: &[(Keys, String)]) -> Result<String, Unreadable> {
+fn toml(text: &str, values: &[(Keys, toml_edit::Value)]) -> Result<String, Unreadable> {
     let mut document: toml_edit::DocumentMut = text
         .parse()
         .map_err(|error: toml_edit::TomlError| Unreadable::Broken(error.message().to_owned()))?;
@@ -146,14 +197,14 @@ fn toml(text: &str, values: &[(Keys, String)]) -> Result<String, Unreadable> {
                 .as_table_like_mut()
                 .ok_or_else(|| Unreadable::Broken(format!("{key:?} is not a table in it")))?;
         }
-        let mut value = toml_edit::Value::from(value);
+        let mut value = value.clone();
         match table.get_mut(last) {
             // With the blanks and the comment that the old one has.
             Some(toml_edit::Item::Value(old)) => {
                 *value.decor_mut() = old.decor().clone();
                 *old = value;
             }
-            _ => drop(table.insert(last, value.into())),
+            _ => drop(table.insert(last, toml_edit::Item::Value(value))),
         }
     }
     Ok(document.to_string())
@@ -204,10 +255,30 @@ mod tests {
     }
 
     #[test]
+    fn only_what_an_earlier_run_has_put_there_goes() {
+        let change =
+            Change::json([(&["model"][..], json!("m"))]).without(&["helper"], json!("echo"));
+        let mine = "{\n  \"helper\": \"mine\" // mine\n}\n";
+        let changed = change.apply(mine).unwrap();
+        assert!(
+            changed.contains("\"helper\": \"mine\", // mine"),
+            "{changed}"
+        );
+        let changed = change
+            .apply("{\n  \"helper\": \"echo\",\n  \"a\": 1\n}\n")
+            .unwrap();
+        assert!(
+            !changed.contains("helper") && changed.contains("\"a\": 1"),
+            "{changed}"
+        );
+        assert_eq!(change.apply(&changed).unwrap(), changed);
+    }
+
+    #[test]
     fn toml_keeps_what_it_does_not_change() {
-        let change = Change::toml([
-            ("model", "m".to_owned()),
-            ("providers.iris.url", "http://ai".to_owned()),
+        let change = Change::toml(&[
+            ("model", "m".into()),
+            ("providers.iris.url", "http://ai".into()),
         ]);
         let text = "# mine\nmodel = \"old\" # and this\n\n[providers.other]\nurl = \"x\"\n";
         let changed = change.apply(text).unwrap();

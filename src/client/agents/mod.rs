@@ -5,10 +5,14 @@ use crate::wire::harmless;
 use crate::wire::text::steers;
 
 mod file;
+mod listing;
 mod programs;
 
 pub use file::{Change, Unreadable};
 pub use programs::ALL;
+
+/// What stands for a key where a program insists on one.
+const KEY: &str = "-";
 
 /// A format, as far as programs care. A colleague's machine knows formats by the names that the
 /// configuration and the gateway's API have for them: it doesn't need the formats themselves.
@@ -62,12 +66,57 @@ pub struct Target<'a> {
     pub base: &'a str,
     /// The model to begin with.
     pub model: &'a str,
+    /// The model for what the program does beside a conversation, such as titles.
+    pub background: &'a str,
+    /// The models that it may choose from, in their order; the one to begin with is among them.
+    pub models: &'a [Listed],
+    /// Whether the program stays signed in at the provider, which takes callers' own credentials.
+    pub own_login: bool,
+}
+
+/// A model that a program may choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name in requests.
+    pub id: String,
+    /// Tokens of the longest conversation, where that is known.
+    pub context: Option<u64>,
+    /// Tokens of the longest answer, where that is known.
+    pub output: Option<u64>,
+}
+
+impl Listed {
+    /// Tokens of the longest conversation, for programs that insist on a number.
+    #[must_use]
+    pub fn context(&self) -> u64 {
+        self.context.unwrap_or(128_000)
+    }
+
+    /// Tokens of the longest answer, likewise.
+    #[must_use]
+    pub fn output(&self) -> u64 {
+        self.output.unwrap_or(16_384).min(self.context() / 2)
+    }
 }
 
 impl Target<'_> {
     /// The base URL of OpenAI's clients.
     fn v1(&self) -> String {
         format!("{}/v1", self.base)
+    }
+
+    /// The models to choose from, with the one to begin with.
+    #[must_use]
+    pub fn listed(&self) -> Vec<Listed> {
+        let mut all = self.models.to_vec();
+        if !all.iter().any(|one| one.id == self.model) {
+            let first = Listed {
+                id: self.model.to_owned(),
+                ..Listed::default()
+            };
+            all.insert(0, first);
+        }
+        all
     }
 }
 
@@ -81,6 +130,10 @@ pub struct Agent {
     /// The command that starts it.
     pub program: &'static str,
     pub speaks: Speaks,
+    /// Whether it can stay signed in at a provider that takes callers' own credentials.
+    pub keeps_login: bool,
+    /// Whether it can be given its settings for one run, without a change of its own files.
+    pub once: bool,
     settings: fn(&Target<'_>) -> Settings,
 }
 
@@ -90,10 +143,23 @@ impl Agent {
     pub fn settings(&self, target: &Target<'_>) -> Settings {
         // Each form quotes in its own way; none may contain the end of a line or invisible characters.
         let (base, model) = (harmless(target.base), harmless(target.model));
+        let listed = target.models.iter().map(|one| Listed {
+            id: harmless(&one.id),
+            ..one.clone()
+        });
         (self.settings)(&Target {
             base: &base,
             model: &model,
+            background: &harmless(target.background),
+            models: &listed.collect::<Vec<_>>(),
+            own_login: target.own_login && self.keeps_login,
         })
+    }
+
+    /// Whether it has settings that an admin can hand out.
+    #[must_use]
+    pub fn has_team_settings(&self) -> bool {
+        ["claude-code", "codex"].contains(&self.id)
     }
 
     /// Why it may not work with a gateway at `base`, if there is a reason.
@@ -118,6 +184,8 @@ pub struct Settings {
     pub folder: Option<Folder>,
     /// Its own files.
     pub own: Vec<Own>,
+    /// What an admin hands out to a team: where it goes, and what it says.
+    pub team: Option<(&'static str, String)>,
 }
 
 /// A folder that stands for the one of the program's own, with one file in it.
@@ -211,119 +279,4 @@ pub fn command(program: &str, args: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TARGET: Target<'static> = Target {
-        base: "http://ai.example.ts.net",
-        model: "the-model",
-    };
-
-    #[test]
-    fn every_program_is_told_the_gateway_and_the_model() {
-        for agent in ALL {
-            let Settings {
-                env,
-                args,
-                folder,
-                own,
-            } = agent.settings(&TARGET);
-            let folder = folder.map(|folder| folder.text).unwrap_or_default();
-            let run = format!("{}{}{folder}", exports(&env), args.join(" "));
-            assert!(run.contains(TARGET.base), "{}: {run}", agent.id);
-            assert!(run.contains(TARGET.model), "{}: {run}", agent.id);
-            if own.is_empty() {
-                continue;
-            }
-            let own: String = own
-                .iter()
-                .map(|own| own.change.apply("").unwrap())
-                .collect();
-            assert!(own.contains(TARGET.base), "{}: {own}", agent.id);
-            assert!(own.contains(TARGET.model), "{}: {own}", agent.id);
-        }
-    }
-
-    /// Whatever a model is called, it is one value of each form, and nothing of it is a line, a
-    /// variable or a command of its own.
-    #[test]
-    fn a_name_stays_a_name_in_every_form() {
-        for name in [
-            "m\nOPENAI_BASE_URL=http://evil",
-            "m\r\nX=1",
-            "m\u{85}X=1",
-            "m\u{2028}X=1",
-            "m'; touch /tmp/x; '",
-            "m\"\nx: y",
-            "m # not a comment",
-            "m$(id)`id`${HOME}",
-            "m\\",
-            "m\u{1b}]0;t\u{7}\u{9b}2J\u{202e}",
-        ] {
-            let plain = TARGET;
-            let odd = Target {
-                model: name,
-                ..TARGET
-            };
-            for agent in ALL {
-                let lines = |target: &Target<'_>| {
-                    let settings = agent.settings(target);
-                    let files: Vec<String> = settings
-                        .own
-                        .iter()
-                        .map(|own| own.change.new_file())
-                        .collect();
-                    let folder = settings.folder.map(|folder| folder.text);
-                    let shell = exports(&settings.env) + &command(agent.program, &settings.args);
-                    let all: Vec<String> = files.into_iter().chain(folder).chain([shell]).collect();
-                    let counts: Vec<usize> = all.iter().map(|text| text.lines().count()).collect();
-                    let text = all.concat();
-                    let seen = text.chars().all(|char| char == '\n' || !steers(char));
-                    assert!(seen, "{}: {text:?}", agent.id);
-                    counts
-                };
-                assert_eq!(lines(&odd), lines(&plain), "{}: {name:?}", agent.id);
-            }
-            let is_fit = name == "m # not a comment";
-            assert_eq!(is_name(name), is_fit, "{name:?}");
-            let value = dotenv(name);
-            let inner = value
-                .strip_prefix('\'')
-                .and_then(|rest| rest.strip_suffix('\''));
-            assert!(inner.is_some_and(|inner| !inner.contains('\'')), "{value}");
-        }
-        assert!(is_name("hf.co/unsloth/Qwen3 (big):Q4_K_M") && !is_name("-m") && !is_name(""));
-        assert_eq!(dotenv("openai/gpt-5:x"), "openai/gpt-5:x");
-    }
-
-    #[test]
-    fn formats_are_those_that_the_gateway_lists() {
-        for speaks in [
-            Speaks::Chat,
-            Speaks::Responses,
-            Speaks::Messages,
-            Speaks::Gemini,
-        ] {
-            let format = crate::formats::named(speaks.kind()).unwrap();
-            assert_eq!(format.endpoint, Some(speaks.endpoint()));
-        }
-    }
-
-    #[test]
-    fn names_are_told_apart() {
-        for (nth, agent) in ALL.iter().enumerate() {
-            let first = ALL.iter().position(|other| {
-                [other.id, other.program].contains(&agent.id)
-                    || [other.id, other.program].contains(&agent.program)
-            });
-            assert_eq!(first, Some(nth), "{}", agent.id);
-        }
-        assert_eq!(find("claude").unwrap().id, "claude-code");
-    }
-
-    #[test]
-    fn a_name_can_not_end_its_quotes() {
-        assert_eq!(sh("a/b:c"), "a/b:c");
-        assert_eq!(sh("a'; rm -rf ~"), r"'a'\''; rm -rf ~'");
-    }
-}
+mod tests;

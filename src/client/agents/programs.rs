@@ -2,10 +2,8 @@
 
 use serde_json::json;
 
-use super::{Agent, Change, Folder, Own, PassedAs, Settings, Speaks};
-
-/// What stands for a key where a program insists on one.
-const KEY: &str = "-";
+use super::listing::{CRUSH, JUNIE, OH_MY_PI, PI, ZED};
+use super::{Agent, Change, Folder, KEY, Own, PassedAs, Settings, Speaks, Target};
 
 /// How Gemini CLI, and Qwen Code, which comes from it, are to sign in.
 fn auth_type(name: &str) -> Change {
@@ -20,25 +18,9 @@ pub const ALL: &[Agent] = &[
         record: "claude-code",
         program: "claude",
         speaks: Speaks::Messages,
-        settings: |to| Settings {
-            env: vec![
-                ("ANTHROPIC_BASE_URL", to.base.to_owned()),
-                ("ANTHROPIC_AUTH_TOKEN", KEY.to_owned()),
-                ("ANTHROPIC_MODEL", to.model.to_owned()),
-                // What it does beside the conversation, which may not be granted otherwise.
-                ("ANTHROPIC_DEFAULT_HAIKU_MODEL", to.model.to_owned()),
-            ],
-            own: vec![Own::new(
-                ".claude/settings.json",
-                Change::json([
-                    (&["apiKeyHelper"][..], json!(format!("echo '{KEY}'"))),
-                    (&["env", "ANTHROPIC_BASE_URL"], json!(to.base)),
-                    (&["env", "ANTHROPIC_MODEL"], json!(to.model)),
-                    (&["env", "ANTHROPIC_DEFAULT_HAIKU_MODEL"], json!(to.model)),
-                ]),
-            )],
-            ..Settings::default()
-        },
+        keeps_login: true,
+        once: true,
+        settings: claude_code,
     },
     Agent {
         id: "codex",
@@ -46,23 +28,9 @@ pub const ALL: &[Agent] = &[
         record: "codex",
         program: "codex",
         speaks: Speaks::Responses,
-        settings: |to| {
-            let settings = [
-                ("model", to.model.to_owned()),
-                ("model_provider", "iris".to_owned()),
-                ("model_providers.iris.name", "Iris".to_owned()),
-                ("model_providers.iris.base_url", to.v1()),
-                ("model_providers.iris.wire_api", "responses".to_owned()),
-            ];
-            let args = settings
-                .iter()
-                .flat_map(|(key, value)| ["-c".to_owned(), format!("{key}={}", json!(value))]);
-            Settings {
-                args: args.collect(),
-                own: vec![Own::new(".codex/config.toml", Change::toml(settings))],
-                ..Settings::default()
-            }
-        },
+        keeps_login: true,
+        once: true,
+        settings: codex,
     },
     Agent {
         id: "gemini-cli",
@@ -70,6 +38,8 @@ pub const ALL: &[Agent] = &[
         record: "gemini-cli",
         program: "gemini",
         speaks: Speaks::Gemini,
+        keeps_login: false,
+        once: true,
         settings: |to| {
             let choice = auth_type("gemini-api-key");
             let env = vec![
@@ -98,21 +68,37 @@ pub const ALL: &[Agent] = &[
         record: "opencode",
         program: "opencode",
         speaks: Speaks::Chat,
+        keeps_login: false,
+        once: true,
         settings: |to| {
+            let models = to.listed().into_iter().map(|one| {
+                let limit = match (one.context, one.output) {
+                    (Some(context), Some(output)) => {
+                        json!({ "limit": { "context": context, "output": output } })
+                    }
+                    _ => json!({}),
+                };
+                (one.id, limit)
+            });
             let provider = json!({
                 "npm": "@ai-sdk/openai-compatible",
                 "name": "Iris",
                 "options": { "baseURL": to.v1(), "apiKey": KEY },
-                "models": { (to.model): {} },
+                "models": models.collect::<serde_json::Map<_, _>>(),
             });
-            let model = format!("iris/{}", to.model);
-            let config = json!({ "model": model, "provider": { "iris": provider } });
+            let [model, small] = [to.model, to.background].map(|id| format!("iris/{id}"));
+            let config = json!({
+                "model": model,
+                "small_model": small,
+                "provider": { "iris": provider },
+            });
             Settings {
                 env: vec![("OPENCODE_CONFIG_CONTENT", config.to_string())],
                 own: vec![Own::new(
                     ".config/opencode/opencode.json",
                     Change::json([
                         (&["model"][..], json!(model)),
+                        (&["small_model"], json!(small)),
                         (&["provider", "iris"], provider),
                     ]),
                 )],
@@ -126,6 +112,8 @@ pub const ALL: &[Agent] = &[
         record: "qwen-code",
         program: "qwen",
         speaks: Speaks::Chat,
+        keeps_login: false,
+        once: true,
         settings: |to| {
             let env = vec![
                 ("OPENAI_BASE_URL", to.v1()),
@@ -149,13 +137,19 @@ pub const ALL: &[Agent] = &[
         record: "continue",
         program: "cn",
         speaks: Speaks::Chat,
+        keeps_login: false,
+        once: true,
         settings: |to| {
-            let text = format!(
-                "name: Iris\nversion: 1.0.0\nschema: v1\nmodels:\n  - name: {model}\n    \
-                 provider: openai\n    model: {model}\n    apiBase: {base}\n    apiKey: \"{KEY}\"\n",
-                model = json!(to.model),
-                base = json!(to.v1())
-            );
+            let models = to.listed().into_iter().map(|one| {
+                format!(
+                    "  - name: {model}\n    provider: openai\n    model: {model}\n    apiBase: {base}\n    \
+                     apiKey: \"{KEY}\"\n",
+                    model = json!(one.id),
+                    base = json!(to.v1())
+                )
+            });
+            let models: String = models.collect();
+            let text = format!("name: Iris\nversion: 1.0.0\nschema: v1\nmodels:\n{models}");
             Settings {
                 folder: Some(Folder {
                     file: "config.yaml",
@@ -173,6 +167,8 @@ pub const ALL: &[Agent] = &[
         record: "ai-sdk",
         program: "cline",
         speaks: Speaks::Chat,
+        keeps_login: false,
+        once: true,
         settings: |to| {
             let provider = json!({
                 "settings": {
@@ -207,18 +203,22 @@ pub const ALL: &[Agent] = &[
         record: "aider",
         program: "aider",
         speaks: Speaks::Chat,
+        keeps_login: false,
+        once: true,
         settings: |to| {
-            let model = format!("openai/{}", to.model);
+            let [model, weak] = [to.model, to.background].map(|id| format!("openai/{id}"));
             let lines = vec![
                 ("model", json!(model).to_string()),
                 ("openai-api-base", json!(to.v1()).to_string()),
                 ("openai-api-key", json!(KEY).to_string()),
+                ("weak-model", json!(weak).to_string()),
             ];
             Settings {
                 env: vec![
                     ("OPENAI_API_BASE", to.v1()),
                     ("OPENAI_API_KEY", KEY.to_owned()),
                     ("AIDER_MODEL", model.clone()),
+                    ("AIDER_WEAK_MODEL", weak.clone()),
                 ],
                 own: vec![Own::new(".aider.conf.yml", Change::Lines(": ", lines))],
                 ..Settings::default()
@@ -231,6 +231,8 @@ pub const ALL: &[Agent] = &[
         record: "copilot",
         program: "copilot",
         speaks: Speaks::Chat,
+        keeps_login: false,
+        once: true,
         settings: |to| Settings {
             env: vec![
                 ("COPILOT_PROVIDER_TYPE", "openai".to_owned()),
@@ -247,6 +249,8 @@ pub const ALL: &[Agent] = &[
         record: "llm",
         program: "llm",
         speaks: Speaks::Chat,
+        keeps_login: false,
+        once: true,
         settings: |to| {
             let id = format!("iris-{}", to.model);
             let text = format!(
@@ -270,4 +274,99 @@ pub const ALL: &[Agent] = &[
             }
         },
     },
+    PI,
+    OH_MY_PI,
+    CRUSH,
+    GOOSE,
+    JUNIE,
+    ZED,
 ];
+
+fn claude_code(to: &Target<'_>) -> Settings {
+    let helper = json!(format!("echo '{KEY}'"));
+    let mut env = vec![
+        ("ANTHROPIC_BASE_URL", to.base.to_owned()),
+        ("ANTHROPIC_MODEL", to.model.to_owned()),
+        // What it does beside the conversation.
+        ("ANTHROPIC_DEFAULT_HAIKU_MODEL", to.background.to_owned()),
+    ];
+    let values = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!(value)));
+    let mut team = json!({ "env": values.collect::<serde_json::Map<_, _>>() });
+    let change = Change::json([
+        (&["env", "ANTHROPIC_BASE_URL"][..], json!(to.base)),
+        (&["env", "ANTHROPIC_MODEL"], json!(to.model)),
+        (
+            &["env", "ANTHROPIC_DEFAULT_HAIKU_MODEL"],
+            json!(to.background),
+        ),
+    ]);
+    let change = if to.own_login {
+        change.without(&["apiKeyHelper"], helper)
+    } else {
+        env.push(("ANTHROPIC_AUTH_TOKEN", KEY.to_owned()));
+        team["apiKeyHelper"] = helper.clone();
+        change.with(&["apiKeyHelper"], helper)
+    };
+    Settings {
+        env,
+        own: vec![Own::new(".claude/settings.json", change)],
+        team: Some((
+            "/etc/claude-code/managed-settings.json on Linux, /Library/Application Support/ClaudeCode/\
+             managed-settings.json on macOS, C:\\Program Files\\ClaudeCode\\managed-settings.json on Windows",
+            format!("{team:#}\n"),
+        )),
+        ..Settings::default()
+    }
+}
+
+fn codex(to: &Target<'_>) -> Settings {
+    let mut settings: Vec<(&str, toml_edit::Value)> = vec![
+        ("model", to.model.into()),
+        ("model_provider", "iris".into()),
+        ("model_providers.iris.name", "Iris".into()),
+        ("model_providers.iris.base_url", to.v1().into()),
+        ("model_providers.iris.wire_api", "responses".into()),
+    ];
+    if to.own_login {
+        settings.push(("model_providers.iris.requires_openai_auth", true.into()));
+    }
+    let args = settings.iter().flat_map(|(key, value)| {
+        [
+            "-c".to_owned(),
+            format!("{key}={}", value.to_string().trim()),
+        ]
+    });
+    let args = args.collect();
+    let change = Change::toml(&settings);
+    Settings {
+        args,
+        team: Some((
+            "/etc/codex/config.toml on each machine, below which people's own settings stand",
+            change.new_file(),
+        )),
+        own: vec![Own::new(".codex/config.toml", change)],
+        ..Settings::default()
+    }
+}
+
+/// Its keys are kept in the system's keyring or come from the environment, so that no file is enough.
+const GOOSE: Agent = Agent {
+    id: "goose",
+    name: "goose",
+    record: "goose",
+    program: "goose",
+    speaks: Speaks::Chat,
+    keeps_login: false,
+    once: true,
+    settings: |to| Settings {
+        env: vec![
+            ("GOOSE_PROVIDER", "openai".to_owned()),
+            ("GOOSE_MODEL", to.model.to_owned()),
+            ("OPENAI_HOST", to.base.to_owned()),
+            ("OPENAI_API_KEY", KEY.to_owned()),
+        ],
+        ..Settings::default()
+    },
+};

@@ -15,6 +15,9 @@ use crate::net::client::{Client, Errand};
 use crate::policy::route::Provider;
 use crate::wire::text::steers;
 
+/// What only Ollama and servers that copy all of its API refuse for want of a model: others have some of
+/// its routes, with responses in another form.
+const OLLAMA: &str = "/api/show";
 /// Longest document that a provider is asked for.
 const LONGEST_DOCUMENT: usize = 8 << 20;
 /// Longest answer to an empty request.
@@ -79,7 +82,7 @@ pub async fn get(
     let (path, query) = path
         .split_once('?')
         .map_or((path, None), |(path, query)| (path, Some(query)));
-    let uri = provider.url(path, query);
+    let uri = provider.url(path, "", query);
     let uri = uri.map_err(|error| error.to_string())?;
     let mut errand = Errand::get(uri, timeout, LONGEST_DOCUMENT).to(provider);
     if let Some((name, value)) = says {
@@ -163,6 +166,7 @@ pub async fn formats(upstream: &Client, provider: &Provider, timeout: Duration) 
         "/v1/messages",
         "/v1/messages/count_tokens",
         "/v1/embeddings",
+        OLLAMA,
         NOWHERE,
     ];
     let asked = join_all(paths.map(|path| route(upstream, provider, path, timeout)));
@@ -170,7 +174,7 @@ pub async fn formats(upstream: &Client, provider: &Provider, timeout: Duration) 
 }
 
 async fn route(upstream: &Client, provider: &Provider, path: &str, timeout: Duration) -> Route {
-    let Ok(uri) = provider.url(path, None) else {
+    let Ok(uri) = provider.url(path, "", None) else {
         return Route::Silent;
     };
     let errand = Errand::json(uri, b"{}".to_vec(), timeout, LONGEST).to(provider);
@@ -181,7 +185,16 @@ async fn route(upstream: &Client, provider: &Provider, path: &str, timeout: Dura
 }
 
 fn of_routes(routes: &[Route]) -> Formats {
-    let &[chat, responses, messages, count_tokens, embeddings, nowhere] = routes else {
+    let &[
+        chat,
+        responses,
+        messages,
+        count_tokens,
+        embeddings,
+        ollama,
+        nowhere,
+    ] = routes
+    else {
         return Formats::default();
     };
     let is_certain = !routes.contains(&Route::Silent);
@@ -204,6 +217,7 @@ fn of_routes(routes: &[Route]) -> Formats {
         messages: is_known(messages),
         count_tokens: is_known(count_tokens),
         embeddings: is_known(embeddings),
+        ollama: ollama == Route::Known,
         is_certain,
     }
 }
@@ -225,9 +239,9 @@ mod tests {
 
     #[test]
     fn a_format_is_there_where_its_route_is_known_and_others_are_not() {
-        let names = |routes: [Route; 6]| of_routes(&routes).names();
+        let names = |routes: [Route; 7]| of_routes(&routes).names();
         assert_eq!(
-            names([Known, Known, Known, Known, Known, Unknown]),
+            names([Known, Known, Known, Known, Known, Unknown, Unknown]),
             [
                 "chat",
                 "responses",
@@ -237,27 +251,31 @@ mod tests {
             ]
         );
         assert_eq!(
-            names([Known, Known, Known, Unknown, Unknown, Unknown]),
+            names([Known, Known, Known, Unknown, Unknown, Unknown, Unknown]),
             ["chat", "responses", "messages"]
         );
+        assert_eq!(
+            names([Known, Known, Known, Unknown, Known, Known, Unknown]),
+            ["chat", "responses", "messages", "embeddings", "ollama"]
+        );
         // A server that takes everything for a route says nothing.
-        assert_eq!(names([Known; 6]), ["chat"]);
+        assert_eq!(names([Known; 7]), ["chat"]);
         // LM Studio answers 200 to what it does not know.
         assert_eq!(
-            names([Known, Known, Unclear, Unclear, Known, Unclear]),
+            names([Known, Known, Unclear, Unclear, Known, Unknown, Unclear]),
             ["chat", "responses", "embeddings"]
         );
         assert_eq!(
-            names([Unclear, Known, Unknown, Unknown, Unknown, Unknown]).len(),
+            names([Unclear, Known, Unknown, Unknown, Unknown, Unknown, Unknown]).len(),
             2
         );
         assert_eq!(
-            names([Unknown, Unknown, Known, Known, Unknown, Unknown])[0],
+            names([Unknown, Unknown, Known, Known, Unknown, Unknown, Unknown])[0],
             "messages"
         );
-        assert_eq!(names([Unknown; 6]), ["chat"]);
+        assert_eq!(names([Unknown; 7]), ["chat"]);
         assert_eq!(
-            names([Known, Known, Failed, Failed, Known, Unknown]),
+            names([Known, Known, Failed, Failed, Known, Unknown, Unknown]),
             [
                 "chat",
                 "responses",
@@ -267,7 +285,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            names([Known, Failed, Failed, Failed, Failed, Failed]),
+            names([Known, Failed, Failed, Failed, Failed, Unknown, Failed]),
             ["chat"]
         );
         let route = |status: u16, body: &str| {
@@ -280,8 +298,8 @@ mod tests {
             (route(422, ""), route(404, ""), route(503, "")),
             (Known, Unknown, Silent)
         );
-        assert!(!of_routes(&[Known, Silent, Known, Known, Known, Unknown]).is_certain);
-        assert!(of_routes(&[Unclear; 6]).is_certain);
+        assert!(!of_routes(&[Known, Silent, Known, Known, Known, Unknown, Unknown]).is_certain);
+        assert!(of_routes(&[Unclear; 7]).is_certain);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Formats {
     pub count_tokens: bool,
     /// OpenAI's embeddings.
     pub embeddings: bool,
+    /// Ollama's own API.
+    pub ollama: bool,
     /// Whether each question was answered, so that asking again would say the same.
     pub is_certain: bool,
 }
@@ -35,6 +37,7 @@ impl Default for Formats {
             messages: false,
             count_tokens: false,
             embeddings: false,
+            ollama: false,
             is_certain: false,
         }
     }
@@ -49,6 +52,7 @@ impl Formats {
             (Speaks::Chat.kind(), self.chat),
             (Speaks::Responses.kind(), self.responses),
             (Speaks::Messages.kind(), self.messages),
+            (Kind::Ollama.id(), self.ollama),
         ];
         on(flags)
     }
@@ -62,6 +66,7 @@ impl Formats {
             ("messages", self.messages),
             ("count_tokens", self.count_tokens),
             ("embeddings", self.embeddings),
+            ("ollama", self.ollama),
         ])
     }
 }

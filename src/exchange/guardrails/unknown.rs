@@ -42,9 +42,7 @@ fn keys(request: Request<'_>) -> Vec<String> {
         let Some(key) = json::string(&body[key]) else {
             continue;
         };
-        if let Some((outer, inner)) = known.inside
-            && outer == key
-        {
+        if let Some((outer, inner)) = known.inside.iter().find(|(outer, _)| *outer == key) {
             let object = &body[value];
             let members = json::members(object).unwrap_or_default();
             let members = members.into_iter();

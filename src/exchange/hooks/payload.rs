@@ -179,10 +179,15 @@ fn cost(entry: &Entry) -> Value {
         reason = "a float is what the payload has"
     )]
     let dollars = entry.cost.map(|cost| cost as f64 / DOLLAR);
-    json!({ "dollars": dollars, "cost_basis": entry.cost_basis, "usage": usage })
+    json!({
+        "dollars": dollars,
+        "cost_basis": entry.cost_basis,
+        "own_credential": entry.own_credential,
+        "usage": usage,
+    })
 }
 
-fn counts(tokens: &Tokens) -> [(&'static str, Option<u64>); 10] {
+fn counts(tokens: &Tokens) -> [(&'static str, Option<u64>); 13] {
     [
         ("input_tokens", tokens.input),
         ("output_tokens", tokens.output),
@@ -193,6 +198,9 @@ fn counts(tokens: &Tokens) -> [(&'static str, Option<u64>); 10] {
         ("reasoning_tokens", tokens.reasoning),
         ("image_input_tokens", tokens.image_input),
         ("image_output_tokens", tokens.image_output),
+        ("audio_input_tokens", tokens.audio_input),
+        ("audio_cached_tokens", tokens.audio_cached),
+        ("audio_output_tokens", tokens.audio_output),
         ("web_search_count", tokens.web_searches),
     ]
 }

@@ -62,9 +62,14 @@ impl Ask for OverHttp<'_> {
         }
         let translated = funded.attempt.translated.as_ref();
         let failure = translated.and_then(|translated| translated.failure.as_ref());
-        let flaw = match failure {
-            Some(failure) => flaw(hold::status(failure), response.headers()),
-            None => flaw(response.status(), response.headers()),
+        let status = failure.map_or(response.status(), hold::status);
+        let flaw = match flaw(status, response.headers()) {
+            // All of its keys are limited: one of them is the first that isn't.
+            Some(Flaw::Limited(wait)) => {
+                let soonest = gateway.traffic.soonest_key(&funded.route().provider);
+                Some(Flaw::Limited(soonest.or(wait)))
+            }
+            flaw => flaw,
         };
         let why = match (&flaw, failure) {
             (None, _) => String::new(),
@@ -147,7 +152,7 @@ impl Gateway {
         may_go_on: bool,
     ) -> Result<Response<Begun>, Failure> {
         let began = funded.attempt.before_ms;
-        let mut response = self.send_twice(funded, began, may_go_on).await?;
+        let mut response = self.with_a_key(funded, began, may_go_on).await?;
         let provider = &funded.route().provider;
         let is_added = funded.served().1.splice.hide_usage && provider.stream_options.is_none();
         if !is_added || self.traffic.refuses_stream_options(provider) {
@@ -165,7 +170,7 @@ impl Gateway {
         // The connection is free again once the refusal is read, or closed.
         drop(response);
         let began = funded.elapsed_ms();
-        let again = self.send_twice(funded, began, may_go_on).await?;
+        let again = self.with_a_key(funded, began, may_go_on).await?;
         // A caller can have the provider quote the words, but not have it succeed without them.
         if again.status().is_success() {
             let provider = &funded.route().provider;
@@ -176,6 +181,23 @@ impl Gateway {
             self.traffic.learn_no_stream_options(provider);
         }
         Ok(again)
+    }
+
+    /// Sends a request, and again with another key for each that the provider refuses.
+    async fn with_a_key(
+        &self,
+        funded: &mut Funded<'_>,
+        mut began: f64,
+        may_go_on: bool,
+    ) -> Result<Response<Begun>, Failure> {
+        loop {
+            let response = self.send_twice(funded, began, may_go_on).await?;
+            let wait = || asked_wait(response.headers(), Timestamp::now());
+            if !self.has_other_key(funded, response.status(), wait) {
+                return Ok(response);
+            }
+            began = funded.elapsed_ms();
+        }
     }
 
     /// Sends a request, and once more on a new connection if the provider has closed the kept one. It is sent
@@ -224,7 +246,7 @@ impl Gateway {
         let begun = within(limit, Begun::begin(body)).await;
         let begun = begun.map_err(|_| Failure::TimedOut(limit))?;
         let begun = begun.map_err(|error| broke_off(error.to_string()))?;
-        if begun.is_empty() && super::framing(&head.headers).is_some() {
+        if begun.is_empty() && super::framing(&head.headers, funded.served().0).is_some() {
             return Err(broke_off("its stream ended before it began".to_owned()));
         }
         Ok(Response::from_parts(head, begun.success(mask)))

@@ -16,7 +16,7 @@ use crate::exchange::fund::Funded;
 use crate::exchange::relay::{Begun, Unheld};
 use crate::exchange::translation::{LONG, Translated, Translation, no_memory};
 use crate::formats::Format;
-use crate::formats::translate::{self, Json, ResponseTranslator};
+use crate::formats::translate::{self, Json, Translator};
 use crate::wire::Rejection;
 use crate::wire::decode::Decoding;
 
@@ -33,7 +33,7 @@ impl Gateway {
         response: &mut Response<Begun>,
     ) -> Result<Option<Translated>, Failure> {
         let decoding = Decoding::of(response.headers());
-        let framing = framing(response.headers());
+        let framing = framing(response.headers(), translation.format);
         let timeouts = self.upstream.timeouts();
         let body = response.body_mut();
         if translation.is_streamed() {
@@ -79,7 +79,7 @@ impl Gateway {
 
 /// Translates a whole body, a long one beside the threads that serve others.
 async fn run(
-    translator: ResponseTranslator,
+    translator: Box<dyn Translator>,
     plain: Bytes,
     mut held: Hold,
 ) -> Result<Translated, translate::Failure> {
@@ -106,7 +106,7 @@ async fn run(
 }
 
 fn translated(
-    mut translator: ResponseTranslator,
+    mut translator: Box<dyn Translator>,
     plain: &[u8],
 ) -> Result<Translated, translate::Failure> {
     let mut out = Vec::new();

@@ -4,6 +4,7 @@ mod acknowledged;
 mod attempt;
 mod count;
 mod hold;
+mod idle;
 mod told;
 
 use std::fmt::Display;
@@ -20,6 +21,7 @@ pub(in crate::exchange) use self::attempt::OverHttp;
 use super::admit::Admitted;
 use super::attempt::Attempt;
 use super::attempts::Tries;
+use super::cache;
 use super::clear::Cleared;
 use super::context::Surface;
 use super::ending::Stage;
@@ -108,10 +110,20 @@ impl Gateway {
         }
     }
 
-    /// The response to a request: that of a provider, or an estimate where none counts tokens.
+    /// The response to a request: that of a provider, one that was kept, or the gateway's own where none has
+    /// to be asked.
     async fn response(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
+        if let Some(response) = Self::idle(cleared) {
+            return Ok(response);
+        }
         let asked = cleared.asked();
         let Some(count) = asked.format.estimated_count(&asked.call) else {
+            // Boxed, because few grants keep responses, and all requests would have room for one.
+            if cache::may_be_kept(cleared)
+                && let Some(response) = Box::pin(self.kept(cleared)).await
+            {
+                return Ok(response);
+            }
             return self.ask_providers(cleared).await;
         };
         if let Some(response) = self.estimated(&count, cleared) {
@@ -163,10 +175,12 @@ impl Gateway {
     /// Relays a response, which ends the exchange when it ends.
     fn relay(&self, mut cleared: Cleared, response: Response<Begun>) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
-        let framing = framing(&head.headers);
         let decoding = Decoding::of(&head.headers);
         let (asked, draft) = cleared.split();
         let facts = &mut **draft;
+        let last = facts.attempts.last();
+        let (served, _) = last.map_or((asked.format, &asked.call), |last| last.served(asked));
+        let framing = framing(&head.headers, served);
         facts.entry.first_byte_ms = Some(facts.elapsed_ms());
         let keep = self.ledger.policy();
         let mut raw = keep.captures && keep.raws;
@@ -202,6 +216,10 @@ impl Gateway {
             idle: timeouts.idle,
             total: timeouts.total,
         };
+        if facts.kept.cache.is_some() {
+            let miss = HeaderValue::from_static("miss");
+            head.headers.insert(cache::HEADER, miss);
+        }
         if form.is_stream {
             head.headers.remove(header::CONTENT_LENGTH);
             headers::unbuffered(&mut head.headers);
@@ -268,7 +286,8 @@ fn is_bodiless(status: StatusCode) -> bool {
     matches!(status.as_u16(), 100..=199 | 204 | 205 | 304)
 }
 
-fn framing(headers: &HeaderMap) -> Option<Framing> {
+/// How a response of a format is cut into events, if its head says so.
+fn framing(headers: &HeaderMap, format: &Format) -> Option<Framing> {
     let kind = headers.get(header::CONTENT_TYPE)?;
     if kind == "application/json" {
         return None;
@@ -278,8 +297,10 @@ fn framing(headers: &HeaderMap) -> Option<Framing> {
     let framings = [
         ("text/event-stream", Framing::Text),
         ("application/vnd.amazon.eventstream", Framing::Amazon),
+        ("application/x-ndjson", Framing::Ndjson),
     ];
     let mut framings = framings.into_iter();
     let (_, framing) = framings.find(|(name, _)| kind.eq_ignore_ascii_case(name))?;
-    Some(framing)
+    // A format with events of text has no error that could stand in a line.
+    (framing != Framing::Ndjson || format.has_lines).then_some(framing)
 }

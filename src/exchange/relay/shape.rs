@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use super::sniff::has_events;
 use super::whole::{Lines, Pieces, Whole};
 use crate::formats::{Meter, Pass};
-use crate::wire::{event_stream, sse};
+use crate::wire::{event_stream, ndjson, sse};
 
 /// An event that has not ended is held back up to here: nobody can use a part of one, and what
 /// tells of a failure could not be read behind it. Of a longer one, parts pass.
@@ -19,6 +19,7 @@ pub(super) enum Shape {
     /// Events, metered one by one.
     Text(sse::Decoder),
     Amazon(event_stream::Decoder),
+    Ndjson(ndjson::Decoder),
     /// Events of which one may have to be kept from the caller.
     Filtered(sse::Decoder),
     /// A stream was asked for and a JSON object has begun: one for each line, or one in all.
@@ -62,7 +63,10 @@ impl Shape {
 
     /// Whether the body is cut into events, of which one is the last.
     pub(super) fn has_events(&self) -> bool {
-        matches!(self, Self::Text(_) | Self::Amazon(_) | Self::Filtered(_))
+        matches!(
+            self,
+            Self::Text(_) | Self::Amazon(_) | Self::Ndjson(_) | Self::Filtered(_)
+        )
     }
 
     /// Whether an event was too long to read, or can't be told from others.
@@ -70,6 +74,7 @@ impl Shape {
         match self {
             Self::Text(decoder) | Self::Filtered(decoder) => decoder.skipped > 0,
             Self::Amazon(decoder) => decoder.lost || decoder.unread > 0,
+            Self::Ndjson(decoder) => decoder.skipped > 0,
             _ => false,
         }
     }
@@ -78,6 +83,7 @@ impl Shape {
     pub(super) fn has_reduced(&self) -> bool {
         match self {
             Self::Text(decoder) | Self::Filtered(decoder) => decoder.reduced > 0,
+            Self::Ndjson(decoder) => decoder.reduced > 0,
             _ => false,
         }
     }

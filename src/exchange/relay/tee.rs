@@ -9,7 +9,7 @@ use super::whole::Pieces;
 use crate::exchange::ending::Metered;
 use crate::formats::{self, Meter, Pass, Reading};
 use crate::wire::decode::Decoding;
-use crate::wire::{Framing, event_stream, sse};
+use crate::wire::{Framing, event_stream, ndjson, sse};
 
 /// Of a provider's error, its words are looked for up to here.
 const MAX_WORDS: usize = 16 * 1024;
@@ -31,7 +31,7 @@ pub(super) struct Tee {
     raw_length: u64,
     /// The start of a body whose shape is not known yet.
     start: BytesMut,
-    /// What is held is an event that lacks only its blank line.
+    /// What is held is an event that lacks only the end of its line.
     last_is_whole: bool,
     /// The shape was told by the start of the body.
     is_guessed: bool,
@@ -55,6 +55,7 @@ impl Tee {
             Some(Framing::Text) if filtered => Shape::Filtered(sse::Decoder::new(longest)),
             Some(Framing::Text) => Shape::Text(sse::Decoder::new(longest)),
             Some(Framing::Amazon) => Shape::Amazon(event_stream::Decoder::default()),
+            Some(Framing::Ndjson) => Shape::Ndjson(ndjson::Decoder::new(longest)),
             None => Shape::Unnamed { filtered, longest },
         };
         Self {
@@ -116,12 +117,18 @@ impl Tee {
         tokens.estimated = true;
     }
 
-    /// The stream has ended as a stream should: an event that lacks only its blank line counts.
+    /// The stream has ended as a stream should: an event that lacks only the end of its line counts.
     pub(super) fn end(&mut self) {
         let meter = &mut self.meter;
         let mut pass = Pass::Through;
-        if let Shape::Text(decoder) | Shape::Filtered(decoder) = &mut self.shape {
-            self.last_is_whole = decoder.end(|event| pass = meter.event(&event));
+        match &mut self.shape {
+            Shape::Text(decoder) | Shape::Filtered(decoder) => {
+                self.last_is_whole = decoder.end(|event| pass = meter.event(&event));
+            }
+            Shape::Ndjson(decoder) => {
+                self.last_is_whole = decoder.end(|event| pass = meter.event(&event));
+            }
+            _ => {}
         }
         if matches!(self.shape, Shape::Filtered(_)) && pass == Pass::Hidden {
             self.held.clear();
@@ -206,6 +213,11 @@ impl Tee {
                         meter.event(&event);
                     });
                 }
+                Shape::Ndjson(decoder) => {
+                    return decoder.feed(&plain, |event| {
+                        meter.event(&event);
+                    });
+                }
             }
             0
         };
@@ -266,11 +278,14 @@ impl Tee {
         (!held.is_empty()).then(|| held.freeze())
     }
 
-    /// What was held back if it is an event, with the blank line that it lacks: another event can
-    /// follow it.
+    /// What was held back if it is an event, with the end that it lacks: another event can follow it.
     pub(super) fn last_event(&mut self) -> Option<Bytes> {
         let rest = self.rest().filter(|_| self.last_is_whole)?;
-        Some([&rest[..], b"\n\n"].concat().into())
+        let end: &[u8] = match self.shape {
+            Shape::Ndjson(_) => b"\n",
+            _ => b"\n\n",
+        };
+        Some([&rest[..], end].concat().into())
     }
 
     /// Ends the reading.
@@ -361,7 +376,12 @@ mod tests {
         let message = event_stream::encode(&[(":event-type", "chunk")], "{}".to_owned());
         let mut amazon = [&message[..], &message[..]].concat();
         amazon.extend_from_slice(&message[..9]);
-        for (framing, stream, half) in [(Framing::Text, text, 9), (Framing::Amazon, &amazon, 9)] {
+        let lines = b"{\"a\":1}\n\n{\"b\":2}\r\n{\"c\":".as_slice();
+        for (framing, stream, half) in [
+            (Framing::Text, text, 9),
+            (Framing::Amazon, &amazon, 9),
+            (Framing::Ndjson, lines, 5),
+        ] {
             for split in 0..=stream.len() {
                 let mut tee = tee(framing);
                 let (first, second) = stream.split_at(split);
@@ -371,6 +391,21 @@ mod tests {
                 assert_eq!(passed, stream[..stream.len() - half], "split at {split}");
                 assert_eq!(tee.rest().unwrap(), stream[stream.len() - half..]);
             }
+        }
+    }
+
+    #[test]
+    fn another_event_can_follow_the_last_one() {
+        for (framing, last, expected) in [
+            (Framing::Text, "data: {}", Some("data: {}\n\n")),
+            (Framing::Ndjson, "{}", Some("{}\n")),
+            (Framing::Ndjson, "{", None),
+        ] {
+            let mut tee = tee(framing);
+            assert_eq!(tee.pass(Bytes::from_static(last.as_bytes())), "");
+            tee.end();
+            let last = tee.last_event();
+            assert_eq!(last.as_deref(), expected.map(str::as_bytes));
         }
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::whole::Pieces;
 use crate::base::memory::{self, Hold, Memory};
 use crate::exchange::translation::{Translated, no_memory};
-use crate::formats::translate::{Failure, ResponseTranslator};
+use crate::formats::translate::{Failure, Translator};
 use crate::wire::decode::Decoding;
 
 /// What translates a response as it passes.
@@ -22,7 +22,7 @@ enum State {
 }
 
 struct Running {
-    translator: ResponseTranslator,
+    translator: Box<dyn Translator>,
     /// Decompresses it before, if it is compressed.
     decoding: Option<Decoding>,
     /// Counts what is held of a response that isn't a stream.
@@ -33,7 +33,7 @@ struct Running {
 impl Translating {
     /// Translates a response as it comes.
     pub(in crate::exchange) fn new(
-        translator: ResponseTranslator,
+        translator: Box<dyn Translator>,
         decoding: Option<Decoding>,
         memory: &Memory,
     ) -> Self {
@@ -147,7 +147,7 @@ impl Running {
 mod tests {
     use super::*;
     use crate::formats;
-    use crate::formats::translate::Request;
+    use crate::formats::translate::{Request, ResponseTranslator};
 
     #[test]
     fn a_response_that_is_held_counts_for_the_bound_on_memory() {
@@ -156,7 +156,7 @@ mod tests {
         let memory = Memory::new(1 << 20);
         let translating = || {
             let whole = ResponseTranslator::new(served, caller, Request::default(), None, 0);
-            Translating::new(whole, None, &memory)
+            Translating::new(Box::new(whole), None, &memory)
         };
         let (mut first, mut second) = (translating(), translating());
         let piece = vec![b' '; 64 << 10];

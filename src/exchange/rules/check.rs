@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::value::RawValue;
 
 use super::warning;
-use crate::config::{self, Finding, Position};
+use crate::config::{self, Finding, Position, Strategy};
 use crate::formats::known;
 use crate::policy::access::{BucketRef, Capability, is_named};
 
@@ -20,6 +20,7 @@ pub(super) fn across_sections(file: &config::File) -> Vec<Finding> {
     dangling_aliases(file, &mut findings);
     aliases_of_models(file, &mut findings);
     unlisted_defaults(file, &mut findings);
+    budgets_without_threshold(file, &mut findings);
     undefined_names(file, &mut findings);
     findings
 }
@@ -194,6 +195,23 @@ fn dangling_aliases(file: &config::File, findings: &mut Vec<Finding>) {
                 );
                 findings.push(of_alias(name, message));
             }
+        }
+    }
+}
+
+/// Aliases that wait for a budget to run low, where none has a threshold.
+fn budgets_without_threshold(file: &config::File, findings: &mut Vec<Finding>) {
+    let mut budgets = file.quotas.values().flatten();
+    if budgets.any(|budget| budget.warn_below > 0) {
+        return;
+    }
+    for (name, alias) in &file.model_aliases.models {
+        if alias.strategy == Strategy::Budget {
+            let message = format!(
+                "the alias {name:?} has the strategy \"budget\", but no budget in `quotas` has a `warn_below`"
+            );
+            let hint = "with `warn_below`, the next destination is used below that amount";
+            findings.push(of_alias(name, message).hint(hint));
         }
     }
 }

@@ -15,8 +15,9 @@ use super::Rules;
 use crate::base::lock::lock;
 use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
+use crate::config::AuthMode;
 use crate::formats::Format;
-use crate::policy::access::{Header, Permit};
+use crate::policy::access::{CacheGrant, Header, Permit};
 use crate::policy::budget::{Denied, Plan};
 use crate::policy::identity::Caller;
 use crate::policy::pricing::Quote;
@@ -41,10 +42,14 @@ pub struct Terms {
     pub quote: Arc<Quote>,
     /// The buckets that pay.
     pub plan: Result<Plan, Denied>,
+    /// Those that pay where the caller's account does, if they are others: those that don't count money.
+    pub own_credential_plan: Option<Plan>,
     /// The guardrails that look at it.
     pub guards: Vec<Text>,
     /// Whether grants name hooks for it.
     pub has_hooks: bool,
+    /// Whether responses are kept for the same request, and how.
+    pub cache: Option<CacheGrant>,
     /// Headers that grants add.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The URL of the first request without a query, and the path of its API: most have the same.
@@ -167,7 +172,7 @@ impl Terms {
         if let (Some((_, url)), None) = (known, query) {
             return Ok(url.clone());
         }
-        let url = self.route.provider.url(path, query)?;
+        let url = self.route.provider.url(path, &self.route.model, query)?;
         if query.is_none() {
             // The first one stays.
             let _ = self.url.set((path.to_owned(), url.clone()));
@@ -177,17 +182,27 @@ impl Terms {
 
     fn of(rules: &Rules, asker: &Asker, route: &Route) -> Self {
         let (permit, subject) = (&asker.permit, route.subject());
+        let plan = rules.quotas.plan(permit, &asker.caller, subject);
         let headers = permit
             .headers(subject)
             .filter_map(|Header { name, value }| {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                 Some((name, HeaderValue::from_str(value).ok()?))
             });
+        let has_hooks = permit.hooks(subject).next().is_some();
         Self {
             quote: rules.prices.quote(&route.provider.id, &route.model).into(),
-            plan: rules.quotas.plan(permit, &asker.caller, subject),
+            own_credential_plan: plan.as_ref().ok().and_then(|plan| {
+                let provider = &route.provider;
+                let is_apart =
+                    provider.auth_mode == AuthMode::Passthrough && !provider.charge_passthrough;
+                is_apart.then(|| plan.without_money())
+            }),
+            plan,
             guards: permit.guards(subject).into_iter().map(Text::from).collect(),
-            has_hooks: permit.hooks(subject).next().is_some(),
+            has_hooks,
+            // Hooks are told of what providers answer.
+            cache: permit.cache(subject).filter(|_| !has_hooks),
             headers: headers.collect(),
             url: OnceLock::new(),
             asker: asker.clone(),
@@ -290,7 +305,7 @@ mod tests {
         let terms = rules.terms(&ann, &m);
         for _ in 0..2 {
             for (path, query) in [("/v1/a", None), ("/v1/a", Some("q")), ("/v1/b", None)] {
-                let url = m.provider.url(path, query).unwrap();
+                let url = m.provider.url(path, "m", query).unwrap();
                 assert_eq!(terms.url(path, query).unwrap(), url);
             }
         }

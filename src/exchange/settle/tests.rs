@@ -143,10 +143,13 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
             provider: Arc::clone(&rules.routes.providers()[0]),
             model: "m".into(),
             reasons: Arc::new([]),
+            spares: false,
         };
         facts.name(&route);
         let terms = rules.terms(&Asker { caller, permit }, &route);
         facts.attempts.push(Attempt {
+            key: 0,
+            own_credential: false,
             price: Some(Price {
                 format: "openai_chat",
                 quote: Arc::clone(&terms.quote),

@@ -39,7 +39,8 @@ impl Upstream {
         let outbound = funded.outbound();
         let (format, _) = funded.served();
         let provider = &funded.route().provider;
-        let mut from = lists::headers(format, provider, &funded.head.headers);
+        let own = funded.attempt.own_credential;
+        let mut from = lists::headers(format, provider, &funded.head.headers, own);
         let query = match &funded.attempt.translation {
             Some(translation) => {
                 translation.add_headers(&mut from.headers);
@@ -104,7 +105,7 @@ impl Upstream {
             auth::bearer(&mut out, &token).map_err(misconfigured)?;
             credential = Some((source, token));
         } else {
-            auth::authorize(&mut out, provider).map_err(misconfigured)?;
+            auth::authorize(&mut out, provider, funded.attempt.key).map_err(misconfigured)?;
         }
         for (name, value) in &provider.add_headers {
             out.insert(name, value.clone());

@@ -19,6 +19,8 @@ use crate::base::clock::within;
 use crate::exchange::failure::Failure;
 use crate::exchange::fund::Funded;
 use crate::exchange::lists;
+use crate::formats::known;
+use crate::formats::realtime::Realtime;
 use crate::net::client::{Received, Reuse, Upgraded};
 use crate::policy::route::Provider;
 use crate::wire::{Mask, headers};
@@ -57,13 +59,25 @@ impl Upstream {
     /// How a WebSocket for a frame that is paid for is opened.
     pub(crate) async fn handshake(&self, funded: &Funded<'_>) -> Result<Handshake, Failure> {
         let provider = &funded.route().provider;
-        let from = lists::headers(funded.format, provider, &funded.head.headers);
-        let uri = provider.url(&funded.outbound().path, None);
+        let own = funded.attempt.own_credential;
+        let from = lists::headers(funded.format, provider, &funded.head.headers, own);
+        let realtime = funded.format.realtime;
+        let query = realtime.and_then(|realtime| query(&realtime, funded));
+        let uri = provider.url(
+            &funded.outbound().path,
+            &funded.route().model,
+            query.as_deref(),
+        );
         let uri = uri.map_err(misconfigured)?;
         let (mut headers, _) = self.dressed(funded, from.headers).await?;
         // The caller's own handshake is with the gateway.
         headers::strip_hop_by_hop(&mut headers);
-        if let Some(protocol) = headers::subprotocol(&funded.head.headers) {
+        if let Some(realtime) = realtime {
+            // Subprotocols are for browsers, which can't send headers.
+            if let Some((name, value)) = (realtime.version)(&funded.head.headers) {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        } else if let Some(protocol) = headers::subprotocol(&funded.head.headers) {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
         if let Some(via) = from.via {
@@ -129,6 +143,19 @@ impl Upstream {
         let socket = Socket::from_raw_socket(upgraded, Role::Client, Some(config)).await;
         Ok((socket, mask))
     }
+}
+
+/// The query for a session: its model, and what passes of the caller's.
+fn query(realtime: &Realtime, funded: &Funded<'_>) -> Option<String> {
+    let route = funded.route();
+    let passed = known::passed_query(
+        funded.format.known,
+        &route.provider.pass_query,
+        funded.head.uri.query(),
+    );
+    let parts = [(realtime.query)(&route.model), passed];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("&"))
 }
 
 /// Whether the provider agreed (RFC 6455, section 4.1).

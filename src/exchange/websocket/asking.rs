@@ -9,7 +9,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::continued;
 use super::relayed::Relayed;
 use super::running::{Parts, Reached, Retry, Running};
-use super::session::{Connected, Session, broke_off, silent};
+use super::session::{Connected, Session};
+use super::shared::{broke_off, silent, verify};
 use crate::base::memory::{Hold, weighed};
 use crate::base::reasons::Reason;
 use crate::exchange::attempts::{Ask, Outcome, Then, Tries};
@@ -30,7 +31,7 @@ impl Session<'_> {
         text: &Utf8Bytes,
         is_admitted: &mut bool,
     ) -> Result<(), Rejection> {
-        self.verify().await?;
+        verify(&mut self.who).await?;
         let (who, head) = (self.who.clone(), Arc::clone(&self.head));
         let gateway = self.gateway;
         let admitted = gateway.admit(Ticket::new(), who, &head, self.surface, self.format)?;
@@ -200,11 +201,16 @@ impl Ask for Session<'_> {
             return asked.await.map(Reached::Http);
         }
         let routing = funded.rules.file.routing;
-        let (handshake, is_reused) = match self.open(&funded).await {
-            Ok(opened) => opened,
-            Err(failure) => {
-                funded.attempt.fail(&failure, &routing);
-                return Outcome::failed(&failure, &funded.route().provider.id);
+        let gateway = self.gateway;
+        let (handshake, is_reused) = loop {
+            match self.open(&funded).await {
+                Ok(opened) => break opened,
+                Err(Failure::Declined { status, wait })
+                    if gateway.has_other_key(&mut funded, status, || wait) => {}
+                Err(failure) => {
+                    funded.attempt.fail(&failure, &routing);
+                    return Outcome::failed(&failure, &funded.route().provider.id);
+                }
             }
         };
         if let Some(request) = funded.attempt.in_flight() {

@@ -8,23 +8,30 @@ mod pace;
 mod relayed;
 mod running;
 mod session;
+mod shared;
 
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_util::sync::CancellationToken;
 
 use self::pace::Paced;
-use self::session::{Caller, Session};
+pub(super) use self::running::{Parts as TurnParts, Running};
+use self::session::Session;
+pub(super) use self::shared::{
+    Caller, End, FAREWELL, Frame, acknowledged, broke_off, counted, masked, received, silent,
+    verify,
+};
 use super::context::Surface;
 use super::{Gateway, Verified};
 use crate::formats::Format;
+use crate::policy::route::{Evidence, Fit, Provider, Traffic};
 use crate::wire::{Body, Rejection, body, headers, hops};
 
 /// A WebSocket that a caller has asked for.
@@ -38,8 +45,8 @@ pub struct Pending {
 
 impl Gateway {
     /// Answers the request for a WebSocket: with 101, and what [`Gateway::serve_socket`] then
-    /// has to serve, or with a refusal. If no provider takes WebSockets, the caller is told to use
-    /// requests instead (426).
+    /// has to serve, or with a refusal. If no provider takes WebSockets, or none of the model that the
+    /// handshake names, the caller is told to use requests instead (426).
     pub fn open_socket(
         &self,
         format: &'static Format,
@@ -75,21 +82,34 @@ impl Gateway {
         who: &Verified,
         request: &Request<Incoming>,
     ) -> Result<(Response<Body>, Surface), Rejection> {
-        let no_socket = || {
-            Rejection::new(
-                StatusCode::UPGRADE_REQUIRED,
-                "no_websocket",
-                "no provider that you may use takes WebSockets: send POST requests instead",
-            )
+        let no_socket = |of: &str| {
+            let why = format!("no provider {of} takes WebSockets: send POST requests instead");
+            Rejection::new(StatusCode::UPGRADE_REQUIRED, "no_websocket", why)
         };
-        let flag = format.socket.ok_or_else(no_socket)?.flag.name;
+        let of_any = "that you may use";
+        let socket = format.socket.ok_or_else(|| no_socket(of_any))?;
+        let flag = socket.flag.name;
         hops::check(request.headers())?;
         let rules = self.rules.borrow().clone();
         let permit = rules.access.cached_permit(&who.caller);
         let permit = permit.map_err(|none| none.rejection(&who.caller))?;
         let mut models = rules.routes.models(&permit);
         if !models.any(|model| model.provider.flags.contains(&flag)) {
-            return Err(no_socket());
+            return Err(no_socket(of_any));
+        }
+        if let Some(model) = (socket.model)(request.headers()) {
+            let evidence = Evidence {
+                traffic: &Traffic::default(),
+                conversation: None,
+                holder: None,
+            };
+            let takes = |provider: &Provider| provider.flags.contains(&flag).then_some(Fit::Native);
+            let (routes, fits) = (&rules.routes, |provider: &Provider| provider.fit(format));
+            let over_socket = routes.select(&permit, &model, &takes, evidence);
+            // A model that can't be asked for in any way is refused by its first frame.
+            if over_socket.is_err() && routes.select(&permit, &model, &fits, evidence).is_ok() {
+                return Err(no_socket(&format!("of {model:?}")));
+            }
         }
         let mut response = create_response_with_body(request, body::empty).map_err(|error| {
             let why = format!("invalid request for a WebSocket: {error}");
@@ -113,8 +133,7 @@ impl Gateway {
                 return;
             }
         };
-        let io = Paced::new(TokioIo::new(upgraded), self.rules.borrow().body_idle);
-        let caller = Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await;
+        let caller = self.caller(upgraded).await;
         Session {
             gateway: self,
             format: pending.format,
@@ -132,7 +151,13 @@ impl Gateway {
         .await;
     }
 
-    fn bounds(&self) -> WebSocketConfig {
+    /// A caller's end of a WebSocket.
+    pub(super) async fn caller(&self, upgraded: Upgraded) -> Caller {
+        let io = Paced::new(TokioIo::new(upgraded), self.rules.borrow().body_idle);
+        Caller::from_raw_socket(io, Role::Server, Some(self.bounds())).await
+    }
+
+    pub(super) fn bounds(&self) -> WebSocketConfig {
         let limit = Some(self.rules.borrow().request_body);
         WebSocketConfig::default()
             .max_message_size(limit)

@@ -19,7 +19,7 @@ const LONGEST_HEAD: usize = 14;
 
 /// A caller's connection. A read fails with [`io::ErrorKind::TimedOut`] once a message takes too
 /// long to arrive.
-pub(super) struct Paced<S> {
+pub(in crate::exchange) struct Paced<S> {
     io: S,
     /// Longest wait for the next piece of a message; zero waits without end.
     idle: Duration,

@@ -10,16 +10,16 @@ use crate::exchange::ending::{Ended, Ending, Metered};
 use crate::exchange::held::Remember;
 use crate::exchange::relay::Begun;
 use crate::exchange::upstream::Handshake;
-use crate::formats::Meter;
+use crate::formats::{Meter, Tokens};
 use crate::net::client::Timeouts;
 use crate::wire::{Revocation, sse};
 
 /// How the connection was opened that has the frame, if it had served others before: it may have
 /// been closed for that alone, and the frame is sent once more on a new one.
-pub(super) type Renewal = Option<Handshake>;
+pub(in crate::exchange) type Renewal = Option<Handshake>;
 
 /// How a provider has the frame.
-pub(super) enum Reached {
+pub(in crate::exchange) enum Reached {
     /// Over a WebSocket.
     Socket(Renewal),
     /// As a request, because it speaks another format.
@@ -28,17 +28,17 @@ pub(super) enum Reached {
 
 /// What helps if a provider closes the connection, or is gone, before anything of a response has
 /// come.
-pub(super) struct Retry {
-    pub(super) renewal: Renewal,
-    pub(super) tries: Tries<Reached>,
+pub(in crate::exchange) struct Retry {
+    pub(in crate::exchange) renewal: Renewal,
+    pub(in crate::exchange) tries: Tries<Reached>,
 }
 
 /// What a running response has of its provider.
-pub(super) struct Parts {
-    pub(super) revoked: Revocation,
+pub(in crate::exchange) struct Parts {
+    pub(in crate::exchange) revoked: Revocation,
     /// How to ask once more, while nothing has come.
-    pub(super) retry: Option<Retry>,
-    pub(super) remember: Option<Remember>,
+    pub(in crate::exchange) retry: Option<Retry>,
+    pub(in crate::exchange) remember: Option<Remember>,
 }
 
 impl Parts {
@@ -50,17 +50,17 @@ impl Parts {
 }
 
 /// A running response.
-pub(super) struct Running {
-    pub(super) cleared: Cleared,
-    pub(super) meter: Box<dyn Meter>,
-    pub(super) parts: Parts,
+pub(in crate::exchange) struct Running {
+    pub(in crate::exchange) cleared: Cleared,
+    pub(in crate::exchange) meter: Box<dyn Meter>,
+    pub(in crate::exchange) parts: Parts,
     began: Instant,
     /// When the provider last said something, or the caller got it.
-    pub(super) heard: Instant,
+    pub(in crate::exchange) heard: Instant,
 }
 
 impl Running {
-    pub(super) fn new(mut cleared: Cleared, parts: Parts) -> Self {
+    pub(in crate::exchange) fn new(mut cleared: Cleared, parts: Parts) -> Self {
         let room = cleared.draft.room();
         let asked = cleared.asked();
         let meter = asked.format.meter(&asked.call.metered(room));
@@ -80,20 +80,20 @@ impl Running {
 
     /// When the provider has been silent for too long, or the answer has taken too long: what a
     /// caller sends in the meantime moves neither.
-    pub(super) fn deadline(&self, bounds: &Timeouts) -> Option<Instant> {
+    pub(in crate::exchange) fn deadline(&self, bounds: &Timeouts) -> Option<Instant> {
         let idle = (!bounds.idle.is_zero()).then(|| self.heard + bounds.idle);
         let total = (!bounds.total.is_zero()).then(|| self.began + bounds.total);
         idle.into_iter().chain(total).min()
     }
 
     /// Another provider was asked, while nothing had come of the one before.
-    pub(super) fn moved(&mut self, parts: Parts) {
+    pub(in crate::exchange) fn moved(&mut self, parts: Parts) {
         self.parts = parts;
         self.heard = Instant::now();
     }
 
     /// Reads one event of the answer.
-    pub(super) fn take(&mut self, text: &Utf8Bytes) {
+    pub(in crate::exchange) fn take(&mut self, text: &Utf8Bytes) {
         self.heard = Instant::now();
         self.parts.retry = None;
         self.cleared.forget_body();
@@ -109,13 +109,14 @@ impl Running {
         self.cleared.draft.received(text.len(), speaks);
     }
 
-    /// Ends the exchange, once.
-    pub(super) fn end(&mut self, ending: Ending) {
+    /// Ends the exchange, once. Returns what its provider has counted.
+    pub(in crate::exchange) fn end(&mut self, ending: Ending) -> Tokens {
         let draft = &mut self.cleared.draft;
         if draft.has_ended() {
-            return;
+            return Tokens::default();
         }
         let mut reading = self.meter.finish();
+        let tokens = reading.tokens;
         let words = reading.failure.clone();
         let metered = Metered {
             body: reading.response.take().unwrap_or_default(),
@@ -128,6 +129,7 @@ impl Running {
             ending: ending.unless_reported(words),
             metered,
         });
+        tokens
     }
 }
 

@@ -1,59 +1,31 @@
 //! The life of one WebSocket: frames of its caller, frames of a provider, and what ends it.
 
-use std::fmt::Display;
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
 use http::request::Parts;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use super::continued::Turn;
-use super::pace::Paced;
 use super::relayed::Relayed;
 use super::running::Running;
+use super::shared::{
+    Caller, End, FAREWELL, Frame, acknowledged, broke_off, counted, if_any, masked, received,
+    silent,
+};
 use crate::base::clock::within;
-use crate::base::memory::{Full, Hold, weighed};
 use crate::exchange::context::Surface;
 use crate::exchange::ending::Ending;
 use crate::exchange::relay;
 use crate::exchange::upstream::{Handshake, Socket};
-use crate::exchange::verified::Unverified;
 use crate::exchange::{Gateway, Verified};
 use crate::formats::{self, Format};
-use crate::policy::identity::Refused;
 use crate::wire::{Mask, Rejection};
-
-/// For a close frame to be taken.
-const FAREWELL: Duration = Duration::from_secs(5);
-
-/// A caller's end.
-pub(super) type Caller = WebSocketStream<Paced<TokioIo<Upgraded>>>;
-
-type Frame = Result<Message, Error>;
-
-/// Why a WebSocket ends.
-enum End {
-    /// The caller left, or closed it.
-    Gone,
-    /// The gateway closes it.
-    Close(CloseCode, String),
-}
-
-impl End {
-    fn close(code: CloseCode, why: impl Display) -> Self {
-        Self::Close(code, why.to_string())
-    }
-}
 
 /// What a WebSocket waits for.
 enum Heard {
@@ -194,25 +166,10 @@ impl Session<'_> {
     }
 
     async fn hear_caller(&mut self, frame: Option<Frame>) -> Option<End> {
-        let text = match frame {
-            Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Binary(_))) => {
-                return Some(End::close(CloseCode::Unsupported, "frames are text here"));
-            }
-            Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::TimedOut => {
-                let why = "the rest of a message did not come in time";
-                return Some(End::close(CloseCode::Policy, why));
-            }
-            Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::OutOfMemory => {
-                return Some(End::close(CloseCode::Again, Full));
-            }
-            // Answered by the library.
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
-            Some(Err(Error::Capacity(_))) => {
-                let why = "the frame is longer than a request may be";
-                return Some(End::close(CloseCode::Size, why));
-            }
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return Some(End::Gone),
+        let text = match received(frame, false) {
+            Ok(Some(text)) => text,
+            Ok(None) => return None,
+            Err(end) => return Some(end),
         };
         let text = match counted(text).await {
             Ok(text) => text,
@@ -263,26 +220,6 @@ impl Session<'_> {
             // A provider that is gone is noticed when it is listened to.
             let _ = within(limit, socket.send(Message::Text(text))).await;
         }
-    }
-
-    /// Sees that the caller still is who opened the WebSocket, which may be hours ago.
-    pub(super) async fn verify(&mut self) -> Result<(), Rejection> {
-        let Err(refused) = self.who.verify().await else {
-            return Ok(());
-        };
-        let Unverified::Unknown(why) = refused else {
-            return Err(Rejection::new(
-                StatusCode::FORBIDDEN,
-                "revoked",
-                "this device may no longer call",
-            ));
-        };
-        let code = match why {
-            Refused::Stale(_) => "tailnet_stale",
-            _ => "identity_unavailable",
-        };
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Err(Rejection::new(status, code, why.to_string()))
     }
 
     /// An event of a response that is translated, which makes its own record.
@@ -402,41 +339,6 @@ impl Session<'_> {
     }
 }
 
-/// Where responses are acknowledged, waits until all records so far are durable.
-async fn acknowledged(gateway: &Gateway) -> Option<End> {
-    if !gateway.ledger.acknowledges() {
-        return None;
-    }
-    let error = gateway.ledger.written_so_far().await.err()?;
-    Some(End::close(CloseCode::Error, error))
-}
-
-/// What a future comes to; without one this waits without end.
-async fn if_any<F: Future>(future: Option<F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// A frame that counts as memory for as long as it is held.
-async fn counted(text: Utf8Bytes) -> Result<Utf8Bytes, Full> {
-    let mut hold = Hold::default();
-    hold.reserve(weighed(text.len())).await?;
-    let kept = hold.keep(text.clone().into());
-    Ok(Utf8Bytes::try_from(kept).unwrap_or(text))
-}
-
-/// A frame without the credentials that it quotes.
-fn masked(text: Utf8Bytes, mask: &Mask) -> Utf8Bytes {
-    let shown = mask.whole(text.into());
-    // Stars in place of a part of a letter make it none.
-    Utf8Bytes::try_from(shown.clone()).unwrap_or_else(|_| {
-        let text = String::from_utf8_lossy(&shown);
-        Utf8Bytes::from(text.as_ref())
-    })
-}
-
 /// Whether a frame is the API's event for an error, which ends an answer.
 fn is_error(text: &Utf8Bytes) -> bool {
     #[derive(serde::Deserialize)]
@@ -445,20 +347,4 @@ fn is_error(text: &Utf8Bytes) -> bool {
         kind: Option<&'a str>,
     }
     serde_json::from_str::<Kind<'_>>(text).is_ok_and(|event| event.kind == Some("error"))
-}
-
-pub(super) fn broke_off() -> Rejection {
-    Rejection::new(
-        StatusCode::BAD_GATEWAY,
-        "provider_broke_off",
-        "the provider closed the connection before the end of its answer",
-    )
-}
-
-pub(super) fn silent() -> Rejection {
-    Rejection::new(
-        StatusCode::GATEWAY_TIMEOUT,
-        "provider_timeout",
-        "nothing was said for longer than this gateway waits",
-    )
 }

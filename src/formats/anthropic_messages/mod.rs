@@ -79,6 +79,7 @@ pub(super) static FORMAT: Format = Format {
     conversation: CONVERSATION,
     turns: &["messages"],
     codec: Some(&translate::CODEC),
+    delivery_keys: &["stream"],
     needed_headers: &[("anthropic-version", "2023-06-01")],
     lists_for: Some(Dialect::Anthropic),
     export_name: "ant_messages",

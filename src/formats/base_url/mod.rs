@@ -2,6 +2,7 @@
 //! path below it has a version segment, is the same question for requests, for listings of models, for prices
 //! and for the checks.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -15,6 +16,7 @@ use vendors::{
 };
 
 mod aws;
+pub(super) mod azure;
 mod vendors;
 
 /// A base URL.
@@ -25,6 +27,8 @@ pub struct BaseUrl {
     /// Without a trailing or a double slash; empty for the root.
     path: String,
     version: Version,
+    /// The version of Azure's API, for the query.
+    api_version: Option<String>,
 }
 
 /// Which version segment a path has below the base.
@@ -78,6 +82,16 @@ impl BaseUrl {
         Ok(base)
     }
 
+    /// The same for a server that wants the version of its API in the query, as Azure's does. Below a base
+    /// that names neither a version nor a deployment, a model is then a deployment.
+    #[must_use]
+    pub fn with_api_version(self, api_version: &str) -> Self {
+        Self {
+            api_version: Some(api_version.to_owned()),
+            ..self
+        }
+    }
+
     fn read(text: &str, is_checked: bool) -> Result<Self, BaseUrlError> {
         let text = text.trim();
         if !text.contains("://") {
@@ -109,6 +123,7 @@ impl BaseUrl {
             authority,
             path: joined(uri.path().split('/').filter(|one| !one.is_empty())),
             version: Version::OfApi,
+            api_version: None,
         };
         if let Some((path, is_unversioned)) = base.endpoint().filter(|_| is_checked) {
             base.path = path;
@@ -147,30 +162,45 @@ impl BaseUrl {
 
     /// The URL for a path of an API, whose first segment may be its version. Below a base that ends
     /// in a version of its own the path goes without: both `http://host` and `http://host/v1` then
-    /// mean the same server.
+    /// mean the same server. Azure's path names the model.
     ///
     /// # Errors
     /// When path and base make no valid URL together.
-    pub fn url(&self, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
+    pub fn url(&self, path: &str, model: &str, query: Option<&str>) -> Result<Uri, http::Error> {
         let versioned = path
             .strip_prefix('/')
             .and_then(|path| path.split_once('/'))
             .filter(|(version, _)| is_version(version));
+        let query = match &self.api_version {
+            Some(version) => Some(Cow::Owned(azure::query(version, query))),
+            None => query.map(Cow::Borrowed),
+        };
         let below = match (&self.version, versioned) {
+            (Version::OfApi, Some(("v1", rest))) if self.api_version.is_some() => {
+                azure::path(&self.segments(), rest, model)
+            }
             (Version::None, Some((_, rest))) => format!("/{rest}"),
             (Version::Stated(version), Some((_, rest))) => format!("/{version}/{rest}"),
             _ => path.to_owned(),
         };
-        let mut target = format!("{}{below}", self.path);
+        let mut target = format!("{}{below}", self.above(path));
         if let Some(query) = query {
             target.push('?');
-            target.push_str(query);
+            target.push_str(&query);
         }
         Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(target)
             .build()
+    }
+
+    /// The base's own path, in front of a path of an API. Ollama's API has no version: beside that of
+    /// OpenAI's, for which the base may end in one, it is below the same root.
+    fn above(&self, path: &str) -> &str {
+        let is_unversioned = path.starts_with("/api/") && self.version_is_inferred();
+        let root = is_unversioned.then(|| self.path.strip_suffix("/v1"));
+        root.flatten().unwrap_or(&self.path)
     }
 
     /// The host, in lower case, without the brackets of an IPv6 address and without a final dot.
@@ -211,7 +241,7 @@ impl BaseUrl {
     /// a path of its own, which is missing or incomplete.
     #[must_use]
     pub fn for_openai(&self) -> Option<Self> {
-        if !self.version_is_inferred() {
+        if !self.version_is_inferred() || self.api_version.is_some() {
             return None;
         }
         let (host, segments) = (self.host(), self.segments());
@@ -237,7 +267,7 @@ impl BaseUrl {
             better.version = Version::None;
         }
         // `https://openrouter.ai/api` means the same as `https://openrouter.ai/api/v1`.
-        let chat = |base: &Self| base.url("/v1/chat/completions", None).ok();
+        let chat = |base: &Self| base.url("/v1/chat/completions", "m", None).ok();
         (chat(self) != chat(&better)).then_some(better)
     }
 

@@ -62,7 +62,7 @@ fn a_path_has_one_version() {
     for row in SHAPES.lines().map(str::trim).filter(|row| !row.is_empty()) {
         let (base, expected) = row.split_once(' ').unwrap();
         let parsed = BaseUrl::parse(&format!(" {base}\n")).unwrap();
-        let url = parsed.url("/v1/chat/completions", None).unwrap();
+        let url = parsed.url("/v1/chat/completions", "m", None).unwrap();
         assert_eq!(url.to_string(), expected, "{base}");
         count += 1;
     }
@@ -74,15 +74,15 @@ fn each_kind_of_version_is_one() {
     let base = BaseUrl::parse("https://generativelanguage.googleapis.com/v1beta/").unwrap();
     for version in ["v1", "v1beta", "v1alpha"] {
         let path = format!("/{version}/models/m:countTokens");
-        let url = base.url(&path, Some("a=b")).unwrap();
+        let url = base.url(&path, "m", Some("a=b")).unwrap();
         let expected = "https://generativelanguage.googleapis.com/v1beta/models/m:countTokens?a=b";
         assert_eq!(url.to_string(), expected);
     }
     let base = BaseUrl::parse("http://p/v1").unwrap();
-    let url = base.url("/model/m/invoke", None).unwrap();
+    let url = base.url("/model/m/invoke", "m", None).unwrap();
     assert_eq!(url.to_string(), "http://p/v1/model/m/invoke");
     let base = BaseUrl::parse("https://api.z.ai/api/anthropic").unwrap();
-    let url = base.url("/v1/messages", None).unwrap();
+    let url = base.url("/v1/messages", "m", None).unwrap();
     assert_eq!(
         url.to_string(),
         "https://api.z.ai/api/anthropic/v1/messages"
@@ -114,7 +114,7 @@ fn a_stated_version_is_used_whatever_the_base_looks_like() {
         ),
     ] {
         let base = BaseUrl::with_version(base, version).unwrap();
-        let url = base.url("/v1/responses", None).unwrap();
+        let url = base.url("/v1/responses", "m", None).unwrap();
         assert_eq!(url.to_string(), expected);
     }
 }
@@ -317,5 +317,65 @@ fn hosts_ports_and_regions() {
         ("https://aiplatform.googleapis.com", None),
     ] {
         assert_eq!(base(text).region().as_deref(), region, "{text}");
+    }
+}
+
+#[test]
+fn a_version_in_the_query_is_azures_and_makes_models_deployments() {
+    for (base, path, expected) in [
+        (
+            "https://r.openai.azure.com",
+            "/v1/chat/completions",
+            "/openai/deployments/gpt%2F1/chat/completions",
+        ),
+        (
+            "https://r.openai.azure.com/openai/",
+            "/v1/embeddings",
+            "/openai/deployments/gpt%2F1/embeddings",
+        ),
+        (
+            "https://r.openai.azure.com",
+            "/v1/responses",
+            "/openai/responses",
+        ),
+        (
+            "https://apim.example.com/team",
+            "/v1/audio/speech",
+            "/team/openai/deployments/gpt%2F1/audio/speech",
+        ),
+        (
+            "https://r.openai.azure.com/openai/deployments/own",
+            "/v1/chat/completions",
+            "/openai/deployments/own/chat/completions",
+        ),
+        (
+            "https://r.services.ai.azure.com/models",
+            "/v1/chat/completions",
+            "/models/chat/completions",
+        ),
+        (
+            "https://r.openai.azure.com/openai/v1",
+            "/v1/chat/completions",
+            "/openai/v1/chat/completions",
+        ),
+        (
+            "https://r.openai.azure.com",
+            "/v1beta/models/g:countTokens",
+            "/v1beta/models/g:countTokens",
+        ),
+    ] {
+        let parsed = BaseUrl::parse(base).unwrap().with_api_version("2024-10-21");
+        assert_eq!(parsed.for_openai(), None, "{base}");
+        let url = |query| {
+            let url = parsed.url(path, "gpt/1", query).unwrap();
+            url.path_and_query().unwrap().to_string()
+        };
+        assert_eq!(
+            url(None),
+            format!("{expected}?api-version=2024-10-21"),
+            "{base}"
+        );
+        let asked = url(Some("api-version=other&a=b"));
+        assert_eq!(asked, format!("{expected}?api-version=2024-10-21&a=b"));
     }
 }

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use crate::formats::Refusals;
+use crate::formats::refusal::PLAIN;
 use crate::wire::{Rejection, event_stream};
 
 /// How errors look to clients.
@@ -19,6 +20,7 @@ pub(in crate::formats) const REFUSALS: Refusals = Refusals {
         );
     },
     event,
+    ..PLAIN
 };
 
 /// A refusal in the middle of a stream. Streams know fewer exceptions, and a client takes those

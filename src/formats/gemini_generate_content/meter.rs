@@ -50,7 +50,9 @@ impl Assembly for Contents {
         let has_counts = reported("promptTokenCount") || reported("totalTokenCount");
         let mut seen = Seen {
             // The first responses often tell the prompt's tokens only.
-            counted: reported("candidatesTokenCount") || reported("thoughtsTokenCount"),
+            counted: reported("candidatesTokenCount")
+                || reported("responseTokenCount")
+                || reported("thoughtsTokenCount"),
             // A prompt that is refused has no candidates.
             ends: is_blocked(&response),
             ..Seen::default()
@@ -456,21 +458,30 @@ fn tokens(usage: Part<'_>, is_generated: bool) -> Tokens {
     let output = sum([written, thoughts]).max(beside);
     let is_counted = is_generated && input.is_some();
     let output = output.or(is_counted.then_some(0));
-    let details = |key: &str| usage.get(key).and_then(images);
+    let details = |key: &str, kind: &str| {
+        let details = usage.get(key)?;
+        of_modality(details, kind)
+    };
+    let made = |kind: &str| {
+        details("candidatesTokensDetails", kind).max(details("responseTokensDetails", kind))
+    };
     Tokens {
         input,
         output,
         cached: of("cachedContentTokenCount"),
         reasoning: thoughts,
-        image_input: details("promptTokensDetails"),
-        image_output: details("candidatesTokensDetails"),
+        image_input: details("promptTokensDetails", "IMAGE"),
+        image_output: made("IMAGE"),
+        audio_input: details("promptTokensDetails", "AUDIO"),
+        audio_cached: details("cacheTokensDetails", "AUDIO"),
+        audio_output: made("AUDIO"),
         ..Tokens::default()
     }
 }
 
-/// Tokens that stand for pictures, among counts by modality.
-fn images(details: Part<'_>) -> Option<u64> {
-    let is_picture = |one: &Part<'_>| one.get("modality").is_some_and(|kind| kind.is("IMAGE"));
-    let pictures = details.elements().filter(is_picture);
-    sum(pictures.map(|one| counted(one.get("tokenCount")?)))
+/// Tokens of one kind of content, such as pictures, among counts by modality.
+fn of_modality(details: Part<'_>, kind: &str) -> Option<u64> {
+    let is_it = |one: &Part<'_>| one.get("modality").is_some_and(|of| of.is(kind));
+    let counts = details.elements().filter(is_it);
+    sum(counts.map(|one| counted(one.get("tokenCount")?)))
 }

@@ -159,6 +159,11 @@ const MOST_KINDS: usize = 64;
 
 /// Functions by their name, Google's own tools by the key that they stand under.
 pub(super) fn tools(body: &[u8]) -> Offer {
+    tools_at(body, 0..body.len())
+}
+
+/// The same of an object that is part of a request.
+pub(super) fn tools_at(body: &[u8], at: std::ops::Range<usize>) -> Offer {
     let group = |body: &[u8], at: std::ops::Range<usize>| {
         let keys: Vec<String> = keys(&body[at.clone()]);
         if keys.len() > MOST_KINDS {
@@ -174,7 +179,7 @@ pub(super) fn tools(body: &[u8]) -> Offer {
         }))
     };
     let keys = ["tools", "cachedContent", "cached_content"];
-    offer::request(body, &keys, |key, at| match key {
+    offer::object(body, at, &keys, |key, at| match key {
         "tools" => offer::list(body, at, group),
         // It brings the tools that it was made with.
         _ => offer::switch(body, at, "cachedContent"),

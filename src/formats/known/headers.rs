@@ -1,5 +1,7 @@
 //! Lists of headers. A name that ends in `*` is a prefix.
 
+use crate::wire::headers::OwnHeaders;
+
 /// Request headers that clients of every format send, and that say nothing about whose request
 /// it is: what is sent and accepted, the client's name, retries, tracing, and the conversation.
 pub(super) const COMMON: &[&str] = &[
@@ -67,6 +69,36 @@ pub(super) const BEDROCK: &[&str] = &[
     "x-amzn-bedrock-trace",
     "x-amzn-trace-id",
 ];
+
+/// A caller's own credential in OpenAI's format, Azure's included, and the account that it is for.
+/// `x-openai-fedramp` is of Codex, for accounts that are served apart.
+pub(super) const OWN_OPENAI: OwnHeaders = OwnHeaders {
+    credentials: &["authorization", "api-key", "cf-aig-authorization"],
+    account: &[
+        "chatgpt-account-id",
+        "openai-organization",
+        "openai-project",
+        "x-openai-fedramp",
+    ],
+};
+
+/// In Anthropic's format.
+pub(super) const OWN_ANTHROPIC: OwnHeaders = OwnHeaders {
+    credentials: &["authorization", "x-api-key", "cf-aig-authorization"],
+    account: &[],
+};
+
+/// In Google's.
+pub(super) const OWN_GOOGLE: OwnHeaders = OwnHeaders {
+    credentials: &["authorization", "x-goog-api-key", "cf-aig-authorization"],
+    account: &["x-goog-user-project"],
+};
+
+/// In Bedrock's: a bearer token. A signature is for one URL, which the gateway's isn't.
+pub(super) const OWN_BEDROCK: OwnHeaders = OwnHeaders {
+    credentials: &["authorization", "cf-aig-authorization"],
+    account: &[],
+};
 
 /// Response headers of every format: what the body is, ids to ask a provider about, limits, and
 /// when to try again. `x-accel-buffering` tells a reverse proxy to pass a stream as it comes.

@@ -117,6 +117,43 @@ pub(super) const GOOGLE: &[&str] = words!(
     "
 );
 
+/// Messages of OpenAI's realtime API.
+pub(super) const REALTIME: &[&str] = words!(
+    "
+    audio audio_end_ms content_index event_id item item_id model previous_item_id response
+    response_id session type
+    "
+);
+
+/// A session of OpenAI's realtime API and one of its responses, also those of the beta.
+pub(super) const SESSION: &[&str] = words!(
+    "
+    audio conversation expires_at id include input input_audio_format input_audio_noise_reduction
+    input_audio_transcription instructions max_output_tokens max_response_output_tokens metadata
+    modalities model object output_audio_format output_modalities parallel_tool_calls prompt
+    reasoning speed temperature tool_choice tools tracing truncation turn_detection type voice
+    "
+);
+
+/// Messages of Gemini's live API, either spelling of a name.
+pub(super) const LIVE: &[&str] = words!(
+    "
+    clientContent client_content realtimeInput realtime_input setup toolResponse tool_response
+    "
+);
+
+/// What opens a session of Gemini's live API.
+pub(super) const SETUP: &[&str] = words!(
+    "
+    avatarConfig avatar_config contextWindowCompression context_window_compression
+    explicitVadSignal explicit_vad_signal generationConfig generation_config historyConfig
+    history_config inputAudioTranscription input_audio_transcription model
+    outputAudioTranscription output_audio_transcription proactivity realtimeInputConfig
+    realtime_input_config safetySettings safety_settings sessionResumption session_resumption
+    systemInstruction system_instruction toolConfig tool_config tools
+    "
+);
+
 /// Bedrock's `Converse`.
 pub(super) const CONVERSE: &[&str] = words!(
     "
@@ -142,6 +179,15 @@ pub(super) const VENDOR: &[&str] = words!("reasoningConfig reasoning_config top_
 
 /// Bedrock's `CountTokens`.
 pub(super) const COUNT_TOKENS: &[&str] = words!("input model modelId");
+
+/// Ollama's own API. Its `template` and `context` are not among them: the first is a program, the second
+/// a text as token numbers, and no guardrail can judge either.
+pub(super) const OLLAMA: &[&str] = words!(
+    "
+    dimensions format images input keep_alive logprobs messages model options prompt raw shift
+    stream suffix system think tools top_logprobs truncate
+    "
+);
 
 /// Extensions of llama.cpp, vLLM, `SGLang`, Ollama, LM Studio, TGI and `OpenRouter`. A
 /// `chat_template` is not among them: it is a program, so no guardrail can judge what it makes.

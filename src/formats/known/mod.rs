@@ -10,6 +10,8 @@ mod keys;
 mod query;
 mod tools;
 
+use crate::wire::headers::OwnHeaders;
+
 pub use body::is_passable as key_may_pass;
 pub use body::{Choice, Why, conflict, is_empty as says_nothing};
 pub(super) use body::{choices, form_choices, inner_choices};
@@ -21,14 +23,16 @@ pub(super) use tools::models_of_tools;
 pub struct Known {
     /// Request headers that go on to a provider. One that ends in `*` is a prefix.
     pub request: &'static [&'static [&'static str]],
+    /// Request headers that go on with a caller's own credential.
+    pub own: &'static OwnHeaders,
     /// Response headers that go back to the caller.
     pub response: &'static [&'static [&'static str]],
     /// Query parameters that go on to a provider.
     pub query: &'static [Parameter],
     /// Top-level keys of a request, those of common servers' extensions included.
     pub keys: &'static [&'static [&'static str]],
-    /// A key whose members become top-level keys elsewhere, and their lists.
-    pub inside: Option<(&'static str, &'static [&'static [&'static str]])>,
+    /// Keys whose members are judged like those at the top, and their lists.
+    pub inside: &'static [(&'static str, &'static [&'static [&'static str]])],
 }
 
 /// A query parameter that passes.
@@ -51,10 +55,11 @@ impl Known {
 /// Chat completions.
 pub(super) const CHAT: Known = Known {
     request: &[headers::COMMON, headers::OPENAI],
+    own: &headers::OWN_OPENAI,
     response: &[headers::RETURNED, headers::RETURNED_OPENAI],
     query: query::OPENAI,
     keys: &[keys::CHAT, keys::SERVERS],
-    inside: None,
+    inside: &[],
 };
 
 /// The older completions.
@@ -79,24 +84,27 @@ pub(super) const COMPANIONS: Known = Known {
 /// Anthropic's messages.
 pub(super) const MESSAGES: Known = Known {
     request: &[headers::COMMON, headers::ANTHROPIC],
+    own: &headers::OWN_ANTHROPIC,
     response: &[headers::RETURNED, headers::RETURNED_ANTHROPIC],
     query: query::ANTHROPIC,
     keys: &[keys::MESSAGES, keys::SERVERS],
-    inside: None,
+    inside: &[],
 };
 
 /// Gemini's developer API, and Google's models on Vertex.
 pub(super) const GOOGLE: Known = Known {
     request: &[headers::COMMON, headers::GOOGLE],
+    own: &headers::OWN_GOOGLE,
     response: &[headers::RETURNED, headers::RETURNED_GOOGLE],
     query: query::GOOGLE,
     keys: &[keys::GOOGLE],
-    inside: None,
+    inside: &[],
 };
 
 /// Anthropic's models on Vertex.
 pub(super) const RAW_PREDICT: Known = Known {
     request: &[headers::COMMON, headers::ANTHROPIC, headers::GOOGLE],
+    own: &headers::OWN_GOOGLE,
     response: &[
         headers::RETURNED,
         headers::RETURNED_ANTHROPIC,
@@ -104,33 +112,61 @@ pub(super) const RAW_PREDICT: Known = Known {
     ],
     query: query::GOOGLE,
     keys: &[keys::MESSAGES],
-    inside: None,
+    inside: &[],
 };
 
 /// Bedrock's `Converse`.
 pub(super) const CONVERSE: Known = Known {
     request: &[headers::COMMON, headers::BEDROCK],
+    own: &headers::OWN_BEDROCK,
     response: &[headers::RETURNED, headers::RETURNED_BEDROCK],
     query: &[],
     keys: &[keys::CONVERSE],
-    inside: Some((
+    inside: &[(
         "additionalModelRequestFields",
         &[keys::MESSAGES, keys::CHAT, keys::INVOKE, keys::VENDOR],
-    )),
+    )],
 };
 
 /// Bedrock's `InvokeModel`, whose bodies are those of the models' vendors.
 pub(super) const INVOKE: Known = Known {
     keys: &[keys::MESSAGES, keys::CHAT, keys::INVOKE],
-    inside: None,
+    inside: &[],
     ..CONVERSE
 };
 
 /// Bedrock's `CountTokens`.
 pub(super) const COUNT_TOKENS: Known = Known {
     keys: &[keys::COUNT_TOKENS],
-    inside: None,
+    inside: &[],
     ..CONVERSE
+};
+
+/// Ollama's own API.
+pub(super) const OLLAMA: Known = Known {
+    request: &[headers::COMMON],
+    own: &headers::OWN_OPENAI,
+    response: &[headers::RETURNED],
+    query: &[],
+    keys: &[keys::OLLAMA],
+    inside: &[],
+};
+
+/// OpenAI's realtime API: messages of a session.
+pub(super) const REALTIME: Known = Known {
+    keys: &[keys::REALTIME],
+    inside: &[
+        ("session", &[keys::SESSION]),
+        ("response", &[keys::SESSION]),
+    ],
+    ..CHAT
+};
+
+/// Gemini's live API: messages of a session.
+pub(super) const LIVE: Known = Known {
+    keys: &[keys::LIVE],
+    inside: &[("setup", &[keys::SETUP])],
+    ..GOOGLE
 };
 
 #[cfg(test)]

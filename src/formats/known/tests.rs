@@ -291,7 +291,7 @@ fn page() -> String {
             })
             .collect();
         let mut keys = flat(known.keys);
-        if let Some((outer, inner)) = known.inside {
+        for (outer, inner) in known.inside {
             keys = format!("{keys}\n- keys in `{outer}`: {}", flat(inner));
         }
         let text = format!(

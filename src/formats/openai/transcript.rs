@@ -74,6 +74,9 @@ fn block(block: &Value) -> Option<Part> {
     Some(match kind {
         "text" | "input_text" | "output_text" => Part::Text(text(&block["text"])),
         "refusal" => Part::Text(text(&block["refusal"])),
+        "audio" | "output_audio" | "input_audio" if block["transcript"].is_string() => {
+            Part::Text(text(&block["transcript"]))
+        }
         "summary_text" | "reasoning_text" => Part::Thought(text(&block["text"])),
         other => Part::Other(other.to_owned()),
     })
@@ -99,7 +102,7 @@ fn items(items: &Value, role: &str) -> Vec<Turn> {
     elements(items).iter().map(|one| item(one, role)).collect()
 }
 
-fn item(item: &Value, role: &str) -> Turn {
+pub(in crate::formats) fn item(item: &Value, role: &str) -> Turn {
     let kind = item["type"].as_str().unwrap_or("message");
     let role = item["role"].as_str().unwrap_or(role);
     match kind {

@@ -17,6 +17,7 @@ enum Word {
     Written,
     Reasoning,
     Images,
+    Sound,
     Total,
 }
 
@@ -50,6 +51,7 @@ impl Word {
             | "cache_write_input_tokens" => Self::Written,
             "reasoning_tokens" | "thinking_tokens" => Self::Reasoning,
             "image_tokens" => Self::Images,
+            "audio_tokens" => Self::Sound,
             "total_tokens" => Self::Total,
             _ => return None,
         })
@@ -61,6 +63,8 @@ impl Word {
 enum Details {
     Input,
     Output,
+    /// The realtime API tells what of the cached prompt is sound.
+    Cached,
     /// `LiteLLM` tells how long what the cache took lives, as Anthropic does.
     Lives,
 }
@@ -68,8 +72,11 @@ enum Details {
 impl Details {
     fn of(key: &str) -> Option<Self> {
         Some(match key {
-            "prompt_tokens_details" | "input_tokens_details" => Self::Input,
-            "completion_tokens_details" | "output_tokens_details" => Self::Output,
+            "prompt_tokens_details" | "input_tokens_details" | "input_token_details" => Self::Input,
+            "completion_tokens_details" | "output_tokens_details" | "output_token_details" => {
+                Self::Output
+            }
+            "cached_tokens_details" => Self::Cached,
             "cache_creation_token_details" | "cache_creation" => Self::Lives,
             _ => return None,
         })
@@ -117,6 +124,7 @@ impl Usage {
         for (key, value) in usage.members() {
             match Details::of(key) {
                 Some(Details::Lives) => add_lives(&mut tokens, value),
+                Some(Details::Cached) => {}
                 Some(details) => add_details(&mut tokens, details, value),
                 None => {
                     let slot = match Word::of(key) {
@@ -126,7 +134,7 @@ impl Usage {
                         Some(Word::Written) => &mut tokens.cache_write,
                         Some(Word::Reasoning) => &mut tokens.reasoning,
                         Some(Word::Total) => &mut total,
-                        Some(Word::Images) | None => continue,
+                        Some(Word::Images | Word::Sound) | None => continue,
                     };
                     *slot = (*slot).max(counted(value));
                 }
@@ -151,9 +159,12 @@ impl Usage {
             cache_write_5m: one.cache_write_5m.max(two.cache_write_5m),
             cache_write_1h: one.cache_write_1h.max(two.cache_write_1h),
             image_input: one.image_input.max(two.image_input),
+            audio_input: one.audio_input.max(two.audio_input),
+            audio_cached: one.audio_cached.max(two.audio_cached),
             output: sum([one.output, two.output]),
             reasoning: sum([one.reasoning, two.reasoning]),
             image_output: sum([one.image_output, two.image_output]),
+            audio_output: sum([one.audio_output, two.audio_output]),
             ..Tokens::default()
         };
         Self {
@@ -222,10 +233,17 @@ fn add_details(tokens: &mut Tokens, details: Details, of: Part<'_>) {
             (Details::Input, Some(Word::Cached)) => &mut tokens.cached,
             (Details::Input, Some(Word::Written)) => &mut tokens.cache_write,
             (Details::Input, Some(Word::Images)) => &mut tokens.image_input,
+            (Details::Input, Some(Word::Sound)) => &mut tokens.audio_input,
+            (Details::Cached, Some(Word::Sound)) => &mut tokens.audio_cached,
+            (Details::Output, Some(Word::Sound)) => &mut tokens.audio_output,
             (Details::Output, Some(Word::Reasoning)) => &mut tokens.reasoning,
             (Details::Output, Some(Word::Images)) => &mut tokens.image_output,
-            (Details::Input, None) if matches!(Details::of(key), Some(Details::Lives)) => {
-                add_lives(tokens, value);
+            (Details::Input, None) => {
+                match Details::of(key) {
+                    Some(Details::Lives) => add_lives(tokens, value),
+                    Some(Details::Cached) => add_details(tokens, Details::Cached, value),
+                    _ => {}
+                }
                 continue;
             }
             _ => continue,

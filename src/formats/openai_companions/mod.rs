@@ -2,6 +2,7 @@
 //! others have added it. Their requests name a model, in JSON or in a form; their responses are
 //! passed on as they are, and metered where they report usage.
 
+mod translate;
 mod usage;
 
 use std::borrow::Cow;
@@ -17,6 +18,8 @@ use super::{
     openai, openai_chat, openai_responses,
 };
 use crate::wire::{Rejection, multipart};
+
+pub(in crate::formats) use usage::Whole;
 
 const FORM: &str = "multipart/form-data";
 
@@ -48,6 +51,7 @@ const fn companion(
 pub(super) static EMBEDDINGS: Format = Format {
     paths: &["/v1/embeddings"],
     operation: "embeddings",
+    vector_provider: Some(&translate::PROVIDER),
     ..companion(
         "openai_embeddings",
         |head, body| read(&EMBEDDINGS, head, body),
@@ -168,24 +172,11 @@ fn with_model(head: &Head<'_>, body: &Bytes, model: &str) -> Option<Bytes> {
     if is_form(kind) {
         return multipart::with_field(body, kind, "model", model).map(Bytes::from);
     }
-    let fields = body::scan(body, &["model"]).ok()?;
-    let literal = serde_json::Value::from(model).to_string();
-    let (at, text) = if let Some(at) = fields.get(0) {
-        (at, literal)
-    } else {
-        let comma = if fields.members.is_empty() { "" } else { "," };
-        let member = format!(r#""model":{literal}{comma}"#);
-        (fields.open..fields.open, member)
-    };
-    Some(
-        [&body[..at.start], text.as_bytes(), &body[at.end..]]
-            .concat()
-            .into(),
-    )
+    body::with_model(body, model)
 }
 
 fn meter(companion: &Format, request: &MeteredRequest<'_>) -> Box<dyn Meter> {
-    Box::new(usage::Whole::new((companion.density)(request.path)))
+    Box::new(Whole::new((companion.density)(request.path)))
 }
 
 fn content_type<'h>(head: &Head<'h>) -> &'h str {

@@ -10,7 +10,7 @@ use crate::wire::sse;
 
 /// A meter that looks for usage in the whole response, or in the events of a stream.
 #[derive(Default)]
-pub(super) struct Whole {
+pub(in crate::formats) struct Whole {
     /// What a stream has told so far.
     reported: Map<String, Value>,
     reading: Reading,
@@ -22,7 +22,7 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    pub(super) fn new(density: Density) -> Self {
+    pub(in crate::formats) fn new(density: Density) -> Self {
         Self {
             density,
             ..Self::default()

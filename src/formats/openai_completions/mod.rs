@@ -15,6 +15,7 @@ const ENDPOINT: &str = "/v1/completions";
 pub(super) static FORMAT: Format = Format {
     flags: &[&openai_chat::FLAG],
     paths: &[ENDPOINT],
+    with_model: |_, body, model| body::with_model(body, model),
     refusals: openai::error::REFUSALS,
     conversation: openai::transcript::COMPLETIONS,
     texts: &["prompt"],

@@ -50,7 +50,9 @@ impl Assembly for Events {
             "response.created" | "response.in_progress" | "response.queued" => {
                 self.start(event["response"].take(), room)
             }
+            // The realtime API has one name for the end, whatever the status is.
             "response.completed"
+            | "response.done"
             | "response.failed"
             | "response.incomplete"
             | "response.cancelled" => {
@@ -223,7 +225,9 @@ impl Events {
             return self.text(list, key, &Spot::of(event, list), piece, room);
         }
         Seen::said(match kind {
-            "response.audio.delta" => spoken(&json!({ "audio": { "data": piece } })),
+            "response.audio.delta" | "response.output_audio.delta" => {
+                spoken(&json!({ "audio": { "data": piece } }))
+            }
             // Kinds to come.
             _ => spoken(&event["delta"]),
         })
@@ -279,7 +283,12 @@ impl Events {
 /// Where the text of an event stands: the list of parts that it is in, if it is in one, and its key.
 fn place_of(kind: &str) -> Option<(&'static str, &'static str)> {
     Some(match kind {
-        "response.output_text.delta" | "response.reasoning_text.delta" => ("content", "text"),
+        "response.output_text.delta" | "response.reasoning_text.delta" | "response.text.delta" => {
+            ("content", "text")
+        }
+        "response.output_audio_transcript.delta" | "response.audio_transcript.delta" => {
+            ("content", "transcript")
+        }
         "response.refusal.delta" => ("content", "refusal"),
         "response.reasoning_summary_text.delta" => ("summary", "text"),
         "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {

@@ -6,8 +6,11 @@ mod session;
 mod translate;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::assembly::Assembling;
@@ -19,7 +22,6 @@ use super::{
 use crate::wire::{Rejection, json as strict};
 
 pub(super) use meter::Events;
-#[cfg(test)]
 pub(super) use meter::read as read_response;
 
 /// Its path as listings and providers know it.
@@ -69,6 +71,7 @@ pub(super) static FORMAT: Format = Format {
     socket: Some(Socket {
         flag: &SOCKET,
         recognises: |path| target(path) == Some(ENDPOINT),
+        model: handshake_model,
         frame,
     }),
     longest_event: WITH_IMAGES,
@@ -86,6 +89,7 @@ pub(super) static FORMAT: Format = Format {
     texts: &["input"],
     export_name: "oai_responses",
     codec: Some(&translate::CODEC),
+    delivery_keys: &["stream", "stream_options"],
     translates: |path| target(path) != Some(COMPACT),
     chat: Some(Chat {
         flag: &FLAG,
@@ -97,6 +101,16 @@ pub(super) static FORMAT: Format = Format {
         Box::new(Assembling::new(events, meter::read, request))
     })
 };
+
+/// Codex describes what it is about to ask in a header.
+fn handshake_model(headers: &HeaderMap) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Turn {
+        model: String,
+    }
+    let turn = headers.get("x-codex-turn-metadata")?;
+    Some(serde_json::from_slice::<Turn>(turn.as_bytes()).ok()?.model)
+}
 
 fn frame(frame: &[u8]) -> Result<Frame, Rejection> {
     let fields = body::scan(frame, &["type", "response"])?;
@@ -157,6 +171,11 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
 
 /// Functions and custom tools by their name, others by their type.
 fn tools(body: &[u8]) -> Offer {
+    tools_at(body, 0..body.len())
+}
+
+/// The same of an object that is part of a request.
+pub(super) fn tools_at(body: &[u8], at: Range<usize>) -> Offer {
     let listed = |at| {
         offer::tools(body, at, |tool| match tool.text(&["type"])?.as_deref() {
             None | Some("function" | "custom") => tool.agreed(&[&["name"], &["function", "name"]]),
@@ -169,7 +188,7 @@ fn tools(body: &[u8]) -> Offer {
     };
     offer::of_servers(
         body,
-        0..body.len(),
+        at,
         &["input", "prompt"],
         listed,
         |key, at| match key {

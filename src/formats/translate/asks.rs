@@ -15,6 +15,15 @@ impl Request {
         let mut all = Found(Vec::new());
         let is_allowed = matches!(self.tool_choice, Some(ToolChoice::Allowed { .. }));
         all.add(is_allowed, Feature::AllowedTools);
+        let is_forced = matches!(
+            self.tool_choice,
+            Some(
+                ToolChoice::Required
+                    | ToolChoice::Named(_)
+                    | ToolChoice::Allowed { required: true, .. }
+            )
+        );
+        all.add(is_forced && !self.tools.is_empty(), Feature::ForcedTools);
         let is_high = self
             .temperature
             .is_some_and(|temperature| temperature > 1.0);
@@ -75,6 +84,8 @@ impl Request {
             Feature::Temperature => self.temperature = None,
             Feature::TopP => self.top_p = None,
             Feature::TopK => self.top_k = None,
+            Feature::PresencePenalty => self.presence_penalty = None,
+            Feature::FrequencyPenalty => self.frequency_penalty = None,
             Feature::HiddenThoughts => self.shows_thoughts = None,
             Feature::SerialTools => self.parallel_tool_calls = None,
             Feature::Reasoning => self.reasoning = None,

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::{
     Codec, Collector, Delivery, Event, Failure, Inbound, Json, Request, Response,
-    ResponseTranslator, Untranslatable,
+    ResponseTranslator, Translator, Untranslatable,
 };
-use crate::wire::{Framing, event_stream, sse};
+use crate::wire::{Framing, event_stream, ndjson, sse};
 
 /// Reads a caller's request.
 pub(in crate::formats) fn read(codec: &Codec, body: &Value) -> Result<Request, Untranslatable> {
@@ -64,6 +64,7 @@ pub(in crate::formats) fn streamed(
     match framing {
         Framing::Text => sse::Decoder::default().feed(stream, &mut each),
         Framing::Amazon => event_stream::Decoder::default().feed(stream, &mut each),
+        Framing::Ndjson => ndjson::Decoder::new(1 << 20).feed(stream, &mut each),
     };
     result?;
     reader.finish(&mut events)?;

@@ -1,6 +1,8 @@
 //! What a format's folder brings so that it can be translated: one value, [`Codec`].
 
-use super::{Event, Feature, Field, Json, Object, Open, Request, Response, Stop, Untranslatable};
+use super::{
+    Event, Feature, Field, Json, Object, Open, Request, Response, Seal, Stop, Untranslatable,
+};
 use crate::wire::sse;
 
 /// How a format is translated from and to the form in the middle. Functions that read a caller's request
@@ -103,9 +105,12 @@ pub trait EventWriter: Send {
     /// something of the kind.
     fn ping(&mut self, _out: &mut Vec<u8>) {}
 
-    /// Whether there was no room for a part of the response that is to be repeated at its end.
-    fn is_full(&self) -> bool {
-        false
+    /// Whether there was room for all that has to be held until a later event.
+    ///
+    /// # Errors
+    /// If the response is too long for that.
+    fn check(&self) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
@@ -152,6 +157,10 @@ impl Codec {
     }
 }
 
+/// The longest id and name of a model that are taken from a provider's stream, in bytes. Some formats repeat
+/// both in each event.
+const LONGEST_NAME: usize = 256;
+
 /// Keeps a reader's events in order: see [`Event`].
 #[derive(Debug, Default)]
 pub struct Sequence {
@@ -161,12 +170,13 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The response begins, unless it has.
+    /// The response begins, unless it has. An id or a name that is too long counts as missing.
     pub fn start(&mut self, id: Option<&str>, model: Option<&str>, out: &mut Vec<Event>) {
         if !std::mem::replace(&mut self.is_started, true) {
+            let fit = |name: &&str| name.len() <= LONGEST_NAME;
             out.push(Event::Start {
-                id: id.map(str::to_owned),
-                model: model.map(str::to_owned),
+                id: id.filter(fit).map(str::to_owned),
+                model: model.filter(fit).map(str::to_owned),
             });
         }
     }
@@ -212,6 +222,19 @@ impl Sequence {
     pub fn is_stopped(&self) -> bool {
         self.is_stopped
     }
+}
+
+/// Adds more of a text that is held until it is whole.
+///
+/// # Errors
+/// If it becomes longer than a seal can be.
+pub fn hold(held: &mut String, more: &str) -> Result<(), Failure> {
+    if held.len() + more.len() > Seal::LONGEST {
+        let why = "a signature of the provider's stream is too long";
+        return Err(Failure::new(why));
+    }
+    held.push_str(more);
+    Ok(())
 }
 
 /// Adds an event of a text stream; without a name if that is empty.

@@ -260,7 +260,8 @@ impl Open {
 
 impl Delta {
     /// About how many bytes it takes.
-    pub(super) fn size(&self) -> usize {
+    #[must_use]
+    pub fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Seal(seal) => seal.value.len(),

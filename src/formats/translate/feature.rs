@@ -26,6 +26,8 @@ pub enum Feature {
     EarlierCitations,
     /// Tools that take a text. Elsewhere they take an object with the text in it.
     FreeformTools,
+    /// That a tool must be called.
+    ForcedTools,
     /// A penalty for what has come often.
     FrequencyPenalty,
     /// Thoughts are not shown.
@@ -140,7 +142,7 @@ impl Field {
 
 impl Feature {
     /// All of them, in the order of the documentation's table.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Image,
         Self::ImageUrl,
         Self::ImageDetail,
@@ -155,6 +157,7 @@ impl Feature {
         Self::LaterSystem,
         Self::StrictTools,
         Self::AllowedTools,
+        Self::ForcedTools,
         Self::FreeformTools,
         Self::SerialTools,
         Self::ResultImage,
@@ -196,6 +199,7 @@ impl Feature {
             Self::DocumentText => "documents of plain text",
             Self::DocumentUrl => "documents by URL",
             Self::EarlierCitations => "citations in earlier responses",
+            Self::ForcedTools => "a tool that must be called",
             Self::FreeformTools => "freeform tools",
             Self::FrequencyPenalty => "frequency penalty",
             Self::HiddenThoughts => "no reasoning in the response",

@@ -36,10 +36,11 @@ mod strip;
 mod tests;
 mod translation;
 mod usage;
+mod vectors;
 
 pub use claude::{Claude, ClaudeSettings};
 pub use codec::{
-    Codec, Count, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, write_sse,
+    Codec, Count, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, hold, write_sse,
 };
 pub use event::{Collector, Delta, Event, Open, Response, Stop};
 pub use feature::{Feature, Field, Need};
@@ -54,5 +55,6 @@ pub use part::{
 pub use request::{Delivery, Effort, Output, Reasoning, Request, Role, Tool, ToolChoice, Turn};
 pub use seal::{Seal, SealKind};
 pub(in crate::formats) use strip::without_seals;
-pub use translation::{LONGEST, ResponseTranslator, Translated, request};
+pub use translation::{LONGEST, ResponseTranslator, Translated, Translator, request};
 pub use usage::Usage;
+pub use vectors::{Texts, VectorCaller, VectorProvider, VectorTranslator, Vectors};

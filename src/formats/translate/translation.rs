@@ -6,7 +6,7 @@ use super::{
     Codec, Collector, Delivery, Event, EventReader, EventWriter, Failure, Feature, Inbound, Json,
     Need, Object, Open, Outbound, Request, Response, Untranslatable, new_id, note, now,
 };
-use crate::wire::{Framing, event_stream, sse};
+use crate::wire::{Framing, event_stream, ndjson, sse};
 
 /// The longest response that is held as a whole, the longest event of a stream, and the longest part of a
 /// streamed response, which some writers hold, in bytes.
@@ -106,6 +106,39 @@ fn name(
 }
 
 /// Translates a response, piece by piece.
+pub trait Translator: Send {
+    /// Takes a piece of the provider's body, and adds what the caller gets of it.
+    ///
+    /// # Errors
+    /// If the provider reports an error, or sends what can't be translated. Nothing follows then.
+    fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Failure>;
+
+    /// The provider's body has ended: adds the rest of what the caller gets.
+    ///
+    /// # Errors
+    /// If the body ended too early, or isn't a response of the format.
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure>;
+
+    /// The response, as far as it came, as the caller would have got it in one piece.
+    fn response(&self) -> Object;
+
+    /// Whether the caller gets the response in one piece.
+    fn is_whole(&self) -> bool;
+
+    /// Whether an event can stand behind what the caller has: not in an array.
+    fn takes_events(&self) -> bool;
+
+    /// Whether the provider's response is held until it has come.
+    fn is_held(&self) -> bool;
+
+    /// Whether anything of the response has been read.
+    fn has_begun(&self) -> bool;
+
+    /// Whether [`response`](Self::response) lacks something for which there was no room.
+    fn is_cut(&self) -> bool;
+}
+
+/// Translates the response of a model.
 pub struct ResponseTranslator {
     input: Input,
     output: Output,
@@ -123,6 +156,7 @@ pub struct ResponseTranslator {
 enum Input {
     Sse(Box<sse::Decoder>, Box<dyn EventReader>),
     Amazon(event_stream::Decoder, Box<dyn EventReader>),
+    Ndjson(ndjson::Decoder, Box<dyn EventReader>),
     Whole(Vec<u8>),
 }
 
@@ -149,6 +183,9 @@ impl ResponseTranslator {
             Some(Framing::Amazon) => {
                 Input::Amazon(event_stream::Decoder::default(), (served.reader)())
             }
+            Some(Framing::Ndjson) => {
+                Input::Ndjson(ndjson::Decoder::new(LONGEST), (served.reader)())
+            }
             None => Input::Whole(Vec::new()),
         };
         let mut unwrap = Unwrap::of(&request);
@@ -174,83 +211,6 @@ impl ResponseTranslator {
         }
     }
 
-    /// Takes a piece of the provider's body, and adds what the caller gets of it.
-    ///
-    /// # Errors
-    /// If the provider reports an error, or sends what can't be translated. Nothing follows then.
-    pub fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
-        if self.is_over {
-            return Ok(());
-        }
-        // Some servers don't say that what they send is a stream.
-        if matches!(&self.input, Input::Whole(body) if body.is_empty() && begins_events(piece)) {
-            self.input = Input::sse(self.served);
-        }
-        let mut events = Vec::new();
-        let read = self.input.feed(piece, &mut events);
-        let passed = self.pass(events, out).and(read);
-        self.is_over = passed.is_err();
-        if passed? && let Output::Events(writer) = &mut self.output {
-            writer.ping(out);
-        }
-        Ok(())
-    }
-
-    /// The provider's body has ended: adds the rest of what the caller gets.
-    ///
-    /// # Errors
-    /// If the body ended too early, or isn't a response of the format.
-    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
-        if std::mem::replace(&mut self.is_over, true) {
-            return Ok(());
-        }
-        let mut events = Vec::new();
-        let read = self.input.finish(self.served, &mut events);
-        self.pass(events, out).and(read)?;
-        match &mut self.output {
-            Output::Events(writer) => writer.finish(out),
-            Output::Whole if self.collector.is_full() => return Err(Failure::too_long()),
-            Output::Whole => out.extend_from_slice(self.response().to_string().as_bytes()),
-        }
-        Ok(())
-    }
-
-    /// The response, as far as it came, as the caller would have got it in one piece.
-    #[must_use]
-    pub fn response(&self) -> Object {
-        (self.caller.write_response)(&self.request, self.collector.response().clone())
-    }
-
-    /// Whether the caller gets the response in one piece.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        matches!(self.output, Output::Whole)
-    }
-
-    /// Whether an event can stand behind what the caller has: not in an array.
-    #[must_use]
-    pub fn takes_events(&self) -> bool {
-        matches!(self.request.delivery, Delivery::Events { .. })
-    }
-
-    /// Whether the provider's response is held until it has come.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        matches!(self.input, Input::Whole(_))
-    }
-
-    /// Whether anything of the response has been read.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        *self.collector.response() != Response::default()
-    }
-
-    /// Whether [`response`](Self::response) lacks something for which there was no room.
-    #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.collector.is_full()
-    }
-
     fn pass(&mut self, events: Vec<Event>, out: &mut Vec<u8>) -> Result<(), Failure> {
         for mut event in events {
             self.identify(&mut event);
@@ -259,9 +219,7 @@ impl ResponseTranslator {
                 self.collector.add(&event);
                 if let Output::Events(writer) = &mut self.output {
                     writer.write(event, out);
-                    if writer.is_full() {
-                        return Err(Failure::too_long());
-                    }
+                    writer.check()?;
                 }
             }
         }
@@ -295,6 +253,65 @@ impl ResponseTranslator {
     }
 }
 
+impl Translator for ResponseTranslator {
+    fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        if self.is_over {
+            return Ok(());
+        }
+        // Some servers don't say that what they send is a stream.
+        if matches!(&self.input, Input::Whole(body) if body.is_empty() && begins_events(piece)) {
+            self.input = Input::sse(self.served);
+        }
+        let mut events = Vec::new();
+        let read = self.input.feed(piece, &mut events);
+        let passed = self.pass(events, out).and(read);
+        self.is_over = passed.is_err();
+        if passed? && let Output::Events(writer) = &mut self.output {
+            writer.ping(out);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        let read = self.input.finish(self.served, &mut events);
+        self.pass(events, out).and(read)?;
+        match &mut self.output {
+            Output::Events(writer) => writer.finish(out),
+            Output::Whole if self.collector.is_full() => return Err(Failure::too_long()),
+            Output::Whole => out.extend_from_slice(self.response().to_string().as_bytes()),
+        }
+        Ok(())
+    }
+
+    fn response(&self) -> Object {
+        (self.caller.write_response)(&self.request, self.collector.response().clone())
+    }
+
+    fn is_whole(&self) -> bool {
+        matches!(self.output, Output::Whole)
+    }
+
+    fn takes_events(&self) -> bool {
+        matches!(self.request.delivery, Delivery::Events { .. })
+    }
+
+    fn is_held(&self) -> bool {
+        matches!(self.input, Input::Whole(_))
+    }
+
+    fn has_begun(&self) -> bool {
+        *self.collector.response() != Response::default()
+    }
+
+    fn is_cut(&self) -> bool {
+        self.collector.is_full()
+    }
+}
+
 /// Whether a body begins as a stream of events does.
 fn begins_events(body: &[u8]) -> bool {
     let body = body.trim_ascii_start();
@@ -325,12 +342,19 @@ impl Input {
                     }
                 });
                 has_ping |= decoder.comments > comments;
-                // What was read of it is a copy with cut texts.
                 if decoder.reduced + decoder.skipped > 0 {
-                    out.truncate(before);
-                    return Err(Failure::new(
-                        "an event of the provider's stream is too long",
-                    ));
+                    return too_long(before, out);
+                }
+            }
+            Self::Ndjson(decoder, reader) => {
+                let before = out.len();
+                decoder.feed(piece, |event| {
+                    if result.is_ok() {
+                        result = reader.read(&event, out);
+                    }
+                });
+                if decoder.reduced + decoder.skipped > 0 {
+                    return too_long(before, out);
                 }
             }
             Self::Amazon(decoder, reader) => {
@@ -362,7 +386,21 @@ impl Input {
                 result?;
                 reader.finish(out)
             }
+            Self::Ndjson(decoder, reader) => {
+                let mut result = Ok(());
+                decoder.end(|event| result = reader.read(&event, out));
+                result?;
+                reader.finish(out)
+            }
             Self::Amazon(_, reader) => reader.finish(out),
         }
     }
+}
+
+/// Refuses a stream with an event that was too long to hold. What was read of it is a copy with cut texts.
+fn too_long<T>(before: usize, out: &mut Vec<Event>) -> Result<T, Failure> {
+    out.truncate(before);
+    Err(Failure::new(
+        "an event of the provider's stream is too long",
+    ))
 }

@@ -9,17 +9,26 @@ use crate::base::clock;
 use crate::base::secret::Secret;
 use crate::config::{AuthMode, Authorization};
 use crate::policy::route::Provider;
+use crate::wire::headers::CREDENTIALS;
 
-/// Sets the credential that the provider's `auth_mode` asks for. `headers` hold the caller's
-/// own credential only in `passthrough` mode.
+/// Sets the credential that the provider's `auth_mode` asks for: of several keys the one of this
+/// number, from 0. `headers` hold the caller's own credential only in `passthrough` mode.
 ///
 /// # Errors
 /// When the configured key cannot be a header's value.
-pub fn authorize(headers: &mut HeaderMap, provider: &Provider) -> Result<(), InvalidKey> {
+pub fn authorize(
+    headers: &mut HeaderMap,
+    provider: &Provider,
+    key: usize,
+) -> Result<(), InvalidKey> {
     if !is_configured(headers, provider) {
         return Ok(());
     }
-    credential(headers, provider.authorization, &provider.apikey)
+    let keys = &provider.apikeys;
+    let key = keys.get(key).or(keys.first());
+    key.map_or(Ok(()), |key| {
+        credential(headers, provider.authorization, key)
+    })
 }
 
 /// Sets a key in the header that carries it; an empty key sets nothing.
@@ -43,6 +52,7 @@ pub(crate) fn credential(
         Authorization::Bearer => (header::AUTHORIZATION, format!("Bearer {key}")),
         Authorization::XApiKey => (HeaderName::from_static("x-api-key"), key.to_owned()),
         Authorization::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
+        Authorization::ApiKey => (HeaderName::from_static("api-key"), key.to_owned()),
         Authorization::Hec => (header::AUTHORIZATION, format!("Splunk {key}")),
         Authorization::CfAigAuthorization => (
             HeaderName::from_static("cf-aig-authorization"),
@@ -76,8 +86,7 @@ pub fn sign(
 
 /// Whether a request gets the configured credential.
 pub(crate) fn is_configured(headers: &HeaderMap, provider: &Provider) -> bool {
-    let callers_own =
-        || headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
+    let callers_own = || CREDENTIALS.iter().any(|name| headers.contains_key(*name));
     match provider.auth_mode {
         AuthMode::None => false,
         AuthMode::Passthrough => !callers_own(),
@@ -117,7 +126,7 @@ mod tests {
         for (name, value) in given {
             headers.insert(*name, HeaderValue::from_static(value));
         }
-        authorize(&mut headers, &provider).unwrap();
+        authorize(&mut headers, &provider, 0).unwrap();
         headers
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
@@ -130,6 +139,7 @@ mod tests {
             ("bearer", "authorization", "Bearer k"),
             ("x-api-key", "x-api-key", "k"),
             ("x-goog-api-key", "x-goog-api-key", "k"),
+            ("api-key", "api-key", "k"),
             ("hec", "authorization", "Splunk k"),
             ("cf-aig-authorization", "cf-aig-authorization", "Bearer k"),
         ] {

@@ -223,7 +223,7 @@ impl Client {
                 let token = source.token().await.map_err(|error| error.to_string())?;
                 auth::bearer(headers, &token).map_err(|error| error.to_string())?;
             }
-            None => auth::authorize(headers, provider).map_err(|error| error.to_string())?,
+            None => auth::authorize(headers, provider, 0).map_err(|error| error.to_string())?,
         }
         for (name, value) in &provider.add_headers {
             headers.insert(name, value.clone());

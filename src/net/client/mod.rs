@@ -88,7 +88,7 @@ impl Client {
     /// Connects to a provider's node before a request needs it. Whether that works is for the log
     /// alone: the first request tries again.
     pub async fn meet(&self, provider: &Provider) {
-        let Ok(uri) = provider.url("/", None) else {
+        let Ok(uri) = provider.url("/", "", None) else {
             return;
         };
         match self.pools.connector(way(provider)).meet(uri).await {

@@ -1,6 +1,8 @@
 //! One capability object of a grant, decoded. Both sources of grants, the configuration and
 //! the tailnet policy, write the same objects.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -55,6 +57,8 @@ pub struct Capability {
     pub guards: Vec<String>,
     /// Whether requests for the models are translated; they are unless it says no.
     pub translate: Option<bool>,
+    /// Whether responses are kept for the same request, and how.
+    pub cache: Option<CacheGrant>,
     /// Whether the chat is available, if the object says so.
     #[serde(rename = "enable_chat_ui")]
     pub chat: Option<bool>,
@@ -82,6 +86,18 @@ pub struct SendHook {
     /// The only models that it is called for, if the object itself covers none.
     #[serde(default)]
     pub models: Option<ModelPattern>,
+}
+
+/// How responses are kept for the same request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheGrant {
+    /// For how long.
+    #[serde(rename = "for", deserialize_with = "duration")]
+    pub lasts: Duration,
+    /// Whether other callers with such a grant get them too.
+    #[serde(rename = "shared", default)]
+    pub is_shared: bool,
 }
 
 /// When a hook is called.
@@ -182,6 +198,14 @@ impl Capability {
     pub fn decode(raw: &RawValue) -> Result<Self, serde_json::Error> {
         serde_json::from_str(raw.get())
     }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    crate::config::duration(&text).ok_or_else(|| {
+        let expected = "expected a duration such as \"24h\"";
+        serde::de::Error::custom(format!("{text:?} is not a duration; {expected}"))
+    })
 }
 
 /// Headers in `Name: value` format. The check of the configuration reports other entries.

@@ -14,7 +14,9 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use capability::{BucketRef, Capability, Header, HookEvent, HookPart, Remains, Role, SendHook};
+pub use capability::{
+    BucketRef, CacheGrant, Capability, Header, HookEvent, HookPart, Remains, Role, SendHook,
+};
 pub use grants::Access;
 pub use pattern::{ModelPattern, is_named};
 pub use permit::{NoRole, Permit};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::value::RawValue;
 
-use super::{BucketRef, Capability, Header, ModelPattern, Remains, Role, SendHook, Subject};
+use super::{
+    BucketRef, CacheGrant, Capability, Header, ModelPattern, Remains, Role, SendHook, Subject,
+};
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::policy::identity::Caller;
@@ -51,6 +53,7 @@ pub(super) struct Granted {
     quotas: Vec<Scoped<BucketRef>>,
     hooks: Vec<Scoped<SendHook>>,
     guards: Vec<Scoped<String>>,
+    caches: Vec<Scoped<CacheGrant>>,
     /// Whether the chat is available; a grant that allows it wins.
     chat: Option<bool>,
     /// Capabilities that are not ours, as JSON.
@@ -96,6 +99,8 @@ impl Granted {
         extend(&mut self.quotas, capability.quotas, models, source);
         extend(&mut self.hooks, capability.send_hooks, models, source);
         extend(&mut self.guards, capability.guards, models, source);
+        let cache = capability.cache.into_iter().collect();
+        extend(&mut self.caches, cache, models, source);
         if let Some(pattern) = capability.models {
             self.models.push(Models {
                 pattern,
@@ -259,6 +264,17 @@ impl Permit {
     fn granting(&self, subject: Subject<'_>) -> impl Iterator<Item = &Models> {
         let models = self.granted.models.iter();
         models.filter(move |models| models.pattern.matches(subject))
+    }
+
+    /// Whether responses of the subject are kept for the same request, and how: of several grants that say
+    /// so, for the shortest time, and shared only if all share.
+    #[must_use]
+    pub fn cache(&self, subject: Subject<'_>) -> Option<CacheGrant> {
+        let grants = applying(&self.granted.caches, subject).map(|scoped| scoped.added);
+        grants.reduce(|one, other| CacheGrant {
+            lasts: one.lasts.min(other.lasts),
+            is_shared: one.is_shared && other.is_shared,
+        })
     }
 
     /// The buckets that pay for the subject, in the order of the grants, each with the grant that

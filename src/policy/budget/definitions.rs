@@ -60,6 +60,16 @@ pub(super) struct Planned {
 }
 
 impl Plan {
+    /// Those of the buckets that count tokens or requests.
+    #[must_use]
+    pub fn without_money(&self) -> Self {
+        let chains = self.chains.iter();
+        let chains = chains.filter(|planned| planned.unit != Unit::Money);
+        Self {
+            chains: chains.cloned().collect(),
+        }
+    }
+
     /// Whether no bucket pays.
     #[must_use]
     pub fn is_empty(&self) -> bool {

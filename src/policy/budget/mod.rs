@@ -28,6 +28,12 @@ pub struct Amounts {
 }
 
 impl Amounts {
+    /// What a request without a price takes, before anything is counted.
+    pub const FREE: Self = Self {
+        tokens: 0,
+        cost: Some(Money::ZERO),
+    };
+
     /// What a bucket of this unit is expected to give.
     fn estimated(self, unit: Unit) -> i64 {
         match unit {

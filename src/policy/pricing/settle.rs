@@ -116,23 +116,32 @@ fn parts(
     let fresh = input.saturating_sub(cached).saturating_sub(written);
     // It is unknown which of the images a cache served.
     let images = count(tokens.image_input).min(fresh);
+    let heard_before = count(tokens.audio_cached).min(cached);
+    let heard = count(tokens.audio_input).saturating_sub(heard_before);
+    let heard = heard.min(fresh - images);
 
     // Counted within the output, and priced apart only if that has a price.
     let rates = price.rates(mode, prompt);
     let apart = |field, count| rates.get(field).map_or(0, |_| count);
-    let inner = count(tokens.reasoning).saturating_add(count(tokens.image_output));
+    let made = count(tokens.image_output).saturating_add(count(tokens.audio_output));
+    let inner = count(tokens.reasoning).saturating_add(made);
     let output = tokens.output.unwrap_or(inner);
     let reasoning = apart(Field::Reasoning, count(tokens.reasoning)).min(output);
     let drawn = apart(Field::ImageOutput, count(tokens.image_output)).min(output - reasoning);
+    let written_text = output - reasoning - drawn;
+    let spoken = apart(Field::AudioOutput, count(tokens.audio_output)).min(written_text);
     let counts = [
-        (Field::Input, fresh - images),
+        (Field::Input, fresh - images - heard),
         (Field::Image, images),
-        (Field::CacheRead, cached),
+        (Field::Audio, heard),
+        (Field::CacheRead, cached - heard_before),
+        (Field::AudioCacheRead, heard_before),
         (Field::CacheWrite, written - hour),
         (Field::CacheWrite1h, hour),
-        (Field::Output, output - reasoning - drawn),
+        (Field::Output, written_text - spoken),
         (Field::Reasoning, reasoning),
         (Field::ImageOutput, drawn),
+        (Field::AudioOutput, spoken),
         (Field::WebSearch, count(tokens.web_searches)),
     ];
     Some((rates, counts))
@@ -289,6 +298,31 @@ mod tests {
     }
 
     #[test]
+    fn sound_with_a_price_of_its_own() {
+        let voice = price(&[
+            ("input", "4"),
+            ("output", "16"),
+            ("input_cache_read", "0.4"),
+            ("audio", "32"),
+            ("audio_cache_read", "0.5"),
+            ("audio_output", "64"),
+        ]);
+        let tokens = Tokens {
+            cached: Some(60),
+            audio_input: Some(70),
+            audio_cached: Some(50),
+            audio_output: Some(80),
+            ..counted(200, 100)
+        };
+        // 120 of text, 20 of sound, 10 and 50 from the cache; 20 of text and 80 of sound.
+        let expected = 480_000 + 640_000 + 4_000 + 25_000 + 320_000 + 5_120_000;
+        assert_eq!(cost(&tokens, &voice), Some((expected, false)));
+        // Without such prices it costs as much as text.
+        let plain = price(&[("input", "4"), ("output", "16")]);
+        assert_eq!(cost(&tokens, &plain), Some((2_400_000, false)));
+    }
+
+    #[test]
     fn a_model_that_only_draws_needs_no_price_for_text() {
         let draws = price(&[("input", "5"), ("image_output", "40")]);
         assert_eq!(cost(&counted(0, 10), &draws), Some((400_000, false)));
@@ -337,6 +371,9 @@ mod tests {
                 reasoning: Some(count),
                 image_input: Some(count),
                 image_output: Some(count),
+                audio_input: Some(count),
+                audio_cached: Some(count),
+                audio_output: Some(count),
                 web_searches: Some(count),
                 ..counted(count, count)
             };

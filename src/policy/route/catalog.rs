@@ -49,15 +49,20 @@ impl Catalog {
     /// those of aggregators do, and what `provider/model` means must not depend on what
     /// other providers list.
     ///
-    /// Ollama lists `tiny:latest` and is asked for `tiny`: such a name means the other one where
-    /// no model has it exactly, so that grants, prices and records know one name, the listed one.
+    /// Ollama lists `tiny:latest` and is asked for `tiny`, and its clients ask for `gpt-5:latest` where
+    /// `gpt-5` is listed: such a name means the other one where no model has it exactly, so that grants,
+    /// prices and records know one name, the listed one.
     pub(super) fn readings(&self, name: &str) -> Vec<Serving<'_>> {
-        let is_tagged = name.rsplit('/').next().unwrap_or_default().contains(':');
+        let is_tagged = |name: &str| name.rsplit('/').next().unwrap_or_default().contains(':');
         let exactly = self.exactly(name);
-        if exactly.is_empty() && !is_tagged {
-            return self.exactly(&format!("{name}{LATEST}"));
+        if !exactly.is_empty() {
+            return exactly;
         }
-        exactly
+        match name.strip_suffix(LATEST) {
+            Some(untagged) if !is_tagged(untagged) => self.exactly(untagged),
+            None if !is_tagged(name) => self.exactly(&format!("{name}{LATEST}")),
+            _ => exactly,
+        }
     }
 
     fn exactly(&self, name: &str) -> Vec<Serving<'_>> {

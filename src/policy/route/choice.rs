@@ -29,6 +29,8 @@ pub(super) struct Candidate {
     pub(super) model: Text,
     /// The pattern and the grant that cover it.
     pub(super) granted: Reason,
+    /// It comes last while a budget that pays for it runs low.
+    pub(super) spares: bool,
 }
 
 /// What the choice looks at besides the configuration.
@@ -58,6 +60,12 @@ pub(super) fn among_destinations(
     match strategy {
         Strategy::First => destinations.truncate(1),
         Strategy::Failover => {}
+        Strategy::Budget => {
+            if let Some((_, dearer)) = destinations.split_last_mut() {
+                let all = dearer.iter_mut().flat_map(|(_, candidates)| candidates);
+                all.for_each(|one| one.spares = true);
+            }
+        }
         Strategy::RoundRobin => {
             let count = destinations.len().max(1);
             destinations.rotate_left(evidence.traffic.turn(alias) % count);

@@ -208,6 +208,8 @@ pub struct Health {
     pub last_error: Option<String>,
     /// The models that were asked for.
     pub models: Vec<ModelHealth>,
+    /// Of several keys, those that are left out because the provider refused or limited them.
+    pub keys: Vec<KeyHealth>,
 }
 
 impl Health {
@@ -223,6 +225,20 @@ impl Health {
         let models = self.models.iter();
         models.filter(|model| model.limited_for.is_some())
     }
+}
+
+/// A key of a provider as people see it.
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
+pub struct KeyHealth {
+    /// Its number, from 1, in the order of the configuration.
+    pub key: usize,
+    /// Seconds for which it is left out.
+    pub left_out_for: u64,
+    /// Whether the provider refuses it; else too much was asked with it.
+    pub is_refused: bool,
+    /// What the provider answered.
+    pub why: String,
 }
 
 /// One model of a provider as people see it.
@@ -256,10 +272,7 @@ impl ModelHealth {
             ejected: track.is_paused(),
             retry_in: track.retry_in().map(|left| left.as_secs()),
             limited_for: match track.standing() {
-                // Rounded up.
-                Standing::Limited(left) => {
-                    Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))
-                }
+                Standing::Limited(left) => Some(seconds(left)),
                 _ => None,
             },
             requests: track.requests,
@@ -269,4 +282,9 @@ impl ModelHealth {
             last_error: track.last_error.as_ref().map(|(_, why)| why.clone()),
         }
     }
+}
+
+/// Whole seconds, rounded up.
+pub(super) fn seconds(left: Duration) -> u64 {
+    left.as_secs() + u64::from(left.subsec_nanos() > 0)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Provider;
 use super::health::{Health, ModelHealth, Track};
+use super::keys::Keys;
 use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
 
@@ -33,6 +34,8 @@ pub(super) struct State {
     /// Whether it can be reached at all.
     pub(super) whole: Track,
     pub(super) models: BTreeMap<Text, Track>,
+    /// Of several credentials, what is known of each.
+    pub(super) keys: Keys,
     /// It refuses requests with `stream_options`.
     pub(super) refuses_stream_options: bool,
     used: Instant,
@@ -81,6 +84,7 @@ impl Providers {
             in_flight: 0,
             whole: Track::default(),
             models: BTreeMap::new(),
+            keys: Keys::default(),
             refuses_stream_options: false,
             used: now,
         });
@@ -117,6 +121,7 @@ impl State {
             models: named
                 .map(|(name, track)| ModelHealth::of(name, track))
                 .collect(),
+            keys: self.keys.health(),
         }
     }
 }

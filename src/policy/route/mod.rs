@@ -7,6 +7,7 @@ mod catalog;
 mod choice;
 mod health;
 mod in_flight;
+mod keys;
 mod known;
 mod outcome;
 mod provider;
@@ -16,8 +17,9 @@ mod traffic;
 
 pub use catalog::Ambiguous;
 pub use choice::{Evidence, Holder};
-pub use health::{Health, ModelHealth, Standing};
+pub use health::{Health, KeyHealth, ModelHealth, Standing};
 pub use in_flight::{InFlight, Scope};
+pub use keys::KeyFault;
 pub use outcome::{Choice, NoRoute, Route};
 pub use provider::{Fit, Provider};
 pub use table::{ListedModel, RouteTable};

@@ -27,6 +27,8 @@ pub struct Route {
     pub model: Text,
     /// Why this provider.
     pub reasons: Arc<[Reason]>,
+    /// It comes last while a budget that pays for it runs low.
+    pub spares: bool,
 }
 
 impl Route {

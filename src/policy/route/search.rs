@@ -92,6 +92,7 @@ impl Search<'_> {
                     provider: Arc::clone(provider),
                     model: model.clone(),
                     granted,
+                    spares: false,
                 });
             }
         }

@@ -148,7 +148,9 @@ impl RouteTable {
         let put_off = choice::put_off(&mut candidates, evidence.traffic);
         let held = choice::held(&mut candidates, evidence);
         if !self.routing.failover {
-            candidates.truncate(1);
+            // Those for a budget that runs low stay: nothing has failed then.
+            let spares = candidates.iter().take_while(|one| one.spares).count();
+            candidates.truncate(1 + spares);
         }
         reasons.extend(search.tagged);
         reasons.push(candidates[0].granted.clone());
@@ -169,6 +171,7 @@ impl RouteTable {
         reasons.extend(held);
         let mut routes = candidates.into_iter().map(|one| Route {
             reasons: Arc::new([one.granted]),
+            spares: one.spares,
             provider: one.provider,
             model: one.model,
         });

@@ -10,10 +10,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Provider;
 use super::health::{Health, Standing, Track};
 use super::in_flight::InFlight;
+use super::keys::KeyFault;
 use super::known::{Key, Known, State};
 use crate::base::text::Text;
 
@@ -122,6 +124,42 @@ impl Traffic {
         })
     }
 
+    /// The key, by its number, that a request goes with: in turn, but the same one for a conversation.
+    pub fn key(&self, provider: &Provider, conversation: Option<&str>) -> usize {
+        let count = provider.apikeys.len();
+        if count < 2 {
+            return 0;
+        }
+        let mut providers = self.providers.lock();
+        let state = providers.state(&Key::of(provider));
+        state.keys.choose(count, conversation)
+    }
+
+    /// Leaves out one of several keys. Returns another one that isn't left out.
+    pub fn other_key(
+        &self,
+        provider: &Provider,
+        key: usize,
+        why: &str,
+        fault: KeyFault,
+    ) -> Option<usize> {
+        let mut providers = self.providers.lock();
+        let state = providers.state(&Key::of(provider));
+        state.keys.leave_out(key, why, fault)
+    }
+
+    /// The provider has taken a request with one of several keys.
+    pub fn key_works(&self, provider: &Provider, key: usize) {
+        let mut providers = self.providers.lock();
+        providers.state(&Key::of(provider)).keys.succeeded(key);
+    }
+
+    /// When the first of several keys is back that are all left out.
+    pub fn soonest_key(&self, provider: &Provider) -> Option<Duration> {
+        let providers = self.providers.lock();
+        providers.get(provider)?.keys.soonest()
+    }
+
     /// Whether a provider has refused a request for its `stream_options`.
     pub fn refuses_stream_options(&self, provider: &Provider) -> bool {
         let providers = self.providers.lock();
@@ -159,8 +197,6 @@ fn bounded<T, R>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::config::Routing;
     use crate::policy::route::Scope;

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::base::bucket::{Account, ByKey, Chain, Level, Link, Settlement};
+use crate::base::bucket::{Account, ByKey, Chain, Level, Link, Settlement, Terms};
 use crate::base::clock;
 use crate::base::lock::lock;
 use crate::base::panics;
@@ -112,9 +112,34 @@ impl Quotas {
     /// # Errors
     /// [`Denied`] when a bucket can't pay, or it can't be known whether it can.
     pub async fn look(&self, plan: &Plan, estimate: Amounts) -> Result<Vec<State>, Denied> {
+        let (chains, accounts) = self.accounts(plan, estimate).await?;
+        let links = chains.iter().flat_map(|chain| chain.links.iter());
+        let states = links.filter_map(|link| Some(State::new(link, *accounts.get(&link.key)?)));
+        Ok(states.collect())
+    }
+
+    /// What callers are told of each chain of a plan that is below its threshold; holds nothing.
+    ///
+    /// # Errors
+    /// As for [`Quotas::look`].
+    pub async fn low(&self, plan: &Plan) -> Result<Vec<String>, Denied> {
+        let (chains, accounts) = self.accounts(plan, Amounts::FREE).await?;
+        let low = chains.iter().filter_map(|chain| {
+            let (names, left) = standing(chain, &accounts);
+            warning(&chain.links[0].terms, &names, left)
+        });
+        Ok(low.collect())
+    }
+
+    /// The buckets of a plan that could pay for a request.
+    async fn accounts(
+        &self,
+        plan: &Plan,
+        estimate: Amounts,
+    ) -> Result<(Vec<Chain>, ByKey<Account>), Denied> {
         let chains = plan.chains(estimate)?;
         if chains.is_empty() {
-            return Ok(Vec::new());
+            return Ok((chains, ByKey::default()));
         }
         let held = if let Some(mut local) = self.inner.local() {
             local.look(&chains, clock::unix_ms())
@@ -125,10 +150,7 @@ impl Quotas {
         if let Err(short) = &held.outcome {
             return Err(Denied::exhausted(&chains, &held.accounts, short));
         }
-        let links = chains.iter().flat_map(|chain| chain.links.iter());
-        let states =
-            links.filter_map(|link| Some(State::new(link, *held.accounts.get(&link.key)?)));
-        Ok(states.collect())
+        Ok((chains, held.accounts))
     }
 
     /// Holds what a request is expected to take of each of its buckets, under a name of its own.
@@ -327,16 +349,7 @@ impl Reservation {
     fn describe(&mut self, plan: &Plan) {
         self.reasons.reserve_exact(self.chains.len());
         for (chain, source) in self.chains.iter().zip(plan.sources()) {
-            let mut left: i64 = 0;
-            let mut names = Vec::with_capacity(chain.links.len());
-            for link in chain.links.iter() {
-                let Some(account) = self.before.get(&link.key) else {
-                    continue;
-                };
-                let free = account.level.balance.saturating_sub(account.held);
-                left = left.saturating_add(free);
-                names.push(link.bucket.clone());
-            }
+            let (names, left) = standing(chain, &self.before);
             let terms = &chain.links[0].terms;
             let keys = match &*chain.links {
                 [only] => Cow::Borrowed(only.key.as_str()),
@@ -346,15 +359,9 @@ impl Reservation {
                 }
             };
             let after = left.saturating_sub(chain.amount);
-            let is_low = after < terms.warn_below;
-            if is_low {
-                self.warnings.push(format!(
-                    "{}: {} left of {}",
-                    names.join(", then "),
-                    terms.show(after),
-                    terms.show(terms.capacity)
-                ));
-            }
+            let warning = warning(terms, &names, after);
+            let is_low = warning.is_some();
+            self.warnings.extend(warning);
             if lock(&self.inner.low).begins(&keys, is_low, after, terms) {
                 self.crossed.extend(self.warnings.last().cloned());
             }
@@ -403,6 +410,33 @@ impl Reservation {
         }
         Some(Settlement { hold, chains, at })
     }
+}
+
+/// The buckets of a chain, and what is free in them together.
+fn standing(chain: &Chain, accounts: &ByKey<Account>) -> (Vec<Text>, i64) {
+    let mut left: i64 = 0;
+    let mut names = Vec::with_capacity(chain.links.len());
+    for link in chain.links.iter() {
+        let Some(account) = accounts.get(&link.key) else {
+            continue;
+        };
+        let free = account.level.balance.saturating_sub(account.held);
+        left = left.saturating_add(free);
+        names.push(link.bucket.clone());
+    }
+    (names, left)
+}
+
+/// What a caller is told of a chain that has so much left, if that is below its threshold.
+fn warning(terms: &Terms, names: &[Text], left: i64) -> Option<String> {
+    (left < terms.warn_below).then(|| {
+        format!(
+            "{}: {} left of {}",
+            names.join(", then "),
+            terms.show(left),
+            terms.show(terms.capacity)
+        )
+    })
 }
 
 impl Drop for Reservation {

@@ -19,7 +19,7 @@ use crate::records::{Capture, Delivery, EntryId, Failure, Outcome, Record};
 use crate::wire::HeaderList;
 
 /// The first byte of what is packed.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Fast: what is in the journal stays there for a second.
 const LEVEL: i32 = 1;
@@ -143,7 +143,15 @@ impl Put for Tokens {
         for count in self.counts() {
             count.put(to);
         }
-        self.estimated.put(to);
+        // Records from before had no counts of sound, and a flag alone.
+        let sound = self.sound();
+        let has_sound = sound.iter().any(Option::is_some);
+        (u8::from(self.estimated) | (u8::from(has_sound) << 1)).put(to);
+        if has_sound {
+            for count in sound {
+                count.put(to);
+            }
+        }
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Ended {
     pub tokens: Tokens,
     /// Nanodollars.
     pub cost: Option<i64>,
+    /// It went with the caller's own credential.
+    pub own_credential: bool,
     /// Seconds of the whole.
     pub duration: f64,
     /// Seconds to the first token.
@@ -82,6 +84,8 @@ pub struct Series {
     pub requests: AtomicU64,
     /// Nanodollars.
     pub cost: AtomicU64,
+    /// Of them, those of requests with callers' own credentials.
+    pub own_credential_cost: AtomicU64,
     /// Of them, those served from a cache.
     pub cached: AtomicU64,
     /// Of them, those of reasoning.
@@ -103,6 +107,7 @@ impl Default for Series {
         Self {
             requests: AtomicU64::default(),
             cost: AtomicU64::default(),
+            own_credential_cost: AtomicU64::default(),
             cached: AtomicU64::default(),
             reasoning: AtomicU64::default(),
             input: Histogram::new(&TOKENS),
@@ -186,6 +191,8 @@ impl Metrics {
         };
         let cost = ended.cost.and_then(|cost| u64::try_from(cost).ok());
         add(&series.cost, cost);
+        let own = cost.filter(|_| ended.own_credential);
+        add(&series.own_credential_cost, own);
         add(&series.cached, ended.tokens.cached);
         add(&series.reasoning, ended.tokens.reasoning);
         #[expect(clippy::cast_precision_loss, reason = "a figure for a chart")]

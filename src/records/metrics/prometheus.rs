@@ -54,7 +54,7 @@ pub fn render(metrics: &Metrics, gauges: &[Gauge]) -> String {
 /// What is counted of a series, each with its kind where there are several.
 type Counted = fn(&Series) -> Vec<(Option<&'static str>, f64)>;
 
-const COUNTERS: [(&str, &str, Counted); 3] = [
+const COUNTERS: [(&str, &str, Counted); 4] = [
     (
         "iris_requests_total",
         "Requests that have ended.",
@@ -64,6 +64,11 @@ const COUNTERS: [(&str, &str, Counted); 3] = [
         "iris_cost_dollars_total",
         "What requests with a known price have cost.",
         |series| vec![(None, number(&series.cost) / 1e9)],
+    ),
+    (
+        "iris_own_credential_cost_dollars_total",
+        "Of that, what requests with callers' own credentials would have cost at list price.",
+        |series| vec![(None, number(&series.own_credential_cost) / 1e9)],
     ),
     (
         "iris_tokens_total",
@@ -177,6 +182,7 @@ mod tests {
                 ..Tokens::default()
             },
             cost: Some(1_500_000_000),
+            own_credential: true,
             duration: 0.5,
             first_token: Some(0.25),
             overhead: Some(0.000_3),
@@ -194,6 +200,7 @@ mod tests {
         for line in [
             format!("iris_requests_total{{{labels}}} 2"),
             format!("iris_cost_dollars_total{{{labels}}} 3"),
+            format!("iris_own_credential_cost_dollars_total{{{labels}}} 3"),
             format!("iris_tokens_total{{{labels},kind=\"input\"}} 14"),
             format!("iris_request_duration_seconds_bucket{{{labels},le=\"0.32\"}} 0"),
             format!("iris_request_duration_seconds_bucket{{{labels},le=\"0.64\"}} 2"),

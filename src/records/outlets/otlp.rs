@@ -237,6 +237,10 @@ fn span(entry: &Entry) -> Value {
     if let Some(cost) = entry.cost.and_then(|cost| u64::try_from(cost).ok()) {
         attributes.push(whole("iris.cost.nanodollars", cost));
     }
+    if entry.own_credential {
+        let value = json!({ "boolValue": true });
+        attributes.push(json!({ "key": "iris.own_credential", "value": value }));
+    }
     let mut events = Vec::new();
     if let Some(first) = entry.first_token_ms {
         events.push(json!({ "name": "first_token", "timeUnixNano": nanos(first) }));

@@ -24,6 +24,7 @@ pub(super) struct Exported<'a> {
     usage: &'a Tokens,
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_cost: Option<Cost<'a>>,
+    own_credential: bool,
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     capture_id: Option<&'a str>,
@@ -109,6 +110,7 @@ impl<'a> Exported<'a> {
             api_type: formats::named(&entry.api).map_or(&entry.api, |format| format.export_name),
             usage: &entry.tokens,
             estimated_cost: cost,
+            own_credential: entry.own_credential,
             duration_ms: entry.duration_ms,
             capture_id: capture.map(|_| id),
             session_id: &entry.session,

@@ -12,8 +12,11 @@ pub(crate) const COUNTS: usize = Tokens::COUNTS;
 /// Requests, errors, the counts of tokens, cost, priced and unpriced: what sessions add up.
 pub(crate) const PLAIN: usize = 2 + COUNTS + 3;
 
-/// Those, and two histograms: what reports add up.
-pub(crate) const ALL: usize = PLAIN + 2 * BUCKETS;
+/// Those, two histograms, and the cost of requests with callers' own credentials: what reports add up.
+pub(crate) const ALL: usize = PLAIN + 2 * BUCKETS + 1;
+
+/// Where the cost of requests with callers' own credentials stands. It came last, and stored sums name their places.
+pub(crate) const OWN_COST: usize = ALL - 1;
 
 /// A provider may claim any count. This is more than any request has, and a sum of a hundred
 /// million of them still fits; an overflow would stop the queue behind the record.
@@ -26,6 +29,13 @@ const COST_MAX: i64 = 10_000_000_000_000;
 pub(crate) fn counts(tokens: &Tokens) -> [Option<i64>; COUNTS] {
     let bounded = |count: u64| count.min(COUNT_MAX).cast_signed();
     tokens.counts().map(|count| count.map(bounded))
+}
+
+/// The counts of sound, bounded; `None` if there are none.
+pub(crate) fn sound(tokens: &Tokens) -> Option<[Option<i64>; 3]> {
+    let bounded = |count: u64| count.min(COUNT_MAX).cast_signed();
+    let sound = tokens.sound().map(|count| count.map(bounded));
+    sound.iter().any(Option::is_some).then_some(sound)
 }
 
 /// The cost in nanodollars, bounded.
@@ -50,6 +60,7 @@ pub(crate) struct Measured {
     pub cost: Option<i64>,
     pub duration_ms: Option<f64>,
     pub first_token_ms: Option<f64>,
+    pub own_credential: bool,
 }
 
 impl Measured {
@@ -60,6 +71,7 @@ impl Measured {
             cost: cost(entry.cost),
             duration_ms: Some(entry.duration_ms),
             first_token_ms: entry.first_token_ms,
+            own_credential: entry.own_credential.0,
         }
     }
 }
@@ -75,6 +87,9 @@ impl Sums {
         add(PLAIN - 3, one.cost.unwrap_or(0));
         add(PLAIN - 2, one.cost.is_some().into());
         add(PLAIN - 1, one.cost.is_none().into());
+        if one.own_credential {
+            add(OWN_COST, one.cost.unwrap_or(0));
+        }
         for (start, ms) in [
             (PLAIN, one.duration_ms),
             (PLAIN + BUCKETS, one.first_token_ms),
@@ -107,13 +122,14 @@ impl Sums {
             image_output_tokens: at(10),
             web_search_count: at(11),
             cost: self.0[12],
+            own_credential_cost: self.0[OWN_COST],
             priced: at(13),
             unpriced: at(14),
         }
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        let (duration, first_token) = self.0[PLAIN..].split_at(BUCKETS);
+        let (duration, first_token) = self.0[PLAIN..OWN_COST].split_at(BUCKETS);
         Totals {
             counts: self.counts(),
             duration_ms: Percentiles::of(duration),
@@ -140,6 +156,8 @@ pub struct Counts {
     pub web_search_count: u64,
     /// Nanodollars, of the requests that have a price.
     pub cost: i64,
+    /// Nanodollars of `cost` at list price, of the requests that went with callers' own credentials.
+    pub own_credential_cost: i64,
     /// Requests with a price.
     pub priced: u64,
     /// Requests without one.

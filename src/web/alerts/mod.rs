@@ -140,6 +140,7 @@ impl Warnings {
                         .paused_models()
                         .map(|one| model_down(&provider.id, one)),
                 );
+                found.extend(key_refused(&provider.id, &health));
             }
         }
         found.extend(self.exporters(rules).await);
@@ -271,6 +272,21 @@ fn model_down(provider: &str, health: &ModelHealth) -> Warning {
     let message = format!("the model {subject} is paused after {failures}: {why}");
     let hint = "the provider's other models are used; Iris tries it again by itself";
     warning("model_down", message, hint).of(&subject)
+}
+
+fn key_refused(provider: &str, health: &Health) -> Option<Warning> {
+    let refused = health.keys.iter().filter(|key| key.is_refused);
+    let numbers: Vec<_> = refused.map(|key| key.key.to_string()).collect();
+    if numbers.is_empty() {
+        return None;
+    }
+    let (s, numbers) = (
+        if numbers.len() == 1 { "" } else { "s" },
+        numbers.join(", "),
+    );
+    let message = format!("the provider {provider} refuses key{s} {numbers} of its configuration");
+    let hint = "replace what isn't valid or has no credit any more; its other keys are used";
+    Some(warning("key_refused", message, hint).of(provider))
 }
 
 fn in_a_row(failures: u32) -> String {

@@ -75,7 +75,7 @@ pub(in crate::web) struct Row {
     pub baseurl: String,
     /// What it lists.
     pub models: Vec<String>,
-    /// chat, responses, messages, `count_tokens`, embeddings.
+    /// chat, responses, messages, `count_tokens`, embeddings, ollama.
     pub formats: Vec<&'static str>,
     /// The provider that covers it already.
     pub provider: Option<String>,

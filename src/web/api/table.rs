@@ -13,6 +13,10 @@ pub(in crate::web) const ALL: &[Endpoint] = &[
     models::list::ONE,
     models::list::GEMINI_LIST,
     models::list::GEMINI_ONE,
+    models::ollama::TAGS,
+    models::ollama::SHOW,
+    models::ollama::RUNNING,
+    models::ollama::VERSION,
     models::providers::ENDPOINT,
     models::connectors::ENDPOINT,
     models::whatif::ENDPOINT,
@@ -81,6 +85,23 @@ pub(super) fn pattern(path: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_gateways_own_paths_and_ollamas_are_apart() {
+        use crate::formats::Dialect;
+
+        let paths = ALL.iter().map(|endpoint| (endpoint.name, endpoint.path));
+        for (name, path) in paths.filter(|(_, path)| path.starts_with("/api/")) {
+            let dialect = Dialect::of(path, &http::HeaderMap::new());
+            let is_ollamas = name.starts_with("Ollama");
+            assert_eq!(dialect == Dialect::Ollama, is_ollamas, "{path}");
+        }
+        let formats = crate::formats::ALL.iter().flat_map(|format| format.paths);
+        for path in formats.filter(|path| path.starts_with("/api/")) {
+            assert_eq!(Dialect::of(path, &http::HeaderMap::new()), Dialect::Ollama);
+            assert!(of(path).next().is_none(), "{path}");
+        }
+    }
 
     #[test]
     fn paths_lead_to_their_endpoints() {

@@ -213,9 +213,14 @@ fn as_far_as_known(counts: &Counts, amount: &Markup) -> Markup {
         "{} of {} have no known price",
         counts.unpriced, counts.requests
     );
+    let own = format!(
+        "{} of it at list price: callers' own accounts pay",
+        format::dollars(counts.own_credential_cost)
+    );
     html! {
         (amount)
         @if counts.unpriced > 0 { span.more title=(without) aria-label=(without) { "+" } }
+        @if counts.own_credential_cost > 0 { span.more title=(own) aria-label=(own) { "*" } }
     }
 }
 
@@ -231,6 +236,7 @@ pub(super) fn entry_cost_in_column(entry: &Entry) -> Markup {
     };
     html! {
         span title={ (format::dollars(cost)) (why) } { (sign) (format::dollars_in_column(cost)) }
+        (own_credential(entry))
     }
 }
 
@@ -240,8 +246,17 @@ pub(super) fn entry_cost(entry: &Entry) -> Markup {
         None => unknown("no price is known for this model at this provider"),
         Some(cost) if entry.cost_estimated() => html! {
             span title="estimated: the provider reported no usage" { "≈" (format::dollars(cost)) }
+            (own_credential(entry))
         },
-        Some(cost) => html! { (format::dollars(cost)) },
+        Some(cost) => html! { (format::dollars(cost)) (own_credential(entry)) },
+    }
+}
+
+/// Marks a cost that the caller's own account pays.
+fn own_credential(entry: &Entry) -> Markup {
+    const WHY: &str = "at list price: the caller's own account pays";
+    html! {
+        @if entry.own_credential { span.more title=(WHY) aria-label=(WHY) { "*" } }
     }
 }
 

@@ -57,6 +57,9 @@ fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
         Some(health) if health.limited_models().next().is_some() => {
             parts::badge(parts::Tone::Warn, "rate limited")
         }
+        Some(health) if !health.keys.is_empty() => {
+            parts::badge(parts::Tone::Warn, "some keys left out")
+        }
         Some(health) if health.failed > 0 => parts::badge(parts::Tone::Warn, "some failures"),
         Some(_) => parts::badge(parts::Tone::Good, "healthy"),
         None => parts::badge(parts::Tone::Plain, "not asked yet"),
@@ -73,6 +76,11 @@ fn provider_row(visit: &Visit<'_>, provider: &Provider) -> Markup {
                 @if let Some(health) = &health {
                     @for model in health.paused_models() {
                         br; span.note { (model.model) " is paused" }
+                    }
+                    @for key in &health.keys {
+                        br; span.note {
+                            "key " (key.key) " is left out for " (key.left_out_for) " s: " (key.why)
+                        }
                     }
                     @for model in health.limited_models() {
                         br; span.note {

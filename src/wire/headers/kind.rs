@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use http::HeaderName;
 
-use super::{CREDENTIALS, HOP_BY_HOP, Lists, SECRET_WORDS, hides, travels};
+use super::{HOP_BY_HOP, Lists, SECRET_WORDS, hides, travels};
 
 /// Places for names. A name has one of them, which it takes from the one before it.
 const PLACES: usize = 128;
@@ -20,9 +20,7 @@ type Known<T> = Vec<Option<(HeaderName, T)>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Kind {
-    /// It carries a credential of a caller.
-    pub(super) is_credential: bool,
-    /// Some server takes it for one that does.
+    /// Some server takes it for one that carries a credential.
     pub(super) hides: bool,
     /// It belongs to one connection.
     pub(super) is_hop: bool,
@@ -47,12 +45,11 @@ impl Kind {
     fn found(name: &HeaderName) -> Self {
         let is_hop = HOP_BY_HOP.contains(name);
         let name = name.as_str();
-        let is_credential = CREDENTIALS.contains(&name);
+        let hides = hides(name);
         Self {
-            is_credential,
-            hides: hides(name),
+            hides,
             is_hop,
-            is_secret: is_credential || SECRET_WORDS.iter().any(|word| name.contains(word)),
+            is_secret: hides || SECRET_WORDS.iter().any(|word| name.contains(word)),
             travels: travels(name),
         }
     }

@@ -2,6 +2,10 @@
 
 use super::*;
 
+const OWN: OwnHeaders = OwnHeaders {
+    credentials: &["authorization", "x-api-key"],
+    account: &["openai-organization"],
+};
 const KNOWN: &[&[&str]] = &[&["accept", "user-agent", "x-session-id", "x-stainless-*"]];
 
 fn map(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -35,7 +39,7 @@ fn identity_and_credentials_stay_here() {
         ("user-agent", "curl/8"),
     ]);
     let more = [HeaderName::from_static("x-named")];
-    let out = forwarded(&given, KNOWN, &more, false).headers;
+    let out = forwarded(&given, KNOWN, &more, None).headers;
     let names: Vec<&str> = out.keys().map(HeaderName::as_str).collect();
     let expected = ["x-session-id", "x-stainless-os", "x-named", "user-agent"];
     assert_eq!(names, expected);
@@ -45,12 +49,10 @@ fn identity_and_credentials_stay_here() {
 fn an_account_goes_with_its_own_credential_alone() {
     let account = ("openai-organization", "acme");
     let own = map(&[("authorization", "Bearer mine"), account]);
-    let out = forwarded(&own, KNOWN, &[], true).headers;
+    let out = forwarded(&own, KNOWN, &[], Some(&OWN)).headers;
     assert!(out.contains_key(account.0));
-    for (given, passthrough) in [(&own, false), (&map(&[account]), true)] {
-        let out = forwarded(given, KNOWN, &[], passthrough).headers;
-        assert!(out.is_empty(), "{out:?}");
-    }
+    let out = forwarded(&own, KNOWN, &[], None).headers;
+    assert!(out.is_empty(), "{out:?}");
 }
 
 #[test]
@@ -62,11 +64,11 @@ fn responses_in_other_forms_are_not_asked_for() {
         ("application/x-protobuf", false),
         ("application/json, application/x-protobuf", false),
     ] {
-        let out = forwarded(&map(&[("accept", accept)]), KNOWN, &[], false).headers;
+        let out = forwarded(&map(&[("accept", accept)]), KNOWN, &[], None).headers;
         assert_eq!(out.contains_key("accept"), passes, "{accept}");
     }
     let given = "application/json;type=protobuf;q=0.5, Text/Event-Stream; fields=x";
-    let out = forwarded(&map(&[("accept", given)]), KNOWN, &[], false).headers;
+    let out = forwarded(&map(&[("accept", given)]), KNOWN, &[], None).headers;
     assert_eq!(out["accept"], "application/json;q=0.5, text/event-stream");
 }
 
@@ -152,11 +154,41 @@ fn the_first_subprotocol_that_is_no_key_is_taken() {
 }
 
 #[test]
-fn passthrough_keeps_the_callers_credential_only() {
-    let given = map(&[("authorization", "Bearer mine"), ("cookie", "a=b")]);
-    let out = forwarded(&given, KNOWN, &[], true).headers;
+fn passthrough_keeps_the_credential_of_the_format_only() {
+    let given = map(&[
+        ("authorization", "Bearer mine"),
+        ("x-api-key", "-"),
+        ("x_api_key", "mine"),
+        ("x-goog-api-key", "mine"),
+        ("x-goog-user-project", "mine"),
+        ("cookie", "a=b"),
+    ]);
+    let out = forwarded(&given, KNOWN, &[], Some(&OWN)).headers;
+    assert_eq!(out.len(), 1, "{out:?}");
     assert_eq!(out.get("authorization").unwrap(), "Bearer mine");
-    assert!(!out.contains_key("cookie"));
+}
+
+#[test]
+fn what_stands_for_a_key_is_no_credential() {
+    for (value, is_one) in [
+        ("Bearer sk-ant-oat01-x", true),
+        ("Basic dTpw", true),
+        ("sk-x", true),
+        ("Bearer -", false),
+        ("bearer  not-needed", false),
+        ("Bearer not-required", false),
+        ("Bearer", false),
+        ("Bearer ", false),
+        ("-", false),
+        (" ", false),
+        ("", false),
+    ] {
+        for name in ["authorization", "x-api-key"] {
+            let given = map(&[(name, value)]);
+            assert_eq!(OWN.has_credential(&given), is_one, "{name}: {value:?}");
+        }
+        assert!(!OWN.has_credential(&map(&[("x-goog-api-key", value)])));
+    }
 }
 
 #[test]
@@ -166,6 +198,8 @@ fn what_is_kept_shows_no_credential() {
         ("x-goog-api-key", "s3cret"),
         ("x-amz-security-token", "s3cret"),
         ("x-my-password", "s3cret"),
+        ("x_api_key", "s3cret"),
+        ("chatgpt-account-id", "s3cret"),
         ("user-agent", "curl"),
     ]));
     assert!(!format!("{shown:?}").contains("s3cret"), "{shown:?}");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use iris::wire::event_stream::encode;
 use serde_json::{Value, json};
 
-use super::turn::Turn;
+use super::turn::{SIGNATURE, Says, THOUGHT, Turn, halves};
 use super::usage::Usage;
 use super::{Answer, anthropic};
 
@@ -27,8 +27,8 @@ pub fn format(operation: &str) -> &'static str {
 pub fn answer(operation: &str, body: &Value, turn: &Turn, usage: &Usage) -> Option<Answer> {
     Some(match operation {
         "converse" => Answer::Json(json!({
-            "output": { "message": { "role": "assistant", "content": [{ "text": said(turn) }] } },
-            "stopReason": "end_turn",
+            "output": { "message": { "role": "assistant", "content": content(turn) } },
+            "stopReason": reason(turn),
             "usage": usage.bedrock(),
             "metrics": { "latencyMs": 5 },
         })),
@@ -46,32 +46,63 @@ pub fn answer(operation: &str, body: &Value, turn: &Turn, usage: &Usage) -> Opti
     })
 }
 
-fn said(turn: &Turn) -> &str {
-    match turn {
-        Turn::Text(text) => text,
-        // No client here offers tools.
-        Turn::Tool { name, .. } => name,
+fn reason(turn: &Turn) -> &'static str {
+    match turn.says {
+        Says::Text(_) => "end_turn",
+        Says::Tool { .. } => "tool_use",
     }
 }
 
+fn content(turn: &Turn) -> Value {
+    let said = match &turn.says {
+        Says::Text(text) => json!({ "text": text }),
+        Says::Tool { name, arguments } => {
+            let call = json!({ "toolUseId": "tooluse_1", "name": name, "input": arguments });
+            json!({ "toolUse": call })
+        }
+    };
+    if !turn.thinks {
+        return json!([said]);
+    }
+    let thought = json!({ "text": THOUGHT, "signature": SIGNATURE });
+    json!([{ "reasoningContent": { "reasoningText": thought } }, said])
+}
+
 fn converse(turn: &Turn, usage: &Usage) -> Vec<Bytes> {
-    let at = json!(0);
-    [
-        ("messageStart", json!({ "role": "assistant" })),
-        (
-            "contentBlockDelta",
-            json!({ "contentBlockIndex": at, "delta": { "text": said(turn) } }),
+    let mut events = vec![("messageStart", json!({ "role": "assistant" }))];
+    let mut blocks = Vec::new();
+    if turn.thinks {
+        let deltas = [
+            json!({ "text": THOUGHT }),
+            json!({ "signature": SIGNATURE }),
+        ];
+        let deltas = deltas.map(|delta| json!({ "reasoningContent": delta }));
+        blocks.push((None, deltas));
+    }
+    blocks.push(match &turn.says {
+        Says::Text(text) => (None, halves(text).map(|text| json!({ "text": text }))),
+        Says::Tool { name, arguments } => (
+            Some(json!({ "toolUse": { "toolUseId": "tooluse_1", "name": name } })),
+            halves(&arguments.to_string()).map(|input| json!({ "toolUse": { "input": input } })),
         ),
-        ("contentBlockStop", json!({ "contentBlockIndex": at })),
-        ("messageStop", json!({ "stopReason": "end_turn" })),
-        (
-            "metadata",
-            json!({ "usage": usage.bedrock(), "metrics": { "latencyMs": 5 } }),
-        ),
-    ]
-    .into_iter()
-    .map(|(name, payload)| message(name, &payload))
-    .collect()
+    });
+    for (at, (start, deltas)) in blocks.into_iter().enumerate() {
+        // Only a call has a start.
+        events.extend(start.map(|start| {
+            let start = json!({ "contentBlockIndex": at, "start": start });
+            ("contentBlockStart", start)
+        }));
+        events.extend(deltas.map(|delta| {
+            let delta = json!({ "contentBlockIndex": at, "delta": delta });
+            ("contentBlockDelta", delta)
+        }));
+        events.push(("contentBlockStop", json!({ "contentBlockIndex": at })));
+    }
+    events.push(("messageStop", json!({ "stopReason": reason(turn) })));
+    let metadata = json!({ "usage": usage.bedrock(), "metrics": { "latencyMs": 5 } });
+    events.push(("metadata", metadata));
+    let frame = |(name, payload): (&'static str, Value)| message(name, &payload);
+    events.into_iter().map(frame).collect()
 }
 
 /// An event of Anthropic's as Bedrock wraps it.

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::turn::{HELLO, Turn};
+use super::turn::{HELLO, Says, THOUGHT, Turn, halves};
 use super::usage::Usage;
 
 pub fn answer(request: &Value, turn: &Turn, usage: &Usage) -> Answer {
-    let (message, finish) = match turn {
-        Turn::Text(text) => (json!({ "role": "assistant", "content": text }), "stop"),
-        Turn::Tool { name, arguments } => (
+    let (mut message, finish) = match &turn.says {
+        Says::Text(text) => (json!({ "role": "assistant", "content": text }), "stop"),
+        Says::Tool { name, arguments } => (
             json!({ "role": "assistant", "content": null, "tool_calls": [{
                 "index": 0,
                 "id": "call_1",
@@ -20,6 +20,9 @@ pub fn answer(request: &Value, turn: &Turn, usage: &Usage) -> Answer {
         ),
     };
     if request["stream"] != true {
+        if turn.thinks {
+            message["reasoning_content"] = json!(THOUGHT);
+        }
         return Answer::Json(json!({
             "id": "chatcmpl-1",
             "object": "chat.completion",
@@ -46,12 +49,37 @@ pub fn answer(request: &Value, turn: &Turn, usage: &Usage) -> Answer {
             Value::Null,
         )
     };
-    let mut events = vec![delta(message, Value::Null), delta(json!({}), json!(finish))];
+    let mut events = Vec::new();
+    if turn.thinks {
+        let thought = json!({ "role": "assistant", "reasoning_content": THOUGHT });
+        events.push(delta(thought, Value::Null));
+    }
+    let pieces = pieces(message, turn);
+    events.extend(pieces.into_iter().map(|piece| delta(piece, Value::Null)));
+    events.push(delta(json!({}), json!(finish)));
     if request["stream_options"]["include_usage"] == true {
         events.push(chunk(json!([]), usage.chat()));
     }
     events.push("data: [DONE]\n\n".into());
     Answer::Events(events)
+}
+
+/// A message in two pieces.
+fn pieces(mut message: Value, turn: &Turn) -> [Value; 2] {
+    match &turn.says {
+        Says::Text(text) => {
+            let [first, second] = halves(text);
+            message["content"] = json!(first);
+            [message, json!({ "content": second })]
+        }
+        Says::Tool { arguments, .. } => {
+            let arguments = arguments.to_string();
+            let [first, second] = halves(&arguments);
+            message["tool_calls"][0]["function"]["arguments"] = json!(first);
+            let rest = json!({ "index": 0, "function": { "arguments": second } });
+            [message, json!({ "tool_calls": [rest] })]
+        }
+    }
 }
 
 pub fn completion(request: &Value, usage: &Usage) -> Answer {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::turn::Turn;
+use super::turn::{SIGNATURE, Says, THOUGHT, Turn};
 use super::usage::Usage;
 
 /// The model and the verb of a path such as `/v1beta/models/m:generateContent`.
@@ -16,7 +16,7 @@ pub fn parse(path: &str) -> Option<(&str, &str)> {
 
 pub fn answer(model: &str, verb: &str, turn: &Turn, usage: &Usage) -> Option<Answer> {
     Some(match verb {
-        "generateContent" => Answer::Json(chunk(model, &part(turn), Some("STOP"), usage)),
+        "generateContent" => Answer::Json(chunk(model, &parts(turn), Some("STOP"), usage)),
         "streamGenerateContent" => Answer::Events(stream(model, turn, usage)),
         "countTokens" => Answer::Json(json!({ "totalTokens": usage.input })),
         "embedContent" => Answer::Json(json!({ "embedding": { "values": [0.0, 0.0] } })),
@@ -27,20 +27,25 @@ pub fn answer(model: &str, verb: &str, turn: &Turn, usage: &Usage) -> Option<Ans
     })
 }
 
-fn part(turn: &Turn) -> Value {
-    match turn {
-        Turn::Text(text) => json!({ "text": text }),
-        Turn::Tool { name, arguments } => {
+fn parts(turn: &Turn) -> Value {
+    let mut part = match &turn.says {
+        Says::Text(text) => json!({ "text": text }),
+        Says::Tool { name, arguments } => {
             json!({ "functionCall": { "id": "call-1", "name": name, "args": arguments } })
         }
+    };
+    if !turn.thinks {
+        return json!([part]);
     }
+    part["thoughtSignature"] = json!(SIGNATURE);
+    json!([{ "text": THOUGHT, "thought": true }, part])
 }
 
-fn chunk(model: &str, part: &Value, finish: Option<&str>, usage: &Usage) -> Value {
+fn chunk(model: &str, parts: &Value, finish: Option<&str>, usage: &Usage) -> Value {
     let mut chunk = json!({
         "candidates": [{
             "index": 0,
-            "content": { "role": "model", "parts": [part] },
+            "content": { "role": "model", "parts": parts },
         }],
         "usageMetadata": usage.gemini(),
         "modelVersion": model,
@@ -59,8 +64,8 @@ fn stream(model: &str, turn: &Turn, usage: &Usage) -> Vec<String> {
         ..*usage
     };
     [
-        chunk(model, &part(turn), None, &early),
-        chunk(model, &json!({ "text": "" }), Some("STOP"), usage),
+        chunk(model, &parts(turn), None, &early),
+        chunk(model, &json!([{ "text": "" }]), Some("STOP"), usage),
     ]
     .iter()
     .map(|chunk| format!("data: {chunk}\r\n\r\n"))

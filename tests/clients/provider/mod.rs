@@ -5,6 +5,7 @@ mod anthropic;
 mod bedrock;
 mod chat;
 mod gemini;
+mod realtime;
 mod responses;
 mod sha1;
 mod socket;
@@ -27,11 +28,13 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use turn::Turn;
-pub use turn::{HELLO, WORD};
+pub use turn::{CITY, HELLO, SIGNATURE, THOUGHT, WORD, schema};
 pub use usage::Usage;
 
 /// The one model that it has.
 pub const MODEL: &str = "wire";
+/// What it is called where callers bring logins of their own.
+pub const OWN: &str = "own";
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -143,15 +146,11 @@ impl Shared {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
-    fn turn(&self, said: &str, tools: &Value) -> Turn {
-        Turn::next(said, tools, &self.note)
-    }
-
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, hyper::Error> {
-        if request.method() == Method::GET && request.uri().path() == "/v1/responses" {
+        if request.method() == Method::GET && request.headers().contains_key("upgrade") {
             return Ok(socket::upgrade(self, request));
         }
         let (head, body) = request.into_parts();
@@ -175,7 +174,11 @@ impl Shared {
     fn answer(&self, head: &http::request::Parts, bytes: &[u8]) -> Option<Answer> {
         let path = head.uri.path();
         let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
-        let turn = self.turn(&String::from_utf8_lossy(bytes), &body["tools"]);
+        let named = body["model"].as_str();
+        let in_path = || gemini::parse(path).or_else(|| bedrock::parse(path));
+        let model = named.or_else(|| Some(in_path()?.0)).unwrap_or_default();
+        let model = model.to_owned();
+        let turn = Turn::of(&model, &body, &self.note);
         let nth = self.nth();
         let (plain, written) = (Usage::nth(nth), Usage::nth_of_anthropic(nth));
         let embedded = Usage {
@@ -217,13 +220,10 @@ impl Shared {
                 (format, plain, gemini::answer(model, verb, &turn, &plain)?)
             }
         };
-        let named = body["model"].as_str();
-        let in_path = || gemini::parse(path).or_else(|| bedrock::parse(path));
-        let model = named.or_else(|| Some(in_path()?.0));
         self.served().push(Served {
             format,
             path: path.into(),
-            model: model.unwrap_or_default().into(),
+            model,
             stream: !matches!(answer, Answer::Json(_)),
             usage,
             idle: false,

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::turn::Turn;
+use super::turn::{SIGNATURE, Says, THOUGHT, Turn, halves};
 use super::usage::Usage;
 
 /// The answer to a `POST`.
 pub fn answer(request: &Value, id: &str, turn: &Turn, usage: &Usage) -> Answer {
     if request["stream"] != true {
-        let output = json!([item(turn, "completed")]);
+        let output = json!(items(turn));
         let usage = usage.responses();
         return Answer::Json(response(request, id, "completed", &output, &usage));
     }
@@ -32,26 +32,30 @@ pub fn events(request: &Value, id: &str, turn: Option<&Turn>, usage: &Usage) -> 
         json!({ "type": "response.created", "response": begun }),
         json!({ "type": "response.in_progress", "response": begun }),
     ];
-    let mut output = json!([]);
-    if let Some(turn) = turn {
-        let done = item(turn, "completed");
-        let mut added = item(turn, "in_progress");
-        match turn {
-            Turn::Text(_) => added["content"] = json!([]),
-            Turn::Tool { .. } => added["arguments"] = json!(""),
+    let output = turn.map(items).unwrap_or_default();
+    for (at, done) in output.iter().enumerate() {
+        let mut added = done.clone();
+        added["status"] = json!("in_progress");
+        for (key, empty) in [
+            ("content", json!([])),
+            ("summary", json!([])),
+            ("arguments", json!("")),
+        ] {
+            if done.get(key).is_some() {
+                added[key] = empty;
+            }
         }
-        events.push(json!({
-            "type": "response.output_item.added", "output_index": 0, "item": added,
-        }));
-        events.extend(pieces(turn));
-        events.push(json!({
-            "type": "response.output_item.done", "output_index": 0, "item": done,
-        }));
-        output = json!([done]);
+        let mut of_item = vec![json!({ "type": "response.output_item.added", "item": added })];
+        of_item.extend(pieces(done));
+        of_item.push(json!({ "type": "response.output_item.done", "item": done }));
+        for mut event in of_item {
+            event["output_index"] = json!(at);
+            events.push(event);
+        }
     }
     events.push(json!({
         "type": "response.completed",
-        "response": response(request, id, "completed", &output, &usage.responses()),
+        "response": response(request, id, "completed", &json!(output), &usage.responses()),
     }));
     for (nth, event) in events.iter_mut().enumerate() {
         event["sequence_number"] = json!(nth);
@@ -59,56 +63,76 @@ pub fn events(request: &Value, id: &str, turn: Option<&Turn>, usage: &Usage) -> 
     events
 }
 
-/// What is said between the start and the end of an item.
-fn pieces(turn: &Turn) -> Vec<Value> {
-    let at = |mut event: Value, id: &str| {
-        event["item_id"] = json!(id);
-        event["output_index"] = json!(0);
-        event
-    };
-    match turn {
-        Turn::Text(text) => [
-            json!({ "type": "response.content_part.added", "content_index": 0,
-                "part": { "type": "output_text", "text": "", "annotations": [] } }),
-            json!({ "type": "response.output_text.delta", "content_index": 0, "delta": text,
-                "logprobs": [] }),
-            json!({ "type": "response.output_text.done", "content_index": 0, "text": text,
-                "logprobs": [] }),
-            json!({ "type": "response.content_part.done", "content_index": 0,
-                "part": { "type": "output_text", "text": text, "annotations": [] } }),
-        ]
-        .map(|event| at(event, "msg_1"))
-        .into(),
-        Turn::Tool { arguments, .. } => {
-            let arguments = arguments.to_string();
-            [
-                json!({ "type": "response.function_call_arguments.delta", "delta": arguments }),
-                json!({ "type": "response.function_call_arguments.done", "arguments": arguments }),
-            ]
-            .map(|event| at(event, "fc_1"))
-            .into()
+/// What is said between the start and the end of an item: its text in two pieces and whole, within a part
+/// if the item has parts.
+fn pieces(item: &Value) -> Vec<Value> {
+    let (name, key, text, part) = match item["type"].as_str() {
+        Some("message") => {
+            let part = &item["content"][0];
+            let within = ("response.content_part", "content_index", part);
+            ("response.output_text", "text", &part["text"], Some(within))
         }
+        Some("reasoning") => {
+            let part = &item["summary"][0];
+            let within = ("response.reasoning_summary_part", "summary_index", part);
+            (
+                "response.reasoning_summary_text",
+                "text",
+                &part["text"],
+                Some(within),
+            )
+        }
+        _ => {
+            let name = "response.function_call_arguments";
+            (name, "arguments", &item["arguments"], None)
+        }
+    };
+    let halves = halves(text.as_str().unwrap_or_default());
+    let delta = |delta| json!({ "type": format!("{name}.delta"), "delta": delta });
+    let mut events: Vec<Value> = halves.into_iter().map(delta).collect();
+    events.push(json!({ "type": format!("{name}.done"), key: text }));
+    if let Some((name, index, part)) = part {
+        let mut begun = part.clone();
+        begun["text"] = json!("");
+        events.insert(0, json!({ "type": format!("{name}.added"), "part": begun }));
+        events.push(json!({ "type": format!("{name}.done"), "part": part }));
+        events.iter_mut().for_each(|event| event[index] = json!(0));
     }
+    for event in &mut events {
+        event["item_id"] = item["id"].clone();
+    }
+    events
 }
 
-fn item(turn: &Turn, status: &str) -> Value {
-    match turn {
-        Turn::Text(text) => json!({
+/// The items of a response's output.
+fn items(turn: &Turn) -> Vec<Value> {
+    let said = match &turn.says {
+        Says::Text(text) => json!({
             "type": "message",
             "id": "msg_1",
             "role": "assistant",
-            "status": status,
+            "status": "completed",
             "content": [{ "type": "output_text", "text": text, "annotations": [] }],
         }),
-        Turn::Tool { name, arguments } => json!({
+        Says::Tool { name, arguments } => json!({
             "type": "function_call",
             "id": "fc_1",
             "call_id": "call_1",
             "name": name,
             "arguments": arguments.to_string(),
-            "status": status,
+            "status": "completed",
         }),
+    };
+    if !turn.thinks {
+        return vec![said];
     }
+    let thought = json!({
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{ "type": "summary_text", "text": THOUGHT }],
+        "encrypted_content": SIGNATURE,
+    });
+    vec![thought, said]
 }
 
 fn response(request: &Value, id: &str, status: &str, output: &Value, usage: &Value) -> Value {

@@ -1,5 +1,5 @@
-//! Responses over a WebSocket: each text of the client is a request, each text of the server an
-//! event.
+//! WebSockets, and responses over one: each text of the client is a request, each text of the server
+//! an event.
 
 use std::sync::Arc;
 
@@ -10,17 +10,18 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::turn::Turn;
 use super::usage::Usage;
-use super::{Body, Served, Shared, full, responses, sha1};
+use super::{Body, Served, Shared, full, realtime, responses, sha1};
 
-const TEXT: u8 = 1;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
+pub(super) const TEXT: u8 = 1;
+pub(super) const CLOSE: u8 = 8;
+pub(super) const PING: u8 = 9;
+pub(super) const PONG: u8 = 10;
 /// No client under test sends a longer message.
 const LONGEST: u64 = 16 << 20;
 
-type Stream = TokioIo<Upgraded>;
+pub(super) type Stream = TokioIo<Upgraded>;
 
 /// Shakes hands and serves the socket in the background.
 pub fn upgrade(shared: Arc<Shared>, mut request: Request<Incoming>) -> Response<Body> {
@@ -30,10 +31,14 @@ pub fn upgrade(shared: Arc<Shared>, mut request: Request<Incoming>) -> Response<
         return response;
     };
     let upgrading = hyper::upgrade::on(&mut request);
-    let headers = request.headers().clone();
+    let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
     tokio::spawn(async move {
         let stream = TokioIo::new(upgrading.await?);
-        serve(&shared, &headers, stream).await
+        if path == "/v1/responses" {
+            serve(&shared, &headers, stream).await
+        } else {
+            realtime::serve(&shared, &path, &headers, stream).await
+        }
     });
     let salted = [key.as_bytes(), b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
     Response::builder()
@@ -67,7 +72,8 @@ async fn serve(shared: &Shared, headers: &HeaderMap, mut stream: Stream) -> anyh
             tools = body["tools"].clone();
         }
         let (nth, idle) = (shared.nth(), body["generate"] == false);
-        let turn = (!idle).then(|| shared.turn(&said, &tools));
+        let model = body["model"].as_str().unwrap_or_default();
+        let turn = (!idle).then(|| Turn::next(model, &said, &tools, &shared.note));
         let usage = if idle {
             Usage::default()
         } else {
@@ -76,7 +82,7 @@ async fn serve(shared: &Shared, headers: &HeaderMap, mut stream: Stream) -> anyh
         shared.served().push(Served {
             format: "openai_responses",
             path: "/v1/responses".into(),
-            model: body["model"].as_str().unwrap_or_default().into(),
+            model: model.into(),
             stream: true,
             usage,
             idle,
@@ -91,7 +97,7 @@ async fn serve(shared: &Shared, headers: &HeaderMap, mut stream: Stream) -> anyh
 }
 
 /// One message, put together from its frames; nothing at the end.
-async fn read(stream: &mut Stream) -> anyhow::Result<Option<(u8, Vec<u8>)>> {
+pub(super) async fn read(stream: &mut Stream) -> anyhow::Result<Option<(u8, Vec<u8>)>> {
     let (mut kind, mut message) = (0, Vec::new());
     loop {
         let mut head = [0; 2];
@@ -128,7 +134,7 @@ async fn read(stream: &mut Stream) -> anyhow::Result<Option<(u8, Vec<u8>)>> {
 }
 
 /// One frame, whole.
-async fn write(stream: &mut Stream, kind: u8, payload: &[u8]) -> anyhow::Result<()> {
+pub(super) async fn write(stream: &mut Stream, kind: u8, payload: &[u8]) -> anyhow::Result<()> {
     let mut frame = vec![128 | kind];
     match payload.len() {
         short @ 0..126 => frame.push(u8::try_from(short)?),

@@ -1,5 +1,5 @@
 //! The next turn of the model on the wire: it makes the client read a note with one of the client's own
-//! tools, and then repeats the note.
+//! tools, and then repeats the note. Asked for JSON, it writes some.
 
 use std::path::Path;
 
@@ -9,9 +9,22 @@ use serde_json::{Value, json};
 pub const WORD: &str = "heron-7351";
 /// What is said when there is no tool to call.
 pub const HELLO: &str = "Hello from the wire.";
+/// What is said when the response has to match a schema.
+pub const CITY: &str = r#"{"city":"Rome"}"#;
+/// What models think that have [`THINKER`] in their name, and what their provider adds to check that it
+/// comes back unchanged.
+pub const THOUGHT: &str = "The note will tell.";
+pub const SIGNATURE: &str = "bm90aGluZyB0byBzZWU=";
+const THINKER: &str = "wire-";
 
 /// One turn of the model.
-pub enum Turn {
+pub struct Turn {
+    pub thinks: bool,
+    pub says: Says,
+}
+
+/// What a turn says.
+pub enum Says {
     Text(String),
     Tool { name: String, arguments: Value },
 }
@@ -19,7 +32,29 @@ pub enum Turn {
 impl Turn {
     /// The turn that follows `said`, everything that the client has sent, of which `tools` are
     /// those that it offers.
-    pub fn next(said: &str, tools: &Value, note: &Path) -> Self {
+    pub fn next(model: &str, said: &str, tools: &Value, note: &Path) -> Self {
+        Self {
+            thinks: model.starts_with(THINKER),
+            says: Says::next(said, tools, note),
+        }
+    }
+
+    /// The turn that a request asks for, in any format.
+    pub fn of(model: &str, body: &Value, note: &Path) -> Self {
+        let tools = match &body["toolConfig"]["tools"] {
+            Value::Null => &body["tools"],
+            of_bedrock => of_bedrock,
+        };
+        let mut turn = Self::next(model, &body.to_string(), tools, note);
+        if schema(body).is_some() {
+            turn.says = Says::Text(CITY.to_owned());
+        }
+        turn
+    }
+}
+
+impl Says {
+    fn next(said: &str, tools: &Value, note: &Path) -> Self {
         if said.contains(WORD) {
             return Self::Text(format!("The note says {WORD}."));
         }
@@ -32,6 +67,27 @@ impl Turn {
     }
 }
 
+/// The two pieces in which a stream has a text.
+pub fn halves(text: &str) -> [&str; 2] {
+    text.split_at(text.floor_char_boundary(text.len() / 2))
+        .into()
+}
+
+/// The schema that a response has to match, wherever a format puts it.
+pub fn schema(body: &Value) -> Option<Value> {
+    let places = [
+        "/response_format/json_schema/schema",
+        "/text/format/schema",
+        "/output_config/format/schema",
+        "/generationConfig/responseJsonSchema",
+    ];
+    let known = places.iter().find_map(|place| body.pointer(place));
+    // Bedrock has it as a text.
+    let place = "/outputConfig/textFormat/structure/jsonSchema/schema";
+    let text = body.pointer(place).and_then(Value::as_str);
+    known.cloned().or_else(|| serde_json::from_str(text?).ok())
+}
+
 /// The names of tools, wherever a format puts them.
 fn collect<'a>(tools: &'a Value, into: &mut Vec<&'a str>) {
     match tools {
@@ -40,7 +96,12 @@ fn collect<'a>(tools: &'a Value, into: &mut Vec<&'a str>) {
             if let Some(name) = fields.get("name").and_then(Value::as_str) {
                 into.push(name);
             }
-            for key in ["function", "functionDeclarations", "function_declarations"] {
+            for key in [
+                "function",
+                "functionDeclarations",
+                "function_declarations",
+                "toolSpec",
+            ] {
                 if let Some(inner) = fields.get(key) {
                     collect(inner, into);
                 }
@@ -51,7 +112,7 @@ fn collect<'a>(tools: &'a Value, into: &mut Vec<&'a str>) {
 }
 
 /// How each agent reads a file; `schemas` tell its tools' arguments.
-fn call(name: &str, note: &Path, schemas: &str) -> Option<Turn> {
+fn call(name: &str, note: &Path, schemas: &str) -> Option<Says> {
     let path = note.display().to_string();
     let arguments = match name {
         // Continue.
@@ -68,7 +129,7 @@ fn call(name: &str, note: &Path, schemas: &str) -> Option<Turn> {
         "read" => json!({ "filePath": path }),
         _ => return None,
     };
-    Some(Turn::Tool {
+    Some(Says::Tool {
         name: name.into(),
         arguments,
     })

@@ -55,6 +55,19 @@ impl Usage {
         })
     }
 
+    pub fn realtime(&self) -> Value {
+        json!({
+            "input_tokens": self.input,
+            "input_token_details": {
+                "text_tokens": self.input, "audio_tokens": 0, "cached_tokens": self.cached,
+                "cached_tokens_details": { "text_tokens": self.cached, "audio_tokens": 0 },
+            },
+            "output_tokens": self.output,
+            "output_token_details": { "text_tokens": self.output, "audio_tokens": 0 },
+            "total_tokens": self.input + self.output,
+        })
+    }
+
     /// Anthropic counts apart what the cache took and what it served.
     pub fn anthropic(&self) -> Value {
         json!({
@@ -73,6 +86,17 @@ impl Usage {
             "cacheWriteInputTokens": self.written,
             "outputTokens": self.output,
             "totalTokens": self.input + self.output,
+        })
+    }
+
+    /// The live API has a word of its own for what is written.
+    pub fn live(&self) -> Value {
+        json!({
+            "promptTokenCount": self.input,
+            "cachedContentTokenCount": self.cached,
+            "responseTokenCount": self.output - self.reasoning,
+            "thoughtsTokenCount": self.reasoning,
+            "totalTokenCount": self.input + self.output,
         })
     }
 

@@ -1,10 +1,12 @@
 //! What the fuzz targets share: a request of each format, and its meter fed in two ways that
 //! must come to the same.
 
+pub mod translated;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use iris::formats::{ALL, Call, Destination, Format, Head, Reading};
-use iris::wire::{event_stream, sse};
+use iris::wire::{event_stream, ndjson, sse};
 
 /// Room that a meter gets: small, so that running out of it is tried too.
 const ROOM: usize = 4096;
@@ -67,10 +69,15 @@ fn stream(api: &Format, call: &Call, data: &[u8], size: usize) -> Reading {
     let mut meter = api.meter(&call.metered(ROOM));
     let amazon = api.name.starts_with("bedrock");
     let (mut text, mut frames) = (sse::Decoder::default(), event_stream::Decoder::default());
+    let mut lines = ndjson::Decoder::new(sse::MAX_EVENT);
     // A mutated message has no right checksums: its payloads are given as lines of text.
     for piece in data.chunks(size.min(data.len().max(1))) {
         if amazon && data.first() == Some(&0) {
             frames.feed(piece, |event| {
+                meter.event(&event);
+            });
+        } else if api.has_lines {
+            lines.feed(piece, |event| {
                 meter.event(&event);
             });
         } else {
@@ -84,6 +91,9 @@ fn stream(api: &Format, call: &Call, data: &[u8], size: usize) -> Reading {
 
 fn plausible(reading: &Reading) {
     if let Some(response) = &reading.response {
-        assert!(response.len() < 64 * ROOM + (2 << 20), "a stream without end");
+        assert!(
+            response.len() < 64 * ROOM + (2 << 20),
+            "a stream without end"
+        );
     }
 }

@@ -87,7 +87,7 @@ After ADDRESS or KIND, with commas between:
   url=ADDRESS               where a KIND is, if not at its usual address
   region=REGION             for bedrock and vertex
   project=PROJECT           for vertex, if not the service account's own
-  formats=chat+responses    what a server speaks that can't be asked from here; also messages
+  formats=chat+responses    what a server speaks that can't be asked from here; also messages, ollama
   MODEL                     a model, or a pattern such as gpt-5*; without any, all that it lists
 
   iris init --provider ollama --provider openai,key=env:OPENAI_API_KEY,gpt-5*";

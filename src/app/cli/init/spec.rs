@@ -95,12 +95,13 @@ pub(super) fn formats(text: &str) -> anyhow::Result<Formats> {
             "chat" => formats.chat = true,
             "responses" => formats.responses = true,
             "messages" => formats.messages = true,
-            _ => anyhow::bail!("{word:?} is not one of chat, responses, messages"),
+            "ollama" => formats.ollama = true,
+            _ => anyhow::bail!("{word:?} is not one of chat, responses, messages, ollama"),
         }
     }
     anyhow::ensure!(
         !formats.flags().is_empty(),
-        "name at least one of chat, responses, messages"
+        "name at least one of chat, responses, messages, ollama"
     );
     Ok(formats)
 }

@@ -30,6 +30,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::hint(Feature::EarlierCitations, "messages.content.text.citations"),
         Field::must(Feature::LaterSystem, "messages.role"),
         Field::hint(Feature::StrictTools, "tools.strict"),
+        Field::must(Feature::ForcedTools, "tool_choice"),
         Field::must(
             Feature::SerialTools,
             "tool_choice.disable_parallel_tool_use",
@@ -58,6 +59,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::DocumentCitations,
         Feature::EarlierCitations,
         Feature::StrictTools,
+        Feature::ForcedTools,
         Feature::SerialTools,
         Feature::ResultImage,
         Feature::ResultDocument,

@@ -3,7 +3,7 @@
 use super::{NAME, citation, stop_of, usage_of};
 use crate::formats::translate::{
     Content, Delta, Event, EventReader, Failure, Json, Object, Open, Part, Response, Seal,
-    SealKind, Sequence, Stop, Text, Thought, ToolCall,
+    SealKind, Sequence, Stop, Text, Thought, ToolCall, hold,
 };
 use crate::wire::sse;
 
@@ -196,12 +196,7 @@ impl Reader {
             "text_delta" => push_text(text("text").to_owned(), out),
             "thinking_delta" => push_text(text("thinking").to_owned(), out),
             "input_json_delta" => push_text(text("partial_json").to_owned(), out),
-            "signature_delta" => {
-                self.signature.push_str(text("signature"));
-                if self.signature.len() > Seal::LONGEST {
-                    return Err(Failure::new("a signature of the provider's is too long"));
-                }
-            }
+            "signature_delta" => hold(&mut self.signature, text("signature"))?,
             "citations_delta" => {
                 let citation = citation::read(delta.at("citation"));
                 out.push(Event::Delta(Delta::Citation(citation)));

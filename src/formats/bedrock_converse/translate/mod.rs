@@ -42,6 +42,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
             "messages.content.citationsContent.citations",
         ),
         Field::hint(Feature::StrictTools, "toolConfig.tools.toolSpec.strict"),
+        Field::must(Feature::ForcedTools, "toolConfig.toolChoice"),
         Field::must(
             Feature::SerialTools,
             "additionalModelRequestFields.tool_choice.disable_parallel_tool_use",
@@ -81,6 +82,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::DocumentCitations,
         Feature::EarlierCitations,
         Feature::StrictTools,
+        Feature::ForcedTools,
         Feature::SerialTools,
         Feature::ResultImage,
         Feature::ResultDocument,

@@ -3,7 +3,7 @@
 use super::{NAME, citation, media, stop_of, usage_of};
 use crate::formats::translate::{
     Citation, Content, Delta, Event, EventReader, Failure, Json, Media, MediaKind, Object, Open,
-    Part, Response, Seal, SealKind, Sequence, Source, Stop, Text, Thought, ToolCall,
+    Part, Response, Seal, SealKind, Sequence, Source, Stop, Text, Thought, ToolCall, hold,
 };
 use crate::wire::sse;
 
@@ -295,10 +295,7 @@ impl Reader {
             out.push(Event::Delta(Delta::Seal(hidden(data))));
         }
         if let Block::Thought(signature) = &mut self.block {
-            signature.push_str(delta.at("signature").text().unwrap_or_default());
-            if signature.len() > Seal::LONGEST {
-                return Err(Failure::new("a signature of the provider's is too long"));
-            }
+            hold(signature, delta.at("signature").text().unwrap_or_default())?;
         }
         Ok(())
     }

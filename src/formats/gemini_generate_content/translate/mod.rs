@@ -42,6 +42,10 @@ pub(in crate::formats) static CODEC: Codec = Codec {
             "toolConfig.functionCallingConfig.allowedFunctionNames",
         ),
         Field::must(
+            Feature::ForcedTools,
+            "toolConfig.functionCallingConfig.mode",
+        ),
+        Field::must(
             Feature::ResultImage,
             "contents.parts.functionResponse.parts",
         ),
@@ -85,6 +89,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::Video,
         Feature::StrictTools,
         Feature::AllowedTools,
+        Feature::ForcedTools,
         Feature::ResultImage,
         Feature::ResultDocument,
         Feature::ResultError,

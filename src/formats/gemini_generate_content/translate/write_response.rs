@@ -4,8 +4,9 @@ use super::grounding::Grounding;
 use super::places::Places;
 use super::{finish_reason, logprobs, signature, usage};
 use crate::formats::translate::{
-    Citation, Delivery, Delta, Event, EventWriter, Json, LogProb, Media, Object, Open, Request,
-    Response, Seal, SealKind, Source, Stop, ToolCall, Usage, id_or_new, object, write_sse,
+    Citation, Delivery, Delta, Event, EventWriter, Failure, Json, LONGEST, LogProb, Media, Object,
+    Open, Request, Response, Seal, SealKind, Source, Stop, ToolCall, Usage, id_or_new, object,
+    write_sse,
 };
 
 pub(super) fn whole(request: &Request, response: Response) -> Object {
@@ -62,7 +63,11 @@ struct Pieces {
     before: u64,
     citations: Vec<Citation>,
     grounding: Grounding,
+    /// Bytes of citations and seals so far.
+    held: usize,
     tokens: Vec<LogProb>,
+    /// Bytes of these.
+    of_tokens: usize,
     /// The open call.
     call: ToolCall,
     /// The seal of the open thought.
@@ -88,7 +93,9 @@ impl Pieces {
             before: 0,
             citations: Vec::new(),
             grounding: Grounding::default(),
+            held: 0,
             tokens: Vec::new(),
+            of_tokens: 0,
             call: ToolCall::default(),
             seal: None,
             next: Vec::new(),
@@ -135,6 +142,7 @@ impl Pieces {
     }
 
     fn delta(&mut self, delta: Delta, out: &mut Vec<Object>) {
+        self.count(&delta);
         match (self.open, delta) {
             (State::Text, Delta::Text(text)) => {
                 self.text.push(&text);
@@ -152,6 +160,16 @@ impl Pieces {
             (State::Call, Delta::Text(text)) => self.call.arguments.push_str(&text),
             _ => {}
         }
+    }
+
+    /// Counts what is held of a delta beyond its part.
+    fn count(&mut self, delta: &Delta) {
+        let held = match delta {
+            Delta::Text(_) => return,
+            Delta::LogProbs(_) => &mut self.of_tokens,
+            Delta::Citation(_) | Delta::Seal(_) => &mut self.held,
+        };
+        *held = held.saturating_add(delta.size());
     }
 
     fn close(&mut self, out: &mut Vec<Object>) {
@@ -215,6 +233,7 @@ impl Pieces {
     fn candidate(&mut self, parts: Vec<Object>) -> Object {
         let content = object! { "parts": parts, "role": "model" };
         let mut candidate = object! { "content": content, "index": 0_u64 };
+        self.of_tokens = 0;
         logprobs::put(&mut candidate, &std::mem::take(&mut self.tokens));
         candidate
     }
@@ -314,5 +333,12 @@ impl EventWriter for Writer {
         if self.is_array {
             out.extend_from_slice(b"]\n");
         }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.pieces.held.max(self.pieces.of_tokens) > LONGEST {
+            return Err(Failure::too_long());
+        }
+        Ok(())
     }
 }

@@ -298,7 +298,8 @@ impl Reader {
         };
         self.has_calls = true;
         if self.state == State::Call {
-            self.held += call.arguments.len();
+            let names = [&key.id, &call.id, &call.name, &call.arguments];
+            self.held += names.into_iter().map(String::len).sum::<usize>();
             if self.held > MAX_HELD || self.waiting.len() >= MOST_CALLS {
                 return Err(too_many());
             }

@@ -3,8 +3,8 @@
 use super::write_response::{detail, detail_of_next};
 use super::{annotation, finish_reason, logprobs, usage};
 use crate::formats::translate::{
-    Delta, Event, EventWriter, Object, Open, Request, Seal, SealKind, Stop, Thought, Usage,
-    id_or_new, object, write_sse,
+    Delta, Event, EventWriter, Failure, Object, Open, Request, Seal, SealKind, Stop, Thought,
+    Usage, hold, id_or_new, object, write_sse,
 };
 
 /// Writes a stream.
@@ -18,8 +18,10 @@ pub(super) struct Writer {
     open: State,
     /// Characters of the text so far.
     length: u64,
-    /// The thought that is open, to be repeated with its seal.
-    thought: Thought,
+    /// The thought that is open, to be repeated with its seal; `None` if it is too long.
+    thought: Option<Thought>,
+    /// There was a seal of a thought that is too long.
+    has_lost: bool,
     /// A seal that belongs to the next part.
     next: Option<Seal>,
     /// How many calls have begun.
@@ -49,7 +51,8 @@ impl Writer {
             is_started: false,
             open: State::Between,
             length: 0,
-            thought: Thought::default(),
+            thought: Some(Thought::default()),
+            has_lost: false,
             next: None,
             calls: 0,
             has_arguments: false,
@@ -163,13 +166,19 @@ impl Writer {
             }
             (State::Refusal, Delta::Text(text)) => self.delta(object! { "refusal": text }, out),
             (State::Thought, Delta::Text(text)) => {
-                self.thought.text.push_str(&text);
+                let held = self.thought.as_mut();
+                if held.is_some_and(|thought| hold(&mut thought.text, &text).is_err()) {
+                    self.thought = None;
+                }
                 self.delta(object! { "reasoning_content": text }, out);
             }
             (State::Thought, Delta::Seal(seal)) if seal.kind == SealKind::Next => {
                 self.next = Some(seal);
             }
-            (State::Thought, Delta::Seal(seal)) => self.thought.seal = Some(seal),
+            (State::Thought, Delta::Seal(seal)) => match &mut self.thought {
+                Some(thought) => thought.seal = Some(seal),
+                None => self.has_lost = true,
+            },
             (State::Call { is_freeform }, Delta::Text(text)) => {
                 self.has_arguments = true;
                 self.arguments(is_freeform, &text, out);
@@ -189,8 +198,8 @@ impl Writer {
     fn close(&mut self, out: &mut Vec<u8>) {
         match std::mem::replace(&mut self.open, State::Between) {
             State::Thought => {
-                let thought = std::mem::take(&mut self.thought);
-                self.details(detail(&thought), out);
+                let thought = self.thought.replace(Thought::default());
+                self.details(thought.as_ref().and_then(detail), out);
             }
             State::Call { is_freeform: false } if !self.has_arguments => {
                 self.arguments(false, "{}", out);
@@ -244,5 +253,13 @@ impl EventWriter for Writer {
 
     fn ping(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b": ping\n\n");
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.has_lost {
+            let why = "a thought of the provider's stream is too long to repeat it with its seal";
+            return Err(Failure::new(why));
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,9 @@ const MOST_ITEMS: usize = 4_096;
 /// The items.
 #[derive(Debug, Default)]
 pub(super) struct Items {
-    items: Vec<Item>,
+    all: Vec<Item>,
+    /// Bytes of their ids.
+    named: usize,
     /// Bytes of those that wait.
     held: usize,
 }
@@ -56,16 +58,18 @@ impl Kind {
 impl Items {
     /// Adds the item of an event. It waits.
     pub(super) fn add(&mut self, event: &Json, item: &Json) -> Result<usize, Failure> {
-        if self.items.len() >= MOST_ITEMS {
+        let id = item.at("id").words();
+        self.named += id.map_or(0, str::len);
+        if self.all.len() >= MOST_ITEMS || self.named > MAX_HELD {
             let why = "the provider's response has too many items";
             return Err(Failure::new(why));
         }
-        self.items.push(Item {
-            id: item.at("id").words().map(str::to_owned),
+        self.all.push(Item {
+            id: id.map(str::to_owned),
             index: event.at("output_index").whole(),
             state: State::Waiting(None),
         });
-        Ok(self.items.len() - 1)
+        Ok(self.all.len() - 1)
     }
 
     /// The item that an event is about; `open` if the event doesn't say. Some servers give all items one
@@ -78,22 +82,22 @@ impl Items {
             return open;
         }
         let same_id = |item: &Item| id.is_some() && item.id.as_deref() == id;
-        if let Some(nth) = self.items.iter().rposition(same_id) {
+        if let Some(nth) = self.all.iter().rposition(same_id) {
             return Some(nth);
         }
         let same_index = |item: &Item| index.is_some() && item.index == index;
-        let first = self.items.iter().position(same_index)?;
-        let last = self.items.iter().rposition(same_index)?;
+        let first = self.all.iter().position(same_index)?;
+        let last = self.all.iter().rposition(same_index)?;
         (first == last).then_some(first)
     }
 
     /// How far an item is; `None` if it hasn't begun.
     pub(super) fn state(&self, nth: usize) -> Option<&State> {
-        Some(&self.items.get(nth)?.state)
+        Some(&self.all.get(nth)?.state)
     }
 
     pub(super) fn set(&mut self, nth: usize, state: State) {
-        if let Some(item) = self.items.get_mut(nth) {
+        if let Some(item) = self.all.get_mut(nth) {
             item.state = state;
         }
     }
@@ -112,7 +116,7 @@ impl Items {
     /// Items that no longer have to wait. They have ended.
     pub(super) fn release(&mut self) -> Vec<Json> {
         let mut released = Vec::new();
-        for item in &mut self.items {
+        for item in &mut self.all {
             if let State::Waiting(Some(_)) = item.state
                 && let State::Waiting(whole) = std::mem::replace(&mut item.state, State::Ended)
             {

@@ -5,8 +5,8 @@ use super::write_request::{arguments, call_kind, put_name};
 use super::write_response::{Head, said};
 use super::{annotation, incomplete_reason, logprobs};
 use crate::formats::translate::{
-    Collector, Content, Delta, Event, EventWriter, Object, Open, Part, Request, Thought, ToolCall,
-    object, write_sse,
+    Collector, Content, Delta, Event, EventWriter, Failure, Object, Open, Part, Request, Thought,
+    ToolCall, object, write_sse,
 };
 
 /// Bytes of a response that are held, because its last event has them all.
@@ -321,8 +321,11 @@ impl EventWriter for Writer {
         out.extend_from_slice(b": ping\n\n");
     }
 
-    fn is_full(&self) -> bool {
-        self.collector.is_full()
+    fn check(&self) -> Result<(), Failure> {
+        if self.collector.is_full() {
+            return Err(Failure::too_long());
+        }
+        Ok(())
     }
 }
 

@@ -51,7 +51,11 @@ pub(crate) fn signed<B>(
     provider: &Provider,
     now: SystemTime,
 ) -> Result<(), SignatureError> {
-    let key = AwsKey::of(&provider.apikey).ok_or(SignatureError::Key)?;
+    let key = provider
+        .apikeys
+        .first()
+        .and_then(AwsKey::of)
+        .ok_or(SignatureError::Key)?;
     let region = provider.region.as_deref().ok_or(SignatureError::Region)?;
     for name in REPLACED {
         request.headers_mut().remove(name);

@@ -65,16 +65,19 @@ pub(super) struct Rest<'b, 't> {
     pub(super) bytes: &'b [u8],
     /// All that is read.
     whole: &'b Bytes,
+    /// The version that wrote it.
+    pub(super) version: u8,
     /// The texts that stood before, in their order.
     before: Vec<Shared<'b>>,
     texts: &'t mut Texts<'b>,
 }
 
 impl<'b, 't> Rest<'b, 't> {
-    pub(super) fn new(whole: &'b Bytes, texts: &'t mut Texts<'b>) -> Self {
+    pub(super) fn new(whole: &'b Bytes, version: u8, texts: &'t mut Texts<'b>) -> Self {
         Self {
             bytes: whole,
             whole,
+            version,
             before: Vec::new(),
             texts,
         }

@@ -17,6 +17,7 @@ fn full() -> Record {
     let mut record = Record::from(entry(1_700_000_000_000, "ann@example.com", "s"));
     record.entry.error = Some("not\0 that".to_owned());
     record.entry.cost = Some(-3);
+    record.entry.own_credential = true;
     record.entry.request_bytes = u64::MAX;
     record.entry.duration_ms = f64::INFINITY;
     record.tools = vec![ToolCall {
@@ -117,6 +118,7 @@ fn record(read: Journaled<'_>) -> Record {
         user_agent: text(one.user_agent),
         reasons: serde_json::from_str(&read.reasons).unwrap(),
         error: one.error.map(str::to_owned),
+        own_credential: one.own_credential.0,
         captured: false,
     };
     let tools = read.tools.iter().map(|tool| ToolCall {
@@ -198,7 +200,7 @@ fn what_is_damaged_or_of_a_later_version_is_refused() {
     let mut later = content;
     later[0] = VERSION + 1;
     let error = Unpacked::read(&later).unwrap_err().to_string();
-    assert!(error.contains("of version 2"), "{error}");
+    assert!(error.contains("of version 3"), "{error}");
     // A length that isn't there reserves no memory.
     let mut plain = Plain::default();
     u64::MAX.put(&mut plain);
@@ -208,7 +210,7 @@ fn what_is_damaged_or_of_a_later_version_is_refused() {
 }
 
 fn got<'b, T: Get<'b>>(bytes: &'b Bytes) -> Option<T> {
-    T::get(&mut Rest::new(bytes, &mut Texts::default()))
+    T::get(&mut Rest::new(bytes, VERSION, &mut Texts::default()))
 }
 
 #[test]
@@ -232,6 +234,7 @@ fn a_row_of_version_1_is_read() {
     assert_eq!(text(&record.entry), text(&written.entry));
     assert_eq!(record.entry.tokens, written.entry.tokens);
     assert_eq!(record.entry.cost, Some(-3));
+    assert!(!record.entry.own_credential);
     assert_eq!(record.entry.request_bytes, u64::MAX);
     assert_eq!(record.tools, written.tools);
     assert_eq!(record.headers, written.headers);

@@ -17,7 +17,10 @@ const UNPACKED: u64 = 1 << 30;
 
 /// A row, decompressed.
 #[derive(Debug)]
-pub(crate) struct Unpacked(Bytes);
+pub(crate) struct Unpacked {
+    plain: Bytes,
+    version: u8,
+}
 
 /// A record.
 pub(crate) struct Journaled<'b> {
@@ -50,7 +53,19 @@ pub(in crate::records) struct JournaledDelivery<'b> {
     pub(in crate::records) payload: &'b [u8],
 }
 
-/// Declares the fields of an entry once. The order is that of version 1.
+/// Whether a request went with the caller's own credential. Version 1 has no such field: there it is false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::records) struct OwnCredential(pub(in crate::records) bool);
+
+impl Get<'_> for OwnCredential {
+    fn get(from: &mut Rest<'_, '_>) -> Option<Self> {
+        let is_known = from.version >= 2;
+        let own = is_known.then(|| bool::get(from));
+        own.unwrap_or(Some(false)).map(Self)
+    }
+}
+
+/// Declares the fields of an entry once, in the order in which they are written.
 macro_rules! fields {
     ($($field:ident: $type:ty),* $(,)?) => {
         /// An entry, without its reasons.
@@ -107,13 +122,14 @@ fields! {
     response_bytes: u64,
     user_agent: Shared<'b>,
     error: Option<&'b str>,
+    own_credential: OwnCredential,
 }
 
 impl Unpacked {
     /// Bytes that a row unpacks to; 0 where it can't be read.
     pub(crate) fn size(content: &[u8]) -> usize {
         let size = match content.split_first() {
-            Some((&VERSION, mut rest)) => number(&mut rest),
+            Some((1..=VERSION, mut rest)) => number(&mut rest),
             _ => None,
         };
         let size = size.filter(|size| *size <= UNPACKED);
@@ -123,7 +139,7 @@ impl Unpacked {
 
     pub(crate) fn read(content: &[u8]) -> Result<Unpacked, Failure> {
         let (version, mut rest) = content.split_first().ok_or_else(damaged)?;
-        if *version != VERSION {
+        if !(1..=VERSION).contains(version) {
             let what = format!("a row of the journal of version {version}");
             return Err(Failure::Value(what));
         }
@@ -133,7 +149,10 @@ impl Unpacked {
         if plain.len() != size {
             return Err(damaged());
         }
-        Ok(Unpacked(plain.into()))
+        Ok(Unpacked {
+            plain: plain.into(),
+            version: *version,
+        })
     }
 
     /// Reads what is in it. Texts get their numbers from `texts`, and records are added to `records`, if all can be
@@ -144,7 +163,7 @@ impl Unpacked {
         records: &mut Vec<Journaled<'b>>,
     ) -> Result<Vec<&'b str>, Failure> {
         let before = records.len();
-        let mut rest = Rest::new(&self.0, texts);
+        let mut rest = Rest::new(&self.plain, self.version, texts);
         let exporters = read_all(&mut rest, records).filter(|_| rest.bytes.is_empty());
         exporters.ok_or_else(|| {
             records.truncate(before);
@@ -246,6 +265,15 @@ impl Get<'_> for Tokens {
         for count in &mut counts {
             *count = Get::get(from)?;
         }
-        Some(Tokens::of_counts(counts, Get::get(from)?))
+        let flags = u8::get(from)?;
+        let tokens = Tokens::of_counts(counts, flags & 1 != 0);
+        if flags & 2 == 0 {
+            return Some(tokens);
+        }
+        let mut sound = [None; 3];
+        for count in &mut sound {
+            *count = Get::get(from)?;
+        }
+        Some(tokens.with_sound(sound))
     }
 }

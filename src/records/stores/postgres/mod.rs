@@ -56,6 +56,7 @@ const SCHEMA: Schema = Schema {
         include_str!("migrations/9_reasons.sql"),
         include_str!("migrations/10_numbers.sql"),
         include_str!("migrations/11_journal.sql"),
+        include_str!("migrations/12_own_credentials.sql"),
     ],
 };
 

@@ -1,4 +1,4 @@
--- The schema of a new database, version 11. Whoever changes it writes a migration that changes an existing
+-- The schema of a new database, version 12. Whoever changes it writes a migration that changes an existing
 -- one to the same, for both databases; a test compares them.
 -- Text is compared byte by byte, as SQLite does: a page of ids must not depend on a server's language.
 
@@ -115,7 +115,8 @@ CREATE VIEW entries AS
         (requests.rest::json ->> 17)::bigint AS response_bytes,
         (requests.rest::json ->> 18) AS user_agent,
         (requests.rest::json ->> 19) AS reasons,
-        (requests.rest::json ->> 20) AS error
+        (requests.rest::json ->> 20) AS error,
+        COALESCE((requests.rest::json ->> 22)::bigint, 0) AS own_credential
     FROM requests CROSS JOIN callers CROSS JOIN nodes CROSS JOIN kinds
     WHERE callers.n = requests.caller AND nodes.n = requests.node AND kinds.n = requests.kind;
 
@@ -186,6 +187,7 @@ CREATE TABLE sessions (
     cost                  BIGINT           NOT NULL,
     priced                BIGINT           NOT NULL,
     unpriced              BIGINT           NOT NULL,
+    own_credential_cost   BIGINT           NOT NULL DEFAULT 0, -- nanodollars of `cost`
     PRIMARY KEY (caller, session)
 );
 

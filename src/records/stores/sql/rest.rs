@@ -11,7 +11,7 @@ use super::Failure;
 use crate::base::quick_hash::QuickHash;
 use crate::base::reasons::Reason;
 use crate::records::journal::packed::unpacked::{Journaled, JournaledEntry};
-use crate::records::reports::sums::{COUNTS, cost, counts};
+use crate::records::reports::sums::{COUNTS, cost, counts, sound};
 
 /// The array as it is written, in the order in which the view `entries` reads it.
 #[derive(Serialize)]
@@ -37,6 +37,8 @@ struct Written<'r>(
     &'r str,
     &'r RawValue,
     Option<&'r str>,
+    Option<[Option<i64>; 3]>,
+    u8,
 );
 
 /// The same as it is read.
@@ -63,6 +65,12 @@ pub(super) struct Read(
     pub(super) String,
     pub(super) Vec<Reason>,
     pub(super) Option<String>,
+    /// Counts of sound, which records from before don't have.
+    #[serde(default)]
+    pub(super) Option<[Option<i64>; 3]>,
+    /// Not there in entries from before version 12 of the schema.
+    #[serde(default)]
+    pub(super) u8,
 );
 
 /// What reports take of it.
@@ -89,6 +97,8 @@ pub(super) struct Summed(
     serde::de::IgnoredAny,
     serde::de::IgnoredAny,
     serde::de::IgnoredAny,
+    #[serde(default)] serde::de::IgnoredAny,
+    #[serde(default)] pub(super) u8,
 );
 
 /// The rest of records, as JSON: one text behind the other.
@@ -171,6 +181,8 @@ fn write_rest(
         &entry.user_agent,
         reasons,
         entry.error,
+        sound(&entry.tokens),
+        entry.own_credential.0.into(),
     );
     serde_json::to_writer(to, &written).map_err(wrong)
 }
@@ -226,6 +238,7 @@ mod tests {
         let mut one = entry(5, "ann@example.com", "s");
         one.first_token_ms = Some(7.5);
         one.error = Some("a zero: \0".to_owned());
+        one.own_credential = true;
         let (one, other) = (Record::from(one), entry(6, "bob@example.com", "t").into());
         let row = unpacked(&[&other, &one], &Policy::default());
         let mut read = Vec::new();
@@ -244,5 +257,6 @@ mod tests {
         assert_eq!((read.counts, read.cost), (expected.counts, expected.cost));
         assert_eq!(read.duration_ms, expected.duration_ms);
         assert_eq!(read.first_token_ms, expected.first_token_ms);
+        assert!(read.own_credential && expected.own_credential);
     }
 }

@@ -201,9 +201,9 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
     let status = status(row)?;
     let outcome = outcome(row)?;
     let rest: Read = row.json()?;
-    let counts = rest
-        .6
-        .map(|count| count.map(|count| count.max(0).cast_unsigned()));
+    let read = |count: i64| count.max(0).cast_unsigned();
+    let counts = rest.6.map(|count| count.map(read));
+    let sound = rest.21.unwrap_or_default().map(|count| count.map(read));
     Ok(Entry {
         started_at: id.started_at(),
         id,
@@ -223,9 +223,10 @@ pub(super) fn read(row: &mut Row) -> Result<Entry, Failure> {
         status,
         outcome,
         stream: rest.5 != 0,
-        tokens: Tokens::of_counts(counts, rest.7 != 0),
+        tokens: Tokens::of_counts(counts, rest.7 != 0).with_sound(sound),
         cost: rest.8,
         cost_basis: rest.9.map(Into::into),
+        own_credential: rest.22 != 0,
         finish_reason: rest.10,
         tool_calls: rest.11,
         first_byte_ms: rest.12,
@@ -251,6 +252,7 @@ pub(super) fn measured(row: &mut Row) -> Result<Measured, Failure> {
         cost: rest.8,
         duration_ms: Some(rest.14),
         first_token_ms: rest.13,
+        own_credential: rest.22 != 0,
     })
 }
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use super::query::Filter;
 use super::row::limit;
-use super::sums::{self, PLAIN};
+use super::sums::{self, COLUMNS};
 use super::value::{self, Row, Value, key, stored};
 use super::{Connection, Failure, Names, places, rows};
 use crate::base::quick_hash::QuickHash;
@@ -35,7 +35,7 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
          agent, model, provider, {}) VALUES ({}) ON CONFLICT (caller, session) DO UPDATE SET \
          {}, {}, {}, {}, {}",
         sums::columns().join(", "),
-        places(0, 10 + PLAIN),
+        places(0, 10 + COLUMNS),
         extreme("first_at", "<"),
         extreme("last_at", ">"),
         extreme("last_request", ">"),

@@ -2,9 +2,7 @@
 
 use super::Failure;
 use super::value::{Row, Value};
-use crate::records::reports::histogram::BUCKETS;
-pub(super) use crate::records::reports::sums::PLAIN;
-use crate::records::reports::sums::Sums;
+use crate::records::reports::sums::{ALL, OWN_COST, PLAIN, Sums};
 
 /// The columns of the counts of tokens, in the order of `Tokens::counts`.
 const COUNTERS: [&str; PLAIN - 5] = [
@@ -23,8 +21,12 @@ const COUNTERS: [&str; PLAIN - 5] = [
 /// The columns that hold sums of sessions, in the order of [`Sums`].
 pub(super) fn columns() -> Vec<&'static str> {
     let named = ["requests", "errors"].into_iter().chain(COUNTERS);
-    named.chain(["cost", "priced", "unpriced"]).collect()
+    let last = ["cost", "priced", "unpriced", "own_credential_cost"];
+    named.chain(last).collect()
 }
+
+/// How many columns those are.
+pub(super) const COLUMNS: usize = PLAIN + 1;
 
 /// `requests = sessions.requests + excluded.requests, …`: adds a row to the one that is there.
 pub(super) fn additions(table: &str) -> String {
@@ -44,12 +46,13 @@ pub(super) const REPORTED: &str = "requests, input_tokens, output_tokens, cost, 
 /// Marks a number that stands in eight bytes, as a migration writes it.
 const WIDE: u8 = 0x80;
 
-const _: () = assert!(PLAIN + 2 * BUCKETS < WIDE as usize);
+const _: () = assert!(ALL <= WIDE as usize);
 
 impl Sums {
     /// The sums of a session, to be written.
     pub(super) fn values<'v>(&self) -> impl Iterator<Item = Value<'v>> {
-        self.0[..PLAIN].iter().copied().map(Value::from)
+        let own = &self.0[OWN_COST..];
+        self.0[..PLAIN].iter().chain(own).copied().map(Value::from)
     }
 
     /// The sums of a session.
@@ -58,6 +61,7 @@ impl Sums {
         for sum in &mut sums.0[..PLAIN] {
             *sum = row.integer()?;
         }
+        sums.0[OWN_COST] = row.integer()?;
         Ok(sums)
     }
 
@@ -200,7 +204,6 @@ fn cut() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::reports::sums::ALL;
 
     fn sums(numbers: &[(usize, i64)]) -> Sums {
         let mut sums = Sums::default();

@@ -1,4 +1,4 @@
--- The schema of a new database, version 11. Whoever changes it writes a migration that changes an existing
+-- The schema of a new database, version 12. Whoever changes it writes a migration that changes an existing
 -- one to the same, for both databases; a test compares them.
 
 -- Records that are durable and not yet folded into the other tables: a group in each row (see `packed`).
@@ -114,7 +114,8 @@ CREATE VIEW entries AS
         (requests.rest ->> 17) AS response_bytes,
         (requests.rest ->> 18) AS user_agent,
         (requests.rest ->> 19) AS reasons,
-        (requests.rest ->> 20) AS error
+        (requests.rest ->> 20) AS error,
+        COALESCE(requests.rest ->> 22, 0) AS own_credential
     FROM requests CROSS JOIN callers CROSS JOIN nodes CROSS JOIN kinds
     WHERE callers.n = requests.caller AND nodes.n = requests.node AND kinds.n = requests.kind;
 
@@ -185,6 +186,7 @@ CREATE TABLE sessions (
     cost                  INTEGER NOT NULL,
     priced                INTEGER NOT NULL,
     unpriced              INTEGER NOT NULL,
+    own_credential_cost   INTEGER NOT NULL DEFAULT 0, -- nanodollars of `cost`
     PRIMARY KEY (caller, session)
 ) STRICT;
 

@@ -96,20 +96,20 @@ fn form(request: &Parts) -> Dialect {
 
 /// How a provider can be asked in the API of a form, if it can.
 fn fits(form: Dialect, provider: &Provider) -> Option<Fit> {
-    if !matches!(form, Dialect::Anthropic | Dialect::Google) {
+    if of_form(form).next().is_none() {
         return Some(Fit::Native);
     }
     of_form(form).filter_map(|api| provider.fit(api)).min()
 }
 
 /// The formats whose callers read a list in a form.
-fn of_form(form: Dialect) -> impl Iterator<Item = &'static Format> {
+pub(super) fn of_form(form: Dialect) -> impl Iterator<Item = &'static Format> {
     let formats = formats::ALL.into_iter();
     formats.filter(move |format| format.lists_for == Some(form))
 }
 
 /// Where a request for a model would go first.
-fn first(reader: &Reader<'_>, form: Dialect, model: &str) -> Option<Route> {
+pub(super) fn first(reader: &Reader<'_>, form: Dialect, model: &str) -> Option<Route> {
     // A listing must not take a request's turn among equals.
     let apart = Traffic::default();
     let evidence = Evidence {
@@ -135,14 +135,7 @@ fn list(call: &Call<'_>) -> Reply {
         return Ok(respond(&ModelList { object, data }));
     }
     let query = call.head.uri.query().unwrap_or_default();
-    let mut seen = std::collections::HashSet::new();
-    let own = rules.routes.models(&reader.permit);
-    let own = own.filter(|found| of_form(form).any(|api| found.fit(&reader.permit, api).is_some()));
-    let all: Vec<(&str, ListedModel<'_>)> = own
-        .map(|found| (found.model, found))
-        .chain(aliases(reader, form))
-        .filter(|(name, _)| seen.insert(*name))
-        .collect();
+    let all = listed(reader, form);
     let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
     let page = match form {
         Dialect::Google => gemini_page(&names, query)?,
@@ -168,6 +161,17 @@ fn list(call: &Call<'_>) -> Reply {
         "first_id": shown.first().map(|(name, _)| *name),
         "last_id": last,
     })))
+}
+
+/// The models that a caller may ask in the API of a form, and the aliases, each name once.
+pub(super) fn listed<'a>(reader: &'a Reader<'_>, form: Dialect) -> Vec<(&'a str, ListedModel<'a>)> {
+    let mut seen = std::collections::HashSet::new();
+    let own = reader.rules.routes.models(&reader.permit);
+    let own = own.filter(|found| of_form(form).any(|api| found.fit(&reader.permit, api).is_some()));
+    own.map(|found| (found.model, found))
+        .chain(aliases(reader, form))
+        .filter(|(name, _)| seen.insert(*name))
+        .collect()
 }
 
 fn one(call: &Call<'_>) -> Reply {

@@ -2,6 +2,7 @@
 
 pub(super) mod connectors;
 pub(super) mod list;
+pub(super) mod ollama;
 pub(super) mod pricing;
 pub(super) mod providers;
 pub(in crate::web) mod rows;

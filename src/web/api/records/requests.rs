@@ -72,7 +72,7 @@ async fn answer(call: Call<'_>) -> Reply {
     Ok(crate::web::api::json(&page))
 }
 
-const COLUMNS: [Column<Entry>; 27] = [
+const COLUMNS: [Column<Entry>; 31] = [
     ("id", |row| row.id.to_string()),
     ("started_at", |row| time(row.started_at)),
     ("login", |row| row.login.to_string()),
@@ -94,10 +94,14 @@ const COLUMNS: [Column<Entry>; 27] = [
     ("reasoning_tokens", |row| known(row.tokens.reasoning)),
     ("image_input_tokens", |row| known(row.tokens.image_input)),
     ("image_output_tokens", |row| known(row.tokens.image_output)),
+    ("audio_input_tokens", |row| known(row.tokens.audio_input)),
+    ("audio_cached_tokens", |row| known(row.tokens.audio_cached)),
+    ("audio_output_tokens", |row| known(row.tokens.audio_output)),
     ("web_search_count", |row| known(row.tokens.web_searches)),
     ("estimated", |row| row.tokens.estimated.to_string()),
     ("cost_usd", |row| known(row.cost.map(dollars))),
     ("cost_basis", |row| known(row.cost_basis.as_ref())),
+    ("own_credential", |row| row.own_credential.to_string()),
     ("tool_calls", |row| row.tool_calls.to_string()),
     ("finish_reason", |row| known(row.finish_reason.as_ref())),
     ("first_token_ms", |row| known(row.first_token_ms)),

@@ -71,7 +71,7 @@ async fn answer(call: Call<'_>) -> Reply {
     Ok(crate::web::api::json(&page))
 }
 
-const COLUMNS: [Column<Session>; 15] = [
+const COLUMNS: [Column<Session>; 16] = [
     ("session", |row| row.id.clone()),
     ("login", |row| row.login.clone()),
     ("node", |row| row.node_name.clone()),
@@ -86,5 +86,8 @@ const COLUMNS: [Column<Session>; 15] = [
     ("output_tokens", |row| row.counts.output_tokens.to_string()),
     ("cached_tokens", |row| row.counts.cached_tokens.to_string()),
     ("cost_usd", |row| dollars(row.counts.cost)),
+    ("own_credential_cost_usd", |row| {
+        dollars(row.counts.own_credential_cost)
+    }),
     ("unpriced", |row| row.counts.unpriced.to_string()),
 ];

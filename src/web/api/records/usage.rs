@@ -143,7 +143,7 @@ fn table(groups: &[Group], usage: &Usage) -> Csv {
     csv
 }
 
-const FIGURES: [Column<Totals>; 16] = [
+const FIGURES: [Column<Totals>; 17] = [
     ("requests", |row| row.counts.requests.to_string()),
     ("errors", |row| row.counts.errors.to_string()),
     ("input_tokens", |row| row.counts.input_tokens.to_string()),
@@ -165,6 +165,9 @@ const FIGURES: [Column<Totals>; 16] = [
         row.counts.web_search_count.to_string()
     }),
     ("cost_usd", |row| dollars(row.counts.cost)),
+    ("own_credential_cost_usd", |row| {
+        dollars(row.counts.own_credential_cost)
+    }),
     ("unpriced", |row| row.counts.unpriced.to_string()),
     ("duration_p50_ms", |row| known(row.duration_ms.p50)),
     ("duration_p95_ms", |row| known(row.duration_ms.p95)),

@@ -4,10 +4,12 @@
 mod guides;
 
 use maud::{Markup, html};
+use serde_json::json;
 
 use super::{Group, Page, Place, Query, Visit, activity, format, parts};
-use crate::client::agents::{self, Speaks, Target};
-use crate::formats;
+use crate::client::agents::{self, Target};
+use crate::client::offer::{self, Offered};
+use crate::web::api::models::rows;
 use crate::wire::Rejection;
 use guides::Guide;
 
@@ -16,12 +18,14 @@ pub(super) const PLACE: Place = Place::for_everyone("/ui/setup", |visit| Box::pi
 
 async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
     let wanted = visit.query.get("for").unwrap_or_default();
-    let groups: [(&str, Vec<Guide>); 2] = [
+    let groups: [(&str, Vec<Guide>); 3] = [
         ("Agents", agents::ALL.iter().map(Guide::from).collect()),
+        ("By hand", guides::BY_HAND.to_vec()),
         ("SDKs and tools", guides::ALL.to_vec()),
     ];
     let all = || groups.iter().flat_map(|(_, group)| group);
-    let works = |one: &&Guide| model(visit, one.speaks).is_some();
+    let offered = offered(visit);
+    let works = |one: &&Guide| model(&offered, one).is_some();
     let chosen = all()
         .find(|one| one.id == wanted)
         .or_else(|| all().find(works))
@@ -63,7 +67,8 @@ async fn page(visit: &Visit<'_>) -> Result<Page, Rejection> {
 
 fn instructions(visit: &Visit<'_>, chosen: &Guide) -> Markup {
     let base = visit.origin.as_str();
-    let model = model(visit, chosen.speaks);
+    let all = offered(visit);
+    let model = model(&all, chosen);
     let models = visit
         .reader
         .rules
@@ -81,8 +86,26 @@ fn instructions(visit: &Visit<'_>, chosen: &Guide) -> Markup {
                 }))
             }
             Some(model) => {
-                @for (label, text) in chosen.steps(&Target { base, model }) { (parts::code(&label, &text)) }
-                @if let Some(note) = chosen.doubt(base) { p.under { (note) } }
+                @let (models, background) = offer::for_program(&all, chosen.speaks, &model.id);
+                @let target = Target {
+                    base,
+                    model: &model.id,
+                    background: if background.is_empty() { &model.id } else { background },
+                    models: &models,
+                    own_login: model.takes_own && chosen.keeps_login,
+                };
+                @if target.own_login {
+                    p.under {
+                        (chosen.name) " stays signed in: your own login goes to the provider of " code { (model.id) }
+                        ", and your account pays."
+                    }
+                } @else if model.takes_own {
+                    p.under {
+                        "The provider of " code { (model.id) } " takes your own key: put it in place of " code { "-" } "."
+                    }
+                }
+                @for (label, text) in chosen.steps(&target) { (parts::code(&label, &text)) }
+                @if let Some(note) = chosen.note(base) { p.under { (note) } }
                 section.panel.tick data-agent=(chosen.record) data-login=(visit.reader.caller.name()) aria-live="polite" {
                     h2 { "Has it worked?" }
                     p.waiting { "Run it once. Your request then appears on the page " a href="/ui/requests" { "Requests" } "." }
@@ -93,11 +116,16 @@ fn instructions(visit: &Visit<'_>, chosen: &Guide) -> Markup {
     }
 }
 
-/// A granted model that can be asked in a format.
-fn model(visit: &Visit<'_>, speaks: Speaks) -> Option<String> {
-    let format = formats::named(speaks.kind())?;
-    let mut models = visit.reader.rules.routes.models(&visit.reader.permit);
-    let permit = &visit.reader.permit;
-    let found = models.find(|found| found.fit(permit, format).is_some());
-    found.map(|found| found.model.to_owned())
+/// The models that are granted, as the list for programs has them.
+fn offered(visit: &Visit<'_>) -> Vec<Offered> {
+    let rows = rows::models(&visit.reader.rules, &visit.reader.permit);
+    Offered::all(&json!({ "data": rows }))
+}
+
+/// The first model that a program can chat with. One that takes a login comes last, if the program has none
+/// to give.
+fn model<'o>(all: &'o [Offered], guide: &Guide) -> Option<&'o Offered> {
+    let mut fitting = all.iter().filter(|one| one.speaks(guide.speaks));
+    let usable = |one: &&Offered| !one.takes_own || guide.keeps_login;
+    fitting.clone().find(usable).or_else(|| fitting.next())
 }

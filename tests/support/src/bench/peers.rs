@@ -64,6 +64,18 @@ pub const ALL: &[Peer] = &[
         start: |upstream, dir| iris(upstream, dir).map(Started::from),
         files: || Some(crate::iris()),
     },
+    // The caller speaks Anthropic's messages, and the provider OpenAI's chat.
+    Peer {
+        name: "iris translating",
+        quick: true,
+        is_there: || true,
+        start: |upstream, dir| {
+            let mut started = Started::from(iris(upstream, dir)?);
+            started.target.path = "/v1/messages";
+            Ok(started)
+        },
+        files: || None,
+    },
     Peer {
         name: "direct",
         quick: true,

@@ -3,7 +3,8 @@
 use super::*;
 use crate::formats::translate::checks::{collected, in_order, streaming};
 use crate::formats::translate::{
-    Citation, Delta, Event, Failure, Json, Open, ResponseTranslator, Seal, SealKind, Stop, Usage,
+    Citation, Delta, Event, Failure, Json, Open, ResponseTranslator, Seal, SealKind, Stop,
+    Translator, Usage,
 };
 use crate::wire::{Framing, event_stream};
 

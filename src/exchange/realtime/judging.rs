@@ -1,0 +1,166 @@
+//! The stages of the pipeline for what a caller sends in a session, and for turns that a provider begins.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::journal::Journal;
+use super::session::Session;
+use super::surface;
+use super::turn::{Cause, Turn};
+use crate::exchange::admit::Admitted;
+use crate::exchange::ending::Stage;
+use crate::exchange::entry::Ticket;
+use crate::exchange::refusal::Refused;
+use crate::exchange::websocket::verify;
+use crate::formats::Call;
+use crate::formats::known::Why;
+use crate::formats::realtime::Names;
+use crate::wire::Rejection;
+
+impl Session<'_> {
+    /// Has guards and hooks judge a message that a model will read. Returns what goes on.
+    pub(super) async fn judge(&mut self, call: Call) -> Result<Bytes, Rejection> {
+        let admitted = self.admitted().await?;
+        let call = self.of_session(call, &Arc::clone(&self.link.names));
+        let gateway = self.gateway;
+        let routed = gateway.route_call(admitted, Arc::clone(&self.head), call);
+        let routed = routed.map_err(Refused::record)?;
+        let before = routed.draft.entry.reasons.len();
+        let cleared = gateway.clear(routed).await.map_err(Refused::record)?;
+        let asked = cleared.asked();
+        let route = cleared.choices.front().map(|first| &first.route);
+        let route = route.ok_or_else(Rejection::panicked)?;
+        let to = route.provider.destination(&route.model);
+        let outbound = asked.format.prepare(&asked.call, &to)?;
+        self.journal.note(&asked.call.body);
+        let named = asked.call.choices.iter();
+        let mut heard_by = named.filter(|choice| choice.why == Why::ToolModel);
+        if let Some([model]) = heard_by.find_map(|choice| choice.models.as_deref()) {
+            self.hears_with = Some(model.clone());
+        }
+        // Why it was let pass stands on the record of the turn that follows.
+        let reasons = cleared.draft.withdraw();
+        self.reasons.extend(reasons.into_iter().skip(before));
+        Ok(outbound.body)
+    }
+
+    /// Takes a turn through all stages. Returns it, and what asks the provider for it.
+    pub(super) async fn turn(
+        &mut self,
+        call: Call,
+        names: &Arc<Names>,
+        cause: Cause,
+    ) -> Result<(Turn, Bytes), Rejection> {
+        let admitted = self.admitted().await?;
+        let call = self.of_session(call, names);
+        let gateway = self.gateway;
+        let routed = gateway.route_call(admitted, Arc::clone(&self.head), call);
+        let mut routed = routed.map_err(Refused::record)?;
+        routed.draft.entry.reasons.append(&mut self.reasons);
+        let cleared = gateway.clear(routed).await;
+        let mut cleared = cleared.map_err(Refused::record)?;
+        let message = cleared.asked().call.body.clone();
+        let funded = match gateway.fund(&mut cleared).await {
+            Ok(funded) if funded.route().provider.id != self.link.names.provider => {
+                Err(moved(&self.link.names))
+            }
+            Ok(funded) => {
+                let routing = funded.rules.file.routing;
+                if let Some(request) = funded.attempt.in_flight() {
+                    request.answering(&routing);
+                }
+                funded.attempt.ask();
+                funded.entry.status = StatusCode::OK.as_u16();
+                funded.entry.overhead_ms = Some(funded.attempt.before_ms);
+                Ok(funded.outbound().body.clone())
+            }
+            Err(rejection) => Err(rejection),
+        };
+        let sent = match funded {
+            Ok(sent) => sent,
+            Err(rejection) => {
+                return Err(Refused::new(cleared.draft, Stage::Send, rejection).record());
+            }
+        };
+        let (id, page) = match cause {
+            Cause::Asked => {
+                self.journal.note(&message);
+                (None, self.journal.turn_page(names))
+            }
+            Cause::Begun(id) => (id, self.journal.turn_page(names)),
+            // What was sent belongs to the turn that answers it.
+            Cause::Heard => (None, Journal::default().turn_page(names)),
+        };
+        let draft = &mut cleared.draft;
+        draft.entry.request_bytes = page.bytes;
+        let room = draft.kept.room;
+        if let Some(capture) = &mut draft.kept.capture {
+            capture.truncated = page.truncated || page.body.len() > room;
+            capture.request_body = page.body.slice(..page.body.len().min(room));
+        }
+        Ok((Turn::new(cleared, id, &message), sent))
+    }
+
+    /// A message that stands for a turn which the provider has begun.
+    pub(super) fn begun(&self) -> Result<Call, Rejection> {
+        let message = Bytes::from_static(self.realtime.begun.as_bytes());
+        let (_, call) = (self.realtime.understand)(message, &self.link.names)?;
+        Ok(call)
+    }
+
+    /// The names of the model that makes text of what is heard: the session's own, if its provider isn't
+    /// known to serve another one.
+    pub(super) fn hearing(&self) -> Arc<Names> {
+        let own = &self.link.names;
+        let Some(model) = &self.hears_with else {
+            return Arc::clone(own);
+        };
+        let rules = self.gateway.rules.borrow();
+        let mut providers = rules.routes.providers().iter();
+        let is_served = providers.any(|provider| {
+            provider.id == own.provider && provider.models.iter().any(|one| one == model)
+        });
+        if !is_served {
+            return Arc::clone(own);
+        }
+        Arc::new(Names {
+            asked: model.as_str().into(),
+            served: model.as_str().into(),
+            provider: own.provider.clone(),
+        })
+    }
+
+    async fn admitted(&mut self) -> Result<Admitted, Rejection> {
+        verify(&mut self.who).await?;
+        let surface = surface(&self.realtime);
+        let (who, format) = (self.who.clone(), self.format);
+        self.gateway
+            .admit(Ticket::new(), who, &self.head, surface, format)
+    }
+
+    /// A message with what is known of its session.
+    fn of_session(&self, call: Call, names: &Arc<Names>) -> Call {
+        let sound = self.journal.sound().div_ceil(self.realtime.sound);
+        Call {
+            model: names.subject().into(),
+            session: Some(self.link.session.clone()),
+            session_model: Some(Arc::clone(names)),
+            held_tokens: self.held_tokens.saturating_add(sound),
+            ..call
+        }
+    }
+}
+
+/// The provider of a session is another one by the rules in force.
+fn moved(names: &Names) -> Rejection {
+    Rejection::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "session_moved",
+        format!(
+            "{:?} is served by another provider now: open another session",
+            names.asked.as_str()
+        ),
+    )
+}
