@@ -57,6 +57,9 @@ pub struct Event {
 /// A header by which a provider is told something: its name and value.
 pub type Stated = (&'static str, &'static str);
 
+/// A caller's message as its format understands it, or why it is refused.
+pub type Understood = Result<(Sent, Call), Rejection>;
+
 /// How a format is spoken in sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Realtime {
@@ -72,7 +75,7 @@ pub struct Realtime {
     /// The header by which a provider is told what a caller's subprotocols say, if they say something.
     pub version: fn(&HeaderMap) -> Option<Stated>,
     /// Understands a caller's message.
-    pub understand: fn(Bytes, &Names) -> Result<(Sent, Call), Rejection>,
+    pub understand: fn(Bytes, &Names) -> Understood,
     /// What a provider's message is about.
     pub event: fn(&[u8]) -> Event,
     /// Turns that can run at once. If it is more than one, events name theirs.

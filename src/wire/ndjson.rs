@@ -51,12 +51,11 @@ impl Decoder {
 
     /// The stream has ended: what came of a line counts if it is a whole object. Returns whether it is.
     pub fn end(&mut self, mut each: impl FnMut(Event<'_>)) -> bool {
-        let is_whole = match &self.sieve {
-            Some(sieve) => sieve.is_complete() && !sieve.is_list(),
-            None => {
-                let line = self.line.trim_ascii();
-                line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
-            }
+        let is_whole = if let Some(sieve) = &self.sieve {
+            sieve.is_complete() && !sieve.is_list()
+        } else {
+            let line = self.line.trim_ascii();
+            line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
         };
         if is_whole {
             self.end_line(&mut each);

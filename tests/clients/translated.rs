@@ -1,6 +1,7 @@
 //! Each SDK with models that no provider has in its format, so that Iris translates: whole and streamed
 //! responses, a tool to its end, and JSON that matches a schema.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -80,7 +81,7 @@ async fn run(world: &World, script: &str, agent: &str) -> anyhow::Result<()> {
     }
     let mark = Mark::set(world).await?;
     let home = world.home()?;
-    let python = script.ends_with(".py");
+    let python = Path::new(script).extension().is_some_and(|end| end == "py");
     let targets = SINGLE.map(|single| {
         // The inference server's messages have no structured output, and its model writes at random.
         let structured = !(single.is_real() && single.format == "anthropic_messages");

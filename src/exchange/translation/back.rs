@@ -13,7 +13,7 @@ pub(super) enum Back {
     Response {
         caller: &'static Codec,
         served: &'static Codec,
-        request: Request,
+        request: Box<Request>,
         /// The content type of the caller's response, if that is a stream.
         stream_type: Option<&'static str>,
         /// How the provider counts tokens, if that is what is asked for.
@@ -27,15 +27,19 @@ pub(super) enum Back {
     },
 }
 
+/// The request in a provider's format, what it takes to translate the response back, and the fields that
+/// are left out.
+type Written = (Outbound, Back, Vec<String>);
+
 impl Back {
-    /// The request for the model of a provider of `served`, how the response is translated, and the
-    /// fields that are left out; `None` if the two formats have nothing in common.
+    /// Writes a request for the model of a provider of `served`; `None` if the two formats have nothing in
+    /// common.
     pub(super) fn of(
         (caller, served): (&Format, &Format),
         count: Option<Count>,
         inbound: &Inbound<'_>,
         model: &str,
-    ) -> Option<Result<(Outbound, Self, Vec<String>), Untranslatable>> {
+    ) -> Option<Result<Written, Untranslatable>> {
         if let (Some(caller), Some(served)) = (caller.codec, served.codec) {
             let translated = translate::request(caller, served, inbound, model);
             return Some(translated.map(|translated| {
@@ -52,7 +56,7 @@ impl Back {
                     caller,
                     served,
                     stream_type: is_streamed.then(|| (caller.stream_type)(&request)),
-                    request,
+                    request: Box::new(request),
                     count,
                 };
                 (outbound, back, translated.dropped)
@@ -108,7 +112,7 @@ impl Back {
                 request,
                 ..
             } => {
-                let request = std::mem::take(request);
+                let request = std::mem::take(&mut **request);
                 Box::new(ResponseTranslator::new(
                     served, caller, request, framing, room,
                 ))

@@ -17,12 +17,11 @@ fn recorded_exchanges() {
         assert!(call.stream && call.opening.is_some(), "{}", exchange.name);
         corpus::check(exchange, meter);
     }
-    for exchange in &corpus::exchanges!(Ndjson ".stream.ndjson": "generate") {
-        let call = ask(&GENERATE, GENERATE_PATH, exchange.request);
-        assert!(call.stream && call.opening.is_some());
-        assert_eq!(call.answer_limit, Some(9));
-        corpus::check(exchange, meter);
-    }
+    let [exchange] = &corpus::exchanges!(Ndjson ".stream.ndjson": "generate");
+    let call = ask(&GENERATE, GENERATE_PATH, exchange.request);
+    assert!(call.stream && call.opening.is_some());
+    assert_eq!(call.answer_limit, Some(9));
+    corpus::check(exchange, meter);
 }
 
 #[test]

@@ -248,7 +248,9 @@ fn add_details(tokens: &mut Tokens, details: Details, of: Part<'_>) {
             }
             _ => continue,
         };
-        *slot = (*slot).max(counted(value));
+        // Most responses say that they have no sound.
+        let is_told = |count: &u64| *count > 0 || Word::of(key) != Some(Word::Sound);
+        *slot = (*slot).max(counted(value).filter(is_told));
     }
 }
 

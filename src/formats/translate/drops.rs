@@ -16,7 +16,7 @@ const ALL: &[Variation] = &[
         request.tools[0].description = Some("looks".to_owned());
     }),
     ("a tool's parameters", |request| {
-        request.tools[0].parameters = Some(object! { "title": "t" }.into())
+        request.tools[0].parameters = Some(object! { "title": "t" }.into());
     }),
     ("a strict tool", |request| {
         request.tools[0].strict = Some(true);
@@ -101,7 +101,7 @@ const ALL: &[Variation] = &[
         request.cache_key = Some("key".to_owned());
     }),
     ("metadata", |request| {
-        request.metadata = Some(object! { "a": "b" })
+        request.metadata = Some(object! { "a": "b" });
     }),
     ("a system message", |request| {
         request

@@ -78,7 +78,12 @@ pub fn response(served: &str, data: &[u8]) -> usize {
     let mut count = 0;
     let (_, served) = named(served);
     // A mutated message of Amazon's has no right checksums: its payloads are given as lines of text too.
-    let framings = [None, Some(Framing::Text), Some(Framing::Amazon)];
+    let framings = [
+        None,
+        Some(Framing::Text),
+        Some(Framing::Amazon),
+        Some(Framing::Ndjson),
+    ];
     for (format, caller) in formats().filter(|(format, _)| format.name != served.name) {
         for framing in framings {
             let delivery = if framing.is_some() {
@@ -138,6 +143,7 @@ fn reads_back(format: &Format, caller: &'static Codec, out: &[u8], delivery: Del
     let is_amazon = format.name.starts_with("bedrock");
     let framing = match delivery {
         Delivery::Events { .. } if is_amazon => Some(Framing::Amazon),
+        Delivery::Events { .. } if format.name.starts_with("ollama") => Some(Framing::Ndjson),
         Delivery::Events { .. } => Some(Framing::Text),
         Delivery::Whole | Delivery::Array => None,
     };
@@ -149,6 +155,10 @@ fn reads_back(format: &Format, caller: &'static Codec, out: &[u8], delivery: Del
             let mut decoder = event_stream::Decoder::default();
             decoder.feed(out, |event| is_json(event.data));
             assert!(!decoder.lost && decoder.unread == 0, "broken frames");
+        }
+        Some(Framing::Ndjson) => {
+            let lines = out.split(|byte| *byte == b'\n');
+            lines.filter(|line| !line.is_empty()).for_each(is_json);
         }
         Some(Framing::Text) => {
             sse::Decoder::default().feed(out, |event| {

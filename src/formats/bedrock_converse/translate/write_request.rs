@@ -39,7 +39,10 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         body.put("system", system);
     }
     let (more, mut settings) = vendor::write(request, &turns);
-    if turns.iter().any(|(_, parts)| parts.iter().any(cites_web)) {
+    if turns
+        .iter()
+        .any(|(_, parts)| parts.iter().any(|part| cites_web(part)))
+    {
         settings.left_out.push(Feature::EarlierCitations);
     }
     let config = inference(request, &settings);
@@ -76,7 +79,7 @@ pub(super) fn path(request: &Request, operation: &str) -> String {
 }
 
 /// Whether a text has a citation of the web, whose search the conversation doesn't have.
-fn cites_web(part: &&Part) -> bool {
+fn cites_web(part: &Part) -> bool {
     match &part.content {
         Content::Text(text) => text.citations.iter().any(|one| one.document.is_none()),
         _ => false,

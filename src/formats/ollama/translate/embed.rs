@@ -1,7 +1,7 @@
 //! A caller's request for embeddings, at `/api/embed` or the older `/api/embeddings`.
 
 use crate::formats::translate::{
-    Fields, Inbound, Object, TextOrList, Texts, Untranslatable, VectorCaller, Vectors, object,
+    Fields, Inbound, Item, Object, TextOrList, Texts, Untranslatable, VectorCaller, Vectors, object,
 };
 
 /// The path at which a request has one text, and its response one vector.
@@ -37,7 +37,7 @@ fn read(inbound: &Inbound<'_>) -> Result<Texts, Untranslatable> {
         None => return Err(body.refuse(key, "is missing")),
         Some(TextOrList::Text(text)) => vec![text],
         Some(TextOrList::List(list)) if inbound.path != OLDER => {
-            let list = list.into_iter().map(|item| item.text());
+            let list = list.into_iter().map(Item::text);
             list.collect::<Result<_, _>>()?
         }
         Some(TextOrList::List(_)) => return Err(body.refuse(key, "isn't a string")),

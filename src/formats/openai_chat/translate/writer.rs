@@ -10,11 +10,11 @@ use crate::formats::translate::{
 /// Writes a stream.
 #[derive(Debug)]
 pub(super) struct Writer {
+    /// The id, once the stream has begun.
     id: Option<String>,
     model: String,
     created: u64,
     wants_usage: bool,
-    is_started: bool,
     open: State,
     /// Characters of the text so far.
     length: u64,
@@ -48,7 +48,6 @@ impl Writer {
             model: request.model.clone(),
             created: request.created,
             wants_usage: request.wants_usage(),
-            is_started: false,
             open: State::Between,
             length: 0,
             thought: Some(Thought::default()),
@@ -62,7 +61,7 @@ impl Writer {
     }
 
     fn start(&mut self, id: Option<String>, model: Option<String>, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.is_started, true) {
+        if self.id.is_some() {
             return;
         }
         self.id = Some(id_or_new(id, "chatcmpl-"));
