@@ -8,7 +8,7 @@ use super::context::{Asked, Candidate};
 use super::ending::Ending;
 use super::failure::Failure;
 use super::lists;
-use super::translation::{self, Translation};
+use super::translation::{self, Translated, Translation};
 use crate::config::Routing;
 use crate::exchange::hooks::After;
 use crate::exchange::rules::Terms;
@@ -28,6 +28,8 @@ pub(super) struct Attempt {
     pub(super) refused_keys: usize,
     /// The request in the provider's format, if that isn't the caller's.
     pub(super) translation: Option<Box<Translation>>,
+    /// The response in the caller's format, if it was translated before the caller gets a head.
+    pub(super) translated: Option<Box<Translated>>,
     /// The request without what Iris has sealed for the caller, if it had any of that.
     pub(super) unsealed: Option<Box<Call>>,
     /// What it costs; `None` for what is not billed.
@@ -83,7 +85,7 @@ impl Attempt {
     ) -> Self {
         let rules = &asked.rules;
         let unsealed = match translation {
-            None => translation::unsealed(asked).map(Box::new),
+            None => translation::unsealed(asked, &candidate.route.model).map(Box::new),
             Some(_) => None,
         };
         let (format, call) = served(asked, translation.as_deref(), unsealed.as_deref());
@@ -102,6 +104,7 @@ impl Attempt {
             key: 0,
             refused_keys: 0,
             translation,
+            translated: None,
             unsealed,
             price,
             hold: None,
@@ -119,10 +122,10 @@ impl Attempt {
         served(asked, self.translation.as_deref(), self.unsealed.as_deref())
     }
 
-    /// Lets go of the request, which may be large, and returns what it takes to translate the response.
-    pub(super) fn take_request(&mut self) -> Option<Box<Translation>> {
+    /// Lets go of the request, which may be large.
+    pub(super) fn forget_request(&mut self) {
         self.unsealed = None;
-        self.translation.take()
+        self.translation = None;
     }
 
     /// Whether a provider has the request, so that it may have worked.
@@ -188,6 +191,7 @@ impl Attempt {
         self.hold = None;
         // Its bodies would stay until the response has ended.
         self.unsealed = None;
+        self.translated = None;
         if let Some(translation) = &mut self.translation {
             translation.call.body = Bytes::new();
         }

@@ -55,6 +55,30 @@ pub(super) enum Outcome<A> {
 }
 
 impl<A> Outcome<A> {
+    /// The same for those who have several kinds of responses.
+    pub(super) fn map<B>(self, map: fn(A) -> B) -> Outcome<B> {
+        match self {
+            Self::Answered(response) => Outcome::Answered(map(response)),
+            Self::Failed {
+                why,
+                is_unsent,
+                instead,
+            } => Outcome::Failed {
+                why,
+                is_unsent,
+                instead: instead.map(map),
+            },
+            Self::Limited { why, wait, instead } => Outcome::Limited {
+                why,
+                wait,
+                instead: instead.map(map),
+            },
+            Self::Unpaid(rejection) => Outcome::Unpaid(rejection),
+            Self::Untranslatable(rejection) => Outcome::Untranslatable(rejection),
+            Self::Refused(rejection) => Outcome::Refused(rejection),
+        }
+    }
+
     /// An attempt wasn't funded. Another provider may be paid for; any other refusal would be the same there.
     fn unfunded(rejection: Rejection) -> Self {
         if rejection.status == StatusCode::TOO_MANY_REQUESTS {

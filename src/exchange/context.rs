@@ -68,7 +68,9 @@ impl Context {
         match self.surface {
             Surface::Http if (self.format.translates)(path) => provider.fit(self.format),
             Surface::Http => provider.speaks(self.format).then_some(Fit::Native),
-            Surface::WebSocket { flag } => provider.flags.contains(&flag).then_some(Fit::Native),
+            Surface::WebSocket { flag } if provider.flags.contains(&flag) => Some(Fit::Native),
+            // It is asked over HTTP.
+            Surface::WebSocket { .. } => provider.translation(self.format).map(|_| Fit::Translated),
         }
     }
 

@@ -102,7 +102,7 @@ impl Gateway {
         let candidate = self.next(cleared).await;
         let candidate = candidate.ok_or_else(Rejection::panicked)?;
         let (asked, draft) = cleared.split();
-        let translated = Translation::of(asked, &candidate.route);
+        let translated = Translation::of(asked, &candidate.route).await;
         let (translation, reason) = match translated {
             Ok(translated) => translated.unzip(),
             Err(why) => {

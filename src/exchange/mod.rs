@@ -11,6 +11,7 @@ mod admit;
 mod agent;
 mod attempt;
 mod attempts;
+mod beside;
 mod blobs;
 pub mod cache;
 mod clear;

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use super::realtime::Realtime;
 use super::transcript::Conversation;
-use super::translate::{self, Codec, SealPlace, VectorCaller, VectorProvider};
+use super::translate::{self, Codec, VectorCaller, VectorProvider};
 use super::{
-    Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, Outbound, Path,
-    Refusals, Tokens, body, refusal, tokens,
+    Call, Density, Destination, Dialect, Head, Known, Meter, MeteredRequest, Offer, OpaquePlace,
+    Outbound, Path, Refusals, Tokens, body, refusal, tokens,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Body, Rejection, sse};
@@ -33,18 +33,6 @@ pub struct Flag {
     /// The vendor whose price list and tiers count, where nothing else tells; `None` for formats that
     /// every vendor's server speaks.
     pub vendor: Option<CostBasis>,
-}
-
-/// Where a request holds strings that only the provider can read.
-#[derive(Clone, Copy, Debug)]
-pub struct OpaquePlace {
-    /// The keys that lead there, with a dot between them; `*` stands for each element of an array.
-    pub path: &'static str,
-    /// The types of objects that have such a string; if the list is empty, any.
-    pub kinds: &'static [&'static str],
-    /// The object that has it means the same without it. Elsewhere the element of a list that it stands in
-    /// is of no use without it.
-    pub is_aside: bool,
 }
 
 /// What a caller's frame on a WebSocket asks for.
@@ -178,8 +166,8 @@ pub struct Format {
     pub vector_caller: Option<&'static VectorCaller>,
     /// How its providers are asked for embeddings by callers of other formats, if they can be.
     pub vector_provider: Option<&'static VectorProvider>,
-    /// Whether a caller's request for this path can be translated: some count tokens, or ask for
-    /// something besides a response.
+    /// Whether a caller's request for this path can be translated: some ask for something besides a response
+    /// and a count of tokens.
     pub translates: fn(&str) -> bool,
     /// Keys of a request that say how its response is delivered, and not what it is.
     pub delivery_keys: &'static [&'static str],
@@ -330,16 +318,12 @@ impl Format {
         Some(response(tokens::of_body(&call.body)))
     }
 
-    /// The body of a request without what Iris has sealed when it translated earlier responses of the
-    /// conversation; `None` if there is nothing of the kind.
+    /// The body of a request for a model without what Iris has sealed when it translated earlier responses
+    /// of the conversation; `None` if there is nothing of the kind.
     #[must_use]
-    pub fn without_seals(&self, body: &[u8]) -> Option<Bytes> {
+    pub fn without_seals(&self, body: &[u8], model: &str) -> Option<Bytes> {
         self.codec?;
-        let places = self.opaque_places.iter().map(|place| SealPlace {
-            path: place.path,
-            is_aside: place.is_aside,
-        });
-        translate::without_seals(places, body).map(Bytes::from)
+        translate::without_seals(self.opaque_places, body, model).map(Bytes::from)
     }
 
     /// A meter for the response to a request of this format, as it was sent to the provider.

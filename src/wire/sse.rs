@@ -49,6 +49,8 @@ pub struct Decoder {
     pub reduced: u64,
     /// Events given up because they were too long and no JSON object.
     pub skipped: u64,
+    /// Comments, which keep a connection alive.
+    pub comments: u64,
 }
 
 impl Default for Decoder {
@@ -73,6 +75,7 @@ impl Decoder {
             sieve: None,
             reduced: 0,
             skipped: 0,
+            comments: 0,
         }
     }
 
@@ -216,6 +219,7 @@ impl Decoder {
         }
         let (field, value) = field(line);
         match field {
+            b"" => self.comments += 1,
             b"data" => self.add_data(value),
             b"event" => {
                 self.name.clear();

@@ -13,17 +13,17 @@ use crate::Gateway;
 use support::http::{Reply, post};
 use support::provider::{Received, STREAM, read_request, write};
 
-const CHAT: &str = "/v1/chat/completions";
-const MESSAGES: &str = "/v1/messages";
+pub const CHAT: &str = "/v1/chat/completions";
+pub const MESSAGES: &str = "/v1/messages";
 const CHAT_HEAD: &str = "POST /v1/chat/completions HTTP/1.1\r\n";
 const MESSAGES_HEAD: &str = "POST /v1/messages HTTP/1.1\r\n";
 
-fn speaks(format: &str) -> Value {
+pub fn speaks(format: &str) -> Value {
     json!({ "provider": { "compatibility": { format: true } } })
 }
 
 /// A provider that writes this to everyone, and what it receives.
-async fn provider(response: Vec<String>) -> (SocketAddr, Receiver<Received>) {
+pub async fn provider(response: Vec<String>) -> (SocketAddr, Receiver<Received>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, received) = mpsc::channel(64);
@@ -42,7 +42,7 @@ async fn provider(response: Vec<String>) -> (SocketAddr, Receiver<Received>) {
 }
 
 /// A gateway whose provider gives this response, and what the provider receives.
-async fn gateway(config: Value, status: &str, body: &Value) -> (Gateway, Receiver<Received>) {
+pub async fn gateway(config: Value, status: &str, body: &Value) -> (Gateway, Receiver<Received>) {
     let body = body.to_string();
     let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\n");
     let length = body.len();
@@ -52,19 +52,19 @@ async fn gateway(config: Value, status: &str, body: &Value) -> (Gateway, Receive
 }
 
 /// A gateway whose provider gives this stream.
-async fn streaming(format: &str, events: &str) -> (Gateway, Receiver<Received>) {
+pub async fn streaming(format: &str, events: &str) -> (Gateway, Receiver<Received>) {
     let events = events.split_inclusive("\n\n").map(str::to_owned);
     let response = std::iter::once(STREAM.to_owned()).chain(events);
     let (address, received) = provider(response.collect()).await;
     (Gateway::start(address, speaks(format)).await, received)
 }
 
-fn sent(received: &Received) -> Value {
+pub fn sent(received: &Received) -> Value {
     serde_json::from_slice(&received.body).unwrap()
 }
 
 /// The data of each event.
-fn data(reply: &Reply) -> Vec<Value> {
+pub fn data(reply: &Reply) -> Vec<Value> {
     let text = reply.text();
     let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
     let data = lines.filter(|data| *data != "[DONE]");

@@ -9,8 +9,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use super::detector::{Detector, Hit, first_and_longest, hits};
 use super::encoded::{
-    as_text, as_unmarked_text, data_url, decode, is_in_odd_charset, is_media, is_plain_type,
-    is_text, of_base64, unmarked_of_base64,
+    any_of_base64, as_text, as_unmarked_text, data_url, decode, is_in_odd_charset, is_media,
+    is_plain_type, is_text, of_base64, unmarked_of_base64,
 };
 use super::inside::Inside;
 use super::keys::keys_and_numbers;
@@ -150,7 +150,14 @@ impl<'a> Content<'a> {
         }
         for found in json::strings(body) {
             // The model's name has already decided where the request goes.
-            if model == Some(&found.at) || opaque.binary_search(&found.at.start).is_ok() {
+            if model == Some(&found.at) {
+                continue;
+            }
+            let nth = opaque.binary_search_by_key(&found.at.start, |one| one.at);
+            if let Ok(nth) = nth {
+                for text in &opaque[nth].readable {
+                    self.fix_string(text);
+                }
                 continue;
             }
             let at = found.at.start + 1..found.at.end - 1;
@@ -211,9 +218,30 @@ impl<'a> Content<'a> {
         self.fixed.push_str(BETWEEN);
     }
 
+    /// A string that is read and can't be replaced, with the text that it has in another encoding.
+    fn fix_string(&mut self, text: &str) {
+        self.fix(text);
+        let once = any_of_base64(text);
+        let twice = once.as_deref().and_then(any_of_base64);
+        for text in [once, twice].into_iter().flatten() {
+            self.fix(&text);
+        }
+        if let Some(inside) = Inside::of(text) {
+            self.fix(&inside.joined);
+            if let Some(hidden) = &inside.encoded {
+                self.fix(hidden);
+            }
+        }
+    }
+
     /// A string, and the text that it has in another encoding.
     fn string(&mut self, at: Range<usize>, text: Text<'a>, is_json: bool) {
         let whole = text.decoded();
+        // In another place than its own, a seal is a text with a text in it.
+        if let Some(seal) = opaque::sealed(whole) {
+            self.fix_string(&seal.value);
+            self.fix_string(&seal.id.unwrap_or_default());
+        }
         let encoded = |before: &str, text: String, encoding| Piece::Encoded {
             at: at.clone(),
             before: before.to_owned(),

@@ -1,80 +1,69 @@
 //! Strings that only a provider can read, such as the signatures on reasoning: known by their place
 //! in the format, because a caller can give any key its name.
 
-use std::ops::Range;
-
 use super::encoded::{as_text, decode};
-use crate::formats::OpaquePlace;
+use crate::formats::translate::Seal;
+use crate::formats::{self, OpaquePlace};
 use crate::wire::json;
-
-/// Elements of one array that are looked at.
-const MOST: usize = 1_000_000;
 
 /// Signatures are longer, and shorter strings can be read without harm.
 const SHORTEST: usize = 64;
 
-/// Where the strings at these places begin, in order. Strings that could be text are left out.
-pub(super) fn places(body: &[u8], places: &[OpaquePlace]) -> Vec<usize> {
-    let mut found = Vec::new();
-    for place in places {
-        // Most requests have none of them.
-        let key = place.path.rsplit('.').next().unwrap_or_default();
-        if memchr::memmem::find(body, key.as_bytes()).is_some() {
-            descend(body, 0..body.len(), place.path, place.kinds, &mut found);
-        }
-    }
-    found.sort_unstable();
+/// A string that is not read as text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Opaque {
+    /// Where it begins.
+    pub(super) at: usize,
+    /// What of it can be read all the same: Iris seals what providers sign, and anyone can write such a seal.
+    pub(super) readable: Vec<String>,
+}
+
+/// The strings at these places, in order. Those that could be text are left out.
+pub(super) fn places(body: &[u8], places: &[OpaquePlace]) -> Vec<Opaque> {
+    let ranges = places.iter().flat_map(|place| place.ranges(body));
+    let opaque = ranges.filter_map(|at| {
+        let text = json::string(&body[at.clone()])?;
+        let readable = if is_opaque(&text) {
+            Vec::new()
+        } else {
+            readable(sealed(&text)?)
+        };
+        let at = at.start;
+        Some(Opaque { at, readable })
+    });
+    let mut found: Vec<Opaque> = opaque.collect();
+    found.sort_unstable_by_key(|one| one.at);
     found
 }
 
-fn descend(body: &[u8], at: Range<usize>, path: &str, kinds: &[&str], found: &mut Vec<usize>) {
-    if path.is_empty() {
-        if is_opaque(&body[at.clone()]) {
-            found.push(at.start);
-        }
-        return;
+/// What Iris has sealed for the caller, in either of its spellings.
+pub(super) fn sealed(text: &str) -> Option<Seal> {
+    if !Seal::is_closed(text) {
+        return None;
     }
-    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
-    let inside = &body[at.clone()];
-    let shift = |range: Range<usize>| at.start + range.start..at.start + range.end;
-    if step == "*" {
-        for element in json::elements(inside, MOST).unwrap_or_default() {
-            descend(body, shift(element), rest, kinds, found);
-        }
-        return;
-    }
-    let members = json::members(inside).unwrap_or_default();
-    if rest.is_empty() && !kinds.is_empty() && !is_one_of(inside, &members, kinds) {
-        return;
-    }
-    for (key, value) in members {
-        if json::string(&inside[key]).as_deref() == Some(step) {
-            descend(body, shift(value), rest, kinds, found);
-        }
-    }
+    // SDKs write bytes in the alphabet that they like.
+    let again = || Seal::open(&String::from_utf8(decode(text.as_bytes())?).ok()?);
+    Seal::open(text).or_else(again)
 }
 
-/// Whether the type of an object, given once, is one of these.
-fn is_one_of(object: &[u8], members: &[(Range<usize>, Range<usize>)], kinds: &[&str]) -> bool {
-    let text = |at: &Range<usize>| json::string(&object[at.clone()]);
-    let mut types = members
-        .iter()
-        .filter(|(key, _)| text(key).as_deref() == Some("type"));
-    let kind = types.next().and_then(|(_, value)| text(value));
-    types.next().is_none() && kind.is_some_and(|kind| kinds.contains(&&*kind))
+/// What a seal holds that could be text.
+fn readable(seal: Seal) -> Vec<String> {
+    let is_known = formats::named(&seal.format).is_some();
+    let format = (!is_known).then_some(seal.format);
+    let value = Some(seal.value).filter(|value| !is_opaque(value));
+    [format, value, seal.id].into_iter().flatten().collect()
 }
 
 /// Whether it is what providers write there: a long string of base64 that doesn't hold text.
-fn is_opaque(literal: &[u8]) -> bool {
-    json::string(literal)
-        .filter(|text| text.len() >= SHORTEST)
-        .and_then(|text| decode(text.as_bytes()))
-        .is_some_and(|bytes| as_text(&bytes).is_none())
+fn is_opaque(text: &str) -> bool {
+    text.len() >= SHORTEST && decode(text.as_bytes()).is_some_and(|bytes| as_text(&bytes).is_none())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::Goes;
+    use crate::formats::translate::SealKind;
 
     #[test]
     fn the_place_decides_and_not_the_key() {
@@ -83,7 +72,7 @@ mod tests {
         let place = OpaquePlace {
             path: "messages.*.content.*.signature",
             kinds: &["thinking"],
-            is_aside: false,
+            goes: Goes::Element,
         };
         let clear =
             aws_smithy_types::base64::encode("a text that no guardrail lets pass in this place");
@@ -103,7 +92,11 @@ mod tests {
             blocks.join(",")
         );
         let expected = body.find(&blocks[0]).unwrap() + blocks[0].find(&sealed).unwrap() - 1;
-        assert_eq!(places(body.as_bytes(), &[place]), [expected]);
+        let only = Opaque {
+            at: expected,
+            readable: Vec::new(),
+        };
+        assert_eq!(places(body.as_bytes(), &[place]), [only]);
         assert!(places(br#"{"messages":"signature"}"#, &[place]).is_empty());
         let untyped = OpaquePlace {
             kinds: &[],
@@ -112,5 +105,34 @@ mod tests {
         let found = places(body.as_bytes(), &[untyped]);
         // Keys that are there twice are both read.
         assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn of_a_seal_all_is_read_that_could_be_text() {
+        let long = aws_smithy_types::base64::encode([0x9f; 60]);
+        let seal = |format: &str, value: &str, id: Option<&str>| Seal {
+            id: id.map(str::to_owned),
+            ..Seal::new(format, SealKind::Encrypted, value)
+        };
+        let chat = "openai_chat";
+        for (seal, expected) in [
+            (seal(chat, &long, None), vec![]),
+            (seal(chat, "a text", None), vec!["a text"]),
+            (seal(chat, &long, Some("an id")), vec!["an id"]),
+            (seal("no format", &long, None), vec!["no format"]),
+        ] {
+            let place = OpaquePlace {
+                path: "a.*.s",
+                kinds: &[],
+                goes: Goes::Element,
+            };
+            let bytes = seal.closed_base64().replace('+', "-").replace('/', "_");
+            for text in [seal.closed(), seal.closed_base64(), bytes] {
+                let body = format!(r#"{{"a":[{{"s":"{text}"}}]}}"#);
+                let found = places(body.as_bytes(), &[place]);
+                assert_eq!(found.len(), 1, "{text}");
+                assert_eq!(found[0].readable, expected, "{text}");
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 
 use super::detector::hits;
 use super::*;
+use crate::formats::translate::{Seal, SealKind};
 
 const REDACT_MAIL: &str = r#"{"kind":"patterns","detect":["email"],"action":"redact"}"#;
 const API: &Format = crate::formats::ALL[0];
@@ -68,6 +69,58 @@ fn what_is_found_is_taken_out_and_all_else_is_as_it_was() {
         .replace("4111 1111 1111 1111", "[redacted credit_card]");
     assert_eq!(left, expected);
     assert_eq!(what, "1 × email, 1 × credit_card");
+}
+
+/// Iris seals what a provider has signed, and anyone can write such a seal.
+#[test]
+fn a_seal_is_left_alone_and_hides_no_text() {
+    let body = |text: &str| {
+        let detail = format!(r#"{{"type":"reasoning.text","text":"hm","signature":"{text}"}}"#);
+        format!(
+            r#"{{"model":"m","messages":[{{"role":"assistant","content":"","reasoning_details":[{detail}]}}]}}"#
+        )
+    };
+    let encode = |text: &[u8]| aws_smithy_types::base64::encode(text);
+    let seal = |value: &str| Seal::new("anthropic_messages", SealKind::Signature, value);
+    // Such a pattern matches what is drawn at random.
+    let random = r#"{"kind":"patterns","patterns":["[A-Za-z0-9+/]{40}"],"action":"redact"}"#;
+    let signed = seal(&encode(&[0x9f; 60]));
+    for text in [signed.closed(), signed.closed_base64()] {
+        let verdict = inspect(random, &body(&text));
+        assert!(matches!(verdict, Verdict::Passed), "{text}: {verdict:?}");
+    }
+    let mail = "ann@example.com, who wrote to the others about it";
+    let named = Seal {
+        id: Some(mail.to_owned()),
+        ..signed
+    };
+    for seal in [
+        seal(mail),
+        seal(&encode(mail.as_bytes())),
+        seal(&encode(encode(mail.as_bytes()).as_bytes())),
+        named,
+    ] {
+        for text in [seal.closed(), seal.closed_base64()] {
+            blocked(REDACT_MAIL, &body(&text));
+        }
+    }
+    let odd = Seal {
+        format: "zeus".to_owned(),
+        ..seal("v")
+    };
+    let zeus = r#"{"kind":"patterns","patterns":["zeus"],"action":"redact"}"#;
+    blocked(zeus, &body(&odd.closed()));
+    // What only looks like one is a text.
+    let (left, _) = redacted(
+        REDACT_MAIL,
+        &body("iris.anthropic_messages.ann@example.com"),
+    );
+    assert_eq!(left, body("iris.anthropic_messages.[redacted email]"));
+    // In another place a seal is one, too.
+    let elsewhere = seal(mail).closed();
+    let elsewhere =
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{elsewhere}"}}]}}"#);
+    blocked(REDACT_MAIL, &elsewhere);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 
+use super::hold;
 use crate::base::clock::within;
 use crate::base::panics;
 use crate::base::reasons::Reason;
@@ -32,7 +33,7 @@ enum Flaw {
 }
 
 /// Providers are asked over HTTP.
-pub(super) struct OverHttp<'g>(pub(super) &'g Gateway);
+pub(in crate::exchange) struct OverHttp<'g>(pub(in crate::exchange) &'g Gateway);
 
 impl Ask for OverHttp<'_> {
     type Response = Response<Begun>;
@@ -55,7 +56,14 @@ impl Ask for OverHttp<'_> {
         };
         panics::point("answered");
         let is_success = response.status().is_success();
-        let flaw = match flaw(&response) {
+        if is_success && let Err(failure) = gateway.translate(&mut funded, &mut response).await {
+            funded.attempt.fail(&failure, &routing);
+            return Outcome::failed(&failure, &funded.route().provider.id);
+        }
+        let translated = funded.attempt.translated.as_ref();
+        let failure = translated.and_then(|translated| translated.failure.as_ref());
+        let status = failure.map_or(response.status(), hold::status);
+        let flaw = match flaw(status, response.headers()) {
             // All of its keys are limited: one of them is the first that isn't.
             Some(Flaw::Limited(wait)) => {
                 let soonest = gateway.traffic.soonest_key(&funded.route().provider);
@@ -63,9 +71,12 @@ impl Ask for OverHttp<'_> {
             }
             flaw => flaw,
         };
-        let why = match &flaw {
-            Some(_) => format!("it answered {}", response.status()),
-            None => String::new(),
+        let why = match (&flaw, failure) {
+            (None, _) => String::new(),
+            (Some(_), None) => format!("it answered {}", response.status()),
+            (Some(_), Some(failure)) => {
+                format!("it answered {} with an error: {failure}", response.status())
+            }
         };
         let is_shared = funded.attempt.is_shared();
         if let Some(request) = funded.attempt.in_flight() {
@@ -113,6 +124,26 @@ impl Ask for OverHttp<'_> {
 }
 
 impl Gateway {
+    /// Translates a successful response that isn't a stream, if it has to be.
+    async fn translate(
+        &self,
+        funded: &mut Funded<'_>,
+        response: &mut Response<Begun>,
+    ) -> Result<(), Failure> {
+        let Some(mut translation) = funded.attempt.translation.take() else {
+            return Ok(());
+        };
+        let translated = if translation.is_count() {
+            Ok(None)
+        } else {
+            // Boxed, because few requests are translated, and all would have room for it.
+            Box::pin(self.translated(funded, &mut translation, response)).await
+        };
+        funded.attempt.translation = Some(translation);
+        funded.attempt.translated = translated?.map(Box::new);
+        Ok(())
+    }
+
     /// Sends a request to a provider, once more where that helps: on a new connection, if the
     /// provider has closed the kept one; without what the gateway has added, if it refuses that.
     async fn exchange(
@@ -244,9 +275,9 @@ impl Gateway {
 
 /// What is wrong with a response by its status: a provider says that it can't, not that it won't.
 /// 508 is a gateway's that leads back here, 529 Anthropic's for being overloaded.
-fn flaw(response: &Response<Begun>) -> Option<Flaw> {
-    let wait = || asked_wait(response.headers(), Timestamp::now());
-    match response.status().as_u16() {
+fn flaw(status: StatusCode, headers: &HeaderMap) -> Option<Flaw> {
+    let wait = || asked_wait(headers, Timestamp::now());
+    match status.as_u16() {
         429 => Some(Flaw::Limited(wait())),
         503 | 529 => Some(wait().map_or(Flaw::Broken, |wait| Flaw::Limited(Some(wait)))),
         500 | 502 | 504 | 508 => Some(Flaw::Broken),

@@ -18,6 +18,9 @@ use crate::base::reasons::Reason;
 use crate::exchange::Gateway;
 use crate::exchange::clear::Cleared;
 use crate::exchange::relay::Begun;
+use crate::exchange::translation;
+use crate::formats::Format;
+use crate::policy::route::Provider;
 
 /// Marks an estimate in a response.
 const ESTIMATED: &str = "x-iris-estimated";
@@ -82,9 +85,13 @@ impl Gateway {
     ) -> Option<Response<Begun>> {
         let next = cleared.choices.front()?;
         let asked = cleared.asked();
-        let (format, generation) = (asked.format.name, asked.rules.generation);
         let provider = &next.route.provider;
-        if !self.uncounted.has(&provider.id, format, generation) {
+        let counts = counting(provider, asked.format);
+        let is_known = |format| {
+            self.uncounted
+                .has(&provider.id, format, asked.rules.generation)
+        };
+        if counts.is_some_and(|format| !is_known(format)) {
             return None;
         }
         let candidate = cleared.choices.pop_front()?;
@@ -120,7 +127,25 @@ impl Gateway {
             let mut names = names.iter().filter(|name| !name.is_empty());
             names.any(|name| memmem::find(body, name.as_bytes()).is_some())
         };
-        let (provider, format) = (&route.provider.id, cleared.asked().format.name);
+        let caller = cleared.asked().format;
+        let (provider, format) = (&route.provider.id, caller.name);
+        let format = counting(&route.provider, caller).unwrap_or(format);
+        let translation = last.and_then(|attempt| attempt.translation.as_deref());
+        if let Some(translation) = translation.filter(|_| head.status.is_success()) {
+            let counted = body.as_deref().and_then(|body| translation.counted(body));
+            self.uncounted
+                .note(provider, format, generation, counted.is_some());
+            let written = caller.count_response.zip(counted);
+            let written = written.map(|(write, count)| write(count));
+            let response = if let Some(count) = written {
+                json(&count)
+            } else {
+                explain(provider, cleared);
+                response(count)
+            };
+            forget_request(cleared);
+            return response;
+        }
         let has_counted = self.uncounted.counts(provider, format, generation);
         let is_answer = match &body {
             None => false,
@@ -143,7 +168,25 @@ impl Gateway {
             self.uncounted.note(provider, format, generation, false);
         }
         explain(provider, cleared);
+        forget_request(cleared);
         response(count)
+    }
+}
+
+/// The name of the format in which a provider can be asked what a caller asks for in another; `None` if it
+/// can't count.
+fn counting(provider: &Provider, caller: &Format) -> Option<&'static str> {
+    if provider.speaks(caller) {
+        return Some(caller.name);
+    }
+    let (format, _) = translation::counts(provider, caller)?;
+    Some(format.name)
+}
+
+/// The response is not the provider's, so that it isn't translated.
+fn forget_request(cleared: &mut Cleared) {
+    if let Some(attempt) = cleared.draft.attempt() {
+        attempt.forget_request();
     }
 }
 
@@ -152,12 +195,18 @@ fn explain(provider: &str, cleared: &mut Cleared) {
     cleared.draft.reason(Reason::EstimatedCount { provider });
 }
 
+/// An estimate.
 fn response(count: &Value) -> Response<Begun> {
-    let mut response = Response::new(Begun::from(Bytes::from(count.to_string())));
+    let mut response = json(count);
     let headers = response.headers_mut();
-    let json = HeaderValue::from_static("application/json");
-    headers.insert(header::CONTENT_TYPE, json);
     headers.insert(ESTIMATED, HeaderValue::from_static("true"));
+    response
+}
+
+fn json(count: &Value) -> Response<Begun> {
+    let mut response = Response::new(Begun::from(Bytes::from(count.to_string())));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }
 

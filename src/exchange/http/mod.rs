@@ -3,6 +3,7 @@
 mod acknowledged;
 mod attempt;
 mod count;
+mod hold;
 mod idle;
 mod told;
 
@@ -13,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, response};
 use http_body_util::BodyExt;
 
-use self::attempt::OverHttp;
+pub(in crate::exchange) use self::attempt::OverHttp;
 use super::admit::Admitted;
 use super::attempt::Attempt;
 use super::attempts::Tries;
@@ -146,6 +147,20 @@ impl Gateway {
         Box::pin(told::error(response, asked.format, limit)).await
     }
 
+    /// Relays the response to a frame of a WebSocket whose provider was asked over HTTP.
+    pub(in crate::exchange) async fn relay_frames(
+        &self,
+        mut cleared: Cleared,
+        response: Response<Begun>,
+    ) -> Response<Body> {
+        let response = self.told(&mut cleared, response).await;
+        let response = self.relay(cleared, response);
+        if !self.ledger.acknowledges() {
+            return response;
+        }
+        acknowledged::acknowledged(response, self.ledger.clone()).await
+    }
+
     async fn ask_providers(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
         let mut tries = Tries::new();
         let (mut response, soonest) = self.ask(&mut OverHttp(self), &mut tries, cleared).await;
@@ -161,36 +176,44 @@ impl Gateway {
     /// Relays a response, which ends the exchange when it ends.
     fn relay(&self, mut cleared: Cleared, response: Response<Begun>) -> Response<Body> {
         let (mut head, upstream) = response.into_parts();
+        let decoding = Decoding::of(&head.headers);
         let (asked, draft) = cleared.split();
         let facts = &mut **draft;
         let last = facts.attempts.last();
         let (served, _) = last.map_or((asked.format, &asked.call), |last| last.served(asked));
         let framing = framing(&head.headers, served);
         facts.entry.first_byte_ms = Some(facts.elapsed_ms());
-        facts.entry.status = head.status.as_u16();
-        if let Some(capture) = &mut facts.kept.capture {
-            capture.response_headers = headers::redacted(&head.headers);
-        }
         let keep = self.ledger.policy();
         let mut raw = keep.captures && keep.raws;
+        let timeouts = self.upstream.timeouts();
+        let room = facts.room();
+        let is_error = !head.status.is_success();
+        let mut translating = None;
         if let Some(attempt) = facts.attempts.last_mut() {
             facts.entry.overhead_ms = Some(attempt.before_ms);
+            let translation = attempt.translation.as_ref().filter(|_| !is_error);
             if let Some(after) = &mut attempt.after {
-                after.answered(framing, Decoding::of(&head.headers));
+                match translation {
+                    Some(translation) => after.answered(translation.framing(), None),
+                    None => after.answered(framing, Decoding::of(&head.headers)),
+                }
                 raw |= after.wants_raw();
             }
+            let of = (asked.format, framing, room);
+            translating = translates(attempt, &mut head, of);
         }
-        let timeouts = self.upstream.timeouts();
-        let last = facts.attempts.last();
-        let is_translated = last.is_some_and(|attempt| attempt.translation.is_some());
+        if let (Some(translating), true) = (&mut translating, raw) {
+            translating.keep_raw(room);
+        }
+        facts.entry.status = head.status.as_u16();
         let form = Form {
-            is_error: !head.status.is_success(),
+            is_error,
             is_bodiless: is_bodiless(head.status),
             is_stream: asked.call.stream || framing.is_some(),
             framing,
-            hides: !is_translated && asked.call.splice.hide_usage,
-            room: facts.room(),
-            raw,
+            hides: translating.is_none() && asked.call.splice.hide_usage,
+            room,
+            raw: raw && translating.is_none(),
             idle: timeouts.idle,
             total: timeouts.total,
         };
@@ -203,27 +226,23 @@ impl Gateway {
             head.headers.remove(header::CONTENT_LENGTH);
             headers::unbuffered(&mut head.headers);
         }
+        if let Some(capture) = &mut facts.kept.capture {
+            capture.response_headers = headers::redacted(&head.headers);
+        }
+        let last = facts.attempts.last();
         let (served, call) = match last {
             Some(attempt) => attempt.served(asked),
             None => (asked.format, &asked.call),
         };
-        let mut reader = Reader {
+        let reader = Reader {
             format: asked.format,
             longest_event: served.longest_event,
             meter: served.meter(&call.metered(form.room)),
-            decoding: Decoding::of(&head.headers),
-            translating: None,
+            decoding,
+            translating,
         };
-        let translation = facts.attempts.last_mut().and_then(Attempt::take_request);
-        if let Some(translation) = translation.filter(|_| !form.is_error) {
-            let decoding = Decoding::of(&head.headers);
-            head.headers.remove(header::CONTENT_ENCODING);
-            let translator = translation.response(&mut head.headers, framing, form.room);
-            reader.translating = Some(Box::new(Translating::new(
-                translator,
-                decoding,
-                memory::all(),
-            )));
+        if let Some(attempt) = facts.attempts.last_mut() {
+            attempt.forget_request();
         }
         let is_revocable = form.is_stream && !form.is_error;
         let revoked = is_revocable.then(|| self.watch(&cleared));
@@ -233,6 +252,35 @@ impl Gateway {
         let relayed = RelayBody::new(upstream, reader, cleared.draft, revoked, &form);
         Response::from_parts(head, relayed.boxed_unsync())
     }
+}
+
+/// What translates a response, whose head becomes that of the caller's format; `None` if it isn't translated.
+/// `framing` is the provider's, and up to `room` bytes are kept.
+fn translates(
+    attempt: &mut Attempt,
+    head: &mut response::Parts,
+    (format, framing, room): (&'static Format, Option<Framing>, usize),
+) -> Option<Box<Translating>> {
+    let translation = attempt.translation.as_mut()?;
+    let decoding = Decoding::of(&head.headers);
+    if !head.status.is_success() {
+        return None;
+    }
+    translation.dress(&mut head.headers);
+    head.headers.remove(header::CONTENT_ENCODING);
+    Some(Box::new(match attempt.translated.take() {
+        Some(translated) => {
+            if let Some(failure) = &translated.failure {
+                hold::fail(head, format, failure);
+            }
+            Translating::whole(*translated)
+        }
+        None => Translating::new(
+            translation.translator(framing, room),
+            decoding,
+            memory::all(),
+        ),
+    }))
 }
 
 /// Whether a status says that no body follows, so that a server asks for none.

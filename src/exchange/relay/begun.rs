@@ -1,19 +1,41 @@
 //! A provider's body of which the beginning may have been waited for.
 
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
+use memchr::memmem;
 
+use crate::base::clock::within;
+use crate::base::memory::{Hold, weighed};
 use crate::exchange::held::Remember;
 use crate::net::client::{ExchangeError, Received};
 use crate::wire::Mask;
+
+/// What every word for an error has. Made once, because to make a finder takes longer than to look through a
+/// short response.
+pub(super) static RROR: LazyLock<memmem::Finder<'_>> =
+    LazyLock::new(|| memmem::Finder::new(b"rror"));
 
 /// A response's body, as it comes from a provider. Boxed, because it passes through all stages between
 /// the connection and the relay.
 #[derive(Default)]
 pub(in crate::exchange) struct Begun(Box<Parts>);
+
+/// Why a body isn't held.
+pub(in crate::exchange) enum Unheld {
+    /// It broke off.
+    Broken(String),
+    /// There is no memory for it.
+    Full,
+    /// Nothing came for too long.
+    Silent,
+    /// It is too long.
+    TooLong,
+}
 
 #[derive(Default)]
 struct Parts {
@@ -83,6 +105,31 @@ impl Begun {
         &parts.seen
     }
 
+    /// Reads all of it, up to `most` bytes, which `memory` counts and which are given once more to those who
+    /// read on. They get what has come if it fails, and nothing after that.
+    pub(in crate::exchange) async fn hold(
+        &mut self,
+        most: usize,
+        idle: Duration,
+        memory: &mut Hold,
+    ) -> Result<Bytes, Unheld> {
+        let parts = &mut *self.0;
+        let mut whole = parts.seen.split();
+        let read = parts.read(&mut whole, most, idle, memory).await;
+        let whole = whole.freeze();
+        (parts.first, parts.rest) = (Some(Frame::data(whole.clone())), None);
+        parts.ended = true;
+        read.map(|()| whole)
+    }
+
+    /// A successful body, without the credentials that it may quote in an error.
+    pub(in crate::exchange) fn masked_error(&self, plain: Bytes) -> Bytes {
+        match &self.0.error_mask {
+            Some(mask) if RROR.find(&plain).is_some() => mask.whole(plain),
+            _ => plain,
+        }
+    }
+
     /// Whether it has ended without a piece.
     pub(in crate::exchange) fn is_empty(&self) -> bool {
         self.0.ended && self.0.first.is_none() && self.0.seen.is_empty()
@@ -117,6 +164,34 @@ impl Begun {
 }
 
 impl Parts {
+    /// Reads all that wasn't looked at yet.
+    async fn read(
+        &mut self,
+        whole: &mut BytesMut,
+        most: usize,
+        idle: Duration,
+        memory: &mut Hold,
+    ) -> Result<(), Unheld> {
+        loop {
+            let next = std::future::poll_fn(|cx| self.unseen(cx));
+            let next = within(idle, next).await.map_err(|_| Unheld::Silent)?;
+            let piece = match next.map(|frame| frame.map(Frame::into_data)) {
+                None => return Ok(()),
+                Some(Err(error)) => return Err(Unheld::Broken(error.to_string())),
+                // Trailers are not passed on.
+                Some(Ok(Err(_))) => continue,
+                Some(Ok(Ok(piece))) => piece,
+            };
+            let length = whole.len() + piece.len();
+            if length > most {
+                return Err(Unheld::TooLong);
+            }
+            let reserved = memory.reserve(weighed(length)).await;
+            reserved.map_err(|_| Unheld::Full)?;
+            whole.extend_from_slice(&piece);
+        }
+    }
+
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         if self.seen.is_empty() {
             return self.unseen(cx);

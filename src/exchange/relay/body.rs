@@ -241,7 +241,10 @@ impl RelayBody {
                 }
                 Poll::Ready(None) => {
                     live.tee.end();
-                    if live.tee.has_events() && (!live.tee.may_end() || live.tee.is_half()) {
+                    let translating = live.translating.as_ref();
+                    let is_whole = translating.is_some_and(|translating| translating.is_whole());
+                    let may_end = live.tee.may_end() && !live.tee.is_half();
+                    if live.tee.has_events() && !may_end && !is_whole {
                         return self.cut("the provider's stream ended before its end");
                     }
                     return self.whole();
@@ -293,9 +296,14 @@ impl RelayBody {
     /// The provider reports an error, or what it sent can't be translated: the caller is told behind
     /// `out`.
     fn untranslated(&mut self, out: &[u8], failure: Failure) -> Next {
-        let Some(live) = self.take() else {
+        let Some(mut live) = self.take() else {
             return Poll::Ready(None);
         };
+        let translating = live.translating.as_ref();
+        if translating.is_some_and(|translating| translating.has_told()) {
+            live.end(Ending::ProviderFailed(failure.message));
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(out)))));
+        }
         let status = failure
             .status
             .and_then(|status| StatusCode::from_u16(status).ok());

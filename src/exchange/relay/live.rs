@@ -1,16 +1,15 @@
 //! A response while it passes, and what is read of it once its caller has left.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use memchr::memmem;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use super::Begun;
+use super::begun::RROR;
 use super::tee::Tee;
 use super::translating::Translating;
 use crate::base::clock::within;
@@ -25,9 +24,6 @@ pub(in crate::exchange) const REST_TIME: Duration = Duration::from_secs(5);
 pub(in crate::exchange) const REST_BYTES: usize = 64 << 20;
 /// Answers that are read so at a time. Beyond it, what they cost is estimated.
 const MOST_RESTS: u32 = 1_024;
-/// What every word for an error has. Made once, because to make a finder takes longer than to look through a
-/// short response.
-static RROR: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(b"rror"));
 static RESTS: Semaphore = Semaphore::const_new(MOST_RESTS as usize);
 
 /// Room to read the rest of an answer for its count alone, if there is any.
@@ -135,6 +131,9 @@ impl Live {
         {
             let (body, is_cut) = translating.response();
             (metered.body, metered.truncated) = (body, metered.truncated || is_cut);
+        }
+        if let Some(translating) = &mut self.translating {
+            metered.raw = translating.take_raw();
         }
         let words = metered.reading.failure.clone();
         let words = words.or_else(|| self.fault(&ending, &metered));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::wire::Framing;
 
-pub(super) use begun::Begun;
+pub(super) use begun::{Begun, Unheld};
 pub(super) use body::{Reader, RelayBody};
 pub use live::rests_ended;
 pub(super) use live::{REST_BYTES, REST_TIME, rest};

@@ -156,6 +156,7 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
             route,
             terms,
             translation: None,
+            translated: None,
             unsealed: None,
             hold: None,
             after: None,

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::running::{Parts, Renewal, Retry, Running};
+use super::continued;
+use super::relayed::Relayed;
+use super::running::{Parts, Reached, Retry, Running};
 use super::session::{Connected, Session};
 use super::shared::{broke_off, silent, verify};
+use crate::base::memory::{Hold, weighed};
 use crate::base::reasons::Reason;
 use crate::exchange::attempts::{Ask, Outcome, Then, Tries};
 use crate::exchange::clear::Cleared;
@@ -16,6 +19,7 @@ use crate::exchange::ending::Stage;
 use crate::exchange::entry::Ticket;
 use crate::exchange::failure::Failure;
 use crate::exchange::fund::Funded;
+use crate::exchange::http::OverHttp;
 use crate::exchange::refusal::Refused;
 use crate::exchange::upstream::{Handshake, Unsent};
 use crate::wire::Rejection;
@@ -34,7 +38,13 @@ impl Session<'_> {
         let ticket = Ticket::new();
         let admitted = gateway.admit(ticket, who, identified, &head, self.surface, self.format)?;
         *is_admitted = true;
-        let frame = Bytes::copy_from_slice(text.as_bytes());
+        let most = gateway.rules.borrow().request_body;
+        let last = self.last.as_ref();
+        let frame = match last.and_then(|turn| turn.continued(text.as_bytes())) {
+            Some(continued) => counted(continued, most).await?,
+            None => Bytes::copy_from_slice(text.as_bytes()),
+        };
+        let whole = frame.clone();
         let routed = gateway
             .route(admitted, head, frame)
             .map_err(Refused::record)?;
@@ -43,9 +53,15 @@ impl Session<'_> {
         let mut tries = Tries::new();
         let (asked, _) = gateway.ask(self, &mut tries, &mut cleared).await;
         match asked {
-            Ok(renewal) => {
+            Ok(Reached::Socket(renewal)) => {
                 let parts = self.parts(&cleared, Retry { renewal, tries });
                 self.running = Some(Running::new(cleared, parts));
+                Ok(())
+            }
+            Ok(Reached::Http(response)) => {
+                let response = gateway.relay_frames(cleared, response).await;
+                let input = continued::input(&whole);
+                self.relayed = Some(Relayed::new(response, input, most).await?);
                 Ok(())
             }
             Err(rejection) => Err(Refused::new(cleared.draft, Stage::Send, rejection).record()),
@@ -151,7 +167,9 @@ impl Session<'_> {
         let Then::Next(_) = gateway.judge(&mut retry.tries, cleared, outcome) else {
             return false;
         };
-        let (Ok(renewal), _) = gateway.ask(self, &mut retry.tries, cleared).await else {
+        // Where a provider takes the frame as it is, none is asked in another format.
+        let asked = gateway.ask(self, &mut retry.tries, cleared).await;
+        let (Ok(Reached::Socket(renewal)), _) = asked else {
             return false;
         };
         retry.renewal = renewal;
@@ -161,11 +179,29 @@ impl Session<'_> {
     }
 }
 
+/// A frame with the conversation that it goes on with, which counts as memory and may have `most` bytes, like any
+/// request.
+async fn counted(frame: Vec<u8>, most: usize) -> Result<Bytes, Rejection> {
+    if frame.len() > most {
+        let why = format!("the conversation is longer than a request may be: {most} bytes");
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Rejection::new(status, "body_too_large", why));
+    }
+    let mut hold = Hold::default();
+    hold.reserve(weighed(frame.len())).await?;
+    Ok(hold.keep(frame.into()))
+}
+
 impl Ask for Session<'_> {
-    type Response = Renewal;
+    type Response = Reached;
 
     /// The connection of a provider, and the frame.
-    async fn attempt(&mut self, mut funded: Funded<'_>, _: bool) -> Outcome<Renewal> {
+    async fn attempt(&mut self, mut funded: Funded<'_>, may_go_on: bool) -> Outcome<Reached> {
+        if funded.attempt.translation.is_some() {
+            let mut over_http = OverHttp(self.gateway);
+            let asked = Box::pin(over_http.attempt(funded, may_go_on));
+            return asked.await.map(Reached::Http);
+        }
         let routing = funded.rules.file.routing;
         let gateway = self.gateway;
         let (handshake, is_reused) = loop {
@@ -186,10 +222,10 @@ impl Ask for Session<'_> {
         funded.entry.status = StatusCode::OK.as_u16();
         funded.entry.overhead_ms = Some(funded.attempt.before_ms);
         match self.send(&funded).await {
-            Ok(()) => Outcome::Answered(is_reused.then_some(handshake)),
+            Ok(()) => Outcome::Answered(Reached::Socket(is_reused.then_some(handshake))),
             Err(rejection) if !is_reused => Outcome::Refused(rejection),
             Err(_) => match self.renew(&handshake, &mut funded).await {
-                Ok(()) => Outcome::Answered(None),
+                Ok(()) => Outcome::Answered(Reached::Socket(None)),
                 Err(rejection) => Outcome::Refused(rejection),
             },
         }

@@ -3,7 +3,9 @@
 //! are relayed as they come.
 
 mod asking;
+mod continued;
 mod pace;
+mod relayed;
 mod running;
 mod session;
 mod shared;
@@ -141,6 +143,8 @@ impl Gateway {
             caller,
             upstream: None,
             running: None,
+            relayed: None,
+            last: None,
             stop,
         }
         .serve()

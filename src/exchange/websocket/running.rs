@@ -1,5 +1,6 @@
 //! One running response over a WebSocket, metered frame by frame.
 
+use http::Response;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -7,6 +8,7 @@ use crate::exchange::attempts::Tries;
 use crate::exchange::clear::Cleared;
 use crate::exchange::ending::{Ended, Ending, Metered};
 use crate::exchange::held::Remember;
+use crate::exchange::relay::Begun;
 use crate::exchange::upstream::Handshake;
 use crate::formats::{Meter, Tokens};
 use crate::net::client::Timeouts;
@@ -16,11 +18,19 @@ use crate::wire::{Revocation, sse};
 /// been closed for that alone, and the frame is sent once more on a new one.
 pub(in crate::exchange) type Renewal = Option<Handshake>;
 
+/// How a provider has the frame.
+pub(in crate::exchange) enum Reached {
+    /// Over a WebSocket.
+    Socket(Renewal),
+    /// As a request, because it speaks another format.
+    Http(Response<Begun>),
+}
+
 /// What helps if a provider closes the connection, or is gone, before anything of a response has
 /// come.
 pub(in crate::exchange) struct Retry {
     pub(in crate::exchange) renewal: Renewal,
-    pub(in crate::exchange) tries: Tries<Renewal>,
+    pub(in crate::exchange) tries: Tries<Reached>,
 }
 
 /// What a running response has of its provider.

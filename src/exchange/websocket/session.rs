@@ -11,6 +11,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
+use super::continued::Turn;
+use super::relayed::Relayed;
 use super::running::Running;
 use super::shared::{
     Caller, End, FAREWELL, Frame, acknowledged, broke_off, counted, if_any, masked, received,
@@ -29,6 +31,7 @@ use crate::wire::{Mask, Rejection};
 enum Heard {
     Caller(Option<Frame>),
     Provider(Option<Frame>),
+    Relayed(Option<Utf8Bytes>),
     Withdrawn(Rejection),
     Stop,
 }
@@ -54,6 +57,10 @@ pub(super) struct Session<'g> {
     pub(super) caller: Caller,
     pub(super) upstream: Option<Connected>,
     pub(super) running: Option<Running>,
+    /// A response that runs and that is translated.
+    pub(super) relayed: Option<Relayed>,
+    /// The last response that was translated.
+    pub(super) last: Option<Turn>,
     pub(super) stop: CancellationToken,
 }
 
@@ -111,6 +118,7 @@ impl Session<'_> {
             let ended = match heard {
                 Heard::Caller(frame) => self.hear_caller(frame).await,
                 Heard::Provider(frame) => self.hear_provider(frame).await,
+                Heard::Relayed(event) => self.hear_relayed(event).await,
                 Heard::Withdrawn(rejection) => {
                     self.upstream = None;
                     self.fail(Ending::Revoked, &rejection).await;
@@ -129,9 +137,12 @@ impl Session<'_> {
         let bounds = self.gateway.upstream.timeouts();
         let until = match &self.running {
             Some(running) => running.deadline(&bounds),
+            // What relays it has these bounds, too.
+            None if self.relayed.is_some() => None,
             None => (!bounds.total.is_zero()).then(|| Instant::now() + bounds.total),
         };
-        let is_idle = self.running.is_none();
+        let is_idle = self.running.is_none() && self.relayed.is_none();
+        let from_relayed = if_any(self.relayed.as_mut().map(Relayed::next));
         let upstream = self.upstream.as_mut();
         let from_provider = if_any(upstream.map(|connected| connected.socket.next()));
         let running = self.running.as_mut();
@@ -145,6 +156,7 @@ impl Session<'_> {
                 () = stop.cancelled(), if is_idle => Heard::Stop,
                 frame = caller.next() => Heard::Caller(frame),
                 frame = from_provider => Heard::Provider(frame),
+                event = from_relayed => Heard::Relayed(event),
             }
         };
         match until {
@@ -168,11 +180,13 @@ impl Session<'_> {
                 self.send_on(text).await;
                 Ok(())
             }
-            Ok(formats::Frame::Request) if self.running.is_some() => Err(Rejection::new(
-                StatusCode::CONFLICT,
-                "response_in_progress",
-                "one response at a time: the one before has not ended",
-            )),
+            Ok(formats::Frame::Request) if self.running.is_some() || self.relayed.is_some() => {
+                Err(Rejection::new(
+                    StatusCode::CONFLICT,
+                    "response_in_progress",
+                    "one response at a time: the one before has not ended",
+                ))
+            }
             Ok(formats::Frame::Request) => {
                 let mut is_admitted = false;
                 let created = self.create(&text, &mut is_admitted).await;
@@ -206,6 +220,16 @@ impl Session<'_> {
             // A provider that is gone is noticed when it is listened to.
             let _ = within(limit, socket.send(Message::Text(text))).await;
         }
+    }
+
+    /// An event of a response that is translated, which makes its own record.
+    async fn hear_relayed(&mut self, event: Option<Utf8Bytes>) -> Option<End> {
+        if let Some(event) = event {
+            return self.give(Message::Text(event)).await;
+        }
+        let relayed = self.relayed.take();
+        self.last = relayed.and_then(|relayed| relayed.turn);
+        None
     }
 
     async fn hear_provider(&mut self, frame: Option<Frame>) -> Option<End> {

@@ -13,7 +13,7 @@ use super::assembly::Assembling;
 use super::body;
 use super::offer;
 use super::{
-    Call, Chat, Dialect, Flag, Format, Head, Meter, MeteredRequest, Offer, OpaquePlace,
+    Call, Chat, Dialect, Flag, Format, Goes, Head, Meter, MeteredRequest, Offer, OpaquePlace,
     ProviderState, known, opening,
 };
 use crate::base::money::CostBasis;
@@ -39,22 +39,22 @@ pub(in crate::formats) const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
         path: "messages.*.content.*.signature",
         kinds: &["thinking"],
-        is_aside: false,
+        goes: Goes::Message,
     },
     OpaquePlace {
         path: "messages.*.content.*.data",
         kinds: &["redacted_thinking"],
-        is_aside: false,
+        goes: Goes::Message,
     },
     OpaquePlace {
         path: "messages.*.content.*.content.*.encrypted_content",
         kinds: &["web_search_result"],
-        is_aside: false,
+        goes: Goes::Element,
     },
     OpaquePlace {
         path: "messages.*.content.*.citations.*.encrypted_index",
         kinds: &["web_search_result_location"],
-        is_aside: false,
+        goes: Goes::Element,
     },
 ];
 
@@ -80,7 +80,6 @@ pub(super) static FORMAT: Format = Format {
     turns: &["messages"],
     codec: Some(&translate::CODEC),
     delivery_keys: &["stream"],
-    translates: |path| FORMAT.target(path) == Some(ENDPOINT),
     needed_headers: &[("anthropic-version", "2023-06-01")],
     lists_for: Some(Dialect::Anthropic),
     export_name: "ant_messages",

@@ -14,7 +14,8 @@ use super::assembly::Assembling;
 use super::bedrock::tools::{tool_config, vendors};
 use super::offer;
 use super::{
-    Call, Flag, Format, Head, Offer, OpaquePlace, ProviderState, bedrock, body, known, opening,
+    Call, Flag, Format, Goes, Head, Offer, OpaquePlace, ProviderState, bedrock, body, known,
+    opening,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json};
@@ -25,17 +26,19 @@ pub(in crate::formats) use usage::tokens;
 
 /// Keys whose values only the model's vendor can read.
 const OPAQUE: &[&str] = &["signature", "redactedContent"];
+/// Stands for what a model said, where nothing is left of it: the API wants roles in turn, and no empty message.
+const EMPTY: &str = r#"{"text":"(no text)"}"#;
 /// Where they stand in a request.
 const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
         path: "messages.*.content.*.reasoningContent.reasoningText.signature",
         kinds: &[],
-        is_aside: false,
+        goes: Goes::Filled(EMPTY),
     },
     OpaquePlace {
         path: "messages.*.content.*.reasoningContent.redactedContent",
         kinds: &[],
-        is_aside: false,
+        goes: Goes::Filled(EMPTY),
     },
 ];
 /// The operation that answers with a stream.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::dialect::METHODS;
 use super::offer::{self, What};
 use super::{
-    Call, Chat, Destination, Dialect, Flag, Format, Head, Offer, OpaquePlace, Outbound, Path,
+    Call, Chat, Destination, Dialect, Flag, Format, Goes, Head, Offer, OpaquePlace, Outbound, Path,
     ProviderState, google, is_method, known,
 };
 use crate::base::money::CostBasis;
@@ -37,12 +37,12 @@ pub(super) const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
         path: "contents.*.parts.*.thoughtSignature",
         kinds: &[],
-        is_aside: true,
+        goes: Goes::Alone(translate::unsigned),
     },
     OpaquePlace {
         path: "contents.*.parts.*.thought_signature",
         kinds: &[],
-        is_aside: true,
+        goes: Goes::Alone(translate::unsigned),
     },
 ];
 
@@ -80,7 +80,10 @@ pub(super) static FORMAT: Format = Format {
     codec: Some(&translate::CODEC),
     translates: |path| {
         let method = path.rsplit(':').next();
-        matches!(method, Some("generateContent" | "streamGenerateContent"))
+        matches!(
+            method,
+            Some("countTokens" | "generateContent" | "streamGenerateContent")
+        )
     },
     chat: Some(Chat {
         flag: &FLAG,

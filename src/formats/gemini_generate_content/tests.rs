@@ -4,6 +4,7 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::formats::corpus::{self, check, exchanges, metered};
+use crate::formats::translate::{Seal, SealKind};
 use crate::formats::{Meter, Reading, Splice};
 
 const MODEL: &str = "gemini-2.5-flash";
@@ -237,4 +238,20 @@ fn for_vertex_the_path_grows_and_unknown_fields_go() {
         flags: &flags,
     };
     assert_eq!(FORMAT.prepare(&call, &to).unwrap_err().status, 502);
+}
+
+/// A conversation that another API's model began has seals of Iris in it.
+#[test]
+fn a_call_without_a_signature_of_googles_says_so_to_newer_models() {
+    let seal = Seal::new("some_format", SealKind::Signature, "v").closed_base64();
+    let body = |signature: &str| {
+        let call = format!(r#"{{"functionCall":{{"name":"look"}}{signature}}}"#);
+        format!(r#"{{"contents":[{{"role":"model","parts":[{call}, {{"text":"x"}}]}}]}}"#)
+    };
+    let before = body(&format!(r#","thoughtSignature":"{seal}""#));
+    let before = before.replace(r#""x""#, &format!(r#""x","thoughtSignature":"{seal}""#));
+    let left = |model: &str| FORMAT.without_seals(before.as_bytes(), model).unwrap();
+    let stand_in = r#","thoughtSignature":"skip_thought_signature_validator""#;
+    assert_eq!(left("gemini-3-pro"), body(stand_in));
+    assert_eq!(left("gemini-2.5-flash"), body(""));
 }

@@ -9,7 +9,7 @@ use super::assembly::Assembling;
 use super::body::{self, bad_request};
 use super::offer;
 use super::{
-    Call, Chat, Flag, Format, Head, Offer, OpaquePlace, ProviderState, known, openai, opening,
+    Call, Chat, Flag, Format, Goes, Head, Offer, OpaquePlace, ProviderState, known, openai, opening,
 };
 use crate::wire::{Rejection, json};
 
@@ -32,12 +32,12 @@ const OPAQUE_PLACES: &[OpaquePlace] = &[
     OpaquePlace {
         path: "messages.*.reasoning_details.*.data",
         kinds: &["reasoning.encrypted"],
-        is_aside: false,
+        goes: Goes::Element,
     },
     OpaquePlace {
         path: "messages.*.reasoning_details.*.signature",
-        kinds: &["reasoning.text"],
-        is_aside: false,
+        kinds: &["reasoning.summary", "reasoning.text"],
+        goes: Goes::Element,
     },
 ];
 

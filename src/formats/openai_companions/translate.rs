@@ -16,6 +16,7 @@ fn write(texts: &Texts) -> Outbound {
         path: "/v1/embeddings".to_owned(),
         query: None,
         body,
+        left_out: Vec::new(),
     }
 }
 

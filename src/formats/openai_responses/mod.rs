@@ -16,8 +16,8 @@ use serde_json::json;
 use super::assembly::Assembling;
 use super::offer;
 use super::{
-    Call, Chat, Flag, Format, Frame, Head, Offer, OpaquePlace, ProviderState, Refusals, Socket,
-    body, known, openai, opening,
+    Call, Chat, Flag, Format, Frame, Goes, Head, Offer, OpaquePlace, ProviderState, Refusals,
+    Socket, body, known, openai, opening,
 };
 use crate::wire::{Rejection, json as strict};
 
@@ -66,7 +66,7 @@ pub(super) static FORMAT: Format = Format {
             "compaction_summary",
             "context_compaction",
         ],
-        is_aside: false,
+        goes: Goes::Element,
     }],
     socket: Some(Socket {
         flag: &SOCKET,
@@ -90,7 +90,7 @@ pub(super) static FORMAT: Format = Format {
     export_name: "oai_responses",
     codec: Some(&translate::CODEC),
     delivery_keys: &["stream", "stream_options"],
-    translates: |path| target(path) == Some(ENDPOINT),
+    translates: |path| target(path) != Some(COMPACT),
     chat: Some(Chat {
         flag: &FLAG,
         name: "responses",

@@ -32,6 +32,8 @@ pub struct ClaudeSettings {
     pub top_p: Option<f64>,
     /// See [`Request::top_k`].
     pub top_k: Option<u64>,
+    /// What of the request isn't in them.
+    pub left_out: Vec<Feature>,
 }
 
 impl Claude {
@@ -98,15 +100,21 @@ impl Claude {
 
     /// What the model can't be asked for.
     #[must_use]
-    pub fn lacks(self, request: &Request) -> &'static [Feature] {
+    pub fn lacks(self, request: &Request) -> Vec<Feature> {
         let may_think = self.may_think(request);
         let takes_top_k = self.takes_sampling() && !(may_think && thinks(request));
-        match (may_think, takes_top_k) {
-            (true, true) => &[],
-            (true, false) => &[Feature::TopK],
-            (false, true) => &[Feature::Reasoning],
-            (false, false) => &[Feature::Reasoning, Feature::TopK],
-        }
+        let lacks = [
+            (!may_think, Feature::Reasoning),
+            (!takes_top_k, Feature::TopK),
+        ];
+        let lacks = lacks.into_iter().filter(|(is_lacking, _)| *is_lacking);
+        lacks.map(|(_, feature)| feature).collect()
+    }
+
+    /// Whether it shows what it thinks unless a request says otherwise.
+    #[must_use]
+    pub fn shows_thoughts(self) -> bool {
+        !self.is_since((4, 7))
     }
 }
 
@@ -124,7 +132,7 @@ impl ClaudeSettings {
             }
             None | Some(Reasoning::Off) => {}
         }
-        settings
+        settings.compared(request)
     }
 
     /// What of the request the model takes. `turns` are its turns, and `format` is the one that seals its
@@ -156,7 +164,28 @@ impl ClaudeSettings {
         } else if settings.temperature.is_some() && !claude.takes_both() {
             settings.top_p = None;
         }
-        settings
+        settings.compared(request)
+    }
+
+    /// The same with what they lack of the request.
+    fn compared(mut self, request: &Request) -> Self {
+        let thinking = self.thinking.as_ref();
+        let has_display =
+            thinking.is_some_and(|one| one.members().any(|(key, _)| key == "display"));
+        let is_hidden = thinks(request) && request.shows_thoughts == Some(false);
+        let lacks = [
+            (thinks(request) && thinking.is_none(), Feature::Reasoning),
+            (is_hidden && !has_display, Feature::HiddenThoughts),
+            (
+                request.temperature != self.temperature,
+                Feature::Temperature,
+            ),
+            (request.top_p != self.top_p, Feature::TopP),
+            (request.top_k != self.top_k, Feature::TopK),
+        ];
+        let lacks = lacks.into_iter().filter(|(is_lacking, _)| *is_lacking);
+        self.left_out.extend(lacks.map(|(_, feature)| feature));
+        self
     }
 
     /// The parameters of sampling alone.

@@ -1,7 +1,7 @@
 //! What a format's folder brings so that it can be translated: one value, [`Codec`].
 
 use super::{
-    Event, Feature, Field, Json, Object, Open, Request, Response, Stop, Untranslatable, seal,
+    Event, Feature, Field, Json, Object, Open, Request, Response, Seal, Stop, Untranslatable,
 };
 use crate::wire::sse;
 
@@ -16,7 +16,7 @@ pub struct Codec {
     /// What its providers can be asked for.
     pub expresses: &'static [Feature],
     /// What of that the model of a request can't be asked for, where a format has models of many vendors.
-    pub lacks: fn(&Request) -> &'static [Feature],
+    pub lacks: fn(&Request) -> Vec<Feature>,
     /// Reads a caller's request.
     pub read_request: fn(&Inbound<'_>) -> Result<Request, Untranslatable>,
     /// Writes a request for a provider. It has only what [`expresses`](Self::expresses) lists; what a
@@ -32,6 +32,22 @@ pub struct Codec {
     pub writer: fn(&Request) -> Box<dyn EventWriter>,
     /// The content type of the stream that the writer writes.
     pub stream_type: fn(&Request) -> &'static str,
+    /// How its responses' ids begin.
+    pub response_ids: &'static str,
+    /// How the ids of its calls of tools begin; `None` if a call needs no id.
+    pub call_ids: Option<&'static str>,
+    /// How its providers are asked for a count of tokens, if they can be.
+    pub count: Option<Count>,
+}
+
+/// How a format's providers count the tokens of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Count {
+    /// The request for a count, made of a request for a response of the same provider. Another format may have
+    /// its path.
+    pub write: fn(&Request, Outbound) -> Outbound,
+    /// The count in a provider's response.
+    pub read: fn(&Json) -> Option<u64>,
 }
 
 /// A caller's request, as it came.
@@ -58,6 +74,8 @@ pub struct Outbound {
     pub query: Option<&'static str>,
     /// Its body.
     pub body: Object,
+    /// What its values made impossible to express.
+    pub left_out: Vec<Feature>,
 }
 
 /// Reads a provider's stream, event by event.
@@ -82,6 +100,18 @@ pub trait EventWriter: Send {
 
     /// The response is whole: adds the end of the stream, and what had to wait for the usage.
     fn finish(&mut self, out: &mut Vec<u8>);
+
+    /// The provider keeps the connection alive: adds what does the same for the caller, if the format has
+    /// something of the kind.
+    fn ping(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Whether there was room for all that has to be held until a later event.
+    ///
+    /// # Errors
+    /// If the response is too long for that.
+    fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// A response that can't be translated, or the error that it reports.
@@ -101,6 +131,12 @@ impl Failure {
             status: None,
             message: message.into(),
         }
+    }
+
+    /// A response that is longer than [`LONGEST`](super::LONGEST), or has such a part.
+    #[must_use]
+    pub fn too_long() -> Self {
+        Self::new("the provider's response is too long to translate: more than 32 MiB")
     }
 
     /// An error that the provider reports. Some put a code of their own, such as 200, where the status
@@ -193,7 +229,7 @@ impl Sequence {
 /// # Errors
 /// If it becomes longer than a seal can be.
 pub fn hold(held: &mut String, more: &str) -> Result<(), Failure> {
-    if held.len() + more.len() > seal::MAX {
+    if held.len() + more.len() > Seal::LONGEST {
         let why = "a signature of the provider's stream is too long";
         return Err(Failure::new(why));
     }

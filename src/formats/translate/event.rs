@@ -248,7 +248,8 @@ impl Open {
         }
     }
 
-    fn size(&self) -> usize {
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
         match self {
             Self::ToolCall { id, name, .. } => id.len() + name.len(),
             Self::Media(media) => media.url().map_or(0, |url| url.len()),

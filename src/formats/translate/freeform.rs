@@ -2,20 +2,17 @@
 //! such an object, and is taken out of it on the way back.
 
 use super::json::object;
-use super::{Content, Delta, Event, Json, Open, Request, ToolCall};
+use super::{Content, Delta, Event, Json, Object, Open, Request, ToolCall};
 
 /// The key of the object under which the text stands.
 const KEY: &str = "input";
-
-/// Bytes of a call's parameters that are held until it is whole.
-const MAX_HELD: usize = 8 << 20;
 
 impl Request {
     /// Has tools take an object with their text in it, and earlier calls too.
     pub(super) fn wrap_freeform_tools(&mut self) {
         for tool in &mut self.tools {
-            if tool.freeform.take().is_some() {
-                tool.parameters = Some(schema());
+            if let Some(format) = tool.freeform.take() {
+                tool.parameters = Some(schema(&format));
             }
         }
         for part in self.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
@@ -31,8 +28,16 @@ impl Request {
     }
 }
 
-fn schema() -> Json {
-    let text = object! { "type": "string" };
+/// The parameters of a tool that takes a text of this format, which the model has to know.
+fn schema(format: &Object) -> Json {
+    let mut text = object! { "type": "string" };
+    let grammar = format.members().find(|(key, _)| *key == "grammar");
+    if let Some((_, grammar)) = grammar {
+        let of = |key| grammar.at(key).text().unwrap_or_default();
+        let (syntax, definition) = (of("syntax"), of("definition"));
+        let about = format!("A text that matches this grammar ({syntax}):\n{definition}");
+        text.put("description", about);
+    }
     let schema = object! {
         "type": "object",
         "properties": object! { "input": text },
@@ -51,7 +56,8 @@ fn wrapped(text: &str) -> String {
 pub(super) struct Unwrap {
     /// The tools.
     names: Vec<String>,
-    /// The parameters of the call that is open, as far as they came, if it is one of these.
+    /// The parameters of the call that is open, as far as they came, if it is one of these. What gives the
+    /// events bounds the length of a part.
     held: Option<String>,
 }
 
@@ -77,9 +83,7 @@ impl Unwrap {
             }
             Event::Delta(Delta::Text(text)) => {
                 if let Some(held) = &mut self.held {
-                    if held.len() + text.len() <= MAX_HELD {
-                        held.push_str(text);
-                    }
+                    held.push_str(text);
                     return Vec::new();
                 }
             }
@@ -110,7 +114,7 @@ fn text_of(arguments: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::translate::{Object, Part, Role, Tool, Turn};
+    use crate::formats::translate::{Part, Role, Tool, Turn};
 
     #[test]
     fn a_text_goes_into_an_object_and_comes_out_again() {
@@ -154,5 +158,16 @@ mod tests {
             .flat_map(|one| unwrap.event(one))
             .collect();
         assert_eq!(told, [open(true), delta("a \"b\"\n"), Event::Close]);
+    }
+
+    #[test]
+    fn a_grammar_is_told_to_the_model() {
+        let grammar = object! { "syntax": "lark", "definition": "start: \"a\"" };
+        let schema = schema(&object! { "type": "grammar", "grammar": grammar });
+        let about = schema.at("properties").at("input").at("description");
+        assert_eq!(
+            about.text(),
+            Some("A text that matches this grammar (lark):\nstart: \"a\"")
+        );
     }
 }

@@ -9,6 +9,8 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Number;
 
+use crate::wire::json;
+
 /// A JSON value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Json {
@@ -45,7 +47,28 @@ macro_rules! object {
 }
 pub(in crate::formats) use object;
 
+/// Bytes that a value takes at most besides its text: it stands in a list that has room for twice as many, or
+/// in an object with a key and an index. A test measures it.
+const VALUE: usize = 320;
+
 impl Json {
+    /// About how many bytes the value takes in memory that a JSON text stands for: no less than it does.
+    #[must_use]
+    pub fn weight(text: &[u8]) -> usize {
+        let (mut values, mut at) = (1_usize, 0);
+        while let Some(byte) = text.get(at) {
+            at = match byte {
+                b'"' => json::closing(text, at + 1).unwrap_or(text.len()),
+                b',' | b'[' | b'{' => {
+                    values += 1;
+                    at + 1
+                }
+                _ => at + 1,
+            };
+        }
+        text.len().saturating_add(values.saturating_mul(VALUE))
+    }
+
     /// Reads JSON text.
     ///
     /// # Errors
@@ -148,6 +171,11 @@ impl Object {
     /// The value of a member, if it is there.
     pub fn at_mut(&mut self, key: &str) -> Option<&mut Json> {
         self.0.get_mut(key)
+    }
+
+    /// Leaves only these members.
+    pub fn keep(&mut self, keys: &[&str]) {
+        self.0.retain(|key, _| keys.contains(&key.as_str()));
     }
 
     /// Whether it has no member.
@@ -329,5 +357,61 @@ impl<'de> Visitor<'de> for Reader {
             object.insert(key, value);
         }
         Ok(Json::Object(Object(object)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that a value takes besides itself.
+    fn taken(json: &Json) -> usize {
+        match json {
+            Json::Text(text) => text.capacity(),
+            Json::List(list) => {
+                let inner: usize = list.iter().map(taken).sum();
+                inner + list.capacity() * size_of::<Json>()
+            }
+            Json::Object(Object(map)) => {
+                let inner = map.iter().map(|(key, value)| key.capacity() + taken(value));
+                // An entry with its hash, and its place in the index.
+                let entry = size_of::<(usize, String, Json)>() + 2 * size_of::<usize>();
+                inner.sum::<usize>() + map.capacity() * entry
+            }
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn a_value_takes_no_more_than_it_is_weighed_as() {
+        let many = |one: &str| format!("[{}]", vec![one; 10_000].join(","));
+        let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+        let members: Vec<String> = (0..10_000).map(|nth| format!("\"{nth}\":{nth}")).collect();
+        let wide = format!("{{{}}}", members.join(","));
+        for text in [
+            "1".to_owned(),
+            many("1"),
+            many("[]"),
+            many("{}"),
+            many("\"\""),
+            many("{\"a\":[{}]}"),
+            many("{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5}"),
+            deep,
+            wide,
+        ] {
+            let json = Json::read(text.as_bytes()).unwrap();
+            let taken = size_of::<Json>() + taken(&json);
+            let weight = Json::weight(text.as_bytes());
+            let shown: String = text.chars().take(40).collect();
+            assert!(taken <= weight, "{shown}: {taken} > {weight}");
+            assert!(
+                weight <= 16 * taken,
+                "{shown}: {weight} is far more than {taken}"
+            );
+        }
+        // What stands in a text is no value, and a text that doesn't end is one.
+        let text = serde_json::Value::from("[{\",".repeat(10_000)).to_string();
+        assert!(Json::weight(text.as_bytes()) < 2 * text.len());
+        assert!(Json::weight(&text.as_bytes()[..text.len() - 1]) < 2 * text.len());
     }
 }

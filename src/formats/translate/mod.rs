@@ -13,10 +13,13 @@
 //! those of its providers, and [`request()`] refuses or leaves out what doesn't fit, before anything is
 //! written.
 
+mod asks;
 #[cfg(test)]
 pub(in crate::formats) mod checks;
 mod claude;
 mod codec;
+#[cfg(test)]
+mod drops;
 mod event;
 mod feature;
 mod fields;
@@ -37,7 +40,7 @@ mod vectors;
 
 pub use claude::{Claude, ClaudeSettings};
 pub use codec::{
-    Codec, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, hold, write_sse,
+    Codec, Count, EventReader, EventWriter, Failure, Inbound, Outbound, Sequence, hold, write_sse,
 };
 pub use event::{Collector, Delta, Event, Open, Response, Stop};
 pub use feature::{Feature, Field, Need};
@@ -51,7 +54,7 @@ pub use part::{
 };
 pub use request::{Delivery, Effort, Output, Reasoning, Request, Role, Tool, ToolChoice, Turn};
 pub use seal::{Seal, SealKind};
-pub(in crate::formats) use strip::{SealPlace, without_seals};
-pub use translation::{ResponseTranslator, Translated, Translator, request};
+pub(in crate::formats) use strip::without_seals;
+pub use translation::{LONGEST, ResponseTranslator, Translated, Translator, request};
 pub use usage::Usage;
 pub use vectors::{Texts, VectorCaller, VectorProvider, VectorTranslator, Vectors};

@@ -50,6 +50,8 @@ pub struct Request {
     pub cache_key: Option<String>,
     /// Keys and values that the provider keeps with the response.
     pub metadata: Option<Object>,
+    /// When its response began, in seconds since 1970, which some formats tell.
+    pub created: u64,
     /// Fields of the caller's request that were left out, because its API calls them hints; [`note`] adds
     /// them.
     ///

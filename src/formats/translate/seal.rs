@@ -10,8 +10,6 @@ use serde::{Deserialize, Serialize};
 const MARK: &str = "iris.";
 /// How one begins in Base64, which the fields of some formats have to be.
 const MARK_BASE64: &str = "aXJpcy";
-/// The longest that is opened, in bytes.
-pub(super) const MAX: usize = 4 << 20;
 
 /// A provider's signature on a thought, or a thought that only the provider can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +46,9 @@ struct Inside<'a> {
 }
 
 impl Seal {
+    /// The longest that is opened, in bytes.
+    pub const LONGEST: usize = 4 << 20;
+
     /// A seal without an item's id.
     #[must_use]
     pub fn new(format: &str, kind: SealKind, value: impl Into<String>) -> Self {
@@ -80,26 +81,29 @@ impl Seal {
     /// Opens what the caller sent back, also in Base64; `None` if it isn't such a value.
     #[must_use]
     pub fn open(text: &str) -> Option<Self> {
-        if text.starts_with(MARK_BASE64) && text.len() <= 2 * MAX {
+        if text.starts_with(MARK_BASE64) && text.len() <= 2 * Self::LONGEST {
             let inside = String::from_utf8(base64::decode(text).ok()?).ok()?;
             return Self::open_plain(&inside);
         }
         Self::open_plain(text)
     }
 
+    /// Opens one that isn't in Base64.
     fn open_plain(text: &str) -> Option<Self> {
         let (format, data) = text.strip_prefix(MARK)?.split_once('.')?;
-        if data.len() > MAX {
+        if data.len() > Self::LONGEST {
             return None;
         }
         let inside = base64::decode(data).ok()?;
         let inside: Inside<'_> = serde_json::from_slice(&inside).ok()?;
-        Some(Self {
+        let seal = Self {
             format: format.to_owned(),
             kind: inside.kind,
             value: inside.value.into_owned(),
             id: inside.id.map(std::borrow::Cow::into_owned),
-        })
+        };
+        // One that Iris didn't write could hold more than this: guardrails would not see it.
+        (seal.closed() == text).then_some(seal)
     }
 
     /// Opens what the caller sent back, or takes it as a value of the caller's own format.
@@ -145,6 +149,14 @@ mod tests {
     fn anything_else_stays_closed() {
         for text in ["", "iris.", "iris.a", "iris.a.!", "iris.a.e30=", "EqQB"] {
             assert_eq!(Seal::open(text), None, "{text}");
+        }
+        for inside in [
+            r#"{"kind":"next","value":"v","more":"text"}"#,
+            r#"{"value":"v","kind":"next"}"#,
+            r#"{"kind":"next", "value":"v"}"#,
+        ] {
+            let text = format!("{MARK}a.{}", base64::encode(inside));
+            assert_eq!(Seal::open(&text), None, "{inside}");
         }
     }
 }

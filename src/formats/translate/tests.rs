@@ -190,6 +190,7 @@ fn table() -> String {
         for codec in codecs() {
             match codec.field(feature) {
                 Some(field) if field.need == Need::Must => refused.push(field.name),
+                Some(field) if field.need == Need::Default => {}
                 Some(field) => left_out.push(field.name),
                 None => {}
             }
@@ -344,4 +345,56 @@ fn a_feature_has_a_field_or_a_place() {
             assert!(fields.count() <= 1, "{}: {feature:?}", codec.name);
         }
     }
+}
+
+/// A call of a tool that takes a text passes whole, whatever its length, or fails: it is never cut.
+#[test]
+fn a_long_call_is_whole_or_an_error() {
+    let named = |name: &str| {
+        codecs()
+            .into_iter()
+            .find(|codec| codec.name == name)
+            .unwrap()
+    };
+    let (served, caller) = (named("anthropic_messages"), named("openai_responses"));
+    let request = Request {
+        tools: vec![Tool {
+            name: "patch".to_owned(),
+            freeform: Some(Object::default()),
+            ..Tool::default()
+        }],
+        ..streaming()
+    };
+    let event = |kind: &str, data: Object| format!("event: {kind}\ndata: {data}\n\n");
+    let delta = |text: &str| {
+        let delta = json::object! { "type": "input_json_delta", "partial_json": text };
+        let data = json::object! { "type": "content_block_delta", "index": 0_u64, "delta": delta };
+        event("content_block_delta", data)
+    };
+    let block = json::object! { "type": "tool_use", "id": "t", "name": "patch" };
+    let begun = json::object! { "type": "content_block_start", "content_block": block };
+    let piece = "x".repeat(1 << 20);
+    let call = |mib: usize| {
+        let framing = Some(Framing::Text);
+        let mut translator = ResponseTranslator::new(served, caller, request.clone(), framing, 0);
+        let mut out = Vec::new();
+        let mut feed = |text: String| translator.feed(text.as_bytes(), &mut out);
+        feed(event(
+            "message_start",
+            json::object! { "type": "message_start" },
+        ))?;
+        feed(event("content_block_start", begun.clone()))?;
+        feed(delta("{\"input\":\""))?;
+        for _ in 0..mib {
+            feed(delta(&piece))?;
+        }
+        feed(delta("\"}"))?;
+        let end = json::object! { "type": "content_block_stop" };
+        feed(event("content_block_stop", end))?;
+        Ok::<_, Failure>(String::from_utf8(out).unwrap())
+    };
+    let whole = call(9).unwrap();
+    let expected = format!("\"delta\":\"{}\"", "x".repeat(9 << 20));
+    assert!(whole.contains(&expected), "the call is whole");
+    assert_eq!(call(33), Err(Failure::too_long()));
 }

@@ -4,20 +4,20 @@
 use super::freeform::Unwrap;
 use super::{
     Codec, Collector, Delivery, Event, EventReader, EventWriter, Failure, Feature, Inbound, Json,
-    Need, Object, Outbound, Request, Response, Untranslatable, note,
+    Need, Object, Open, Outbound, Request, Response, Untranslatable, new_id, note, now,
 };
 use crate::wire::{Framing, event_stream, ndjson, sse};
 
-/// The longest response that is held as a whole, and the longest event of a stream, in bytes.
-const MAX: usize = 32 << 20;
+/// The longest response that is held as a whole, the longest event of a stream, and the longest part of a
+/// streamed response, which some writers hold, in bytes.
+pub const LONGEST: usize = 32 << 20;
 
 /// A request that was translated.
 #[derive(Clone, Debug)]
 pub struct Translated {
     /// What the provider gets.
     pub outbound: Outbound,
-    /// What the caller asked for, which shapes the response: without the conversation but for system
-    /// messages.
+    /// What the caller asked for, which shapes the response: without the conversation.
     pub request: Request,
     /// Fields of the caller's request that the provider doesn't get, each once: `messages.name` for any
     /// number of messages.
@@ -35,17 +35,29 @@ pub fn request(
     inbound: &Inbound<'_>,
     model: &str,
 ) -> Result<Translated, Untranslatable> {
-    let asked = (caller.read_request)(inbound)?;
+    fit(caller, served, (caller.read_request)(inbound)?, model)
+}
+
+/// The same for a request that was read.
+pub(super) fn fit(
+    caller: &Codec,
+    served: &Codec,
+    mut asked: Request,
+    model: &str,
+) -> Result<Translated, Untranslatable> {
     asked.check_names()?;
+    let mut dropped = Vec::new();
+    for path in std::mem::take(&mut asked.dropped) {
+        note(&mut dropped, &path);
+    }
+    // The response may take long, and the conversation may be large: it isn't kept.
+    let turns = std::mem::take(&mut asked.turns);
     let mut request = Request {
         model: model.to_owned(),
+        turns,
         ..asked.clone()
     };
     request.name_results();
-    let mut dropped = Vec::new();
-    for path in std::mem::take(&mut request.dropped) {
-        note(&mut dropped, &path);
-    }
     let lacks = (served.lacks)(&request);
     for feature in request.features(served.name) {
         if served.expresses.contains(&feature) && !lacks.contains(&feature) {
@@ -57,26 +69,40 @@ pub fn request(
             // Formats with one system prompt gather all of them in it.
             Feature::LaterSystem => {}
             _ => {
-                let field = caller.field(feature);
-                let name = field.map_or(feature.title(), |field| field.name);
-                if field.is_none_or(|field| field.need == Need::Must) {
-                    let why = format!("can't be translated to {}", served.name);
-                    return Err(Untranslatable::new(name, why));
-                }
+                name(feature, caller, served, &mut dropped)?;
                 request.leave_out(feature, served.name);
-                note(&mut dropped, name);
             }
         }
     }
     let outbound = (served.write_request)(&request)?;
-    // A response may take long, and the conversation may be large.
-    let mut asked = asked;
-    asked.turns.retain(|turn| turn.role.is_operator());
+    for feature in &outbound.left_out {
+        name(*feature, caller, served, &mut dropped)?;
+    }
     Ok(Translated {
         outbound,
         request: asked,
         dropped,
     })
+}
+
+/// Notes what the caller calls a feature that is left out, or refuses the request.
+fn name(
+    feature: Feature,
+    caller: &Codec,
+    served: &Codec,
+    dropped: &mut Vec<String>,
+) -> Result<(), Untranslatable> {
+    let field = caller.field(feature);
+    let name = field.map_or(feature.title(), |field| field.name);
+    match field.map_or(Need::Must, |field| field.need) {
+        Need::Must => {
+            let why = format!("can't be translated to {}", served.name);
+            return Err(Untranslatable::new(name, why));
+        }
+        Need::Hint => note(dropped, name),
+        Need::Default => {}
+    }
+    Ok(())
 }
 
 /// Translates a response, piece by piece.
@@ -95,6 +121,9 @@ pub trait Translator: Send {
 
     /// The response, as far as it came, as the caller would have got it in one piece.
     fn response(&self) -> Object;
+
+    /// Whether the caller gets the response in one piece.
+    fn is_whole(&self) -> bool;
 
     /// Whether an event can stand behind what the caller has: not in an array.
     fn takes_events(&self) -> bool;
@@ -118,6 +147,8 @@ pub struct ResponseTranslator {
     request: Request,
     collector: Collector,
     unwrap: Unwrap,
+    /// Bytes of the part that is open.
+    part: usize,
     /// The stream was broken, or the provider has reported an error: nothing follows.
     is_over: bool,
 }
@@ -142,16 +173,19 @@ impl ResponseTranslator {
     pub fn new(
         served: &'static Codec,
         caller: &'static Codec,
-        request: Request,
+        mut request: Request,
         framing: Option<Framing>,
         room: usize,
     ) -> Self {
+        request.created = now();
         let input = match framing {
             Some(Framing::Text) => Input::sse(served),
             Some(Framing::Amazon) => {
                 Input::Amazon(event_stream::Decoder::default(), (served.reader)())
             }
-            Some(Framing::Ndjson) => Input::Ndjson(ndjson::Decoder::new(MAX), (served.reader)()),
+            Some(Framing::Ndjson) => {
+                Input::Ndjson(ndjson::Decoder::new(LONGEST), (served.reader)())
+            }
             None => Input::Whole(Vec::new()),
         };
         let mut unwrap = Unwrap::of(&request);
@@ -159,7 +193,7 @@ impl ResponseTranslator {
             unwrap = Unwrap::default();
         }
         let (output, room) = match request.delivery {
-            Delivery::Whole => (Output::Whole, MAX),
+            Delivery::Whole => (Output::Whole, LONGEST),
             Delivery::Events { .. } | Delivery::Array => {
                 (Output::Events((caller.writer)(&request)), room)
             }
@@ -172,20 +206,50 @@ impl ResponseTranslator {
             request,
             collector: Collector::new(room),
             unwrap,
+            part: 0,
             is_over: false,
         }
     }
 
-    fn pass(&mut self, events: Vec<Event>, out: &mut Vec<u8>) {
-        for event in events
-            .into_iter()
-            .flat_map(|event| self.unwrap.event(event))
-        {
-            self.collector.add(&event);
-            if let Output::Events(writer) = &mut self.output {
-                writer.write(event, out);
+    fn pass(&mut self, events: Vec<Event>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        for mut event in events {
+            self.identify(&mut event);
+            self.measure(&event)?;
+            for event in self.unwrap.event(event) {
+                self.collector.add(&event);
+                if let Output::Events(writer) = &mut self.output {
+                    writer.write(event, out);
+                    writer.check()?;
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Gives ids where the provider gives none, so that the stream and the response that is kept have the
+    /// same.
+    fn identify(&self, event: &mut Event) {
+        match event {
+            Event::Start { id, .. } if id.as_deref().unwrap_or_default().is_empty() => {
+                *id = Some(new_id(self.caller.response_ids));
+            }
+            Event::Open(Open::ToolCall { id, .. }) if id.is_empty() => {
+                *id = self.caller.call_ids.map(new_id).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+
+    fn measure(&mut self, event: &Event) -> Result<(), Failure> {
+        match event {
+            Event::Open(open) => self.part = open.size(),
+            Event::Delta(delta) => self.part = self.part.saturating_add(delta.size()),
+            _ => {}
+        }
+        if self.part > LONGEST {
+            return Err(Failure::too_long());
+        }
+        Ok(())
     }
 }
 
@@ -200,9 +264,12 @@ impl Translator for ResponseTranslator {
         }
         let mut events = Vec::new();
         let read = self.input.feed(piece, &mut events);
-        self.pass(events, out);
-        self.is_over = read.is_err();
-        read
+        let passed = self.pass(events, out).and(read);
+        self.is_over = passed.is_err();
+        if passed? && let Output::Events(writer) = &mut self.output {
+            writer.ping(out);
+        }
+        Ok(())
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
@@ -211,15 +278,10 @@ impl Translator for ResponseTranslator {
         }
         let mut events = Vec::new();
         let read = self.input.finish(self.served, &mut events);
-        self.pass(events, out);
-        read?;
+        self.pass(events, out).and(read)?;
         match &mut self.output {
             Output::Events(writer) => writer.finish(out),
-            Output::Whole if self.collector.is_full() => {
-                return Err(Failure::new(
-                    "the provider's response is too long to translate",
-                ));
-            }
+            Output::Whole if self.collector.is_full() => return Err(Failure::too_long()),
             Output::Whole => out.extend_from_slice(self.response().to_string().as_bytes()),
         }
         Ok(())
@@ -227,6 +289,10 @@ impl Translator for ResponseTranslator {
 
     fn response(&self) -> Object {
         (self.caller.write_response)(&self.request, self.collector.response().clone())
+    }
+
+    fn is_whole(&self) -> bool {
+        matches!(self.output, Output::Whole)
     }
 
     fn takes_events(&self) -> bool {
@@ -256,25 +322,26 @@ fn begins_events(body: &[u8]) -> bool {
 
 impl Input {
     fn sse(served: &Codec) -> Self {
-        Self::Sse(Box::new(sse::Decoder::new(MAX)), (served.reader)())
+        Self::Sse(Box::new(sse::Decoder::new(LONGEST)), (served.reader)())
     }
 
-    fn feed(&mut self, piece: &[u8], out: &mut Vec<Event>) -> Result<(), Failure> {
-        let mut result = Ok(());
+    /// Reads a piece, and answers whether something in it only keeps the connection alive.
+    fn feed(&mut self, piece: &[u8], out: &mut Vec<Event>) -> Result<bool, Failure> {
+        let (mut result, mut has_ping) = (Ok(()), false);
         match self {
-            Self::Whole(body) if body.len() + piece.len() > MAX => {
-                return Err(Failure::new(
-                    "the provider's response is too long to translate",
-                ));
+            Self::Whole(body) if body.len() + piece.len() > LONGEST => {
+                return Err(Failure::too_long());
             }
             Self::Whole(body) => body.extend_from_slice(piece),
             Self::Sse(decoder, reader) => {
-                let before = out.len();
+                let (before, comments) = (out.len(), decoder.comments);
                 decoder.feed(piece, |event| {
+                    has_ping |= event.name == b"ping";
                     if result.is_ok() {
                         result = reader.read(&event, out);
                     }
                 });
+                has_ping |= decoder.comments > comments;
                 if decoder.reduced + decoder.skipped > 0 {
                     return too_long(before, out);
                 }
@@ -301,7 +368,7 @@ impl Input {
                 }
             }
         }
-        result
+        result.map(|()| has_ping)
     }
 
     fn finish(&mut self, served: &Codec, out: &mut Vec<Event>) -> Result<(), Failure> {
@@ -331,7 +398,7 @@ impl Input {
 }
 
 /// Refuses a stream with an event that was too long to hold. What was read of it is a copy with cut texts.
-fn too_long(before: usize, out: &mut Vec<Event>) -> Result<(), Failure> {
+fn too_long<T>(before: usize, out: &mut Vec<Event>) -> Result<T, Failure> {
     out.truncate(before);
     Err(Failure::new(
         "an event of the provider's stream is too long",

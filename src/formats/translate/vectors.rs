@@ -1,10 +1,7 @@
 //! Requests for embeddings. They have a form of their own between the formats, because they aren't
 //! conversations: texts on the way there, and a vector for each on the way back.
 
-use super::{Failure, Inbound, Json, Object, Outbound, Translator, Untranslatable};
-
-/// The longest response that is held, in bytes.
-const MAX: usize = 32 << 20;
+use super::{Failure, Inbound, Json, LONGEST, Object, Outbound, Translator, Untranslatable};
 
 /// Texts for which a caller wants vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,10 +74,8 @@ impl VectorTranslator {
 
 impl Translator for VectorTranslator {
     fn feed(&mut self, piece: &[u8], _: &mut Vec<u8>) -> Result<(), Failure> {
-        if self.body.len() + piece.len() > MAX {
-            return Err(Failure::new(
-                "the provider's response is too long to translate",
-            ));
+        if self.body.len() + piece.len() > LONGEST {
+            return Err(Failure::too_long());
         }
         self.body.extend_from_slice(piece);
         Ok(())
@@ -102,6 +97,10 @@ impl Translator for VectorTranslator {
 
     fn response(&self) -> Object {
         self.response.clone()
+    }
+
+    fn is_whole(&self) -> bool {
+        true
     }
 
     fn takes_events(&self) -> bool {

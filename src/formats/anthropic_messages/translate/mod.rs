@@ -9,7 +9,9 @@ mod tests;
 mod write_request;
 mod write_response;
 
-use crate::formats::translate::{Claude, Codec, Feature, Field, Json, Object, Stop, Usage, object};
+use crate::formats::translate::{
+    Claude, Codec, Count, Feature, Field, Json, Object, Stop, Usage, object,
+};
 
 /// The format's name.
 const NAME: &str = "anthropic_messages";
@@ -23,7 +25,9 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::must(Feature::Document, "messages.content.source"),
         Field::must(Feature::DocumentText, "messages.content.source"),
         Field::must(Feature::DocumentUrl, "messages.content.source.url"),
+        Field::hint(Feature::DocumentName, "messages.content.title"),
         Field::must(Feature::DocumentCitations, "messages.content.citations"),
+        Field::hint(Feature::EarlierCitations, "messages.content.text.citations"),
         Field::must(Feature::LaterSystem, "messages.role"),
         Field::hint(Feature::StrictTools, "tools.strict"),
         Field::must(Feature::ForcedTools, "tool_choice"),
@@ -36,8 +40,11 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::hint(Feature::ResultError, "messages.content.is_error"),
         Field::must(Feature::JsonSchema, "output_config.format"),
         Field::hint(Feature::Reasoning, "thinking"),
+        Field::hint(Feature::HiddenThoughts, "thinking.display"),
         Field::hint(Feature::PlainReasoning, "messages.content.thinking"),
         Field::must(Feature::Stop, "stop_sequences"),
+        Field::hint(Feature::Temperature, "temperature"),
+        Field::hint(Feature::TopP, "top_p"),
         Field::must(Feature::TopK, "top_k"),
         Field::hint(Feature::CacheMarks, "cache_control"),
         Field::hint(Feature::User, "metadata.user_id"),
@@ -48,7 +55,9 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::Document,
         Feature::DocumentText,
         Feature::DocumentUrl,
+        Feature::DocumentName,
         Feature::DocumentCitations,
+        Feature::EarlierCitations,
         Feature::StrictTools,
         Feature::ForcedTools,
         Feature::SerialTools,
@@ -57,12 +66,18 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::ResultError,
         Feature::JsonSchema,
         Feature::Reasoning,
+        Feature::HiddenThoughts,
         Feature::Stop,
+        Feature::Temperature,
+        Feature::TopP,
         Feature::TopK,
         Feature::CacheMarks,
         Feature::User,
     ],
-    lacks: |request| Claude::of(&request.model).map_or(&[], |claude| claude.lacks(request)),
+    lacks: |request| {
+        let claude = Claude::of(&request.model);
+        claude.map_or_else(Vec::new, |claude| claude.lacks(request))
+    },
     read_request: read_request::read,
     write_request: write_request::write,
     read_response: read_response::whole,
@@ -70,7 +85,28 @@ pub(in crate::formats) static CODEC: Codec = Codec {
     write_response: write_response::whole,
     writer: |request| Box::new(write_response::Writer::new(request)),
     stream_type: |_| "text/event-stream",
+    response_ids: "msg_",
+    call_ids: Some("toolu_"),
+    count: Some(Count {
+        write: |_, mut asked| {
+            asked.body.keep(&COUNTED);
+            asked.path.push_str("/count_tokens");
+            asked
+        },
+        read: |body| body.at("input_tokens").whole(),
+    }),
 };
+
+/// The members of a request that count.
+const COUNTED: [&str; 7] = [
+    "messages",
+    "model",
+    "output_config",
+    "system",
+    "thinking",
+    "tool_choice",
+    "tools",
+];
 
 /// Why a model stops, in the API's words.
 const STOPS: [(&str, Stop); 6] = [

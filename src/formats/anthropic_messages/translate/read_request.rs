@@ -2,9 +2,9 @@
 
 use super::{NAME, citation};
 use crate::formats::translate::{
-    CacheMark, Content, Delivery, Effort, Fields, Inbound, Item, Json, Media, MediaKind, Object,
-    Output, Part, Reasoning, Request, Role, Seal, SealKind, Source, Text, TextOrList, Thought,
-    Tool, ToolCall, ToolChoice, ToolResult, Turn, Untranslatable,
+    CacheMark, Claude, Content, Delivery, Effort, Fields, Inbound, Item, Json, Media, MediaKind,
+    Object, Output, Part, Reasoning, Request, Role, Seal, SealKind, Source, Text, TextOrList,
+    Thought, Tool, ToolCall, ToolChoice, ToolResult, Turn, Untranslatable,
 };
 
 type Read<T> = Result<T, Untranslatable>;
@@ -225,7 +225,6 @@ fn choice(body: &mut Fields, request: &mut Request) -> Read<()> {
 fn thinking(body: &mut Fields, request: &mut Request) -> Read<()> {
     if let Some(mut thinking) = body.object("thinking")? {
         let display = thinking.text("display")?;
-        request.shows_thoughts = display.map(|display| display == "summarized");
         request.reasoning = Some(match thinking.needed_text("type")?.as_str() {
             "enabled" => Reasoning::Budget(
                 thinking
@@ -236,6 +235,13 @@ fn thinking(body: &mut Fields, request: &mut Request) -> Read<()> {
             "disabled" => Reasoning::Off,
             _ => return Err(thinking.refuse("type", "isn't known")),
         });
+        let claude = Claude::of(&request.model);
+        request.shows_thoughts = match display {
+            Some(display) => Some(display == "summarized"),
+            None if request.reasoning == Some(Reasoning::Off) => None,
+            // Since 4.7, Claude hides them unless asked.
+            None => claude.is_none_or(Claude::shows_thoughts).then_some(true),
+        };
         thinking.end()?;
     }
     if let Some(mut config) = body.object("output_config")? {

@@ -305,7 +305,8 @@ fn claude_thinks_as_its_version_can() {
         json!({ "thinking": { "type": "adaptive" }, "output_config": { "effort": "high" } });
     let off = json!({ "thinking": { "type": "disabled" } });
     let enabled = |budget: u64| json!([{ "type": "enabled", "budget_tokens": budget }, null]);
-    let adaptive = |effort: &str| json!([{ "type": "adaptive" }, effort]);
+    // The caller's API shows thoughts by default, and some of the models don't.
+    let adaptive = |effort: &str| json!([{ "type": "adaptive", "display": "summarized" }, effort]);
     for (model, asked, expected) in [
         ("claude-haiku-4-5", &effort, enabled(16_384)),
         ("claude-sonnet-4-5-20250929", &budget, enabled(4_000)),

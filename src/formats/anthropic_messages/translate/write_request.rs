@@ -2,9 +2,9 @@
 
 use super::{NAME, citation};
 use crate::formats::translate::{
-    CacheMark, Claude, ClaudeSettings, Content, Effort, Json, Media, MediaKind, Object, Outbound,
-    Output, Part, Reasoning, Request, Role, SealKind, Source, Thought, Tool, ToolChoice,
-    Untranslatable, fit_id, object,
+    CacheMark, Claude, ClaudeSettings, Content, Effort, Feature, Json, Media, MediaKind, Object,
+    Outbound, Output, Part, Reasoning, Request, Role, SealKind, Source, Text, Thought, Tool,
+    ToolChoice, Untranslatable, fit_id, object,
 };
 
 /// The API needs a bound on a response: this one, where the caller sets none. All models since Claude
@@ -26,6 +26,11 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
     let system = blocks(system.into_iter())?;
     if !system.is_empty() {
         body.put("system", system);
+    }
+    let mut left_out = settings.left_out;
+    let is_cited = |part: &&Part| matches!(&part.content, Content::Text(text) if cites_web(text));
+    if turns.iter().any(|(_, parts)| parts.iter().any(is_cited)) {
+        left_out.push(Feature::EarlierCitations);
     }
     let mut messages = Vec::new();
     for (role, mut parts) in turns {
@@ -70,6 +75,7 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         path: "/v1/messages".to_owned(),
         query: None,
         body,
+        left_out,
     })
 }
 
@@ -89,6 +95,11 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
+/// Whether a text has a citation of the web, which the API refuses without the search that it comes from.
+fn cites_web(text: &Text) -> bool {
+    text.citations.iter().any(|one| one.document.is_none())
+}
+
 /// A block of content; `None` for what the API doesn't take, such as a blank text.
 fn block(content: &Content) -> Result<Option<Object>, Untranslatable> {
     Ok(match content {
@@ -97,8 +108,7 @@ fn block(content: &Content) -> Result<Option<Object>, Untranslatable> {
             let mut block = object! { "type": "text", "text": &text.text };
             let citations: Vec<Object> =
                 text.citations.iter().filter_map(citation::write).collect();
-            // Without the search that it comes from, a citation of the web is refused.
-            if !citations.is_empty() && text.citations.iter().all(|one| one.document.is_some()) {
+            if !citations.is_empty() && !cites_web(text) {
                 block.put("citations", citations);
             }
             Some(block)

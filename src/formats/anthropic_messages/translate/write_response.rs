@@ -241,4 +241,8 @@ impl EventWriter for Writer {
         write_sse(out, "message_delta", &data);
         write_sse(out, "message_stop", &object! { "type": "message_stop" });
     }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        write_sse(out, "ping", &object! { "type": "ping" });
+    }
 }

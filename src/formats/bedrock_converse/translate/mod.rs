@@ -15,7 +15,8 @@ mod write_response;
 mod writer;
 
 use crate::formats::translate::{
-    Codec, Failure, Feature, Field, Json, Object, Seal, SealKind, Stop, Usage, object,
+    Codec, Count, Failure, Feature, Field, Json, Object, Outbound, Seal, SealKind, Stop, Usage,
+    object,
 };
 
 /// The format's name.
@@ -31,9 +32,14 @@ pub(in crate::formats) static CODEC: Codec = Codec {
             Feature::DocumentText,
             "messages.content.document.source.text",
         ),
+        Field::hint(Feature::DocumentName, "messages.content.document.name"),
         Field::must(
             Feature::DocumentCitations,
             "messages.content.document.citations",
+        ),
+        Field::hint(
+            Feature::EarlierCitations,
+            "messages.content.citationsContent.citations",
         ),
         Field::hint(Feature::StrictTools, "toolConfig.tools.toolSpec.strict"),
         Field::must(Feature::ForcedTools, "toolConfig.toolChoice"),
@@ -51,9 +57,19 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         ),
         Field::hint(Feature::ResultError, "messages.content.toolResult.status"),
         Field::must(Feature::JsonSchema, "outputConfig.textFormat"),
+        Field::hint(
+            Feature::SchemaName,
+            "outputConfig.textFormat.structure.jsonSchema.name",
+        ),
         Field::hint(Feature::Reasoning, "additionalModelRequestFields.thinking"),
+        Field::hint(
+            Feature::HiddenThoughts,
+            "additionalModelRequestFields.thinking.display",
+        ),
         Field::hint(Feature::PlainReasoning, "messages.content.reasoningContent"),
         Field::must(Feature::Stop, "inferenceConfig.stopSequences"),
+        Field::hint(Feature::Temperature, "inferenceConfig.temperature"),
+        Field::hint(Feature::TopP, "inferenceConfig.topP"),
         Field::must(Feature::TopK, "additionalModelRequestFields.top_k"),
         Field::hint(Feature::CacheMarks, "cachePoint"),
         Field::hint(Feature::Metadata, "requestMetadata"),
@@ -62,7 +78,9 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::Image,
         Feature::Document,
         Feature::DocumentText,
+        Feature::DocumentName,
         Feature::DocumentCitations,
+        Feature::EarlierCitations,
         Feature::StrictTools,
         Feature::ForcedTools,
         Feature::SerialTools,
@@ -70,8 +88,12 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::ResultDocument,
         Feature::ResultError,
         Feature::JsonSchema,
+        Feature::SchemaName,
         Feature::Reasoning,
+        Feature::HiddenThoughts,
         Feature::Stop,
+        Feature::Temperature,
+        Feature::TopP,
         Feature::TopK,
         Feature::CacheMarks,
     ],
@@ -83,7 +105,29 @@ pub(in crate::formats) static CODEC: Codec = Codec {
     write_response: |_, response| write_response::whole(&response),
     writer: |_| Box::new(writer::Writer::default()),
     stream_type: |_| "application/vnd.amazon.eventstream",
+    response_ids: "",
+    call_ids: Some("tooluse_"),
+    count: Some(Count {
+        write: |request, mut asked| {
+            asked.body.keep(&COUNTED);
+            let input = object! { "converse": asked.body };
+            Outbound {
+                path: write_request::path(request, "count-tokens"),
+                body: object! { "input": input },
+                ..asked
+            }
+        },
+        read: |body| body.at("inputTokens").whole(),
+    }),
 };
+
+/// The members of a request that count.
+const COUNTED: [&str; 4] = [
+    "additionalModelRequestFields",
+    "messages",
+    "system",
+    "toolConfig",
+];
 
 /// The path by which `additionalModelResponseFieldPaths` asks which stop sequence was met.
 const STOP_SEQUENCE_PATH: &str = "/stop_sequence";

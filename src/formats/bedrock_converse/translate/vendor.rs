@@ -46,31 +46,31 @@ impl Vendor {
     }
 }
 
+/// What only Claude has.
+const SHARED: &[Feature] = &[Feature::SerialTools, Feature::DocumentCitations];
+/// What models of other vendors than Anthropic and Amazon lack besides.
+const SIMPLE: &[Feature] = &[
+    Feature::TopK,
+    Feature::CacheMarks,
+    Feature::ResultError,
+    Feature::HiddenThoughts,
+];
+
 /// What a request's model can't be asked for, of all that `Converse` can express.
-pub(super) fn lacks(request: &Request) -> &'static [Feature] {
+pub(super) fn lacks(request: &Request) -> Vec<Feature> {
     match Vendor::of(&request.model) {
         Vendor::Claude(claude) => claude.lacks(request),
-        Vendor::Nova2 => &[Feature::SerialTools, Feature::DocumentCitations],
-        Vendor::Nova => &[
-            Feature::Reasoning,
-            Feature::SerialTools,
-            Feature::DocumentCitations,
-        ],
-        Vendor::GptOss => &[
-            Feature::TopK,
-            Feature::SerialTools,
-            Feature::CacheMarks,
-            Feature::DocumentCitations,
-            Feature::ResultError,
-        ],
-        Vendor::Other => &[
-            Feature::Reasoning,
-            Feature::TopK,
-            Feature::SerialTools,
-            Feature::CacheMarks,
-            Feature::DocumentCitations,
-            Feature::ResultError,
-        ],
+        Vendor::Nova2 => [SHARED, &[Feature::HiddenThoughts]].concat(),
+        Vendor::Nova => [SHARED, &[Feature::Reasoning, Feature::HiddenThoughts]].concat(),
+        Vendor::GptOss => {
+            let mut lacks = [SHARED, SIMPLE].concat();
+            // It always thinks, and knows nothing but efforts.
+            if request.reasoning.and_then(Reasoning::effort).is_none() {
+                lacks.push(Feature::Reasoning);
+            }
+            lacks
+        }
+        Vendor::Other => [SHARED, SIMPLE, &[Feature::Reasoning]].concat(),
     }
 }
 

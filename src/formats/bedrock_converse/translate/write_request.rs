@@ -6,8 +6,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::media::MediaWriter;
 use super::{NAME, STOP_SEQUENCE_PATH, citation, vendor};
 use crate::formats::translate::{
-    CacheMark, ClaudeSettings, Content, Object, Outbound, Output, Part, Request, Role, SealKind,
-    Text, Thought, Tool, ToolCall, ToolChoice, ToolResult, Untranslatable, fit_id, object,
+    CacheMark, ClaudeSettings, Content, Feature, Object, Outbound, Output, Part, Request, Role,
+    SealKind, Text, Thought, Tool, ToolCall, ToolChoice, ToolResult, Untranslatable, fit_id,
+    object,
 };
 
 /// Tokens of a response beside those of thinking, where the caller sets no bound.
@@ -37,7 +38,13 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
     if !system.is_empty() {
         body.put("system", system);
     }
-    let (more, settings) = vendor::write(request, &turns);
+    let (more, mut settings) = vendor::write(request, &turns);
+    if turns
+        .iter()
+        .any(|(_, parts)| parts.iter().any(|part| cites_web(part)))
+    {
+        settings.left_out.push(Feature::EarlierCitations);
+    }
     let config = inference(request, &settings);
     if !config.is_empty() {
         body.put("inferenceConfig", config);
@@ -52,17 +59,31 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         body.put("additionalModelResponseFieldPaths", paths);
     }
     body.put_some("outputConfig", output(&request.output));
-    let model = utf8_percent_encode(&request.model, SEGMENT);
     let operation = if request.is_streamed() {
         "converse-stream"
     } else {
         "converse"
     };
     Ok(Outbound {
-        path: format!("/bedrock/model/{model}/{operation}"),
+        path: path(request, operation),
         query: None,
         body,
+        left_out: settings.left_out,
     })
+}
+
+/// The path of an operation.
+pub(super) fn path(request: &Request, operation: &str) -> String {
+    let model = utf8_percent_encode(&request.model, SEGMENT);
+    format!("/bedrock/model/{model}/{operation}")
+}
+
+/// Whether a text has a citation of the web, whose search the conversation doesn't have.
+fn cites_web(part: &Part) -> bool {
+    match &part.content {
+        Content::Text(text) => text.citations.iter().any(|one| one.document.is_none()),
+        _ => false,
+    }
 }
 
 /// Whether the API would refuse a text.

@@ -18,7 +18,8 @@ mod write_content;
 mod write_request;
 mod write_response;
 
-use crate::formats::translate::{Codec, Delivery, Feature, Field, MediaKind, Stop};
+use crate::formats::translate::{Codec, Count, Delivery, Feature, Field, MediaKind, Stop};
+use crate::wire::json as strict;
 
 /// The format's name.
 const NAME: &str = "gemini_generate_content";
@@ -33,6 +34,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::must(Feature::Document, "contents.parts.inlineData"),
         Field::must(Feature::DocumentText, "contents.parts.inlineData"),
         Field::must(Feature::DocumentUrl, "contents.parts.fileData"),
+        Field::hint(Feature::DocumentName, "contents.parts.displayName"),
         Field::must(Feature::Audio, "contents.parts.inlineData"),
         Field::must(Feature::Video, "contents.parts.inlineData"),
         Field::must(
@@ -58,9 +60,15 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::must(Feature::JsonObject, "generationConfig.responseMimeType"),
         Field::must(Feature::JsonSchema, "generationConfig.responseSchema"),
         Field::hint(Feature::Reasoning, "generationConfig.thinkingConfig"),
+        Field::hint(
+            Feature::HiddenThoughts,
+            "generationConfig.thinkingConfig.includeThoughts",
+        ),
         Field::hint(Feature::PlainReasoning, "contents.parts.thought"),
         Field::must(Feature::Stop, "generationConfig.stopSequences"),
+        Field::hint(Feature::Temperature, "generationConfig.temperature"),
         Field::must(Feature::HighTemperature, "generationConfig.temperature"),
+        Field::hint(Feature::TopP, "generationConfig.topP"),
         // The Gemini CLI sends one with each request, whatever its user asks for.
         Field::hint(Feature::TopK, "generationConfig.topK"),
         Field::hint(Feature::Seed, "generationConfig.seed"),
@@ -88,15 +96,18 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::JsonObject,
         Feature::JsonSchema,
         Feature::Reasoning,
+        Feature::HiddenThoughts,
         Feature::Stop,
+        Feature::Temperature,
         Feature::HighTemperature,
+        Feature::TopP,
         Feature::TopK,
         Feature::Seed,
         Feature::PresencePenalty,
         Feature::FrequencyPenalty,
         Feature::LogProbs,
     ],
-    lacks: |_| &[],
+    lacks: |_| Vec::new(),
     read_request: read_request::read,
     write_request: write_request::write,
     read_response: read_response::whole,
@@ -107,6 +118,12 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Delivery::Array => "application/json",
         _ => "text/event-stream",
     },
+    response_ids: "",
+    call_ids: None,
+    count: Some(Count {
+        write: write_request::count,
+        read: |body| body.at("totalTokens").whole(),
+    }),
 };
 
 /// The end that a word of the API stands for; `None` where the model failed to write a response.
@@ -141,6 +158,18 @@ fn finish_reason(stop: &Stop) -> &'static str {
         Stop::MaxTokens | Stop::ContextFull => "MAX_TOKENS",
         Stop::Refused => "SAFETY",
     }
+}
+
+/// What stands in place of a signature that isn't Google's own: Gemini 3 and later want one on calls of
+/// functions.
+pub(super) fn unsigned(model: &str, part: &[u8]) -> Option<&'static str> {
+    let members = strict::members(part).unwrap_or_default();
+    let mut keys = members
+        .iter()
+        .filter_map(|(key, _)| strict::string(&part[key.clone()]));
+    let is_call = keys.any(|key| key == "functionCall" || key == "function_call");
+    let is_older = model::generation(model).is_some_and(|generation| generation < 3);
+    (is_call && !is_older).then_some(signature::NONE)
 }
 
 /// What a content type stands for.

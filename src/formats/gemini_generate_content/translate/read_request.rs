@@ -13,6 +13,13 @@ const OPEN_THRESHOLDS: [&str; 3] = ["BLOCK_NONE", "HARM_BLOCK_THRESHOLD_UNSPECIF
 
 pub(super) fn read(inbound: &Inbound<'_>) -> Read<Request> {
     let mut body = spelling::read(inbound.body)?;
+    // A request for a count can hold the whole request that is to be counted.
+    if inbound.path.ends_with(":countTokens")
+        && let Some(counted) = body.object("generateContentRequest")?
+    {
+        body.end()?;
+        body = counted;
+    }
     // The Gemini CLI names its session.
     body.ignore(&["model", "sessionId"]);
     let mut request = Request {

@@ -37,7 +37,23 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         path: format!("/v1beta/{}:{method}", resource(&request.model)),
         query,
         body,
+        left_out: Vec::new(),
     })
+}
+
+/// The request for a count, which holds the whole request.
+pub(super) fn count(request: &Request, mut asked: Outbound) -> Outbound {
+    let model = match request.model.split_once('/') {
+        Some(("tunedModels" | "models", _)) => request.model.clone(),
+        _ => format!("models/{}", request.model),
+    };
+    asked.body.put("model", model);
+    Outbound {
+        path: format!("/v1beta/{}:countTokens", resource(&request.model)),
+        query: None,
+        body: object! { "generateContentRequest": asked.body },
+        left_out: asked.left_out,
+    }
 }
 
 /// The model as a resource; a tuned one has its collection in its name.

@@ -4,13 +4,10 @@ use super::grounding::Grounding;
 use super::places::Places;
 use super::{finish_reason, logprobs, signature, usage};
 use crate::formats::translate::{
-    Citation, Delivery, Delta, Event, EventWriter, Json, LogProb, Media, Object, Open, Request,
-    Response, Seal, SealKind, Source, Stop, ToolCall, Usage, id_or_new, object, write_sse,
+    Citation, Delivery, Delta, Event, EventWriter, Failure, Json, LONGEST, LogProb, Media, Object,
+    Open, Request, Response, Seal, SealKind, Source, Stop, ToolCall, Usage, id_or_new, object,
+    write_sse,
 };
-
-/// Bytes that are held of a text, to say what of it rests on what, of a call's parameters, of citations and
-/// seals, and of log probabilities. More of them is left out.
-const MAX_HELD: usize = 32 << 20;
 
 pub(super) fn whole(request: &Request, response: Response) -> Object {
     let (mut pieces, mut parts) = (Pieces::new(request), Vec::new());
@@ -54,7 +51,8 @@ fn join(mut part: Object, parts: &mut Vec<Object>) {
     }
 }
 
-/// Turns events into parts of content.
+/// Turns events into parts of content. A part is held as far as it has come; what gives the events bounds its
+/// length.
 #[derive(Debug)]
 struct Pieces {
     /// Whether the caller reads thoughts. Others take the first part for the response.
@@ -144,14 +142,10 @@ impl Pieces {
     }
 
     fn delta(&mut self, delta: Delta, out: &mut Vec<Object>) {
-        if !self.has_room(&delta) {
-            return;
-        }
+        self.count(&delta);
         match (self.open, delta) {
             (State::Text, Delta::Text(text)) => {
-                if self.text.len() + text.len() <= MAX_HELD {
-                    self.text.push(&text);
-                }
+                self.text.push(&text);
                 self.push(object! { "text": text }, out);
             }
             (State::Text, Delta::Citation(citation)) => self.citations.push(citation),
@@ -163,20 +157,19 @@ impl Pieces {
                 }
             }
             (State::Thought { .. }, Delta::Seal(seal)) => self.seal = Some(seal),
-            (State::Call, Delta::Text(text)) => hold(&mut self.call.arguments, &text),
+            (State::Call, Delta::Text(text)) => self.call.arguments.push_str(&text),
             _ => {}
         }
     }
 
-    /// Whether what is held with a delta is not too much.
-    fn has_room(&mut self, delta: &Delta) -> bool {
+    /// Counts what is held of a delta beyond its part.
+    fn count(&mut self, delta: &Delta) {
         let held = match delta {
-            Delta::Text(_) => return true,
+            Delta::Text(_) => return,
             Delta::LogProbs(_) => &mut self.of_tokens,
             Delta::Citation(_) | Delta::Seal(_) => &mut self.held,
         };
         *held = held.saturating_add(delta.size());
-        *held <= MAX_HELD
     }
 
     fn close(&mut self, out: &mut Vec<Object>) {
@@ -243,12 +236,6 @@ impl Pieces {
         self.of_tokens = 0;
         logprobs::put(&mut candidate, &std::mem::take(&mut self.tokens));
         candidate
-    }
-}
-
-fn hold(held: &mut String, more: &str) {
-    if held.len() + more.len() <= MAX_HELD {
-        held.push_str(more);
     }
 }
 
@@ -346,5 +333,12 @@ impl EventWriter for Writer {
         if self.is_array {
             out.extend_from_slice(b"]\n");
         }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.pieces.held.max(self.pieces.of_tokens) > LONGEST {
+            return Err(Failure::too_long());
+        }
+        Ok(())
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         path: CHAT_PATH.to_owned(),
         query: None,
         body,
+        left_out: Vec::new(),
     })
 }
 

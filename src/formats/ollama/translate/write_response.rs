@@ -8,9 +8,6 @@ use crate::formats::translate::{
     ToolCall, Usage, object,
 };
 
-/// Bytes of a call's parameters that are held.
-const MAX_HELD: usize = 4 << 20;
-
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -149,9 +146,7 @@ impl Writer {
         let mut said = Said::default();
         match self.open {
             Some(Open::ToolCall { .. }) => {
-                if self.arguments.len() + text.len() <= MAX_HELD {
-                    self.arguments.push_str(&text);
-                }
+                self.arguments.push_str(&text);
                 return;
             }
             Some(Open::Reasoning) => said.thinking = text,

@@ -59,11 +59,12 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         path: "/v1/chat/completions".to_owned(),
         query: None,
         body,
+        left_out: Vec::new(),
     })
 }
 
 /// The effort in the API's words.
-fn effort(request: &Request) -> Option<&'static str> {
+pub(super) fn effort(request: &Request) -> Option<&'static str> {
     match request.reasoning? {
         Reasoning::Off => can_be_off(&request.model).then_some("none"),
         Reasoning::Effort(effort) => Some(effort.name()),

@@ -2,7 +2,7 @@
 
 use super::{NAME, annotation, finish_reason, logprobs, usage};
 use crate::formats::translate::{
-    Content, LogProb, Object, Request, Response, Seal, SealKind, Thought, ToolCall, id_or_new, now,
+    Content, LogProb, Object, Request, Response, Seal, SealKind, Thought, ToolCall, id_or_new,
     object,
 };
 
@@ -60,7 +60,7 @@ pub(super) fn whole(request: &Request, response: Response) -> Object {
     object! {
         "id": id_or_new(response.id, "chatcmpl-"),
         "object": "chat.completion",
-        "created": now(),
+        "created": request.created,
         "model": response.model.unwrap_or_else(|| request.model.clone()),
         "choices": vec![choice],
         "usage": usage(&response.usage),

@@ -3,23 +3,25 @@
 use super::write_response::{detail, detail_of_next};
 use super::{annotation, finish_reason, logprobs, usage};
 use crate::formats::translate::{
-    Delta, Event, EventWriter, Object, Open, Request, Seal, SealKind, Stop, Thought, Usage, hold,
-    id_or_new, now, object, write_sse,
+    Delta, Event, EventWriter, Failure, Object, Open, Request, Seal, SealKind, Stop, Thought,
+    Usage, hold, id_or_new, object, write_sse,
 };
 
 /// Writes a stream.
 #[derive(Debug)]
 pub(super) struct Writer {
+    /// The id, once the stream has begun.
     id: Option<String>,
     model: String,
     created: u64,
     wants_usage: bool,
-    is_started: bool,
     open: State,
     /// Characters of the text so far.
     length: u64,
     /// The thought that is open, to be repeated with its seal; `None` if it is too long.
     thought: Option<Thought>,
+    /// There was a seal of a thought that is too long.
+    has_lost: bool,
     /// A seal that belongs to the next part.
     next: Option<Seal>,
     /// How many calls have begun.
@@ -44,12 +46,12 @@ impl Writer {
         Self {
             id: None,
             model: request.model.clone(),
-            created: now(),
+            created: request.created,
             wants_usage: request.wants_usage(),
-            is_started: false,
             open: State::Between,
             length: 0,
             thought: Some(Thought::default()),
+            has_lost: false,
             next: None,
             calls: 0,
             has_arguments: false,
@@ -59,7 +61,7 @@ impl Writer {
     }
 
     fn start(&mut self, id: Option<String>, model: Option<String>, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.is_started, true) {
+        if self.id.is_some() {
             return;
         }
         self.id = Some(id_or_new(id, "chatcmpl-"));
@@ -172,11 +174,10 @@ impl Writer {
             (State::Thought, Delta::Seal(seal)) if seal.kind == SealKind::Next => {
                 self.next = Some(seal);
             }
-            (State::Thought, Delta::Seal(seal)) => {
-                if let Some(thought) = &mut self.thought {
-                    thought.seal = Some(seal);
-                }
-            }
+            (State::Thought, Delta::Seal(seal)) => match &mut self.thought {
+                Some(thought) => thought.seal = Some(seal),
+                None => self.has_lost = true,
+            },
             (State::Call { is_freeform }, Delta::Text(text)) => {
                 self.has_arguments = true;
                 self.arguments(is_freeform, &text, out);
@@ -247,5 +248,17 @@ impl EventWriter for Writer {
             write_sse(out, "", &chunk);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b": ping\n\n");
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.has_lost {
+            let why = "a thought of the provider's stream is too long to repeat it with its seal";
+            return Err(Failure::new(why));
+        }
+        Ok(())
     }
 }

@@ -16,7 +16,7 @@ mod write_response;
 mod writer;
 
 use crate::formats::translate::{
-    Citation, Codec, Feature, Field, Json, Object, Reasoning, Stop, Usage, object,
+    Citation, Codec, Count, Feature, Field, Json, Object, Reasoning, Stop, Usage, object,
 };
 
 /// The format's name.
@@ -39,6 +39,8 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::hint(Feature::ImageDetail, "input.content.detail"),
         Field::must(Feature::Document, "input.content.file_data"),
         Field::must(Feature::DocumentUrl, "input.content.file_url"),
+        Field::hint(Feature::DocumentName, "input.content.filename"),
+        Field::hint(Feature::EarlierCitations, "input.content.annotations"),
         Field::must(Feature::Audio, "input.content.input_audio"),
         Field::must(Feature::LaterSystem, "input.role"),
         Field::hint(Feature::StrictTools, "tools.strict"),
@@ -50,9 +52,13 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Field::must(Feature::ResultDocument, "input.output"),
         Field::must(Feature::JsonObject, "text.format"),
         Field::must(Feature::JsonSchema, "text.format"),
+        Field::hint(Feature::SchemaName, "text.format.name"),
         Field::hint(Feature::Reasoning, "reasoning"),
+        Field::default(Feature::HiddenThoughts, "reasoning.summary"),
         Field::hint(Feature::PlainReasoning, "input.summary"),
+        Field::hint(Feature::Temperature, "temperature"),
         Field::must(Feature::HighTemperature, "temperature"),
+        Field::hint(Feature::TopP, "top_p"),
         Field::must(Feature::LogProbs, "top_logprobs"),
         Field::hint(Feature::Verbosity, "text.verbosity"),
         Field::hint(Feature::CacheMarks, "input.content.prompt_cache_breakpoint"),
@@ -67,6 +73,7 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::Document,
         Feature::DocumentText,
         Feature::DocumentUrl,
+        Feature::DocumentName,
         Feature::LaterSystem,
         Feature::StrictTools,
         Feature::AllowedTools,
@@ -77,8 +84,12 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::ResultDocument,
         Feature::JsonObject,
         Feature::JsonSchema,
+        Feature::SchemaName,
         Feature::Reasoning,
+        Feature::HiddenThoughts,
+        Feature::Temperature,
         Feature::HighTemperature,
+        Feature::TopP,
         Feature::LogProbs,
         Feature::Verbosity,
         Feature::CacheKey,
@@ -86,8 +97,9 @@ pub(in crate::formats) static CODEC: Codec = Codec {
         Feature::Metadata,
     ],
     lacks: |request| match request.reasoning {
-        Some(Reasoning::Off) if !Reasoning::can_be_off(&request.model) => &[Feature::Reasoning],
-        _ => &[],
+        Some(Reasoning::Off) if !Reasoning::can_be_off(&request.model) => vec![Feature::Reasoning],
+        _ if write_request::reasoning(request).is_none() => vec![Feature::Reasoning],
+        _ => Vec::new(),
     },
     read_request: read_request::read,
     write_request: write_request::write,
@@ -96,7 +108,29 @@ pub(in crate::formats) static CODEC: Codec = Codec {
     write_response: write_response::whole,
     writer: |request| Box::new(writer::Writer::new(request)),
     stream_type: |_| "text/event-stream",
+    response_ids: "resp_",
+    call_ids: Some("call_"),
+    count: Some(Count {
+        write: |_, mut asked| {
+            asked.body.keep(&COUNTED);
+            asked.path.push_str("/input_tokens");
+            asked
+        },
+        read: |body| body.at("input_tokens").whole(),
+    }),
 };
+
+/// The members of a request that count.
+const COUNTED: [&str; 8] = [
+    "input",
+    "instructions",
+    "model",
+    "parallel_tool_calls",
+    "reasoning",
+    "text",
+    "tool_choice",
+    "tools",
+];
 
 /// Why a model stopped. The API calls a response with calls of tools complete like any other.
 fn stop_of(response: &Json, has_calls: bool) -> Stop {

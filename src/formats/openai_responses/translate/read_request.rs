@@ -30,6 +30,13 @@ pub(super) fn read(inbound: &Inbound<'_>) -> Read<Request> {
     let mut body = Fields::of_body(inbound.body)?;
     // Only tools that the provider runs count towards `max_tool_calls`.
     body.ignore(&["model", "stream", "max_tool_calls"]);
+    // A frame of a WebSocket says beside the request that it is one.
+    if body
+        .text("type")?
+        .is_some_and(|kind| kind != "response.create")
+    {
+        return Err(body.refuse("type", "can't be translated"));
+    }
     let mut request = Request {
         model: inbound.model.to_owned(),
         max_tokens: body.whole("max_output_tokens")?,

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::{NAME, PLAIN, ungrouped};
 use crate::formats::translate::{
-    Content, Effort, Json, Media, MediaKind, Object, Outbound, Output, Part, Reasoning, Request,
-    Role, SealKind, Source, Thought, Tool, ToolCall, ToolChoice, ToolResult, Turn, Untranslatable,
-    fit_id, object, shorten,
+    Content, Effort, Feature, Json, Media, MediaKind, Object, Outbound, Output, Part, Reasoning,
+    Request, Role, SealKind, Source, Thought, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    Untranslatable, fit_id, object, shorten,
 };
 
 /// The longest id that OpenAI takes, of a call, a person or a cache.
@@ -20,6 +20,9 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
     for turn in turns {
         add(turn, &mut input)?;
     }
+    // The API refuses a thought without what it led to.
+    let is_last = |turn: &Turn| turn.parts.last().is_some_and(is_thought);
+    let left_out = turns.iter().any(is_last).then_some(Feature::PlainReasoning);
     let mut body = object! { "model": &request.model };
     body.put_some("instructions", instructions);
     body.put("input", input);
@@ -52,6 +55,7 @@ pub(super) fn write(request: &Request) -> Result<Outbound, Untranslatable> {
         path: "/v1/responses".to_owned(),
         query: None,
         body,
+        left_out: left_out.into_iter().collect(),
     })
 }
 
@@ -95,6 +99,11 @@ fn include(request: &Request) -> Vec<String> {
     include
 }
 
+/// Whether it is a thought, which would stand in the input.
+fn is_thought(part: &Part) -> bool {
+    matches!(&part.content, Content::Reasoning(thought) if reasoning_item(thought).is_some())
+}
+
 fn add(turn: &Turn, items: &mut Vec<Object>) -> Result<(), Untranslatable> {
     let mut content = Vec::new();
     for (nth, part) in turn.parts.iter().enumerate() {
@@ -102,7 +111,6 @@ fn add(turn: &Turn, items: &mut Vec<Object>) -> Result<(), Untranslatable> {
             Content::ToolCall(call) => self::call(call),
             Content::ToolResult(result) => self::result(result)?,
             Content::Reasoning(thought) => match reasoning_item(thought) {
-                // The API refuses a thought without what it led to.
                 Some(item) if nth + 1 < turn.parts.len() => item,
                 _ => continue,
             },
@@ -173,10 +181,11 @@ fn media(media: &Media) -> Result<Object, Untranslatable> {
             };
             object! { "type": "input_text", "text": text }
         }
-        (MediaKind::Document, Source::Url(url)) => object! {
-            "type": "input_file",
-            "file_url": url,
-        },
+        (MediaKind::Document, Source::Url(url)) => {
+            let mut file = object! { "type": "input_file", "file_url": url };
+            file.put_some("filename", media.name.as_ref());
+            file
+        }
         (MediaKind::Document, Source::Inline(_)) => object! {
             "type": "input_file",
             "filename": media.name.as_deref().unwrap_or("document.pdf"),
@@ -267,7 +276,7 @@ fn reasoning_item(thought: &Thought) -> Option<Object> {
 
 /// How much the model thinks. The API shows a summary of its thoughts on request alone, and refuses that
 /// to some accounts: without the caller's wish, it is only requested where callers expect to read thoughts.
-fn reasoning(request: &Request) -> Option<Object> {
+pub(super) fn reasoning(request: &Request) -> Option<Object> {
     let reasoning = request.reasoning?;
     let is_usual = matches!(reasoning, Reasoning::Adaptive | Reasoning::Budget(_));
     let shows = reasoning != Reasoning::Off && request.shows_thoughts.unwrap_or(is_usual);

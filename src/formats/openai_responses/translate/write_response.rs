@@ -4,7 +4,7 @@ use super::write_request::{arguments, call_kind, choice, effort, format, put_nam
 use super::{NAME, PLAIN, annotation, incomplete_reason, logprobs, usage};
 use crate::formats::translate::{
     Content, Json, Object, Part, Request, Response, SealKind, Text, Thought, Tool, ToolCall,
-    fit_id, id_or_new, now, object,
+    fit_id, id_or_new, object,
 };
 
 /// The longest part of a response's id that the ids of its items have in them.
@@ -30,7 +30,7 @@ impl Head {
         Self {
             id: id_or_new(id, "resp_"),
             model: model.unwrap_or_else(|| request.model.clone()),
-            created: now(),
+            created: request.created,
             tools: request.tools.clone(),
         }
     }

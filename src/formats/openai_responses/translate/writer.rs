@@ -5,12 +5,11 @@ use super::write_request::{arguments, call_kind, put_name};
 use super::write_response::{Head, said};
 use super::{annotation, incomplete_reason, logprobs};
 use crate::formats::translate::{
-    Collector, Content, Delta, Event, EventWriter, Object, Open, Part, Request, Thought, ToolCall,
-    object, write_sse,
+    Collector, Content, Delta, Event, EventWriter, Failure, Object, Open, Part, Request, Thought,
+    ToolCall, object, write_sse,
 };
 
-/// Bytes of a response that are held, because its last event has them all. What comes after them passes
-/// by without the events that say a part once more.
+/// Bytes of a response that are held, because its last event has them all.
 const ROOM: usize = 32 << 20;
 
 /// Writes a stream.
@@ -222,7 +221,7 @@ impl Writer {
 
     /// The part is whole.
     fn close(&mut self, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.is_open, false) || self.collector.is_full() {
+        if !std::mem::replace(&mut self.is_open, false) {
             return;
         }
         let Some(part) = self.parts().last().cloned() else {
@@ -267,8 +266,7 @@ impl Writer {
         if matches!(
             std::mem::replace(&mut self.item, Item::None),
             Item::None | Item::Thought
-        ) || self.collector.is_full()
-        {
+        ) {
             return;
         }
         let nth = self.nth();
@@ -317,6 +315,17 @@ impl EventWriter for Writer {
         let head = self.head.as_ref();
         let response = head.map(|head| head.response(&self.request, Some(response)));
         self.emit(kind, object! { "response": response }, out);
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b": ping\n\n");
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.collector.is_full() {
+            return Err(Failure::too_long());
+        }
+        Ok(())
     }
 }
 

@@ -124,7 +124,10 @@ fn the_whole_way_drops_what_claude_cant_do() {
     let translated = translate(&CODEC, &CODEC, &inbound, profile).unwrap();
     assert_eq!(
         translated.dropped,
-        ["additionalModelRequestFields.thinking"]
+        [
+            "additionalModelRequestFields.thinking",
+            "inferenceConfig.topP"
+        ]
     );
     assert_eq!(
         translated.request.delivery,
