@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::Gateway;
 use crate::refusals::ask;
 use crate::sdk_routes::get;
-use support::http::{Reply, post};
+use support::http::post;
 use support::provider::{Received, answer, provider, server, write};
 
 const CHAT: &str = "/api/chat";
@@ -30,12 +30,6 @@ fn chat(more: Value) -> String {
         body[key] = value;
     }
     body.to_string()
-}
-
-fn lines(reply: &Reply) -> Vec<Value> {
-    let text = reply.text();
-    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    lines.collect()
 }
 
 fn sent(received: &Received) -> Value {
