@@ -1,7 +1,7 @@
 //! Every parser of bytes from outside, fed with damaged documents. The rounds are the same each
 //! time; `IRIS_FUZZ_ROUNDS` asks for more of them. None may panic, and what is accepted must mean
 //! to the gateway what it means to everybody else.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "fuzz/smoke.rs"]
 mod smoke;

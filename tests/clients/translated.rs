@@ -80,7 +80,7 @@ async fn run(world: &World, script: &str, agent: &str) -> anyhow::Result<()> {
     }
     let mark = Mark::set(world).await?;
     let home = world.home()?;
-    let python = script.ends_with(".py");
+    let python = script.rsplit_once('.').is_some_and(|(_, end)| end == "py");
     let targets = SINGLE.map(|single| {
         // The inference server's messages have no structured output, and its model writes at random.
         let structured = !(single.is_real() && single.format == "anthropic_messages");

@@ -96,7 +96,9 @@ fn pieces(item: &Value) -> Vec<Value> {
         begun["text"] = json!("");
         events.insert(0, json!({ "type": format!("{name}.added"), "part": begun }));
         events.push(json!({ "type": format!("{name}.done"), "part": part }));
-        events.iter_mut().for_each(|event| event[index] = json!(0));
+        for event in &mut events {
+            event[index] = json!(0);
+        }
     }
     for event in &mut events {
         event["item_id"] = item["id"].clone();

@@ -41,7 +41,9 @@ async function ask(model, kind, contents, more) {
 for (const { model, tools: kinds, structured } of models("gemini_generate_content")) {
   const declared = { name: TOOL, description: ABOUT, parametersJsonSchema: PARAMETERS };
   const tools = [{ functionDeclarations: [declared] }];
-  const choice = (mode, maxOutputTokens) => ({ tools, toolConfig: { functionCallingConfig: { mode } }, maxOutputTokens });
+  const choice = (mode, maxOutputTokens) => {
+    return { tools, toolConfig: { functionCallingConfig: { mode } }, maxOutputTokens };
+  };
   await ask(model, "whole", HELLO, { maxOutputTokens: SHORT });
   await ask(model, "stream", HELLO, { maxOutputTokens: SHORT });
   for (const kind of kinds) {

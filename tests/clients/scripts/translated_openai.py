@@ -2,10 +2,10 @@
 streamed, a tool to its end, and JSON that matches a schema."""
 
 import json
+from typing import Literal
 
 import openai
 from pydantic import BaseModel
-from typing import Literal
 
 from translated import ABOUT, ASK, HELLO, LONG, PARAMETERS, SHORT, SYSTEM, TOOL, WHERE
 from translated import base, end, models, note, run
