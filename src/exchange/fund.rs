@@ -19,7 +19,6 @@ use crate::base::reasons::Reason;
 use crate::base::text::Text;
 use crate::config::AuthMode;
 use crate::exchange::hooks::{self, After, HookContext};
-use crate::exchange::rules;
 use crate::formats::{Call, Format, Outbound, Tokens};
 use crate::policy::budget::{Amounts, Denied};
 use crate::policy::pricing::Terms;
