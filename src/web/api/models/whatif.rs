@@ -13,7 +13,7 @@ use crate::exchange::rules::Rules;
 use crate::formats::{self, Format};
 use crate::policy::access::{Permit, Person, Subject};
 use crate::policy::identity::Caller;
-use crate::policy::route::{Evidence, NoRoute, Traffic};
+use crate::policy::route::{Choice, Evidence, NoRoute, Traffic};
 use crate::web::api::endpoint::{Call, Endpoint, Handler, Reply, json_of};
 use crate::web::api::parameters::{FromQuery, bad, parameter, undeclared};
 use crate::web::reader::Reader;
@@ -124,16 +124,11 @@ fn speaking(
 /// What would become of a request. Providers are taken for healthy.
 #[must_use]
 pub fn verdict(rules: &Rules, asking: &Asking<'_>, api: &Format, model: &str) -> Verdict {
-    let (caller, labels) = (asking.caller, asking.labels);
+    let caller = asking.caller;
     let mut reasons = vec![Reason::AssumedCaller {
         caller: caller.name().into(),
         node: caller.node_name().into(),
     }];
-    let refused = |answer: String, reasons| Verdict {
-        allowed: false,
-        answer,
-        reasons,
-    };
     let permit = match rules.access.permit(caller) {
         Ok(permit) => permit,
         Err(none) => {
@@ -165,38 +160,7 @@ pub fn verdict(rules: &Rules, asking: &Asking<'_>, api: &Format, model: &str) ->
         .routes
         .select(&permit, model, &|one| one.fit(api), evidence)
     {
-        Ok(choice) => {
-            let route = choice.first;
-            reasons.extend(route.reasons.iter().cloned());
-            reasons.extend(
-                route
-                    .provider
-                    .translation(api)
-                    .map(|to| Reason::Translated {
-                        provider: route.provider.id.clone(),
-                        from: Text::fixed(formats::short_name(api)),
-                        to: Text::fixed(formats::short_name(to)),
-                        dropped: Vec::new(),
-                    }),
-            );
-            if let Err(missing) = permit.check_labels(route.subject(), labels) {
-                return refused(format!("no: 403 {}", missing.message), reasons);
-            }
-            reasons.extend(buckets(rules, &permit, caller, labels, route.subject()));
-            reasons.extend(choice.others.iter().map(|other| Reason::Alternative {
-                provider: other.provider.id.clone(),
-                model: other.model.clone(),
-            }));
-            let answer = format!(
-                "yes: {model} goes to provider {} as {:?}",
-                route.provider.id, route.model
-            );
-            return Verdict {
-                allowed: true,
-                answer,
-                reasons,
-            };
-        }
+        Ok(choice) => return sent(rules, &permit, asking, (api, model), choice, reasons),
         Err(none) => none,
     };
     reasons.push(match none {
@@ -213,6 +177,50 @@ pub fn verdict(rules: &Rules, asking: &Asking<'_>, api: &Format, model: &str) ->
         format!("no: 404 no route found for model {model:?}"),
         reasons,
     )
+}
+
+/// What would become of a request for which there is a provider.
+fn sent(
+    rules: &Rules,
+    permit: &Permit,
+    asking: &Asking<'_>,
+    (api, model): (&Format, &str),
+    Choice { first, others, .. }: Choice,
+    mut reasons: Vec<Reason>,
+) -> Verdict {
+    let (provider, labels) = (&first.provider, asking.labels);
+    reasons.extend(first.reasons.iter().cloned());
+    reasons.extend(provider.translation(api).map(|to| Reason::Translated {
+        provider: provider.id.clone(),
+        from: Text::fixed(formats::short_name(api)),
+        to: Text::fixed(formats::short_name(to)),
+        dropped: Vec::new(),
+    }));
+    if let Err(missing) = permit.check_labels(first.subject(), labels) {
+        return refused(format!("no: 403 {}", missing.message), reasons);
+    }
+    let subject = first.subject();
+    reasons.extend(buckets(rules, permit, asking.caller, labels, subject));
+    reasons.extend(others.iter().map(|other| Reason::Alternative {
+        provider: other.provider.id.clone(),
+        model: other.model.clone(),
+    }));
+    Verdict {
+        allowed: true,
+        answer: format!(
+            "yes: {model} goes to provider {} as {:?}",
+            provider.id, first.model
+        ),
+        reasons,
+    }
+}
+
+fn refused(answer: String, reasons: Vec<Reason>) -> Verdict {
+    Verdict {
+        allowed: false,
+        answer,
+        reasons,
+    }
 }
 
 /// The budgets and limits that would pay.
