@@ -43,6 +43,34 @@ async fn got(gateway: &Gateway, path: &str) -> Reply {
     gateway.send(request.body(Full::default()).unwrap()).await
 }
 
+async fn reports_are_by_label(gateway: &Gateway) {
+    let usage = got(gateway, "/api/usage?by=label&label=project")
+        .await
+        .json();
+    let rows: Vec<(&str, u64)> = usage["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["label"].as_str().unwrap(),
+                row["requests"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(rows, [("api", 1), ("web", 2)]);
+    let csv = got(
+        gateway,
+        "/api/usage?by=label&label=project%3Dweb&format=csv",
+    )
+    .await;
+    assert!(csv.text().contains("\nweb,2,"), "{}", csv.text());
+    for bad in ["by=label", "by=header&label=project", "label=a&via=b"] {
+        let reply = got(gateway, &format!("/api/usage?{bad}")).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
+}
+
 #[tokio::test]
 async fn records_have_labels_and_are_found_by_them() {
     let (gateway, mut received) = gateway(json!({ "models": "**" }), json!({})).await;
@@ -106,31 +134,7 @@ async fn records_have_labels_and_are_found_by_them() {
     assert!(csv.lines().next().unwrap().contains(",labels"), "{csv}");
     assert!(csv.contains("\"project=web,run=1\""), "{csv}");
 
-    let usage = got(&gateway, "/api/usage?by=label&label=project")
-        .await
-        .json();
-    let rows: Vec<(&str, u64)> = usage["rows"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| {
-            (
-                row["label"].as_str().unwrap(),
-                row["requests"].as_u64().unwrap(),
-            )
-        })
-        .collect();
-    assert_eq!(rows, [("api", 1), ("web", 2)]);
-    let csv = got(
-        &gateway,
-        "/api/usage?by=label&label=project%3Dweb&format=csv",
-    )
-    .await;
-    assert!(csv.text().contains("\nweb,2,"), "{}", csv.text());
-    for bad in ["by=label", "by=header&label=project", "label=a&via=b"] {
-        let reply = got(&gateway, &format!("/api/usage?{bad}")).await;
-        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{bad}");
-    }
+    reports_are_by_label(&gateway).await;
     let sessions = got(&gateway, "/api/sessions?label=run%3D2").await.json();
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1);
 }

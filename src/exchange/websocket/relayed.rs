@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use http::Response;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Collected};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::continued::Turn;
