@@ -187,16 +187,16 @@ const REQUESTS: &[Page] = &[
         query.tool = Some("rare".into());
     }),
     ("requests with a header", false, |query| {
-        query.header = Some(header("x-trace", None));
+        query.marks = vec![header("x-trace", None)];
     }),
     ("requests with a header's value", false, |query| {
-        query.header = Some(header("x-team", Some("team-3")));
+        query.marks = vec![header("x-team", Some("team-3"))];
     }),
     ("requests, own, with a header's value", true, |query| {
-        query.header = Some(header("x-team", Some("team-3")));
+        query.marks = vec![header("x-team", Some("team-3"))];
     }),
     ("requests with a header nobody sent", false, |query| {
-        query.header = Some(header("x-no", None));
+        query.marks = vec![header("x-no", None)];
     }),
 ];
 
@@ -277,14 +277,14 @@ const REPORTS: &[Asked] = &[
         },
     ),
     ("30 days by team", false, &[Group::Header], |report| {
-        report.header = Some("x-team".into());
+        report.mark = Some("x-team".into());
     }),
     (
         "30 days by team and model",
         false,
         &[Group::Header, Group::Model],
         |report| {
-            report.header = Some("x-team".into());
+            report.mark = Some("x-team".into());
         },
     ),
     (

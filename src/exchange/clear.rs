@@ -214,7 +214,8 @@ pub(super) fn paying<'t>(
     route: &Route,
 ) -> Result<Cow<'t, Plan>, Denied> {
     let provider = &route.provider;
-    let own_pays = lists::gets_own_credential(asked, provider, terms) && !provider.charge_passthrough;
+    let own_pays =
+        lists::gets_own_credential(asked, provider, terms) && !provider.charge_passthrough;
     let Some(plan) = &terms.plan else {
         let Asker { caller, permit } = &asked.asker;
         let quotas = &asked.rules.quotas;

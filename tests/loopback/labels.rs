@@ -43,8 +43,8 @@ async fn got(gateway: &Gateway, path: &str) -> Reply {
     gateway.send(request.body(Full::default()).unwrap()).await
 }
 
-#[tokio::test]
-async fn records_have_labels_and_are_found_by_them() {
+/// A gateway that was asked five times, with labels of each kind, and the records of it.
+async fn with_five_requests() -> (Gateway, Value) {
     let (gateway, mut received) = gateway(json!({ "models": "**" }), json!({})).await;
     for labels in [
         &["project=web,run=1"][..],
@@ -58,19 +58,24 @@ async fn records_have_labels_and_are_found_by_them() {
         let sent = received.recv().await.unwrap();
         assert_eq!(sent.header("x-iris-labels"), None, "{}", sent.head);
     }
+    loop {
+        let all = got(&gateway, "/api/requests").await.json();
+        if all["requests"].as_array().unwrap().len() == 5 {
+            return (gateway, all);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn records_have_labels_and_are_found_by_them() {
+    let (gateway, all) = with_five_requests().await;
     // Records of one millisecond have no order.
     let labels = |reply: &Value| -> Vec<String> {
         let rows = reply["requests"].as_array().unwrap();
         let mut labels: Vec<_> = rows.iter().map(|row| row["labels"].to_string()).collect();
         labels.sort();
         labels
-    };
-    let all = loop {
-        let all = got(&gateway, "/api/requests").await.json();
-        if all["requests"].as_array().unwrap().len() == 5 {
-            break all;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     };
     let (none, api) = ("{}", r#"{"project":"api"}"#);
     let [one, two] = [1, 2].map(|run| format!(r#"{{"project":"web","run":"{run}"}}"#));
@@ -105,7 +110,11 @@ async fn records_have_labels_and_are_found_by_them() {
         .text();
     assert!(csv.lines().next().unwrap().contains(",labels"), "{csv}");
     assert!(csv.contains("\"project=web,run=1\""), "{csv}");
+}
 
+#[tokio::test]
+async fn reports_sum_up_labels() {
+    let (gateway, _) = with_five_requests().await;
     let usage = got(&gateway, "/api/usage?by=label&label=project")
         .await
         .json();
