@@ -174,8 +174,8 @@ async fn a_grant_without_an_origin_a_path_or_the_switch_allows_nothing() {
 
 /// Findings as they are printed.
 fn said(findings: &[iris::config::Finding]) -> String {
-    let said: Vec<_> = findings.iter().map(ToString::to_string).collect();
-    said.join("\n")
+    let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    found.join("\n")
 }
 
 #[test]

@@ -43,36 +43,8 @@ async fn got(gateway: &Gateway, path: &str) -> Reply {
     gateway.send(request.body(Full::default()).unwrap()).await
 }
 
-async fn reports_are_by_label(gateway: &Gateway) {
-    let usage = got(gateway, "/api/usage?by=label&label=project")
-        .await
-        .json();
-    let rows: Vec<(&str, u64)> = usage["rows"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| {
-            (
-                row["label"].as_str().unwrap(),
-                row["requests"].as_u64().unwrap(),
-            )
-        })
-        .collect();
-    assert_eq!(rows, [("api", 1), ("web", 2)]);
-    let csv = got(
-        gateway,
-        "/api/usage?by=label&label=project%3Dweb&format=csv",
-    )
-    .await;
-    assert!(csv.text().contains("\nweb,2,"), "{}", csv.text());
-    for bad in ["by=label", "by=header&label=project", "label=a&via=b"] {
-        let reply = got(gateway, &format!("/api/usage?{bad}")).await;
-        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{bad}");
-    }
-}
-
-#[tokio::test]
-async fn records_have_labels_and_are_found_by_them() {
+/// A gateway that was asked five times, with labels of each kind, and the records of it.
+async fn with_five_requests() -> (Gateway, Value) {
     let (gateway, mut received) = gateway(json!({ "models": "**" }), json!({})).await;
     for labels in [
         &["project=web,run=1"][..],
@@ -86,19 +58,24 @@ async fn records_have_labels_and_are_found_by_them() {
         let sent = received.recv().await.unwrap();
         assert_eq!(sent.header("x-iris-labels"), None, "{}", sent.head);
     }
+    loop {
+        let all = got(&gateway, "/api/requests").await.json();
+        if all["requests"].as_array().unwrap().len() == 5 {
+            return (gateway, all);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn records_have_labels_and_are_found_by_them() {
+    let (gateway, all) = with_five_requests().await;
     // Records of one millisecond have no order.
     let labels = |reply: &Value| -> Vec<String> {
         let rows = reply["requests"].as_array().unwrap();
         let mut labels: Vec<_> = rows.iter().map(|row| row["labels"].to_string()).collect();
         labels.sort();
         labels
-    };
-    let all = loop {
-        let all = got(&gateway, "/api/requests").await.json();
-        if all["requests"].as_array().unwrap().len() == 5 {
-            break all;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     };
     let (none, api) = ("{}", r#"{"project":"api"}"#);
     let [one, two] = [1, 2].map(|run| format!(r#"{{"project":"web","run":"{run}"}}"#));
@@ -133,8 +110,36 @@ async fn records_have_labels_and_are_found_by_them() {
         .text();
     assert!(csv.lines().next().unwrap().contains(",labels"), "{csv}");
     assert!(csv.contains("\"project=web,run=1\""), "{csv}");
+}
 
-    reports_are_by_label(&gateway).await;
+#[tokio::test]
+async fn reports_sum_up_labels() {
+    let (gateway, _) = with_five_requests().await;
+    let usage = got(&gateway, "/api/usage?by=label&label=project")
+        .await
+        .json();
+    let rows: Vec<(&str, u64)> = usage["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["label"].as_str().unwrap(),
+                row["requests"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(rows, [("api", 1), ("web", 2)]);
+    let csv = got(
+        &gateway,
+        "/api/usage?by=label&label=project%3Dweb&format=csv",
+    )
+    .await;
+    assert!(csv.text().contains("\nweb,2,"), "{}", csv.text());
+    for bad in ["by=label", "by=header&label=project", "label=a&via=b"] {
+        let reply = got(&gateway, &format!("/api/usage?{bad}")).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
     let sessions = got(&gateway, "/api/sessions?label=run%3D2").await.json();
     assert_eq!(sessions["sessions"].as_array().unwrap().len(), 1);
 }
