@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use http::Response;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Collected};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::continued::Turn;
@@ -34,7 +34,7 @@ impl Relayed {
     ) -> Result<Self, Rejection> {
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
-            let body = body.collect().await.map(|body| body.to_bytes());
+            let body = body.collect().await.map(Collected::to_bytes);
             let words = formats::error_words(&body.unwrap_or_default());
             let words = words.unwrap_or_else(|| format!("the provider answered {}", head.status));
             return Err(Rejection::new(head.status, "provider_error", words));
