@@ -50,16 +50,16 @@ pub struct Connect {
     #[arg(long, conflicts_with = "write")]
     print: bool,
     /// Put the settings into the agent's own files, once you have seen what changes.
-    #[arg(long)]
+    #[arg(long, group = "change")]
     write: bool,
     /// Put the agent's own files back as they were before the first --write.
-    #[arg(long, conflicts_with_all = ["write", "print"])]
+    #[arg(long, group = "change", conflicts_with_all = ["write", "print"])]
     undo: bool,
     /// Print what an admin hands out to all machines of a team, and where it goes there.
     #[arg(long, conflicts_with_all = ["write", "print", "undo"])]
     team: bool,
     /// Do not ask before changing files.
-    #[arg(long)]
+    #[arg(long, requires = "change")]
     yes: bool,
     /// Arguments for the agent.
     #[arg(last = true)]
@@ -86,8 +86,11 @@ impl Connect {
         let (found, list) = gateway::offered(self.url.as_deref())?;
         let all = Offered::all(&list);
         let model = self.model(agent, &all)?;
-        let (models, background) = offer::for_program(&all, agent.speaks, &model);
-        let takes_own = all.iter().any(|one| one.takes_own && one.is(&model));
+        let (models, background) =
+            offer::for_program(&all, agent.speaks, &model, agent.keeps_login);
+        let chosen = all.iter().find(|one| one.is(&model));
+        let takes_own = chosen.is_some_and(|one| one.takes_own(&model, agent.speaks));
+        let needs_own = chosen.is_some_and(|one| one.needs_own(&model, agent.speaks));
         // Other machines have their own way to the gateway: by its name.
         let named = || self.url.clone().unwrap_or_else(|| format!("http://{NAME}"));
         let base = if self.team {
@@ -106,18 +109,17 @@ impl Connect {
             base: &base,
             model: &model,
             labels: &labels,
-            background: if background.is_empty() {
-                &model
-            } else {
-                background
-            },
+            background,
             models: &models,
             own_login: takes_own && agent.keeps_login,
         };
         let settings = agent.settings(&target);
-        notes(agent, &target, takes_own);
+        notes(agent, &target, needs_own);
         if self.team {
             return team(agent, &settings);
+        }
+        if !self.write {
+            leftovers(agent, &settings);
         }
         if self.print {
             print(&shown(agent, &settings));
@@ -140,7 +142,7 @@ impl Connect {
         let fitting = all.iter().filter(|one| one.speaks(agent.speaks));
         // One that takes the agent's own login, if the agent has none to give, comes last.
         let (own, keyed): (Vec<_>, Vec<_>) =
-            fitting.partition(|one| one.takes_own && !agent.keeps_login);
+            fitting.partition(|one| !agent.keeps_login && one.needs_own(&one.id, agent.speaks));
         let fitting: Vec<String> = keyed.iter().chain(&own).map(|one| one.id.clone()).collect();
         ensure!(
             !fitting.is_empty(),
@@ -150,10 +152,7 @@ impl Connect {
         let Some(wanted) = &self.model else {
             return Ok(fitting[0].clone());
         };
-        let path = agent.speaks.endpoint();
-        let is_wanted = |one: &&Offered| one.is(wanted);
-        let can_be_asked = |one: &Offered| one.endpoints.iter().any(|known| known == path);
-        if all.iter().filter(is_wanted).any(can_be_asked) {
+        if all.iter().any(|one| one.can_be_asked(wanted, agent.speaks)) {
             return Ok(wanted.clone());
         }
         if all.iter().any(|one| one.is(wanted)) {
@@ -169,11 +168,23 @@ impl Connect {
     }
 }
 
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "note: {text}");
+}
+
+/// Names what an earlier `--write` has put into the agent's own files and doesn't fit these settings.
+fn leftovers(agent: &Agent, settings: &Settings) {
+    for (path, key) in files::leftovers(settings) {
+        note(&format!(
+            "~/{path} still has the {key} of an earlier `iris connect {agent} --write`, which the agent may use \
+             in place of its own login; `iris connect {agent} --write` removes it",
+            agent = agent.id
+        ));
+    }
+}
+
 /// What a person should know before the agent starts.
-fn notes(agent: &Agent, target: &Target<'_>, takes_own: bool) {
-    let note = |text: &str| {
-        let _ = writeln!(std::io::stderr(), "note: {text}");
-    };
+fn notes(agent: &Agent, target: &Target<'_>, needs_own: bool) {
     if let Some(doubt) = agent.doubt(target.base) {
         note(doubt);
     }
@@ -182,7 +193,7 @@ fn notes(agent: &Agent, target: &Target<'_>, takes_own: bool) {
             "{} stays signed in: its own login goes to the provider of {}",
             agent.name, target.model
         ));
-    } else if takes_own {
+    } else if needs_own {
         note(&format!(
             "the provider of {} takes each caller's own credential: put yours in place of \"-\"",
             target.model
@@ -307,4 +318,35 @@ fn lead(command: &mut Command, agent: &Agent, folder: &Folder) -> anyhow::Result
         PassedAs::FolderVariable(name) => command.env(name, root),
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consent_is_taken_only_for_a_change() {
+        let parsed = |flags: &[&str]| {
+            let command = Connect::augment_args(clap::Command::new("connect"));
+            let words = ["connect", "codex"].iter().chain(flags);
+            command.try_get_matches_from(words).is_ok()
+        };
+        for flags in [
+            &[][..],
+            &["--write"],
+            &["--undo"],
+            &["--write", "--yes"],
+            &["--undo", "--yes"],
+        ] {
+            assert!(parsed(flags), "{flags:?}");
+        }
+        for flags in [
+            &["--yes"][..],
+            &["--print", "--yes"],
+            &["--team", "--yes"],
+            &["--write", "--undo"],
+        ] {
+            assert!(!parsed(flags), "{flags:?}");
+        }
+    }
 }

@@ -62,18 +62,24 @@ pub(super) fn write(agent: &Agent, settings: &Settings, yes: bool) -> anyhow::Re
     })
 }
 
+/// The files that hold something of an earlier change which these settings would take out, and its keys.
+pub(super) fn leftovers(settings: &Settings) -> Vec<(&'static str, String)> {
+    let Ok(home) = home() else {
+        return Vec::new();
+    };
+    let left = settings.own.iter().flat_map(|own| {
+        let text = read(&home.join(own.path)).ok().flatten();
+        let keys = own.change.leftovers(&text.unwrap_or_default());
+        keys.into_iter().map(|key| (own.path, key))
+    });
+    left.collect()
+}
+
 /// Puts an agent's own files back as they were before the first change.
 pub(super) fn undo(agent: &Agent, yes: bool) -> anyhow::Result<ExitCode> {
     let home = home()?;
     // Which files an agent has doesn't depend on what they say.
-    let settings = agent.settings(&Target {
-        base: "",
-        model: "",
-        background: "",
-        models: &[],
-        own_login: false,
-        labels: "",
-    });
+    let settings = agent.settings(&Target::default());
     let mut changes = Vec::new();
     for own in &settings.own {
         let path = home.join(own.path);
@@ -125,7 +131,11 @@ fn make(
         first(change)?;
         let made = match &change.after {
             Some(after) => replace(&change.path, after, None),
-            None => fs::remove_file(&change.path),
+            // Someone may have removed it already.
+            None => match fs::remove_file(&change.path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            },
         };
         made.with_context(|| format!("can't write {}", change.path.display()))?;
     }

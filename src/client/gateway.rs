@@ -78,12 +78,15 @@ impl Gateway {
         base.to_owned()
     }
 
-    /// What a model answers to a request in JSON.
-    pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    /// The response of a model to a request in JSON, and the gateway that was asked.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<(String, StatusCode, Bytes)> {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         let request = request.body(body.to_string().into())?;
-        let (base, status, body) = self.send(path, request, MODELS_PATIENCE)?;
-        read(&base, status, &body)
+        self.send(path, request, MODELS_PATIENCE)
     }
 
     /// The response at a path, and the gateway that was asked.
@@ -106,18 +109,31 @@ impl Gateway {
             has_scheme,
             "invalid URL {base:?}: it must start with http:// or https://"
         );
+        let shown = origin(&base);
         *request.uri_mut() = uri;
         let (status, body) = runtime()?
             .block_on(async { tokio::time::timeout(patience, fetch(request, patience)).await })
-            .with_context(|| format!("{base} gave no answer within {patience:?}"))?
+            .with_context(|| format!("{shown} gave no answer within {patience:?}"))?
             .with_context(|| format!(
-                    "can't reach a gateway at {base}; start one with \"iris serve\", or pass --url http://ai"
+                    "can't reach a gateway at {shown}; start one with \"iris serve\", or pass --url http://ai"
                 ))?;
         Ok((base, status, body))
     }
 }
 
+/// A URL for people, without what may be a secret in it: its scheme, host and port.
+pub(super) fn origin(url: &str) -> String {
+    let shown = || {
+        let uri: Uri = url.trim().parse().ok()?;
+        let port = uri.port_u16().map(|port| format!(":{port}"));
+        let (scheme, host) = (uri.scheme_str()?, uri.host()?);
+        Some(format!("{scheme}://{host}{}", port.unwrap_or_default()))
+    };
+    shown().map_or_else(|| "an invalid URL".to_owned(), |shown| harmless(&shown))
+}
+
 pub(super) fn read(base: &str, status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
+    let base = origin(base);
     anyhow::ensure!(
         !status.is_redirection(),
         "{base} answered {status}, which leads elsewhere and is not followed; pass the gateway's own URL"

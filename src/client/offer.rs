@@ -10,20 +10,26 @@ use super::agents::{self, Listed, Speaks};
 pub struct Offered {
     /// What it is called in a request.
     pub id: String,
-    /// Its provider's id.
-    pub provider: String,
-    /// The paths at which it can be asked, with a translation or without.
-    pub endpoints: Vec<String>,
+    /// Its providers, in the order of the list.
+    pub providers: Vec<Provider>,
     /// Dollars for a token read and one written, where both prices are known.
     pub price: Option<(f64, f64)>,
     /// Tokens of the longest conversation, where that is known.
     pub context: Option<u64>,
     /// Tokens of the longest answer, where that is known.
     pub output: Option<u64>,
-    /// Whether the provider takes callers' own credentials.
-    pub takes_own: bool,
     /// Whether it holds conversations: it isn't one for embeddings, speech or pictures.
     pub chats: bool,
+}
+
+/// A provider of a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Provider {
+    pub id: String,
+    /// The paths at which the model can be asked there, with a translation or without.
+    pub endpoints: Vec<String>,
+    /// Whether it takes callers' own credentials.
+    pub takes_own: bool,
 }
 
 impl Offered {
@@ -34,7 +40,7 @@ impl Offered {
         for one in rows.iter().filter_map(Self::of) {
             // Several providers of one model are one to a program.
             match all.iter_mut().find(|known| known.id == one.id) {
-                Some(known) => known.join(one),
+                Some(known) => known.providers.extend(one.providers),
                 None => all.push(one),
             }
         }
@@ -47,34 +53,63 @@ impl Offered {
         let endpoints = endpoints.into_iter().flatten().filter_map(Value::as_str);
         let rate = |name: &str| row["pricing"][name].as_str()?.parse::<f64>().ok();
         let (read, written) = (rate("input"), rate("output"));
+        let provider = Provider {
+            id: row["owned_by"].as_str().unwrap_or_default().to_owned(),
+            endpoints: endpoints.map(str::to_owned).collect(),
+            takes_own: row["metadata"]["provider"]["requires_client_auth"] == true,
+        };
         Some(Self {
             id: id.to_owned(),
-            provider: row["owned_by"].as_str().unwrap_or_default().to_owned(),
-            endpoints: endpoints.map(str::to_owned).collect(),
+            providers: vec![provider],
             price: read.zip(written),
             context: row["context_window_tokens"].as_u64(),
             output: row["max_output_tokens"].as_u64(),
-            takes_own: row["metadata"]["provider"]["requires_client_auth"] == true,
             chats: holds_conversations(id) && (read.is_none() || written.is_some()),
         })
     }
 
-    fn join(&mut self, other: Self) {
-        for endpoint in other.endpoints {
-            if !self.endpoints.contains(&endpoint) {
-                self.endpoints.push(endpoint);
-            }
-        }
+    /// The providers that can get a request for `name`: all for the model's id, one for `PROVIDER/MODEL`.
+    fn named<'o>(&'o self, name: &str) -> impl Iterator<Item = &'o Provider> {
+        let is_named = move |one: &&Provider| {
+            self.id == name
+                || name
+                    .strip_prefix(&one.id)
+                    .and_then(|rest| rest.strip_prefix('/'))
+                    == Some(self.id.as_str())
+        };
+        self.providers.iter().filter(is_named)
     }
 
-    /// Whether a name is its own, with its provider in front or without.
+    /// Those of them that can be asked in a format.
+    fn asked(&self, name: &str, format: Speaks) -> impl Iterator<Item = &Provider> {
+        let speaks =
+            move |one: &&Provider| one.endpoints.iter().any(|path| path == format.endpoint());
+        self.named(name).filter(speaks)
+    }
+
+    /// Whether a name is its own, with one of its providers in front or without.
     pub fn is(&self, name: &str) -> bool {
-        self.id == name || format!("{}/{}", self.provider, self.id) == name
+        self.named(name).next().is_some()
+    }
+
+    /// Whether it can be asked by a name in a format.
+    pub fn can_be_asked(&self, name: &str, format: Speaks) -> bool {
+        self.asked(name, format).next().is_some()
     }
 
     /// Whether it can be chatted with in a format.
     pub fn speaks(&self, format: Speaks) -> bool {
-        self.chats && self.endpoints.iter().any(|one| one == format.endpoint())
+        self.chats && self.can_be_asked(&self.id, format)
+    }
+
+    /// Whether a provider that can get the request takes callers' own credentials.
+    pub fn takes_own(&self, name: &str, format: Speaks) -> bool {
+        self.asked(name, format).any(|one| one.takes_own)
+    }
+
+    /// Whether each provider that can get the request takes callers' own credentials.
+    pub fn needs_own(&self, name: &str, format: Speaks) -> bool {
+        self.takes_own(name, format) && self.asked(name, format).all(|one| one.takes_own)
     }
 
     /// What a typical request costs for each token, if that is known: agents read ten times what they write.
@@ -84,13 +119,31 @@ impl Offered {
 }
 
 /// The models for a program that speaks a format, and the one for what it does in the background, as it begins with
-/// `model`: the cheapest of them, unless that isn't known or `model` costs less.
-pub fn for_program<'o>(all: &'o [Offered], format: Speaks, model: &str) -> (Vec<Listed>, &'o str) {
+/// `model`: the cheapest of them, unless that isn't known or `model` costs less. `keeps_login` is whether the
+/// program stays signed in at a provider that takes callers' own credentials.
+pub fn for_program<'o>(
+    all: &'o [Offered],
+    format: Speaks,
+    model: &'o str,
+    keeps_login: bool,
+) -> (Vec<Listed>, &'o str) {
     let fitting = all.iter().filter(|one| one.speaks(format));
-    // A program without a login of its own at the provider can't use those.
     let main = all.iter().find(|one| one.is(model));
-    let own_login = main.is_some_and(|one| one.takes_own);
-    let usable = fitting.filter(|one| !one.takes_own || own_login);
+    let sends_own = |one: &&Offered| keeps_login || one.needs_own(model, format);
+    let asked = main
+        .filter(sends_own)
+        .into_iter()
+        .flat_map(|one| one.asked(model, format));
+    let takers = asked.filter(|one| one.takes_own).map(|one| one.id.as_str());
+    let takers: Vec<&str> = takers.collect();
+    let usable = fitting.filter(|one| {
+        if takers.is_empty() {
+            return !one.needs_own(&one.id, format);
+        }
+        // A credential of the program's own goes along with each request, and must reach no other provider.
+        let mut asked = one.asked(&one.id, format);
+        asked.all(|one| !one.takes_own || takers.contains(&one.id.as_str()))
+    });
     let listed = usable.clone().map(|one| Listed {
         id: one.id.clone(),
         context: one.context,
@@ -101,7 +154,7 @@ pub fn for_program<'o>(all: &'o [Offered], format: Speaks, model: &str) -> (Vec<
         let both = one.typical().zip(typical);
         both.is_some_and(|(this, main)| this < main)
     });
-    let background = cheapest(less).or(main).map_or("", |one| one.id.as_str());
+    let background = cheapest(less).map_or(model, |one| one.id.as_str());
     (listed.collect(), background)
 }
 
@@ -169,6 +222,17 @@ mod tests {
         let chats: Vec<&str> = chats.map(|one| &*one.id).collect();
         assert_eq!(chats, ["large", "unpriced", "small"]);
         assert!(all[0].speaks(Speaks::Messages) && !all[0].speaks(Speaks::Responses));
+        for (name, chat, messages) in [
+            ("large", true, true),
+            ("p/large", true, false),
+            ("q/large", false, true),
+            ("r/large", false, false),
+        ] {
+            let asked =
+                [Speaks::Chat, Speaks::Messages].map(|format| all[0].can_be_asked(name, format));
+            assert_eq!(asked, [chat, messages], "{name}");
+            assert_eq!(all[0].is(name), chat || messages, "{name}");
+        }
         for (id, chats) in [
             ("qwen3-coder-30b", true),
             ("claude-haiku-4-5", true),
@@ -184,17 +248,67 @@ mod tests {
     #[test]
     fn what_is_done_in_the_background_costs_least() {
         let all = Offered::all(&list());
-        let (listed, background) = for_program(&all, Speaks::Chat, "large");
+        let of = |model| for_program(&all, Speaks::Chat, model, false);
+        let (listed, background) = of("large");
         let ids: Vec<&str> = listed.iter().map(|one| &*one.id).collect();
         assert_eq!(ids, ["large", "unpriced", "small"]);
         assert_eq!(background, "small");
-        assert_eq!(for_program(&all, Speaks::Chat, "small").1, "small");
-        assert_eq!(for_program(&all, Speaks::Chat, "unpriced").1, "unpriced");
-        let mut own = all.clone();
-        own[2].takes_own = true;
-        let (listed, background) = for_program(&own, Speaks::Chat, "large");
-        assert_eq!((listed.len(), background), (2, "large"));
-        assert_eq!(for_program(&own, Speaks::Chat, "small").0.len(), 3);
+        for model in ["small", "unpriced", "p/small", "unknown"] {
+            assert_eq!(of(model).1, model);
+        }
+    }
+
+    #[test]
+    fn a_login_goes_to_the_provider_of_the_chosen_model_alone() {
+        let row = |id: &str, provider: &str, takes_own: bool, price: &str| {
+            json!({
+                "id": id,
+                "owned_by": provider,
+                "supported_endpoints": ["/v1/messages"],
+                "pricing": { "input": price, "output": price },
+                "metadata": { "provider": { "requires_client_auth": takes_own } },
+            })
+        };
+        let all = Offered::all(&json!({ "data": [
+            row("opus", "p", true, "9"),
+            row("haiku", "p", true, "5"),
+            row("other", "q", true, "1"),
+            row("keyed", "k", false, "4"),
+            row("both", "k", false, "3"),
+            row("both", "p", true, "3"),
+            row("mixed", "k", false, "2"),
+            row("mixed", "q", true, "2"),
+        ] }));
+        let of = |model, keeps_login| {
+            let (listed, background) = for_program(&all, Speaks::Messages, model, keeps_login);
+            let ids: Vec<String> = listed.into_iter().map(|one| one.id).collect();
+            (ids.join(" "), background)
+        };
+        for keeps_login in [true, false] {
+            let found = of("opus", keeps_login);
+            assert_eq!(found, ("opus haiku keyed both".to_owned(), "both"));
+            let found = of("q/other", keeps_login);
+            assert_eq!(found, ("other keyed mixed".to_owned(), "q/other"));
+            for keyed in ["keyed", "k/both"] {
+                let found = of(keyed, keeps_login);
+                assert_eq!(found, ("keyed both mixed".to_owned(), "mixed"));
+            }
+        }
+        // A provider that has a key gets no login of a program that sends none.
+        assert_eq!(
+            of("both", true),
+            ("opus haiku keyed both".to_owned(), "both")
+        );
+        assert_eq!(of("both", false), ("keyed both mixed".to_owned(), "mixed"));
+        let both = all.iter().find(|one| one.id == "both").unwrap();
+        for (name, takes, needs) in [
+            ("both", true, false),
+            ("p/both", true, true),
+            ("k/both", false, false),
+        ] {
+            assert_eq!(both.takes_own(name, Speaks::Messages), takes, "{name}");
+            assert_eq!(both.needs_own(name, Speaks::Messages), needs, "{name}");
+        }
     }
 
     #[test]

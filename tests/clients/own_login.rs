@@ -20,7 +20,7 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
 /// As `claude setup-token` gives one.
 const CLAUDE: &str = "sk-ant-oat01-secret-of-the-test";
 const ACCOUNT: &str = "account-of-the-test";
-/// A token of `ChatGPT` for that account until 2100, with the plan `pro`; nobody looks at its signature.
+/// A token of `ChatGPT` for that account until 2100, with the plan `pro`; nothing checks its signature.
 const CHATGPT: &str = concat!(
     "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjQxMDI0NDQ4MDAsImVtYWlsIjoic29tZW9uZUBleGFtc",
     "GxlLmNvbSIsImh0dHBzOi8vYXBpLm9wZW5haS5jb20vYXV0aCI6eyJjaGF0Z3B0X2FjY291bnRfaWQiOiJhY2NvdW5",

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Gateway;
 use crate::commands::out;
-use support::provider::{COMPLETION, answer, provider};
+use support::provider::{COMPLETION, answer, provider, server};
 
 /// Variables that would change what a test sees.
 const VARIABLES: [&str; 12] = [
@@ -103,9 +103,34 @@ async fn a_doctor_finds_a_gateway_well_and_asks_a_model_only_if_told() {
     assert_eq!(answer.1, "ok", "{answer:?}");
     let body: Value = serde_json::from_slice(&received.recv().await.unwrap().body).unwrap();
     assert_eq!(
-        (&body["model"], &body["max_tokens"]),
+        (&body["model"], &body["max_completion_tokens"]),
         (&json!("m"), &json!(16))
     );
+}
+
+#[tokio::test]
+async fn a_doctor_asks_a_server_that_knows_only_the_older_limit() {
+    let (upstream, asked) = server("127.0.0.1:0", |request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        if body.get("max_completion_tokens").is_some() {
+            let why = r#"{"error":{"message":"unknown field max_completion_tokens"}}"#;
+            ("400 Bad Request", why.to_owned())
+        } else {
+            ("200 OK", COMPLETION.to_owned())
+        }
+    })
+    .await;
+    let gateway = Gateway::start(upstream, json!({})).await;
+    let url = format!("http://{}", gateway.address);
+    let home = tempfile::tempdir().unwrap();
+    let arguments = ["doctor", "--ask", "--json", "--url", &url];
+    let output = run(home.path(), &arguments, &[]).await;
+    let results = results(&output);
+    let answer = results.iter().find(|(check, ..)| check == "answer");
+    assert_eq!(answer.unwrap().1, "ok", "{answer:?}");
+    let asked = asked.lock().unwrap();
+    let body: Value = serde_json::from_slice(&asked.last().unwrap().body).unwrap();
+    assert_eq!((asked.len(), &body["max_tokens"]), (2, &json!(16)));
 }
 
 #[tokio::test]
@@ -181,6 +206,15 @@ async fn a_change_of_an_agents_file_can_be_undone() {
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), mine);
     assert!(!models.exists(), "a file that wasn't there goes");
+    // One that its user has removed meanwhile doesn't keep the others.
+    let write = ["connect", "pi", "--write", "--yes", "--url", &url];
+    assert!(run(home.path(), &write, &[]).await.status.success());
+    std::fs::remove_file(&models).unwrap();
+    let undo = ["connect", "pi", "--undo", "--yes", "--url", &url];
+    let undone = run(home.path(), &undo, &[]).await;
+    assert!(undone.status.success(), "{undone:?}");
+    let left = std::fs::read_dir(models.parent().unwrap()).unwrap();
+    assert_eq!(left.count(), 0, "the copies go");
 }
 
 #[tokio::test]
@@ -229,7 +263,16 @@ async fn an_agent_stays_signed_in_where_the_provider_takes_its_login() {
         assert!(text.contains(&url) && !text.contains(absent), "{text}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("stays signed in"), "{said}");
+        assert!(!said.contains("apiKeyHelper"), "{said}");
     }
+    // What a keyed model left in a file would replace the login.
+    let file = home.path().join(".claude/settings.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, r#"{ "apiKeyHelper": "echo '-'" }"#).unwrap();
+    let print = ["connect", "claude-code", "--print", "--url", &url];
+    let output = run(home.path(), &print, &[]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("still has the apiKeyHelper"), "{said}");
     let page =
         http::Request::get("/ui/setup?for=claude-code").body(http_body_util::Full::default());
     let page = gateway.send(page.unwrap()).await.text();

@@ -1,7 +1,7 @@
 //! Changes to a program's own settings that leave all else in them as it is, comments and layout
 //! included.
 
-use jsonc_parser::cst::{CstInputValue, CstRootNode};
+use jsonc_parser::cst::{CstInputValue, CstObject, CstObjectProp, CstRootNode};
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use serde_json::Value;
 
@@ -94,6 +94,21 @@ impl Change {
             Self::Whole(_) => Err(Unreadable::There),
         }
     }
+
+    /// The keys of what an earlier run has put into a file and this change takes out.
+    pub fn leftovers(&self, text: &str) -> Vec<String> {
+        let Self::JsonWithout(_, gone) = self else {
+            return Vec::new();
+        };
+        let root = CstRootNode::parse(text, &ParseOptions::default()).ok();
+        let Some(root) = root.and_then(|root| root.object_value()) else {
+            return Vec::new();
+        };
+        let left = gone
+            .iter()
+            .filter(|(keys, value)| property(&root, keys, value).is_some());
+        left.map(|(keys, _)| keys.join(".")).collect()
+    }
 }
 
 /// A text that ends with a line's end, if there is any.
@@ -135,18 +150,7 @@ fn json(
         }
     }
     for (keys, value) in gone {
-        let Some((last, outer)) = keys.split_last() else {
-            continue;
-        };
-        let object = outer
-            .iter()
-            .try_fold(root_object.clone(), |object, key| object.object_value(key));
-        let property = object.and_then(|object| object.get(last));
-        if let Some(property) = property
-            && property
-                .value()
-                .is_some_and(|old| is(&old.to_string(), value))
-        {
+        if let Some(property) = property(&root_object, keys, value) {
             property.remove();
         }
     }
@@ -154,6 +158,15 @@ fn json(
         root_object.ensure_multiline();
     }
     Ok(root.to_string())
+}
+
+/// The property at some keys, if it has a value.
+fn property(root: &CstObject, keys: &[String], value: &Value) -> Option<CstObjectProp> {
+    let (last, outer) = keys.split_last()?;
+    let mut outer = outer.iter();
+    let object = outer.try_fold(root.clone(), |object, key| object.object_value(key))?;
+    let property = object.get(last)?;
+    is(&property.value()?.to_string(), value).then_some(property)
 }
 
 /// Whether a text stands for a value.

@@ -61,7 +61,7 @@ impl Speaks {
 }
 
 /// What a program is pointed at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Target<'a> {
     /// The gateway, such as `http://ai`, without a slash at the end.
     pub base: &'a str,
@@ -169,7 +169,8 @@ impl Agent {
     /// Whether it has settings that an admin can hand out.
     #[must_use]
     pub fn has_team_settings(&self) -> bool {
-        ["claude-code", "codex"].contains(&self.id)
+        // Whether there are any doesn't depend on the target.
+        self.settings(&Target::default()).team.is_some()
     }
 
     /// Why it may not work with a gateway at `base`, if there is a reason.

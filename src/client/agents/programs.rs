@@ -336,16 +336,18 @@ fn claude_code(to: &Target<'_>) -> Settings {
 }
 
 fn codex(to: &Target<'_>) -> Settings {
-    let mut settings: Vec<(&str, toml_edit::Value)> = vec![
+    let settings: Vec<(&str, toml_edit::Value)> = vec![
         ("model", to.model.into()),
         ("model_provider", "iris".into()),
         ("model_providers.iris.name", "Iris".into()),
         ("model_providers.iris.base_url", to.v1().into()),
         ("model_providers.iris.wire_api", "responses".into()),
+        // In each case: an earlier run may have written the other.
+        (
+            "model_providers.iris.requires_openai_auth",
+            to.own_login.into(),
+        ),
     ];
-    if to.own_login {
-        settings.push(("model_providers.iris.requires_openai_auth", true.into()));
-    }
     let written = settings
         .iter()
         .map(|(key, value)| format!("{key}={}", value.to_string().trim()));

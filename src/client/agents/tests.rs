@@ -21,7 +21,13 @@ fn every_program_is_told_the_gateway_and_the_model() {
             own,
             team,
         } = agent.settings(&TARGET);
-        assert_eq!(team.is_some(), agent.has_team_settings(), "{}", agent.id);
+        let has_team = ["claude-code", "codex"].contains(&agent.id);
+        assert_eq!(
+            (team.is_some(), agent.has_team_settings()),
+            (has_team, has_team),
+            "{}",
+            agent.id
+        );
         if let Some((_, text)) = team {
             assert!(text.contains(TARGET.base), "{}: {text}", agent.id);
             assert!(text.contains(TARGET.model), "{}: {text}", agent.id);
@@ -215,6 +221,9 @@ fn a_login_of_the_agents_own_is_left_alone() {
     });
     let text = codex.own[0].change.new_file();
     assert!(text.contains("requires_openai_auth = true"), "{text}");
+    let keyed = find("codex").unwrap().settings(&TARGET);
+    let text = keyed.own[0].change.apply(&text).unwrap();
+    assert!(text.contains("requires_openai_auth = false"), "{text}");
     // What an earlier run put there would replace the login.
     let claude = find("claude-code").unwrap();
     let before = claude.settings(&TARGET).own[0].change.new_file();
@@ -223,8 +232,13 @@ fn a_login_of_the_agents_own_is_left_alone() {
         own_login: true,
         ..TARGET
     });
-    let after = after.own[0].change.apply(&before).unwrap();
+    let change = &after.own[0].change;
+    assert_eq!(change.leftovers(&before), ["apiKeyHelper"]);
+    let after = change.apply(&before).unwrap();
     assert!(!after.contains("apiKeyHelper"), "{after}");
+    assert!(change.leftovers(&after).is_empty());
+    assert!(change.leftovers(r#"{ "apiKeyHelper": "mine" }"#).is_empty());
+    assert!(change.leftovers("{").is_empty());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Variables of the environment that send an agent elsewhere, or through a proxy.
 
 use super::Finding;
-use crate::wire::harmless;
+use crate::client::gateway::origin;
 
 const CHECK: &str = "environment";
 
@@ -35,8 +35,9 @@ pub(super) fn check(base: &str, variable: impl Fn(&str) -> Option<String>) -> Ve
             continue;
         };
         let what = format!(
-            "{name} is {}: {reader} go there, not to {base}",
-            harmless(&value)
+            "{name} is {}: it sends {reader} there, not to {}",
+            origin(&value),
+            origin(base)
         );
         findings
             .push(Finding::odd(CHECK, what).fix(format!("unset {name}, or use `iris connect`")));
@@ -68,7 +69,11 @@ fn proxy(base: &str, set: &impl Fn(&str) -> Option<String>) -> Option<Finding> {
         .into_iter()
         .find(|name| *name != skipped && either(name).is_some())?;
     let list = either("NO_PROXY").unwrap_or_default();
-    if list.split(',').any(|one| is_excepted(&host, one.trim())) {
+    let port = port(&uri);
+    if list
+        .split(',')
+        .any(|one| is_excepted(&host, port, one.trim()))
+    {
         return None;
     }
     let what = format!(
@@ -79,8 +84,19 @@ fn proxy(base: &str, set: &impl Fn(&str) -> Option<String>) -> Option<Finding> {
     )
 }
 
-/// Whether an entry of `NO_PROXY` is for a host, without a port.
-fn is_excepted(host: &str, entry: &str) -> bool {
+/// Whether an entry of `NO_PROXY` is for a host and a port: it names the host or a domain, and maybe a port.
+fn is_excepted(host: &str, port: u16, entry: &str) -> bool {
+    let entry = match entry.rsplit_once(':') {
+        // Other colons are those of an IPv6 address.
+        Some((front, end)) if !front.contains(':') || front.ends_with(']') => {
+            if end.parse() != Ok(port) {
+                return false;
+            }
+            front
+        }
+        _ => entry,
+    };
+    let entry = entry.trim_matches(['[', ']']);
     let entry = entry.trim_start_matches("*.").trim_start_matches('.');
     let below = |host: &str| {
         host.strip_suffix(entry)
@@ -94,15 +110,16 @@ pub(super) fn leads_to(url: &str, base: &str) -> bool {
     let place = |url: &str| {
         let uri: http::Uri = url.trim().parse().ok()?;
         let host = uri.host()?.to_ascii_lowercase();
-        let usual = if uri.scheme_str() == Some("https") {
-            443
-        } else {
-            80
-        };
-        Some((host, uri.port_u16().unwrap_or(usual)))
+        Some((host, port(&uri)))
     };
     let place = (place(url), place(base));
     matches!(place, (Some(a), Some(b)) if a == b)
+}
+
+fn port(uri: &http::Uri) -> u16 {
+    let is_secure = uri.scheme_str() == Some("https");
+    let usual = if is_secure { 443 } else { 80 };
+    uri.port_u16().unwrap_or(usual)
 }
 
 #[cfg(test)]
@@ -137,6 +154,20 @@ mod tests {
             let found = verdicts("http://ai", variables);
             assert_eq!(found[0].0, verdict, "{variables:?}: {found:?}");
         }
+        for (base, entry, is_excepted) in [
+            ("http://ai", "ai:80", true),
+            ("https://ai", "ai:443", true),
+            ("http://ai:8088", "x.test,ai:8088", true),
+            ("http://ai", "ai:8088", false),
+            ("http://ai", "ai:", false),
+            ("http://[fd7a::1]:8088", "[fd7a::1]:8088", true),
+            ("http://[fd7a::1]", "[fd7a::1]", true),
+            ("http://[fd7a::1]", "fd7a::1", true),
+            ("http://[fd7a::1]", "[fd7a::1]:81", false),
+        ] {
+            let found = verdicts(base, &[("ALL_PROXY", "p"), ("NO_PROXY", entry)]);
+            assert_eq!(found[0].0 == Verdict::Good, is_excepted, "{base} {entry}");
+        }
         let full = "http://ai.tail1.ts.net";
         let found = verdicts(full, &[("HTTP_PROXY", "p"), ("NO_PROXY", ".ts.net")]);
         assert_eq!(found[0].0, Verdict::Good);
@@ -148,17 +179,21 @@ mod tests {
             "http://ai",
             &[
                 ("ANTHROPIC_BASE_URL", "http://ai/"),
-                ("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+                (
+                    "OPENAI_BASE_URL",
+                    "https://me:s3cret@api.openai.com/s3cret?key=s3cret",
+                ),
+                ("OPENAI_HOST", "s3cret"),
                 ("CLAUDE_CODE_USE_BEDROCK", "1"),
             ],
         );
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(
-            found[0]
-                .1
-                .starts_with("OPENAI_BASE_URL is https://api.openai.com/v1")
-        );
-        assert!(found[1].1.starts_with("CLAUDE_CODE_USE_BEDROCK"));
+        assert_eq!(found.len(), 3, "{found:?}");
+        let start = "OPENAI_BASE_URL is https://api.openai.com: it sends ";
+        assert!(found[0].1.starts_with(start), "{found:?}");
+        assert!(found[1].1.starts_with("OPENAI_HOST is an invalid URL"));
+        assert!(found[2].1.starts_with("CLAUDE_CODE_USE_BEDROCK"));
+        let shows_secret = |(_, what): &(Verdict, String)| what.contains("s3cret");
+        assert!(!found.iter().any(shows_secret), "{found:?}");
         assert!(leads_to("http://AI:80/v1", "http://ai") && !leads_to("http://ai:81", "http://ai"));
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Finding;
 use super::environment::leads_to;
+use crate::client::gateway::origin;
 use crate::wire::harmless;
 
 const CHECK: &str = "settings";
@@ -149,15 +150,16 @@ fn look(known: &Known, path: &Path, base: &str, findings: &mut Vec<Finding>) {
     };
     let shown = harmless(&path.display().to_string());
     let Some(values) = urls(known, &text) else {
-        let what = format!("{shown} can't be read, and {} reads it", known.reader);
+        let what = format!("{shown} can't be read; it has settings of {}", known.reader);
         findings.push(Finding::odd(CHECK, what).fix("mend it"));
         return;
     };
     for url in values.into_iter().filter(|url| !leads_to(url, base)) {
         let what = format!(
-            "{shown} overrides your own settings: {} goes to {}, not to {base}",
+            "{shown} overrides your own settings: it sends {} to {}, not to {}",
             known.reader,
-            harmless(&url)
+            origin(&url),
+            origin(base)
         );
         findings
             .push(Finding::odd(CHECK, what).fix("change it there, if you want the gateway here"));
@@ -241,7 +243,10 @@ mod tests {
                 "opencode.json",
                 "{ \"provider\": { \"o\": { \"options\": { \"baseURL\": \"http://other/v1\" } } } }",
             ),
-            (".env", "export OPENAI_BASE_URL='http://third/v1'\nX=1"),
+            (
+                ".env",
+                "export OPENAI_BASE_URL='http://me:s3cret@third:81/v1'\nX=1",
+            ),
             ("crush.json", "{ broken"),
             ("src/keep", ""),
         ] {
@@ -254,9 +259,9 @@ mod tests {
         let found = check("http://ai", Some(&inner), Some(home.path()));
         let found: Vec<&str> = found.iter().map(|one| &*one.what).collect();
         for part in [
-            "http://elsewhere/v1",
-            "http://other/v1",
-            "http://third/v1",
+            "it sends Codex to http://elsewhere, not to http://ai",
+            "http://other,",
+            "it sends aider, Gemini CLI and Qwen Code to http://third:81, not",
             "crush.json can't be read",
         ] {
             assert!(

@@ -7,11 +7,12 @@ mod network;
 use std::process::ExitCode;
 
 use clap::Args;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::agents::Speaks;
 use super::exit_code;
-use super::gateway::{Gateway, text};
+use super::gateway::{Gateway, read, text};
 use super::offer::{Offered, cheapest};
 use super::terminal::{first, print, print_json, table};
 use crate::config::LOOPBACK;
@@ -171,11 +172,14 @@ impl Doctor {
     /// An answer of a model, if one is wanted.
     fn answer(&self, gateway: &Gateway, all: &[Offered]) -> Finding {
         const CHECK: &str = "answer";
-        let chats = all.iter().filter(|one| one.speaks(Speaks::Chat));
+        const FORMAT: Speaks = Speaks::Chat;
+        let chats = all.iter().filter(|one| one.speaks(FORMAT));
         // A credential of the caller's own is the agent's, which isn't looked for here.
-        let keyed = chats.clone().filter(|one| !one.takes_own);
+        let keyed = chats.filter(|one| !one.needs_own(&one.id, FORMAT));
         let wanted = match &self.model {
-            Some(wanted) => chats.clone().find(|one| one.is(wanted)),
+            Some(wanted) => all
+                .iter()
+                .find(|one| one.chats && one.can_be_asked(wanted, FORMAT)),
             None => cheapest(keyed),
         };
         let Some(model) = wanted else {
@@ -188,31 +192,45 @@ impl Doctor {
             };
             return Finding::skipped(CHECK, what);
         };
+        let name = self.model.as_deref().unwrap_or(&model.id);
         let cost = cost(model);
         if !self.ask {
-            let what = format!(
-                "no model was asked; --ask asks {} for one answer, which costs {cost}",
-                model.id
-            );
+            let what =
+                format!("no model was asked; --ask asks {name} for one answer, which costs {cost}");
             return Finding::skipped(CHECK, what);
         }
-        let body = json!({
-            "model": model.id,
-            "max_tokens": ANSWER,
-            "messages": [{ "role": "user", "content": "Answer with the word: ready" }],
-        });
-        match gateway.post(Speaks::Chat.endpoint(), &body) {
+        match ask(gateway, name) {
             Ok(answer) if answer["choices"][0].is_object() => {
                 let used = text(&answer["usage"], "total_tokens");
-                let what = format!("{} answered, with {used} tokens ({cost})", model.id);
+                let what = format!("{name} answered, with {used} tokens ({cost})");
                 Finding::good(CHECK, what)
             }
-            Ok(_) => Finding::wrong(CHECK, format!("{} gave an answer without a message", model.id))
+            Ok(_) => Finding::wrong(CHECK, format!("{name} gave an answer without a message"))
                 .fix("look at the request on the gateway's page Requests"),
-            Err(error) => Finding::wrong(CHECK, format!("{}: {error:#}", model.id))
+            Err(error) => Finding::wrong(CHECK, format!("{name}: {error:#}"))
                 .fix("`iris status --requests` shows the request, `iris explain --request ID` why it went so"),
         }
     }
+}
+
+/// An answer of a model to a short question.
+fn ask(gateway: &Gateway, model: &str) -> anyhow::Result<Value> {
+    // OpenAI's newer models refuse `max_tokens`, and some other servers know nothing else.
+    const LIMIT: &str = "max_completion_tokens";
+    let post = |limit: &str| {
+        let body = json!({
+            "model": model,
+            limit: ANSWER,
+            "messages": [{ "role": "user", "content": "Answer with the word: ready" }],
+        });
+        gateway.post(Speaks::Chat.endpoint(), &body)
+    };
+    let (mut base, mut status, mut body) = post(LIMIT)?;
+    let is_refused = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY].contains(&status);
+    if is_refused && String::from_utf8_lossy(&body).contains(LIMIT) {
+        (base, status, body) = post("max_tokens")?;
+    }
+    read(&base, status, &body)
 }
 
 /// What one answer costs at most.
@@ -241,7 +259,8 @@ fn models(all: &[Offered]) -> Finding {
         let what = format!("none of your {} models holds conversations", all.len());
         return Finding::odd(CHECK, what);
     }
-    let own = all.iter().filter(|one| one.takes_own).count();
+    let needs_own = |one: &&Offered| one.providers.iter().all(|one| one.takes_own);
+    let own = all.iter().filter(needs_own).count();
     let own = match own {
         0 => String::new(),
         own => format!("; {own} of them with your own login at the provider"),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use super::Finding;
-use crate::client::gateway::Gateway;
+use crate::client::gateway::{Gateway, origin};
 use crate::client::place::{self, NAME};
 use crate::policy::identity::is_tailnet;
 use crate::wire::harmless;
@@ -25,7 +25,7 @@ pub(super) fn find(url: Option<&str>) -> anyhow::Result<Found> {
     };
     let Some(host) = host else {
         let url = url.unwrap_or_default();
-        let finding = Finding::wrong("name", format!("{} is not a URL", harmless(url)));
+        let finding = Finding::wrong("name", format!("--url or IRIS_URL is {}", origin(url)));
         let findings = vec![finding.fix("write it as http://ai")];
         return Ok(Found {
             base: None,
@@ -53,7 +53,10 @@ pub(super) fn find(url: Option<&str>) -> anyhow::Result<Found> {
                 break;
             }
             Ok((found, status, _)) => {
-                failed.push(format!("{found} is not an Iris gateway (HTTP {status})"));
+                failed.push(format!(
+                    "{} is not an Iris gateway (HTTP {status})",
+                    origin(&found)
+                ));
             }
             Err(error) => failed.push(format!("{error:#}")),
         }
@@ -66,7 +69,7 @@ pub(super) fn find(url: Option<&str>) -> anyhow::Result<Found> {
         tailnet(own_address(), is_local, base.is_some()),
     ];
     findings.push(match &base {
-        Some(base) => Finding::good("gateway", format!("answers at {base}")),
+        Some(base) => Finding::good("gateway", format!("answers at {}", origin(base))),
         None => Finding::wrong("gateway", failed.join("; ")).fix(
             "`tailscale ping ai` shows whether the node is up; if it is, the tailnet policy has to let you \
              reach its port 80",

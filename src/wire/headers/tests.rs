@@ -169,7 +169,7 @@ fn passthrough_keeps_the_credential_of_the_format_only() {
 }
 
 #[test]
-fn what_stands_for_a_key_is_no_credential() {
+fn a_placeholder_does_not_count_as_a_credential() {
     for (value, is_one) in [
         ("Bearer sk-ant-oat01-x", true),
         ("Basic dTpw", true),

@@ -86,13 +86,14 @@ fn instructions(visit: &Visit<'_>, chosen: &Guide) -> Markup {
                 }))
             }
             Some(model) => {
-                @let (models, background) = offer::for_program(&all, chosen.speaks, &model.id);
+                @let (models, background) =
+                    offer::for_program(&all, chosen.speaks, &model.id, chosen.keeps_login);
                 @let target = Target {
                     base,
                     model: &model.id,
-                    background: if background.is_empty() { &model.id } else { background },
+                    background,
                     models: &models,
-                    own_login: model.takes_own && chosen.keeps_login,
+                    own_login: chosen.keeps_login && model.takes_own(&model.id, chosen.speaks),
                     labels: "",
                 };
                 @if target.own_login {
@@ -100,7 +101,7 @@ fn instructions(visit: &Visit<'_>, chosen: &Guide) -> Markup {
                         (chosen.name) " stays signed in: your own login goes to the provider of " code { (model.id) }
                         ", and your account pays."
                     }
-                } @else if model.takes_own {
+                } @else if model.needs_own(&model.id, chosen.speaks) {
                     p.under {
                         "The provider of " code { (model.id) } " takes your own key: put it in place of " code { "-" } "."
                     }
@@ -127,6 +128,6 @@ fn offered(visit: &Visit<'_>) -> Vec<Offered> {
 /// to give.
 fn model<'o>(all: &'o [Offered], guide: &Guide) -> Option<&'o Offered> {
     let mut fitting = all.iter().filter(|one| one.speaks(guide.speaks));
-    let usable = |one: &&Offered| !one.takes_own || guide.keeps_login;
+    let usable = |one: &&Offered| guide.keeps_login || !one.needs_own(&one.id, guide.speaks);
     fitting.clone().find(usable).or_else(|| fitting.next())
 }
