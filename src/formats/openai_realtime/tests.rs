@@ -208,6 +208,25 @@ fn models_beside_the_session_are_named_for_the_grant() {
 }
 
 #[test]
+fn a_transcription_that_could_be_read_in_two_ways_is_refused() {
+    for session in [
+        r#"{"input_audio_transcription":{"model":"a"},"audio":{"input":{"transcription":{"model":"b"}}}}"#,
+        r#"{"input_audio_transcription":{},"audio":{"input":{"transcription":{"model":"b"}}}}"#,
+        r#"{"audio":{"input":{"transcription":{"model":"a"},"transcription":{"model":"b"}}}}"#,
+        r#"{"audio":{"input":{"transcription":{"model":"a","Model":"b"}}}}"#,
+        r#"{"audio":{"Input":{"transcription":{"model":"b"}}}}"#,
+        r#"{"audio":[{"input":{"transcription":{"model":"b"}}}]}"#,
+    ] {
+        let message = format!(r#"{{"type":"session.update","session":{session}}}"#);
+        let refused = message::understand(message.into(), &names());
+        assert_eq!(refused.unwrap_err().status, 400, "{session}");
+    }
+    let one = json!({"input_audio_transcription":{"model":"a"},"audio":{"input":{"transcription":null}}});
+    let (_, call) = understand(&json!({"type":"session.update","session":one})).unwrap();
+    assert_eq!(call.choices.len(), 1);
+}
+
+#[test]
 fn tools_are_found_where_sessions_and_responses_have_them() {
     for message in [
         json!({"type":"session.update","session":{"tools":[{"type":"function","name":"f"}]}}),
