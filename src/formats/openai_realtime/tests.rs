@@ -364,6 +364,30 @@ fn a_transcription_is_a_turn_of_its_own() {
 }
 
 #[test]
+fn a_transcription_counted_in_seconds_is_estimated_by_them() {
+    let heard = |usage: Value| {
+        let event = json!({"type":"conversation.item.input_audio_transcription.completed","item_id":"i",
+            "content_index":0,"transcript":"hello there","usage":usage});
+        let Told::Heard(turn) = event::read(event.to_string().as_bytes()).told else {
+            panic!("it has a usage");
+        };
+        metered(&[serde_json::from_slice(&turn).unwrap()]).tokens
+    };
+    let expected = Tokens {
+        input: Some(33),
+        audio_input: Some(33),
+        output: Some(3),
+        estimated: true,
+        ..Tokens::default()
+    };
+    assert_eq!(heard(json!({"type":"duration","seconds":3.24})), expected);
+    for seconds in [json!(-1), json!(1e300), json!("3"), Value::Null] {
+        let tokens = heard(json!({"type":"duration","seconds":seconds}));
+        assert_eq!(tokens, Tokens::default(), "{seconds}");
+    }
+}
+
+#[test]
 fn a_browser_asks_for_the_beta_by_a_subprotocol() {
     let mut headers = HeaderMap::new();
     assert_eq!(version(&headers), None);
