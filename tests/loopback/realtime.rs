@@ -425,43 +425,6 @@ async fn sound_in_a_capture_is_its_size() {
 }
 
 #[tokio::test]
-async fn a_transcription_is_charged_at_the_price_of_its_model() {
-    let (address, _inbox) = provider(
-        |message| match message["type"].as_str() {
-            Some("input_audio_buffer.commit") => vec![json!({
-                "type":"conversation.item.input_audio_transcription.completed","item_id":"i","content_index":0,
-                "transcript":"hello","usage":{"type":"tokens","total_tokens":22,"input_tokens":13,
-                "input_token_details":{"text_tokens":0,"audio_tokens":13},"output_tokens":9}})],
-            _ => usual(message),
-        },
-        false,
-    )
-    .await;
-    let prices =
-        json!({ "m": { "input": "1", "output": "1" }, "whisper": { "input": "2", "output": "4" } });
-    let gateway = gateway(address, json!({ "prices": prices })).await;
-    let mut socket = open(&gateway).await;
-    let session = json!({"audio":{"input":{"transcription":{"model":"whisper"}}}});
-    send(
-        &mut socket,
-        json!({"type":"session.update","session":session}),
-    )
-    .await;
-    until(&mut socket, "session.updated").await;
-    send(&mut socket, json!({"type":"input_audio_buffer.commit"})).await;
-    until(
-        &mut socket,
-        "conversation.item.input_audio_transcription.completed",
-    )
-    .await;
-    let record = gateway.record_where(of_turn).await;
-    assert_eq!(
-        (&record["model"], &record["cost"]),
-        (&json!("whisper"), &json!(13 * 2_000 + 9 * 4_000))
-    );
-}
-
-#[tokio::test]
 async fn binary_frames_long_frames_and_pings() {
     let (address, _inbox) = provider(usual, false).await;
     let gateway = gateway(address, json!({ "limits": { "request_body": 4096 } })).await;

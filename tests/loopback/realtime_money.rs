@@ -323,3 +323,76 @@ async fn two_responses_can_run_at_once_and_each_has_its_count() {
     }
     assert_eq!(found, 2);
 }
+
+#[tokio::test]
+async fn a_transcription_is_charged_at_the_price_of_its_model() {
+    let (address, _inbox) = provider(
+        |message| match message["type"].as_str() {
+            Some("input_audio_buffer.commit") => vec![json!({
+                "type":"conversation.item.input_audio_transcription.completed","item_id":"i","content_index":0,
+                "transcript":"hello","usage":{"type":"tokens","total_tokens":22,"input_tokens":13,
+                "input_token_details":{"text_tokens":0,"audio_tokens":13},"output_tokens":9}})],
+            _ => usual(message),
+        },
+        false,
+    )
+    .await;
+    let prices =
+        json!({ "m": { "input": "1", "output": "1" }, "whisper": { "input": "2", "output": "4" } });
+    let gateway = gateway(address, json!({ "prices": prices })).await;
+    let mut socket = open(&gateway).await;
+    let session = json!({"audio":{"input":{"transcription":{"model":"whisper"}}}});
+    send(
+        &mut socket,
+        json!({"type":"session.update","session":session}),
+    )
+    .await;
+    until(&mut socket, "session.updated").await;
+    send(&mut socket, json!({"type":"input_audio_buffer.commit"})).await;
+    until(
+        &mut socket,
+        "conversation.item.input_audio_transcription.completed",
+    )
+    .await;
+    let record = gateway.record_where(of_turn).await;
+    assert_eq!(
+        (&record["model"], &record["cost"]),
+        (&json!("whisper"), &json!(13 * 2_000 + 9 * 4_000))
+    );
+}
+
+#[tokio::test]
+async fn a_transcription_counted_in_seconds_is_not_charged_for_the_conversation() {
+    let (address, _inbox) = provider(
+        |message| match message["type"].as_str() {
+            Some("input_audio_buffer.commit") => vec![json!({
+                "type":"conversation.item.input_audio_transcription.completed","item_id":"i","content_index":0,
+                "transcript":"hello there","usage":{"type":"duration","seconds":3.2}})],
+            _ => usual(message),
+        },
+        false,
+    )
+    .await;
+    let prices = json!({ "m": { "input": "1", "output": "2" } });
+    let gateway = gateway(address, json!({ "prices": prices })).await;
+    let mut socket = open(&gateway).await;
+    // The provider holds a turn, and much sound.
+    send(&mut socket, json!({"type":"response.create"})).await;
+    until(&mut socket, "response.done").await;
+    send(
+        &mut socket,
+        json!({"type":"input_audio_buffer.append","audio":"A".repeat(640_000)}),
+    )
+    .await;
+    until(&mut socket, "response.done").await;
+    send(&mut socket, json!({"type":"input_audio_buffer.commit"})).await;
+    until(
+        &mut socket,
+        "conversation.item.input_audio_transcription.completed",
+    )
+    .await;
+    let estimated = |record: &Value| of_turn(record) && record["usage"]["estimated"] == true;
+    let record = gateway.record_where(estimated).await;
+    assert_eq!(record["usage"]["input_tokens"], 32, "{record}");
+    assert_eq!(record["cost"], 32 * 1_000 + 3 * 2_000, "{record}");
+}

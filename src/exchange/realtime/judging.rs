@@ -54,11 +54,17 @@ impl Session<'_> {
         cause: Cause,
     ) -> Result<(Turn, Bytes), Rejection> {
         let admitted = self.admitted().await?;
-        let call = self.of_session(call, names);
+        let mut call = self.of_session(call, names);
+        let is_answer = !matches!(cause, Cause::Heard);
+        if !is_answer {
+            call.held_tokens = 0;
+        }
         let gateway = self.gateway;
         let routed = gateway.route_call(admitted, Arc::clone(&self.head), call);
         let mut routed = routed.map_err(Refused::record)?;
-        routed.draft.entry.reasons.append(&mut self.reasons);
+        if is_answer {
+            routed.draft.entry.reasons.append(&mut self.reasons);
+        }
         let cleared = gateway.clear(routed).await;
         let mut cleared = cleared.map_err(Refused::record)?;
         let message = cleared.asked().call.body.clone();

@@ -107,12 +107,20 @@ fn configured(call: &mut Call, at: Range<usize>, names: &Names) -> Result<(), Re
     call.choices = known::choices(&object, &fields.members);
     // Of a voice, not of a service tier.
     call.choices.retain(|choice| choice.why != Why::Price);
-    let transcription = value(3).map(|at| object.slice(at));
-    let transcription = transcription.or_else(|| {
-        let input = below(&object.slice(value(2)?), "input")?;
-        below(&input, "transcription")
-    });
-    if let Some(model) = transcription.and_then(|of| below(&of, "model")) {
+    let of_beta = value(3).map(|at| object.slice(at));
+    let audio = value(2).map(|at| object.slice(at));
+    let input = below(audio, "input")?;
+    let transcription = match (of_beta, below(input, "transcription")?) {
+        // A provider may take either.
+        (Some(_), Some(_)) => {
+            return Err(bad_request(
+                "`input_audio_transcription` and `audio.input.transcription` say the same: a message can have \
+                 one of them",
+            ));
+        }
+        (one, other) => one.or(other),
+    };
+    if let Some(model) = below(transcription, "model")? {
         let named = json::string(&model)
             .ok_or_else(|| bad_request("`transcription.model` must be the name of a model"))?;
         call.choices.push(Choice {
@@ -126,8 +134,12 @@ fn configured(call: &mut Call, at: Range<usize>, names: &Names) -> Result<(), Re
     Ok(())
 }
 
-/// The value of a key, if the object has one.
-fn below(object: &Bytes, key: &str) -> Option<Bytes> {
-    let at = json::scan(object, &[key]).ok()?.get(0)?;
-    (&object[at.clone()] != b"null").then(|| object.slice(at))
+/// The value of a key, if there is an object that has one.
+fn below(object: Option<Bytes>, key: &str) -> Result<Option<Bytes>, Rejection> {
+    let Some(object) = object else {
+        return Ok(None);
+    };
+    let value = body::scan(&object, &[key])?.get(0);
+    let value = value.filter(|at| &object[at.clone()] != b"null");
+    Ok(value.map(|at| object.slice(at)))
 }

@@ -208,6 +208,25 @@ fn models_beside_the_session_are_named_for_the_grant() {
 }
 
 #[test]
+fn a_transcription_that_could_be_read_in_two_ways_is_refused() {
+    for session in [
+        r#"{"input_audio_transcription":{"model":"a"},"audio":{"input":{"transcription":{"model":"b"}}}}"#,
+        r#"{"input_audio_transcription":{},"audio":{"input":{"transcription":{"model":"b"}}}}"#,
+        r#"{"audio":{"input":{"transcription":{"model":"a"},"transcription":{"model":"b"}}}}"#,
+        r#"{"audio":{"input":{"transcription":{"model":"a","Model":"b"}}}}"#,
+        r#"{"audio":{"Input":{"transcription":{"model":"b"}}}}"#,
+        r#"{"audio":[{"input":{"transcription":{"model":"b"}}}]}"#,
+    ] {
+        let message = format!(r#"{{"type":"session.update","session":{session}}}"#);
+        let refused = message::understand(message.into(), &names());
+        assert_eq!(refused.unwrap_err().status, 400, "{session}");
+    }
+    let one = json!({"input_audio_transcription":{"model":"a"},"audio":{"input":{"transcription":null}}});
+    let (_, call) = understand(&json!({"type":"session.update","session":one})).unwrap();
+    assert_eq!(call.choices.len(), 1);
+}
+
+#[test]
 fn tools_are_found_where_sessions_and_responses_have_them() {
     for message in [
         json!({"type":"session.update","session":{"tools":[{"type":"function","name":"f"}]}}),
@@ -342,6 +361,30 @@ fn a_transcription_is_a_turn_of_its_own() {
         ),
         (Some(13), Some(9), Some(13))
     );
+}
+
+#[test]
+fn a_transcription_counted_in_seconds_is_estimated_by_them() {
+    let heard = |usage: Value| {
+        let event = json!({"type":"conversation.item.input_audio_transcription.completed","item_id":"i",
+            "content_index":0,"transcript":"hello there","usage":usage});
+        let Told::Heard(turn) = event::read(event.to_string().as_bytes()).told else {
+            panic!("it has a usage");
+        };
+        metered(&[serde_json::from_slice(&turn).unwrap()]).tokens
+    };
+    let expected = Tokens {
+        input: Some(33),
+        audio_input: Some(33),
+        output: Some(3),
+        estimated: true,
+        ..Tokens::default()
+    };
+    assert_eq!(heard(json!({"type":"duration","seconds":3.24})), expected);
+    for seconds in [json!(-1), json!(1e300), json!("3"), Value::Null] {
+        let tokens = heard(json!({"type":"duration","seconds":seconds}));
+        assert_eq!(tokens, Tokens::default(), "{seconds}");
+    }
 }
 
 #[test]
