@@ -162,7 +162,7 @@ async fn a_doctor_says_what_is_wrong_and_what_to_do() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(wrong(&output), ["gateway"]);
     // Something else answers.
-    let (other, _) = support::provider::server("127.0.0.1:0", |_| ("200 OK", "hello".into())).await;
+    let (other, _) = server("127.0.0.1:0", |_| ("200 OK", "hello".into())).await;
     let output = run(
         home.path(),
         &["doctor", "--url", &format!("http://{other}")],

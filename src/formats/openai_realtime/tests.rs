@@ -221,7 +221,8 @@ fn a_transcription_that_could_be_read_in_two_ways_is_refused() {
         let refused = message::understand(message.into(), &names());
         assert_eq!(refused.unwrap_err().status, 400, "{session}");
     }
-    let one = json!({"input_audio_transcription":{"model":"a"},"audio":{"input":{"transcription":null}}});
+    let one =
+        json!({"input_audio_transcription":{"model":"a"},"audio":{"input":{"transcription":null}}});
     let (_, call) = understand(&json!({"type":"session.update","session":one})).unwrap();
     assert_eq!(call.choices.len(), 1);
 }
