@@ -102,7 +102,7 @@ fn what_leads_past_the_gateway_is_refused_with_the_reason() {
 fn messages_are_told_apart_and_unknown_ones_refused() {
     for (sent, message) in [
         (
-            Sent::Beside,
+            Sent::Sound,
             json!({"type":"input_audio_buffer.append","audio":"AAAA"}),
         ),
         (
@@ -221,7 +221,8 @@ fn a_transcription_that_could_be_read_in_two_ways_is_refused() {
         let refused = message::understand(message.into(), &names());
         assert_eq!(refused.unwrap_err().status, 400, "{session}");
     }
-    let one = json!({"input_audio_transcription":{"model":"a"},"audio":{"input":{"transcription":null}}});
+    let one =
+        json!({"input_audio_transcription":{"model":"a"},"audio":{"input":{"transcription":null}}});
     let (_, call) = understand(&json!({"type":"session.update","session":one})).unwrap();
     assert_eq!(call.choices.len(), 1);
 }
@@ -255,6 +256,11 @@ fn events_say_whose_turn_they_are() {
         read(json!({"type":"response.output_audio.delta","response_id":"r","delta":"AA"})),
         turn(Told::Within, Some("r"))
     );
+    // Those of the tools of an MCP server can come when no response runs.
+    for kind in ["response.mcp_call.in_progress", "response.mcp_call.failed"] {
+        let event = json!({"type":kind,"item_id":"i","output_index":0});
+        assert_eq!(read(event), turn(Told::Rest, None), "{kind}");
+    }
     assert_eq!(
         read(json!({"type":"error","error":{"event_id":"e","message":"no"}})),
         turn(Told::Refused(Some("e".to_owned())), None)
