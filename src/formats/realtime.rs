@@ -16,10 +16,12 @@ use super::transcript::{Part, Turn};
 use crate::wire::Rejection;
 
 /// What a caller's message is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sent {
-    /// It holds nothing that a model reads as text: sound, or a request to stop.
+    /// It holds nothing that a model reads as text: a picture, or a request to stop.
     Beside,
+    /// It holds sound, and nothing that a model reads as text.
+    Sound,
     /// It holds something that a model will read.
     Content,
     /// The same, and it asks for a turn.
@@ -35,8 +37,10 @@ pub enum Told {
     Begins,
     /// It is of a turn, which it begins if none runs.
     Within,
-    /// It is about the turn that runs, or ran: its end, its counts.
+    /// It is about the turn that runs, or ran: its end, say.
     Rest,
+    /// The same, with counts. Those of no turn are charged by themselves.
+    Counts,
     /// A message was refused: the one with this id, if it had one.
     Refused(Option<String>),
     /// What a caller has said, as text, by a model of its own: the events of a turn with nothing else.
@@ -89,8 +93,8 @@ pub struct Realtime {
 }
 
 impl Realtime {
-    /// The code that closes a session for which there is no event to tell an error with, as the APIs that
-    /// have none use them (RFC 6455, section 7.4.1).
+    /// The code that closes a session of a format without an event for errors, as those APIs use them
+    /// (RFC 6455, section 7.4.1).
     #[must_use]
     pub fn close_code(rejection: &Rejection) -> u16 {
         match rejection.status {

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub type Inbox = mpsc::Receiver<Value>;
 
 /// A provider that answers its handshake (`null`) and each message with the events of `answer`. It closes
-/// after one that is `null`.
+/// after one that is `null`. It declines a key `sk-declined`.
 #[expect(
     clippy::result_large_err,
     reason = "so the library wants its callbacks"
@@ -49,9 +49,16 @@ pub async fn provider(answer: fn(&Value) -> Vec<Value>, binary: bool) -> (Socket
                     });
                     let headers: serde_json::Map<String, Value> = headers.collect();
                     head = json!({ "target": request.uri().to_string(), "headers": headers });
+                    if head.to_string().contains("sk-declined") {
+                        let mut refused = ErrorResponse::new(None);
+                        *refused.status_mut() = StatusCode::UNAUTHORIZED;
+                        return Err(refused);
+                    }
                     Ok::<_, ErrorResponse>(response)
                 };
-                let mut socket = accept_hdr_async(stream, asked).await.expect("a handshake");
+                let Ok(mut socket) = accept_hdr_async(stream, asked).await else {
+                    return;
+                };
                 let mut events = answer(&Value::Null);
                 let _ = sender.send(head).await;
                 loop {

@@ -215,3 +215,75 @@ async fn an_exhausted_budget_closes_the_session_and_its_provider_is_not_asked() 
         .collect();
     assert_eq!(turns, [said("hi")]);
 }
+
+fn spoken() -> Value {
+    json!({"realtimeInput":{"audio":{"mimeType":"audio/pcm;rate=16000","data":"AAAA"}}})
+}
+
+#[tokio::test]
+async fn counts_that_come_behind_the_end_belong_to_the_turn_while_the_caller_speaks() {
+    let (address, _inbox) = provider(
+        |message| {
+            let (mut events, counts) = (turn(), turn()[2]["usageMetadata"].clone());
+            events[2].as_object_mut().unwrap().remove("usageMetadata");
+            if message.get("clientContent").is_some() {
+                return events;
+            }
+            if message.get("realtimeInput").is_some() {
+                return vec![json!({"usageMetadata":counts})];
+            }
+            usual(message)
+        },
+        true,
+    )
+    .await;
+    let gateway = gateway(address, json!({})).await;
+    let mut socket = open(&gateway).await;
+    send(&mut socket, said("hi")).await;
+    completed(&mut socket).await;
+    send(&mut socket, spoken()).await;
+    let record = gateway.record_where(of_turn).await;
+    assert_eq!(record["usage"]["output_tokens"], 30, "{record}");
+    assert_eq!(record["finish_reason"], "STOP", "{record}");
+}
+
+#[tokio::test]
+async fn counts_of_no_turn_are_charged() {
+    let (address, _inbox) = provider(
+        |message| {
+            if message.get("realtimeInput").is_some() {
+                let counts = turn()[2]["usageMetadata"].clone();
+                return vec![json!({"usageMetadata":counts})];
+            }
+            usual(message)
+        },
+        true,
+    )
+    .await;
+    let prices = json!({ "m": { "input": "1", "output": "2", "input_cache_read": "1" } });
+    let gateway = gateway(address, json!({ "prices": prices })).await;
+    let mut socket = open(&gateway).await;
+    send(&mut socket, spoken()).await;
+    let record = gateway.record_where(of_turn).await;
+    assert_eq!(record["cost"], 100 * 1_000 + 30 * 2_000, "{record}");
+}
+
+#[tokio::test]
+async fn a_session_opens_with_another_key_if_one_is_declined() {
+    let (address, mut inbox) = provider(usual, true).await;
+    let provider = json!({ "models": ["m"], "compatibility": { "gemini_live": true },
+        "apikey": "sk-declined", "apikeys": ["sk-good"] });
+    let gateway = gateway(address, json!({ "provider": provider })).await;
+    // Keys take turns, so that one of two sessions begins with each.
+    for _ in 0..2 {
+        let mut socket = open(&gateway).await;
+        let head = inbox.recv().await.unwrap();
+        assert!(head.to_string().contains("sk-good"), "{head}");
+        let setup = inbox.recv().await.unwrap();
+        assert_eq!(setup, json!({"setup":{"model":"models/m"}}));
+        socket.close(None).await.unwrap();
+    }
+    let is_other = |record: &Value| record["reasons"].to_string().contains("other_key");
+    let record = gateway.record_where(is_other).await;
+    assert_eq!(record["status"], 101, "{record}");
+}

@@ -57,6 +57,11 @@ impl Journal {
         self.sound += bytes as u64;
     }
 
+    /// Notes a message that a model neither reads nor hears.
+    pub(super) fn beside(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
     /// Bytes of sound.
     pub(super) fn sound(&self) -> u64 {
         self.sound
@@ -91,6 +96,7 @@ mod tests {
     fn sound_is_kept_by_its_size_and_text_as_far_as_there_is_room() {
         let mut journal = Journal::default();
         journal.heard(4_000);
+        journal.beside(30);
         let spoken = format!(
             r#"{{"item":{{"content":[{{"text":"hi"}},{{"audio":"{}"}},{{"image_url":"{}"}}]}}}}"#,
             "A".repeat(400),

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::journal::Journal;
 use super::session::Session;
 use super::surface;
 use super::turn::{Cause, Turn};
 use crate::exchange::admit::Admitted;
-use crate::exchange::ending::Stage;
+use crate::exchange::ending::{Ending, Stage};
 use crate::exchange::entry::Ticket;
 use crate::exchange::refusal::Refused;
 use crate::exchange::websocket::verify;
 use crate::formats::Call;
 use crate::formats::known::Why;
-use crate::formats::realtime::Names;
+use crate::formats::realtime::{Event, Names, Told};
 use crate::wire::Rejection;
 
 impl Session<'_> {
@@ -55,7 +56,7 @@ impl Session<'_> {
     ) -> Result<(Turn, Bytes), Rejection> {
         let admitted = self.admitted().await?;
         let mut call = self.of_session(call, names);
-        let is_answer = !matches!(cause, Cause::Heard);
+        let is_answer = !matches!(cause, Cause::Apart);
         if !is_answer {
             call.held_tokens = 0;
         }
@@ -97,7 +98,7 @@ impl Session<'_> {
             }
             Cause::Begun(id) => (id, self.journal.turn_page(names)),
             // What was sent belongs to the turn that answers it.
-            Cause::Heard => (None, Journal::default().turn_page(names)),
+            Cause::Apart => (None, Journal::default().turn_page(names)),
         };
         let draft = &mut cleared.draft;
         draft.entry.request_bytes = page.bytes;
@@ -109,6 +110,37 @@ impl Session<'_> {
         Ok((Turn::new(cleared, id, &message), sent))
     }
 
+    /// What the provider has counted apart from its turns, as events of one, and the names of the model.
+    pub(super) fn apart(
+        &mut self,
+        event: &Event,
+        text: &Utf8Bytes,
+    ) -> Option<(Utf8Bytes, Arc<Names>)> {
+        match &event.told {
+            Told::Heard(counts) => {
+                let counts = Utf8Bytes::try_from(counts.clone()).unwrap_or_default();
+                Some((counts, self.hearing()))
+            }
+            Told::Counts if self.nth_of(event).is_none() => {
+                Some((text.clone(), Arc::clone(&self.link.names)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Charges for what was counted apart: a turn that ends as it begins.
+    pub(super) async fn charge(
+        &mut self,
+        counts: &Utf8Bytes,
+        names: &Arc<Names>,
+    ) -> Result<(), Rejection> {
+        let call = self.begun()?;
+        let (mut turn, _) = Box::pin(self.turn(call, names, Cause::Apart)).await?;
+        turn.take(counts);
+        turn.end(Ending::Complete);
+        Ok(())
+    }
+
     /// A message that stands for a turn which the provider has begun.
     pub(super) fn begun(&self) -> Result<Call, Rejection> {
         let message = Bytes::from_static(self.realtime.begun.as_bytes());
@@ -118,7 +150,7 @@ impl Session<'_> {
 
     /// The names of the model that makes text of what is heard: the session's own, if its provider isn't
     /// known to serve another one.
-    pub(super) fn hearing(&self) -> Arc<Names> {
+    fn hearing(&self) -> Arc<Names> {
         let own = &self.link.names;
         let Some(model) = &self.hears_with else {
             return Arc::clone(own);

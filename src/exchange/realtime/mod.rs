@@ -26,6 +26,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
 use self::journal::Journal;
@@ -149,13 +150,17 @@ impl Gateway {
             let first = First::Message(&mut caller);
             let opening = self.link(who, head, pending.format, &pending.realtime, first);
             let opened = tokio::select! {
-                opened = Box::pin(opening) => opened,
-                () = stop.cancelled() => return,
+                opened = Box::pin(opening) => Some(opened),
+                () = stop.cancelled() => None,
             };
             match opened {
-                Ok(link) => link,
-                Err(rejection) => {
+                Some(Ok(link)) => link,
+                Some(Err(rejection)) => {
                     session::refuse(&mut caller, pending.format, &rejection).await;
+                    return;
+                }
+                None => {
+                    session::close(&mut caller, CloseCode::Restart, session::STOPS).await;
                     return;
                 }
             }

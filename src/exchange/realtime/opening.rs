@@ -138,13 +138,18 @@ struct Opening<'g> {
 impl Ask for Opening<'_> {
     type Response = (Socket, Mask);
 
-    async fn attempt(&mut self, funded: Funded<'_>, _: bool) -> Outcome<Self::Response> {
+    async fn attempt(&mut self, mut funded: Funded<'_>, _: bool) -> Outcome<Self::Response> {
         let routing = funded.rules.file.routing;
-        let (mut socket, mask) = match self.connect(&funded).await {
-            Ok(connected) => connected,
-            Err(failure) => {
-                funded.attempt.fail(&failure, &routing);
-                return Outcome::failed(&failure, &funded.route().provider.id);
+        let gateway = self.gateway;
+        let (mut socket, mask) = loop {
+            match self.connect(&funded).await {
+                Ok(connected) => break connected,
+                Err(Failure::Declined { status, wait })
+                    if gateway.has_other_key(&mut funded, status, || wait) => {}
+                Err(failure) => {
+                    funded.attempt.fail(&failure, &routing);
+                    return Outcome::failed(&failure, &funded.route().provider.id);
+                }
             }
         };
         if let Some(request) = funded.attempt.in_flight() {
@@ -152,7 +157,7 @@ impl Ask for Opening<'_> {
         }
         funded.attempt.ask();
         if self.sends {
-            let sent = self.gateway.upstream.send_frame(&funded, &mut socket).await;
+            let sent = gateway.upstream.send_frame(&funded, &mut socket).await;
             if sent.is_err() {
                 let why = "it closed the connection before the first message".to_owned();
                 let failure = Failure::Unreachable { why, sent: true };

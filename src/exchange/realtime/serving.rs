@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::session::{Session, close};
+use super::session::{STOPS, Session, close};
 use super::turn::Cause;
 use crate::exchange::ending::Ending;
 use crate::exchange::websocket::{
@@ -48,7 +48,7 @@ impl Session<'_> {
                     self.fail(Ending::Revoked, &rejection).await;
                     Some(End::close(CloseCode::Policy, rejection.message))
                 }
-                Some(Heard::Stop) => Some(End::close(CloseCode::Restart, "the gateway stops")),
+                Some(Heard::Stop) => Some(End::close(CloseCode::Restart, STOPS)),
                 None => self.late().await,
             };
             if let Some(end) = ended {
@@ -111,12 +111,14 @@ impl Session<'_> {
             Ok(understood) => understood,
             Err(rejection) => return self.tell(&rejection).await,
         };
-        if let Some(end) = self.conclude_ending().await {
-            return Some(end);
-        }
-        let runs = !self.turns.is_empty();
+        // One that only waits for its counts goes on waiting until another one begins.
+        let runs = self.nth(|turn| !turn.is_ending()).is_some();
         let asks = match sent {
             Sent::Beside => {
+                self.journal.beside(message.len());
+                return self.forward(message).await;
+            }
+            Sent::Sound => {
                 self.journal.heard(message.len());
                 return self.forward(message).await;
             }
@@ -125,6 +127,9 @@ impl Session<'_> {
             Sent::Turn => self.realtime.turns > 1 || !runs,
             Sent::Result => !runs,
         };
+        if asks && let Some(end) = self.conclude_ending().await {
+            return Some(end);
+        }
         let judged = if !asks {
             Box::pin(self.judge(call)).await
         } else if self.turns.len() >= self.realtime.turns {
@@ -193,9 +198,15 @@ impl Session<'_> {
     /// Has the turn of an event read it. One that the provider has begun by itself is paid for before
     /// anything of it reaches the caller.
     async fn follow(&mut self, event: &Event, text: &Utf8Bytes) -> Result<Option<usize>, End> {
+        if let Some((counts, names)) = self.apart(event, text) {
+            return match self.charge(&counts, &names).await {
+                Ok(()) => acknowledged(self.gateway).await.map_or(Ok(None), Err),
+                Err(rejection) => Err(self.unpaid(None, &rejection).await),
+            };
+        }
         match &event.told {
-            Told::Beside => Ok(None),
-            Told::Rest => {
+            Told::Beside | Told::Heard(_) => Ok(None),
+            Told::Rest | Told::Counts => {
                 let nth = self.nth_of(event);
                 if let Some(nth) = nth {
                     self.turns[nth].take(text);
@@ -219,22 +230,6 @@ impl Session<'_> {
                     }
                 }
                 Ok(None)
-            }
-            Told::Heard(counts) => {
-                let names = self.hearing();
-                let turn = match self.begun() {
-                    Ok(call) => Box::pin(self.turn(call, &names, Cause::Heard)).await,
-                    Err(rejection) => Err(rejection),
-                };
-                match turn {
-                    Ok((mut turn, _)) => {
-                        let counts = Utf8Bytes::try_from(counts.clone()).unwrap_or_default();
-                        turn.take(&counts);
-                        turn.end(Ending::Complete);
-                        Ok(None)
-                    }
-                    Err(rejection) => Err(self.unpaid(None, &rejection).await),
-                }
             }
         }
     }
@@ -262,8 +257,8 @@ impl Session<'_> {
         }
     }
 
-    /// Stops a turn that nobody asked for and no budget pays for. The provider would begin the next one as
-    /// it likes, so the session ends.
+    /// Stops a turn that the caller didn't ask for and no budget pays for. The provider would begin the next
+    /// one as it likes, so the session ends.
     async fn unpaid(&mut self, id: Option<&str>, rejection: &Rejection) -> End {
         if let Some(cancel) = self.realtime.cancel {
             let _ = self.forward(cancel(id).into()).await;

@@ -27,6 +27,9 @@ use crate::wire::Rejection;
 /// Bytes that a close frame's reason may have (RFC 6455, section 5.5).
 const REASON: usize = 123;
 
+/// Why sessions are closed when the gateway stops.
+pub(super) const STOPS: &str = "the gateway stops";
+
 /// One session.
 pub(super) struct Session<'g> {
     pub(super) gateway: &'g Gateway,
@@ -71,7 +74,8 @@ impl Session<'_> {
         let mut turns = self.turns.iter();
         let Some(id) = &event.turn else {
             // Another one can begin before the count of the last has come.
-            return turns.position(|turn| event.told == Told::Rest || !turn.is_ending());
+            let is_late = matches!(event.told, Told::Rest | Told::Counts);
+            return turns.position(|turn| is_late || !turn.is_ending());
         };
         let known = turns.position(|turn| turn.id.as_ref() == Some(id));
         known.or_else(|| {
@@ -110,11 +114,15 @@ impl Session<'_> {
                     break;
                 }
                 left -= text.len();
+                let text = masked(text, &self.link.mask);
                 let event = (self.realtime.event)(text.as_bytes());
-                if matches!(event.told, Told::Begins | Told::Within | Told::Rest)
+                if let Some((counts, names)) = self.apart(&event, &text) {
+                    // A refusal has its record.
+                    let _ = self.charge(&counts, &names).await;
+                } else if !matches!(event.told, Told::Beside | Told::Refused(_))
                     && let Some(nth) = self.nth_of(&event)
                 {
-                    self.turns[nth].take(&masked(text, &self.link.mask));
+                    self.turns[nth].take(&text);
                 }
             }
         }

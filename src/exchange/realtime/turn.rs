@@ -21,8 +21,9 @@ pub(super) enum Cause {
     Asked,
     /// The provider has begun it, with this id.
     Begun(Option<String>),
-    /// A model of its own has made text of what was heard.
-    Heard,
+    /// The provider has counted something apart from its answers, such as the text that another model has
+    /// made of what was heard.
+    Apart,
 }
 
 /// A turn that runs.

@@ -13,8 +13,8 @@ use crate::formats::realtime::{Names, Sent};
 use crate::formats::{Call, Path, Splice, known};
 use crate::wire::{Rejection, json as strict};
 
-/// Blobs that one message may hold in a list.
-const MOST_BLOBS: usize = 1_000;
+/// Elements that are read of one list: blobs, results of tools.
+const MOST: usize = 1_000;
 
 /// The key of a message, in its usual spelling, and its value.
 fn only(message: &[u8]) -> Result<(&'static str, Range<usize>), Rejection> {
@@ -111,7 +111,7 @@ pub(super) fn understand(message: Bytes, names: &Names) -> Result<(Sent, Call), 
             }
         }
         "realtimeInput" => input(value)?,
-        "toolResponse" => Sent::Result,
+        "toolResponse" => results(value)?,
         _ => {
             return Err(bad_request(
                 "a session is set up once, with one model: open another one for another setup",
@@ -123,6 +123,35 @@ pub(super) fn understand(message: Bytes, names: &Names) -> Result<(Sent, Call), 
     Ok((sent, call))
 }
 
+/// What results of tools are for: those that are all `SILENT` are only to be known
+/// (<https://ai.google.dev/gemini-api/docs/live-tools>).
+fn results(value: &[u8]) -> Result<Sent, Rejection> {
+    let fields = body::scan(value, &["functionResponses", "function_responses"])?;
+    let lists = [fields.get(0), fields.get(1)].into_iter().flatten();
+    let mut all = Vec::new();
+    for list in lists {
+        let list = &value[list];
+        let Some(results) = strict::elements(list, MOST) else {
+            return Ok(Sent::Result);
+        };
+        all.extend(results.into_iter().map(|result| is_silent(&list[result])));
+    }
+    let wants_none = !all.is_empty() && all.into_iter().all(|is_silent| is_silent);
+    Ok(if wants_none {
+        Sent::Content
+    } else {
+        Sent::Result
+    })
+}
+
+/// Whether a model isn't to answer the result of a tool.
+fn is_silent(result: &[u8]) -> bool {
+    let fields = strict::scan(result, &["scheduling"]).ok();
+    let scheduling = fields.and_then(|fields| fields.get(0));
+    let scheduling = scheduling.and_then(|at| strict::string(&result[at]));
+    scheduling.is_some_and(|scheduling| scheduling == "SILENT")
+}
+
 /// What a message with input in real time is for: sound and pictures aren't text.
 fn input(value: &[u8]) -> Result<Sent, Rejection> {
     let fields = body::scan(value, &[])?;
@@ -130,15 +159,21 @@ fn input(value: &[u8]) -> Result<Sent, Rejection> {
     for (key, at) in &fields.members {
         let key = strict::string(&value[key.clone()]).unwrap_or_default();
         let of = &value[at.clone()];
-        let is_media = match &*key {
-            "audio" | "video" => is_media(of),
+        let found = match &*key {
+            "audio" | "video" => media(of),
             "mediaChunks" | "media_chunks" => {
-                let blobs = strict::elements(of, MOST_BLOBS).unwrap_or_default();
-                !blobs.is_empty() && blobs.into_iter().all(|blob| is_media(&of[blob]))
+                let blobs = strict::elements(of, MOST).unwrap_or_default();
+                let found = blobs.into_iter().map(|blob| media(&of[blob]));
+                found.max().unwrap_or(Sent::Content)
             }
             "audioStreamEnd" | "audio_stream_end" | "activityStart" | "activity_start"
-            | "activityEnd" | "activity_end" => of.len() <= b"{ }false".len(),
-            "text" => false,
+            | "activityEnd" | "activity_end"
+                if of.len() <= b"{ }false".len() =>
+            {
+                Sent::Beside
+            }
+            "audioStreamEnd" | "audio_stream_end" | "activityStart" | "activity_start"
+            | "activityEnd" | "activity_end" | "text" => Sent::Content,
             _ => {
                 let key: String = key.chars().take(60).collect();
                 return Err(bad_request(format!(
@@ -147,32 +182,33 @@ fn input(value: &[u8]) -> Result<Sent, Rejection> {
                 )));
             }
         };
-        if !is_media {
-            sent = Sent::Content;
-        }
+        sent = sent.max(found);
     }
     Ok(sent)
 }
 
-/// Whether a blob says that it is sound or a picture, and has nothing else.
-fn is_media(blob: &[u8]) -> bool {
+/// What a blob is for: sound or a picture, if it says so and has nothing else.
+fn media(blob: &[u8]) -> Sent {
     let Ok(fields) = strict::scan(blob, &["mimeType", "mime_type"]) else {
-        return false;
+        return Sent::Content;
     };
     let is_known = fields.members.iter().all(|(key, _)| {
         let key = strict::string(&blob[key.clone()]).unwrap_or_default();
         matches!(&*key, "data" | "mimeType" | "mime_type")
     });
-    let kinds = [fields.get(0), fields.get(1)];
-    let mut kinds = kinds.into_iter().flatten().peekable();
-    let has_one = kinds.peek().is_some();
-    let are_media = kinds.all(|at| {
+    let kinds = [fields.get(0), fields.get(1)].into_iter().flatten();
+    let found = kinds.map(|at| {
         let kind = strict::string(&blob[at]).unwrap_or_default();
-        ["audio/", "image/", "video/"]
-            .iter()
-            .any(|media| kind.starts_with(media))
+        if kind.starts_with("audio/") {
+            Sent::Sound
+        } else if kind.starts_with("image/") || kind.starts_with("video/") {
+            Sent::Beside
+        } else {
+            Sent::Content
+        }
     });
-    is_known && has_one && are_media
+    let found = found.max().filter(|_| is_known);
+    found.unwrap_or(Sent::Content)
 }
 
 /// A message as a request of Gemini's API that says the same.

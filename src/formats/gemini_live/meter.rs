@@ -30,7 +30,9 @@ pub(super) fn told(message: &[u8]) -> Option<Told> {
         .any(has);
     Some(if says || message.contains_key("toolCall") {
         Told::Within
-    } else if ends || message.contains_key("usageMetadata") {
+    } else if message.contains_key("usageMetadata") {
+        Told::Counts
+    } else if ends {
         Told::Rest
     } else {
         Told::Beside

@@ -108,7 +108,10 @@ fn paths_of_both_apis_and_keys_that_lead_past() {
 #[test]
 fn messages_are_told_apart_and_unknown_ones_refused() {
     let audio = json!({"data":"AAAA","mimeType":"audio/pcm;rate=16000"});
+    let picture = json!({"data":"AAAA","mimeType":"image/jpeg"});
     let text = json!({"data":"aGVsbG8=","mimeType":"text/plain"});
+    let silent = json!({"id":"1","name":"f","response":{},"scheduling":"SILENT"});
+    let loud = json!({"id":"2","name":"f","response":{},"scheduling":"WHEN_IDLE"});
     let turns = json!([{"role":"user","parts":[{"text":"hi"}]}]);
     for (sent, message) in [
         (
@@ -124,11 +127,12 @@ fn messages_are_told_apart_and_unknown_ones_refused() {
             Sent::Content,
             json!({"clientContent":{"turns":turns,"turnComplete":false}}),
         ),
-        (Sent::Beside, json!({"realtimeInput":{"audio":audio}})),
+        (Sent::Sound, json!({"realtimeInput":{"audio":audio}})),
         (
-            Sent::Beside,
-            json!({"realtime_input":{"media_chunks":[audio]}}),
+            Sent::Sound,
+            json!({"realtime_input":{"media_chunks":[audio, picture]}}),
         ),
+        (Sent::Beside, json!({"realtimeInput":{"video":picture}})),
         (Sent::Beside, json!({"realtimeInput":{"activityStart":{}}})),
         (
             Sent::Beside,
@@ -145,6 +149,15 @@ fn messages_are_told_apart_and_unknown_ones_refused() {
             Sent::Result,
             json!({"toolResponse":{"functionResponses":[{"id":"1","name":"f","response":{}}]}}),
         ),
+        (
+            Sent::Content,
+            json!({"toolResponse":{"functionResponses":[silent]}}),
+        ),
+        (
+            Sent::Result,
+            json!({"tool_response":{"function_responses":[silent, loud]}}),
+        ),
+        (Sent::Result, json!({"toolResponse":{}})),
     ] {
         let read = message::understand(message.to_string().into(), &names());
         let (found, call) = read.unwrap();
@@ -240,7 +253,7 @@ fn only_messages_of_a_turn_begin_one() {
         (spoken(), Told::Within),
         (json!({"toolCall":{"functionCalls":[]}}), Told::Within),
         (json!({"serverContent":{"turnComplete":true}}), Told::Rest),
-        (json!({"usageMetadata":{"totalTokenCount":3}}), Told::Rest),
+        (json!({"usageMetadata":{"totalTokenCount":3}}), Told::Counts),
         (json!({"setupComplete":{}}), Told::Beside),
         (json!({"goAway":{"timeLeft":"10s"}}), Told::Beside),
         (

@@ -54,8 +54,9 @@ pub(super) fn read(event: &[u8]) -> Event {
             told: heard(event).map_or(Told::Beside, Told::Heard),
             turn: None,
         },
+        // The events of MCP calls don't name their response, and can come without one.
         kind if kind.starts_with("response.") => Event {
-            told: Told::Within,
+            told: turn.as_ref().map_or(Told::Rest, |_| Told::Within),
             turn,
         },
         _ => beside,

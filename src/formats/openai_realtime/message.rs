@@ -14,7 +14,7 @@ use crate::wire::{Rejection, json};
 
 /// What each message is for, and the keys that it has besides `type` and `event_id`.
 const KINDS: [(&str, Sent, &[&str]); 11] = [
-    ("input_audio_buffer.append", Sent::Beside, &["audio"]),
+    ("input_audio_buffer.append", Sent::Sound, &["audio"]),
     ("input_audio_buffer.commit", Sent::Beside, &[]),
     ("input_audio_buffer.clear", Sent::Beside, &[]),
     ("output_audio_buffer.clear", Sent::Beside, &[]),

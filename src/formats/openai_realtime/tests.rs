@@ -102,7 +102,7 @@ fn what_leads_past_the_gateway_is_refused_with_the_reason() {
 fn messages_are_told_apart_and_unknown_ones_refused() {
     for (sent, message) in [
         (
-            Sent::Beside,
+            Sent::Sound,
             json!({"type":"input_audio_buffer.append","audio":"AAAA"}),
         ),
         (
@@ -256,6 +256,11 @@ fn events_say_whose_turn_they_are() {
         read(json!({"type":"response.output_audio.delta","response_id":"r","delta":"AA"})),
         turn(Told::Within, Some("r"))
     );
+    // Those of the tools of an MCP server can come when no response runs.
+    for kind in ["response.mcp_call.in_progress", "response.mcp_call.failed"] {
+        let event = json!({"type":kind,"item_id":"i","output_index":0});
+        assert_eq!(read(event), turn(Told::Rest, None), "{kind}");
+    }
     assert_eq!(
         read(json!({"type":"error","error":{"event_id":"e","message":"no"}})),
         turn(Told::Refused(Some("e".to_owned())), None)
