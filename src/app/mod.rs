@@ -32,7 +32,7 @@ use crate::config::Fixed;
 use crate::exchange::hooks::Tally;
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::Upstream;
-use crate::exchange::{Gateway, Held, Uncounted, cache};
+use crate::exchange::{Gateway, Held, Uncounted, kept};
 use crate::net::client::Client;
 use crate::net::tailnet::{Node, Resolver, Status};
 use crate::policy::route::Traffic;
@@ -196,10 +196,10 @@ async fn ledger(rules: &Rules, options: &Options, manager: &Manager) -> anyhow::
 
 /// Finds the responses that are kept for the same request. Those of a time when captures were kept go
 /// once they aren't.
-async fn cache(ledger: &Ledger, options: &Options) -> anyhow::Result<Arc<cache::Store>> {
+async fn cache(ledger: &Ledger, options: &Options) -> anyhow::Result<Arc<kept::Store>> {
     let (folder, keeps) = (options.state_dir.join("cache"), ledger.policy().captures);
     let opened = tokio::task::spawn_blocking(move || {
-        let store = cache::Store::open(folder);
+        let store = kept::Store::open(folder);
         if !keeps {
             store.clear();
         }

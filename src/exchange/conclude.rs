@@ -94,8 +94,9 @@ fn follow(
     let asked = facts.attempts.iter_mut().rev().find(|one| one.is_asked());
     let after = asked.and_then(|attempt| attempt.after.take());
     let is_complete = ended.ending == Ending::Complete && !ended.metered.truncated;
-    if let Some(keeping) = facts.kept.cache.take().filter(|_| is_complete) {
-        keeping.keep(facts, &ended.metered.body);
+    let keeping = facts.kept.cache.take().filter(|_| is_complete);
+    if let (Some(keeping), Some(last)) = (keeping, facts.attempts.last()) {
+        keeping.keep(&facts.entry, &last.route, &last.terms, &ended.metered.body);
     }
     let entry = &mut facts.entry;
     log(entry);

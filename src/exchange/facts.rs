@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::attempt::Attempt;
-use super::cache::{self, Keeping};
 use super::context::{Asked, Candidate};
+use super::kept::{self, Keeping};
 use super::translation::Translation;
 use crate::base::reasons::Reason;
 use crate::base::{clock, memory};
@@ -127,7 +127,7 @@ impl Facts {
         let after = last.and_then(|attempt| attempt.after.as_ref());
         let room = after.map_or(self.kept.room, |after| after.room(self.kept.room));
         match self.kept.cache {
-            Some(_) => room.max(cache::LONGEST),
+            Some(_) => room.max(kept::LONGEST),
             None => room,
         }
     }

@@ -229,7 +229,8 @@ impl Gateway {
     /// with the same key, so those without a conversation share one.
     fn key(&self, asked: &Asked, entry: &Entry, provider: &Provider) -> usize {
         let conversation = entry::conversation(entry);
-        let shared = asked.is_socket().then_some("");
+        let is_session = asked.format.realtime.is_some();
+        let shared = (asked.is_socket() && !is_session).then_some("");
         self.traffic.key(provider, conversation.or(shared))
     }
 

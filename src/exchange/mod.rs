@@ -13,7 +13,7 @@ mod attempt;
 mod attempts;
 mod beside;
 mod blobs;
-pub mod cache;
+mod cache;
 mod clear;
 mod conclude;
 mod context;
@@ -27,6 +27,7 @@ pub mod guardrails;
 mod held;
 pub mod hooks;
 mod http;
+pub mod kept;
 mod lists;
 mod person;
 mod realtime;
@@ -90,7 +91,7 @@ pub struct Gateway {
     /// Providers that don't count tokens.
     pub uncounted: Uncounted,
     /// Responses that are given again.
-    pub cache: Arc<cache::Store>,
+    pub cache: Arc<kept::Store>,
     /// Records.
     pub ledger: Ledger,
 }

@@ -200,6 +200,7 @@ async fn every_parameter_is_taken() {
                 "format" => "csv",
                 "by" => "day,login,model,provider,agent,api,status,outcome",
                 "header" => "x-team:red",
+                "labels" => "project%3Dweb",
                 "api" if path == "/api/explain" => "openai_chat",
                 _ => "x",
             };

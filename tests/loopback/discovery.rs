@@ -389,6 +389,7 @@ async fn what_a_server_says_of_formats_is_not_believed_blindly() {
         targets,
         [
             "GET /v1/models",
+            "POST /api/show",
             "POST /v1/chat/completions",
             "POST /v1/embeddings",
             "POST /v1/iris-asks-whether-unknown-routes-are-refused",

@@ -283,7 +283,11 @@ async fn a_session_opens_with_another_key_if_one_is_declined() {
         assert_eq!(setup, json!({"setup":{"model":"models/m"}}));
         socket.close(None).await.unwrap();
     }
-    let is_other = |record: &Value| record["reasons"].to_string().contains("other_key");
+    let is_other = |record: &Value| {
+        record["reasons"]
+            .to_string()
+            .contains("asking it again with key")
+    };
     let record = gateway.record_where(is_other).await;
     assert_eq!(record["status"], 101, "{record}");
 }

@@ -75,7 +75,7 @@ const REFUSED: [(&str, &str, &str); 23] = [
     ("GET", "/v1/chat/completions", "openai"),
     ("DELETE", "/v1/models/m", "openai"),
     ("GET", "/v1/responses/resp_1", "openai"),
-    ("POST", "/openai/deployments/m/chat/completions", "openai"),
+    ("POST", "/openai/deployments/m/responses", "openai"),
     ("POST", "/v2/nothing", "openai"),
     ("POST", "/v1/messages/batches", "anthropic"),
     ("GET", "/v1/messages", "anthropic"),

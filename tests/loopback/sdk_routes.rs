@@ -262,11 +262,7 @@ async fn base_urls_as_people_set_them_lead_to_the_model() {
     let base = format!("http://{}", gateway.address);
     for (path, says) in [
         ("/chat/completion", format!("{base}/v1")),
-        (
-            "/openai/deployments/m/chat/completions",
-            format!("{base}/v1"),
-        ),
-        ("/api/chat", format!("{base}/v1")),
+        ("/openai/deployments/m/responses", format!("{base}/v1")),
         ("/anthropic/v1/messages/batches", base.clone()),
         ("/v1beta/v1beta/cachedContents", base.clone()),
         ("/guardrail/g", format!("{base}/bedrock")),

@@ -36,7 +36,7 @@ const UNKNOWN: [(&str, &str); 25] = [
     ("/bedrock/foo", "bedrock"),
     ("/bedrock", "bedrock"),
     ("/model/m/nothing", "bedrock"),
-    ("/api/tags", "ours"),
+    ("/api/nothing", "ours"),
 ];
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
@@ -113,7 +113,7 @@ async fn only_a_wrong_base_url_is_to_be_changed() {
         ("/anthropic/v1/messages/batches", false),
         ("/v1beta/v1beta/files", false),
         ("/guardrail/g/version/1/apply", false),
-        ("/api/tags", false),
+        ("/api/nothing", false),
     ] {
         let text = ask(&gateway, "GET", path, &[]).await.text();
         let advises = text.contains("base URL") || text.contains("endpoint URL");

@@ -47,8 +47,8 @@ pub(super) struct Explain {
     #[arg(long = "for", value_name = "LOGIN")]
     person: Option<String>,
     /// The labels of the request, as `project=web,run=42`.
-    #[arg(long, value_name = "LABELS", default_value = "")]
-    labels: String,
+    #[arg(long, value_name = "LABELS")]
+    labels: Option<String>,
     /// The API format of the request.
     #[arg(long, value_name = "FORMAT", default_value = formats::DEFAULT.name)]
     api: String,
@@ -72,7 +72,7 @@ impl Explain {
             let mut question = vec![("login", caller), ("model", model), ("api", &self.api)];
             question.extend(self.from.as_deref().map(|node| ("node", node)));
             question.extend(self.person.as_deref().map(|login| ("for", login)));
-            question.extend((!self.labels.is_empty()).then_some(("labels", &*self.labels)));
+            question.extend(self.labels.as_deref().map(|labels| ("labels", labels)));
             return ask::verdict(&question, self.url.clone(), self.json);
         }
         let rules = self.places.rules()?;
@@ -80,7 +80,7 @@ impl Explain {
             anyhow::bail!("{}", whatif::no_format(&self.api));
         };
         let asking = Caller::hypothetical(caller, self.from.as_deref());
-        let labels = Labels::parse([self.labels.as_bytes()])?;
+        let labels = Labels::parse([self.labels.as_deref().unwrap_or_default().as_bytes()])?;
         let person = self.person.as_deref();
         let asking = whatif::Asking {
             caller: &asking,

@@ -26,6 +26,7 @@ use super::clear::Cleared;
 use super::context::Surface;
 use super::ending::Stage;
 use super::entry::Ticket;
+use super::kept;
 use super::refusal::Refused;
 use super::{Gateway, Verified, route};
 use crate::base::{memory, panics};
@@ -218,7 +219,10 @@ impl Gateway {
             total: timeouts.total,
         };
         let may_be_kept = facts.kept.cache.is_some() && head.status == StatusCode::OK;
-        if may_be_kept && facts.attempts.last().and_then(cache::kept_from).is_some() {
+        let last = facts.attempts.last();
+        let may_be_kept = may_be_kept
+            && last.is_some_and(|last| kept::allowed(&last.route, &last.terms).is_some());
+        if may_be_kept {
             let miss = HeaderValue::from_static("miss");
             head.headers.insert(cache::HEADER, miss);
         }

@@ -1,7 +1,8 @@
 //! A caller's completion. It is translated as a chat of one turn; what only a model's own template or
 //! tokens can express is refused.
 
-use super::read_request::{common, images};
+use super::images::images;
+use super::read_request::common;
 use crate::formats::translate::{Fields, Inbound, Json, Part, Request, Role, Turn, Untranslatable};
 
 pub(super) fn read(inbound: &Inbound<'_>) -> Result<Request, Untranslatable> {

@@ -4,6 +4,7 @@
 
 mod embed;
 mod generate;
+mod images;
 mod options;
 mod read_message;
 mod read_request;

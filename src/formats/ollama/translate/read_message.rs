@@ -1,6 +1,6 @@
 //! A message of a caller's chat.
 
-use super::read_request::images;
+use super::images::images;
 use crate::formats::translate::{
     Content, Fields, Item, Json, Part, Request, Role, Thought, ToolCall, ToolResult, Turn,
     Untranslatable,

@@ -3,23 +3,13 @@
 use super::options;
 use super::read_message::{self, Calls};
 use crate::formats::translate::{
-    Content, Delivery, Effort, Fields, Inbound, Item, Json, Media, MediaKind, Output, Part,
-    Reasoning, Request, Source, Tool, Untranslatable,
+    Delivery, Effort, Fields, Inbound, Item, Json, Output, Reasoning, Request, Tool, Untranslatable,
 };
 
 type Read<T> = Result<T, Untranslatable>;
 
 /// Fields that say how the model's server goes about it.
 const HINTS: &[&str] = &["keep_alive", "shift", "truncate"];
-
-/// How the Base64 of each type of image begins: Ollama's images have no type.
-const IMAGES: [(&str, &str); 5] = [
-    ("iVBORw", "image/png"),
-    ("/9j/", "image/jpeg"),
-    ("R0lGOD", "image/gif"),
-    ("UklGR", "image/webp"),
-    ("Qk", "image/bmp"),
-];
 
 /// Reads a chat.
 pub(super) fn read(inbound: &Inbound<'_>) -> Read<Request> {
@@ -89,27 +79,6 @@ fn think(body: &mut Fields) -> Read<Option<Reasoning>> {
         },
         Some(_) => return Err(body.refuse("think", "is neither true, false nor a level")),
     })
-}
-
-/// Takes the images of a message or of a completion.
-pub(super) fn images(of: &mut Fields) -> Read<Vec<Part>> {
-    let images = of.list("images")?.into_iter().map(|item| {
-        let path = item.path().to_owned();
-        image(&path, &item.text()?)
-    });
-    images.collect()
-}
-
-fn image(path: &str, data: &str) -> Read<Part> {
-    if data.starts_with("data:") || data.contains("://") {
-        let why = "is a URL: Ollama's images are Base64 alone";
-        return Err(Untranslatable::new(path, why));
-    }
-    let mut known = IMAGES.iter();
-    let known = known.find(|(start, _)| data.starts_with(start));
-    let mime = known.map(|(_, mime)| (*mime).to_owned());
-    let media = Media::new(MediaKind::Image, mime, Source::Inline(data.to_owned()));
-    Ok(Part::new(Content::Media(media)))
 }
 
 fn tool(item: Item) -> Read<Tool> {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::kept::Kept;
 use super::key::Key;
+use super::response::Kept;
 use crate::base::atomic_file;
 use crate::base::clock;
 use crate::base::lock::lock;
@@ -67,7 +67,12 @@ impl Store {
     }
 
     /// The response that is kept under a key, if it was made less than `lasts` ago.
-    pub(super) async fn get(self: &Arc<Self>, key: Key, now: i64, lasts: Duration) -> Option<Kept> {
+    pub(in crate::exchange) async fn get(
+        self: &Arc<Self>,
+        key: Key,
+        now: i64,
+        lasts: Duration,
+    ) -> Option<Kept> {
         let until = lock(&self.index).used(&key, now)?;
         let store = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || {
@@ -85,7 +90,7 @@ impl Store {
 
     /// Keeps a response, while all take up to `limit` bytes. It is written beside the threads that serve
     /// requests.
-    pub(super) fn keep(self: &Arc<Self>, key: Key, kept: Kept, limit: u64) {
+    pub(in crate::exchange) fn keep(self: &Arc<Self>, key: Key, kept: Kept, limit: u64) {
         let Ok(writer) = Arc::clone(&self.writers).try_acquire_owned() else {
             return;
         };

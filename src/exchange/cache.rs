@@ -1,52 +1,22 @@
 //! Responses that are given again to the same request, where a grant says so: without a provider, and
 //! for nothing.
-//!
-//! A request is the same if provider, model, format and body are: the body as JSON, whatever the order of
-//! its keys, without those that say how the response is delivered. Unless the grant shares them, each
-//! caller has their own responses. What could make a difference and isn't in the body keeps a request out
-//! of the cache: tools, state at the provider, a credential of the caller's.
-
-mod kept;
-mod key;
-mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 
-use self::kept::Kept;
-use self::key::Question;
 use super::Gateway;
-use super::attempt::Attempt;
 use super::clear::Cleared;
-use super::context::{Asked, head_of};
-use super::facts::Facts;
+use super::context::Asked;
+use super::kept::{Keeping, Kept, Question, allowed};
 use crate::base::clock;
 use crate::base::reasons::Reason;
-use crate::config::AuthMode;
 use crate::exchange::relay::Begun;
-use crate::exchange::rules::Terms;
-use crate::formats::translate::{self, Inbound};
-use crate::policy::access::CacheGrant;
-use crate::policy::route::Route;
-
-pub use store::Store;
+use crate::formats::translate;
 
 /// Says whether a response is one that was kept.
 pub(super) const HEADER: &str = "x-iris-cache";
-/// The longest request and the longest response that are kept, in bytes.
-pub(super) const LONGEST: usize = 1 << 20;
-
-/// What becomes of a response that may be kept.
-pub(super) struct Keeping {
-    store: Arc<Store>,
-    question: Question,
-    /// What all kept responses may take on disk, in bytes.
-    limit: u64,
-}
-
 /// Whether a grant says that responses to a request are kept.
 pub(super) fn may_be_kept(cleared: &Cleared) -> bool {
     let mut choices = cleared.choices.iter();
@@ -96,13 +66,6 @@ impl Gateway {
     }
 }
 
-/// Whether what a provider answers may be kept, and how.
-fn allowed(route: &Route, terms: &Terms) -> Option<CacheGrant> {
-    // With a caller's own credential, another caller's response may be another.
-    let is_shared = route.provider.auth_mode != AuthMode::Passthrough;
-    terms.cache.filter(|_| is_shared)
-}
-
 /// A kept response for a caller, as they want it delivered.
 fn response(
     asked: &Asked,
@@ -124,43 +87,4 @@ fn response(
     let age = Duration::from_millis(now.saturating_sub(kept.made).unsigned_abs());
     headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     Some(response)
-}
-
-/// An attempt whose response may be kept, and how.
-pub(super) fn kept_from(attempt: &Attempt) -> Option<(&Attempt, CacheGrant)> {
-    Some((attempt, allowed(&attempt.route, &attempt.terms)?))
-}
-
-impl Keeping {
-    /// Keeps the response of an exchange that has come to its end.
-    pub(super) fn keep(self, facts: &Facts, body: &Bytes) {
-        let Some((attempt, grant)) = facts.attempts.last().and_then(kept_from) else {
-            return;
-        };
-        let is_whole = facts.entry.status == StatusCode::OK.as_u16()
-            && facts.entry.tool_calls == 0
-            && !body.is_empty()
-            && body.len() <= LONGEST;
-        if !is_whole {
-            return;
-        }
-        let key = self.question.key(&attempt.route, &attempt.terms, grant);
-        let kept = Kept::new(body.clone(), clock::unix_ms(), grant.lasts);
-        self.store.keep(key, kept, self.limit);
-    }
-}
-
-/// How a request reads in the form that all formats are translated to, which tells whether it offers tools
-/// and how its response is to be delivered.
-fn read(asked: &Asked) -> Option<translate::Request> {
-    let codec = asked.format.codec?;
-    let head = head_of(&asked.head);
-    let inbound = Inbound {
-        path: head.path,
-        query: head.query,
-        model: &asked.call.model,
-        is_streamed: asked.call.stream,
-        body: &asked.call.body,
-    };
-    (codec.read_request)(&inbound).ok()
 }

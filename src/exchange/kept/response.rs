@@ -9,13 +9,13 @@ use crate::formats::translate::{Codec, Request, ResponseTranslator, Translator};
 
 /// A response in one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(in crate::exchange) struct Kept {
     /// When the provider gave it, in Unix milliseconds.
-    pub(super) made: i64,
+    pub(in crate::exchange) made: i64,
     /// Until when it may be given again, in Unix milliseconds.
-    pub(super) until: i64,
+    pub(in crate::exchange) until: i64,
     /// The body, in the caller's format.
-    pub(super) body: Bytes,
+    pub(in crate::exchange) body: Bytes,
 }
 
 /// What stands in front of the body in a file: one line of JSON.
@@ -26,7 +26,7 @@ struct Front {
 }
 
 impl Kept {
-    pub(super) fn new(body: Bytes, now: i64, lasts: Duration) -> Self {
+    pub(in crate::exchange) fn new(body: Bytes, now: i64, lasts: Duration) -> Self {
         let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
         Self {
             made: now,
@@ -36,7 +36,11 @@ impl Kept {
     }
 
     /// The body as the stream that a caller asks for; `None` if it can't be read as a response.
-    pub(super) fn as_stream(&self, codec: &'static Codec, request: &Request) -> Option<Bytes> {
+    pub(in crate::exchange) fn as_stream(
+        &self,
+        codec: &'static Codec,
+        request: &Request,
+    ) -> Option<Bytes> {
         let mut stream = ResponseTranslator::new(codec, codec, request.clone(), None, 0);
         let mut out = Vec::new();
         stream.feed(&self.body, &mut out).ok()?;
@@ -45,7 +49,7 @@ impl Kept {
     }
 
     /// A file of it.
-    pub(super) fn written(&self) -> Vec<u8> {
+    pub(in crate::exchange) fn written(&self) -> Vec<u8> {
         let front = Front {
             made: self.made,
             until: self.until,
@@ -57,7 +61,7 @@ impl Kept {
     }
 
     /// What a file holds.
-    pub(super) fn read(file: &Bytes) -> Option<Self> {
+    pub(in crate::exchange) fn read(file: &Bytes) -> Option<Self> {
         let end = memchr::memchr(b'\n', file)?;
         let front: Front = serde_json::from_slice(&file[..end]).ok()?;
         Some(Self {

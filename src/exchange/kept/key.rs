@@ -15,7 +15,7 @@ use crate::policy::access::CacheGrant;
 use crate::policy::route::Route;
 
 /// Stands for a request at a provider.
-pub(super) type Key = [u8; 32];
+pub(in crate::exchange) type Key = [u8; 32];
 
 /// Headers that pass and change nothing about a response.
 const HARMLESS: [&str; 9] = [
@@ -31,7 +31,7 @@ const HARMLESS: [&str; 9] = [
 ];
 
 /// What a request asks, whichever provider answers.
-pub(super) struct Question {
+pub(in crate::exchange) struct Question {
     /// Of format, body and query.
     asked: Sha256,
     head: Arc<Parts>,
@@ -41,7 +41,7 @@ pub(super) struct Question {
 
 impl Question {
     /// What is asked, if a kept response could answer it, and how the request reads.
-    pub(super) fn of(asked: &Asked) -> Option<(Self, translate::Request)> {
+    pub(in crate::exchange) fn of(asked: &Asked) -> Option<(Self, translate::Request)> {
         let (format, call) = (asked.format, &asked.call);
         let path = asked.head.uri.path();
         let is_plain = !asked.is_socket()
@@ -76,7 +76,7 @@ impl Question {
     }
 
     /// The key of the request at a provider, on these terms and by what a grant says.
-    pub(super) fn key(&self, route: &Route, terms: &Terms, grant: CacheGrant) -> Key {
+    pub(in crate::exchange) fn key(&self, route: &Route, terms: &Terms, grant: CacheGrant) -> Key {
         let mut hash = self.asked.clone();
         let caller = if grant.is_shared { "" } else { &self.caller };
         part(&mut hash, caller.as_bytes());
