@@ -150,7 +150,7 @@ async fn every_refusal_has_the_shape_of_the_api_that_its_path_belongs_to() {
     }
     // A request for a WebSocket on a path without one.
     let socket = [("connection", "upgrade"), ("upgrade", "websocket")];
-    let reply = get(&gateway, "/v1/realtime", &socket).await;
+    let reply = get(&gateway, "/v1/nothing", &socket).await;
     assert!(
         reply.status == 404 && is_error_of("openai", &reply),
         "{}",
