@@ -160,6 +160,8 @@ pub(super) fn by_name(parent: &str, key: &str) -> Holds {
         "baseurl" | "control_url" => return Holds::Url,
         "proxy" => return Holds::Proxy,
         "network" | "tailnet" | "bucket_name" | "region" | "ca" => return Holds::Destination,
+        // A flag.
+        "identity_headers" => return Holds::Nothing,
         _ if key.ends_with("headers") => return Holds::Headers,
         _ => {}
     }

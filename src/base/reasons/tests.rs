@@ -17,6 +17,10 @@ const ALL: &[(&str, &str)] = &[
         "role admin by grants[0], line 3",
     ),
     (
+        r#"{"speaks_for":{"login":"ann@x.org","grants":["grants[0], line 3","grants[2], line 9"]}}"#,
+        "it speaks for ann@x.org (grants that match ann@x.org: grants[0], line 3; grants[2], line 9)",
+    ),
+    (
         r#""no_role""#,
         "no grant of the configuration gives this caller a role",
     ),
