@@ -17,6 +17,10 @@ const ALL: &[(&str, &str)] = &[
         "role admin by grants[0], line 3",
     ),
     (
+        r#"{"speaks_for":{"login":"bo@x.org","grants":["grants[0], line 3","the default"]}}"#,
+        "it speaks for bo@x.org (grants that match bo@x.org: grants[0], line 3; the default)",
+    ),
+    (
         r#""no_role""#,
         "no grant of the configuration gives this caller a role",
     ),
