@@ -160,8 +160,6 @@ pub(super) fn by_name(parent: &str, key: &str) -> Holds {
         "baseurl" | "control_url" => return Holds::Url,
         "proxy" => return Holds::Proxy,
         "network" | "tailnet" | "bucket_name" | "region" | "ca" => return Holds::Destination,
-        // A flag.
-        "identity_headers" => return Holds::Nothing,
         _ if key.ends_with("headers") => return Holds::Headers,
         _ => {}
     }
@@ -205,8 +203,8 @@ mod tests {
             "",
             &Declared::below(File::KIND),
             &mut |parent, key, holds| {
-                // A section, whose own keys say more.
-                if (parent, key) == ("", "tailnet") {
+                // A section, whose own keys say more, and a switch.
+                if parent.is_empty() && ["tailnet", "identity_headers"].contains(&key) {
                     return;
                 }
                 let name_says = by_name(parent, key);

@@ -334,7 +334,8 @@ fn sent(
 }
 
 /// Whether it is what happens anyway, given what is left out without it: some APIs show thoughts on request
-/// alone, there are none to hide where the model doesn't think, and on Bedrock, Claude thinks on request alone.
+/// alone, there are none to hide where the model doesn't think, on Bedrock, Claude thinks on request alone, and
+/// models of Ollama's think unless a request says otherwise.
 fn is_default(
     (caller, served): (&Codec, &Codec),
     (request, model): (&Request, &str),
@@ -351,6 +352,7 @@ fn is_default(
                 || hidden.is_some_and(|field| field.need == Need::Default)
                 || thinks.is_some_and(|field| left_out.iter().any(|name| name == field.name))
         }
+        "reasoning" => served.name.starts_with("ollama"),
         "no reasoning" => served.name == "bedrock_converse" && Claude::of(model).is_some(),
         _ => false,
     }
