@@ -148,7 +148,7 @@ fn copy_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// What a file says; `None` if there is none.
+/// The text of a file; `None` if the file does not exist.
 fn read(path: &Path) -> anyhow::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

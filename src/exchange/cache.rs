@@ -24,7 +24,7 @@ pub(super) fn may_be_kept(cleared: &Cleared) -> bool {
 }
 
 impl Gateway {
-    /// The response that was kept for a request. If there is none, the provider's may be kept when it ends.
+    /// The response that was kept for a request. Without one, the provider's may be kept when it ends.
     pub(super) async fn kept(&self, cleared: &mut Cleared) -> Option<Response<Begun>> {
         let asked = cleared.asked();
         let limit = asked.rules.file.limits.cache;

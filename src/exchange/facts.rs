@@ -31,7 +31,7 @@ pub(super) struct Facts {
     pub(super) attempts: Vec<Attempt>,
     /// Of each budget that began to run low, with any of the attempts: what is left.
     pub(super) crossed: Vec<String>,
-    /// What the caller is told of each provider that was left out because a budget runs low.
+    /// A warning to the caller for each provider that was left out because a budget runs low.
     pub(super) spared: Vec<String>,
 }
 

@@ -281,7 +281,7 @@ async fn nothing_is_loaded_at_a_provider_of_another_format() {
 }
 
 /// What a real Ollama says of a model, and of its own disk.
-const SHOWN: &str = r#"{"modelfile":"FROM /root/.ollama/models/blobs/sha256-1","template":"{{ .Prompt }}","details":{"family":"llama","parameter_size":"3B"},"model_info":{"general.architecture":"llama","llama.context_length":8192},"capabilities":["completion","vision"],"remote_host":"http://inside:1"}"#;
+const SHOWN: &str = r#"{"modelfile":"FROM /models/blobs/sha256-1","template":"{{ .Prompt }}","details":{"family":"llama","parameter_size":"3B"},"model_info":{"general.architecture":"llama","llama.context_length":8192},"capabilities":["completion","vision"],"remote_host":"http://inside:1"}"#;
 
 /// A gateway with a provider of Ollama's API, one of another, and one whose model isn't granted.
 async fn with_models() -> Gateway {

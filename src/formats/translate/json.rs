@@ -409,7 +409,7 @@ mod tests {
                 "{shown}: {weight} is far more than {taken}"
             );
         }
-        // What stands in a text is no value, and a text that doesn't end is one.
+        // Brackets within a text do not count, and a text without an end counts as a value.
         let text = serde_json::Value::from("[{\",".repeat(10_000)).to_string();
         assert!(Json::weight(text.as_bytes()) < 2 * text.len());
         assert!(Json::weight(&text.as_bytes()[..text.len() - 1]) < 2 * text.len());

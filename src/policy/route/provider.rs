@@ -239,7 +239,7 @@ fn fingerprint(config: &config::Provider, base: &BaseUrl) -> u64 {
     ))
 }
 
-/// Never empty. An empty key among others is none.
+/// The keys that are set. Without any, a list of one empty key.
 fn keys(config: &config::Provider) -> Vec<Secret> {
     let first = [&config.apikey].into_iter();
     let keys = first.chain(&config.apikeys).cloned();

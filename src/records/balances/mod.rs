@@ -118,7 +118,7 @@ impl Quotas {
         Ok(states.collect())
     }
 
-    /// What callers are told of each chain of a plan that is below its threshold; holds nothing.
+    /// A warning for each chain of a plan that is below its threshold; holds nothing.
     ///
     /// # Errors
     /// As for [`Quotas::look`].
@@ -427,7 +427,7 @@ fn standing(chain: &Chain, accounts: &ByKey<Account>) -> (Vec<Text>, i64) {
     (names, left)
 }
 
-/// What a caller is told of a chain that has so much left, if that is below its threshold.
+/// The warning about a chain with this much left, if that is below its threshold.
 fn warning(terms: &Terms, names: &[Text], left: i64) -> Option<String> {
     (left < terms.warn_below).then(|| {
         format!(

@@ -19,7 +19,7 @@ fn read(inbound: &Inbound<'_>) -> Result<Texts, Untranslatable> {
     let mut texts = Texts {
         model: inbound.model.to_owned(),
         path: inbound.path.to_owned(),
-        // Zero is what Go's clients write where there is none.
+        // Go's clients write zero for a number that is not set.
         dimensions: body.whole("dimensions")?.filter(|count| *count > 0),
         ..Texts::default()
     };
