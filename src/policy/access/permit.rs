@@ -284,7 +284,7 @@ impl Permit {
         names.any(|name| name == "*" || name == header)
     }
 
-    /// Headers other than [`USER`](super::USER) in which the caller may name a person.
+    /// Headers other than [`USER`] in which the caller may name a person.
     pub fn speaking_headers(&self) -> impl Iterator<Item = &HeaderName> {
         let headers = self.granted.speaking.iter().map(Speaking::header);
         headers.filter(|header| **header != USER)

@@ -69,7 +69,7 @@ pub struct Report {
     pub statuses: Vec<u16>,
     pub outcomes: Vec<Outcome>,
     /// Only requests with this header, by its name in lower case, or with this label, by its name in
-    /// [`marks`](crate::records::marks).
+    /// [`marks`].
     pub mark: Option<String>,
     /// And with one of these values of it.
     pub mark_values: Vec<String>,
