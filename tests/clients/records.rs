@@ -142,7 +142,10 @@ pub fn as_served(rows: &[Value], served: &[Served]) -> anyhow::Result<()> {
         // What is not billed has no counts: any record of the same kind will do.
         let unbilled = matches!(one.format, "count_tokens" | "count" | "embed");
         let row = rows.iter().find(|row| {
-            is(one.format, row) && (unbilled || row["usage"]["input_tokens"] == usage.input)
+            let is_counted = row["usage"]["input_tokens"] == usage.input;
+            // Other formats' requests are asked in this one where they are translated.
+            let is_served = is(one.format, row) || text(row, "api").starts_with("ollama");
+            is_served && (unbilled || is_counted)
         });
         let Some(row) = row else {
             bail!("no record of {} {usage:?} in {:#}", one.format, brief(rows));

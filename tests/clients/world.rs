@@ -57,7 +57,9 @@ impl Single {
 /// The names of all models.
 pub fn models() -> BTreeSet<&'static str> {
     let single = SINGLE.iter().map(|single| single.model);
-    single.chain([TINY, provider::MODEL]).collect()
+    single
+        .chain([TINY, provider::MODEL, provider::OWN])
+        .collect()
 }
 
 pub struct World {

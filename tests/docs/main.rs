@@ -26,16 +26,18 @@ use serde_json::{Value, json};
 use page::{Block, Page, root};
 
 /// What commands that are not run may begin with: programs that are not ours.
-const FOREIGN: [&str; 14] = [
+const FOREIGN: [&str; 16] = [
     "cargo",
     "chown",
     "docker",
+    "export",
     "headscale",
     "install",
     "journalctl",
     "just",
     "kubectl",
     "litellm",
+    "ollama",
     "pg_dump",
     "pg_restore",
     "systemctl",
@@ -87,7 +89,8 @@ fn commands_that_are_not_run_are_not_ours_or_run_elsewhere() {
 /// The findings of a configuration that isn't run.
 fn findings(text: &str) -> Vec<String> {
     // A part of a file has nobody who manages it, and a grant names models of elsewhere.
-    const OF_A_PART: [&str; 5] = [
+    const OF_A_PART: [&str; 6] = [
+        "no grants or temp_grants defined",
         "nobody will be able to manage",
         "no providers or mcp servers defined",
         "matches no declared",

@@ -25,7 +25,9 @@ const MORE: [&str; 8] = [
 /// The recorded requests or responses of a format.
 fn recorded(format: &str, ends: &[&str]) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = root.join("src/formats").join(format).join("fixtures");
+    // Some folders have several formats.
+    let folder = format.strip_suffix("_generate").unwrap_or(format);
+    let folder = root.join("src/formats").join(folder).join("fixtures");
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -58,6 +60,8 @@ fn path(format: &str) -> &'static str {
         "anthropic_messages" => "/v1/messages",
         "gemini_generate_content" => "/v1beta/models/m:streamGenerateContent",
         "bedrock_converse" => "/bedrock/model/m/converse-stream",
+        "ollama" => "/api/chat",
+        "ollama_generate" => "/api/generate",
         other => panic!("{other} has no path here"),
     }
 }
@@ -79,7 +83,12 @@ fn a_damaged_request_is_translated_or_refused_by_the_name_of_a_field() {
 #[test]
 fn a_damaged_response_is_translated_the_same_in_whatever_pieces_it_comes() {
     let pieces = [&PIECES[..], &MORE].concat();
-    let ends = [".response.json", ".stream.txt", ".stream.bin.json"];
+    let ends = [
+        ".response.json",
+        ".stream.txt",
+        ".stream.bin.json",
+        ".stream.ndjson",
+    ];
     for (format, _) in translated::formats() {
         let documents = recorded(format.name, &ends);
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use crate::daemon::{ADA, BOB, EVE, KIM, Person, STRANGER};
-use crate::policy::{MODELS, PAGES, Policy, ROUTES};
+use crate::policy::{MODELS, PAGES, Policy, ROUTES, SESSIONS};
 use crate::world::{Answer, Gateway, until};
 use support::provider::{answer, provider};
 
@@ -170,6 +170,7 @@ fn body(method: &str, path: &str) -> &'static str {
         ("PUT", _) if path.starts_with("/api/chats/") => {
             r#"{"title":"bobs","body":{"messages":[]}}"#
         }
+        ("POST", "/api/show") => r#"{"model":"m"}"#,
         ("GET" | "DELETE", _) => "",
         _ => r#"{"config":"{}","bucket":"daily:ada@example.com","amount":"1 requests"}"#,
     }
@@ -334,10 +335,32 @@ async fn pages(ids: &Ids) -> usize {
     looks
 }
 
+/// What asks for a WebSocket.
+const HANDSHAKE: [(&str, &str); 4] = [
+    ("connection", "upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
 /// Every format: who has no role gets nothing, who has one no model beyond their grants.
 async fn models() {
     for api in iris::formats::ALL {
         let kind = api.name;
+        if api.realtime.is_some() {
+            let known = SESSIONS.iter().find(|(known, ..)| *known == kind);
+            let (_, path, beyond) =
+                known.unwrap_or_else(|| panic!("{kind} needs its line in tests/walls/policy.rs"));
+            for (who, expected) in [(EVE, 403), (STRANGER, 403), (BOB, *beyond)] {
+                let answer = who.ask("GET", path, "", &HANDSHAKE).await;
+                assert_eq!(
+                    answer.status, expected,
+                    "{kind}: {}: {}",
+                    who.login, answer.text
+                );
+            }
+            continue;
+        }
         let known = MODELS.iter().find(|(known, _)| *known == kind);
         let (_, path) =
             known.unwrap_or_else(|| panic!("{kind} needs its line in tests/walls/policy.rs"));

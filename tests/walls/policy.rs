@@ -25,7 +25,7 @@ pub enum Policy {
 }
 
 /// Routes for programs.
-pub const ROUTES: [(&str, &str, Policy); 48] = [
+pub const ROUTES: [(&str, &str, Policy); 52] = [
     ("GET", "/healthz", Everyone),
     ("GET", "/readyz", Everyone),
     ("GET", "/", Own),
@@ -37,6 +37,10 @@ pub const ROUTES: [(&str, &str, Policy); 48] = [
     ("GET", "/models/{model}", Usable),
     ("GET", "/v1beta/models/{model}", Usable),
     ("GET", "/v1alpha/models/{model}", Usable),
+    ("GET", "/api/tags", Own),
+    ("GET", "/api/ps", Own),
+    ("GET", "/api/version", Own),
+    ("POST", "/api/show", Usable),
     ("GET", "/api/providers", Own),
     ("GET", "/api/connectors", Own),
     ("GET", "/api/whoami", Own),
@@ -109,7 +113,7 @@ pub const PAGES: [(&str, Policy); 26] = [
 ];
 
 /// A path of each format.
-pub const MODELS: [(&str, &str); 15] = [
+pub const MODELS: [(&str, &str); 18] = [
     ("openai_chat", "/v1/chat/completions"),
     ("openai_responses", "/v1/responses"),
     ("anthropic_messages", "/v1/messages"),
@@ -136,5 +140,24 @@ pub const MODELS: [(&str, &str); 15] = [
     (
         "bedrock_count_tokens",
         "/bedrock/model/hidden-model/count-tokens",
+    ),
+    ("ollama", "/api/chat"),
+    ("ollama_generate", "/api/generate"),
+    ("ollama_embed", "/api/embed"),
+];
+
+/// A path of each format that is spoken in sessions, and what a user gets there for a model beyond their grants.
+/// Gemini's clients name the model in their first message.
+pub const SESSIONS: [(&str, &str, u16); 3] = [
+    ("openai_realtime", "/v1/realtime?model=hidden-model", 404),
+    (
+        "gemini_live",
+        "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+        101,
+    ),
+    (
+        "google_live",
+        "/ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent",
+        101,
     ),
 ];

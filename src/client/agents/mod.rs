@@ -114,18 +114,19 @@ impl Target<'_> {
         (!self.labels.is_empty()).then(|| format!("{HEADER}: {}", self.labels))
     }
 
-    /// The models to choose from, with the one to begin with.
+    /// The models to choose from. The one to begin with comes first: agents that are told none take that.
     #[must_use]
     pub fn listed(&self) -> Vec<Listed> {
-        let mut all = self.models.to_vec();
-        if !all.iter().any(|one| one.id == self.model) {
-            let first = Listed {
+        let mut others = self.models.to_vec();
+        let first = match others.iter().position(|one| one.id == self.model) {
+            Some(nth) => others.remove(nth),
+            None => Listed {
                 id: self.model.to_owned(),
                 ..Listed::default()
-            };
-            all.insert(0, first);
-        }
-        all
+            },
+        };
+        others.insert(0, first);
+        others
     }
 }
 

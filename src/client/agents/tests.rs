@@ -162,7 +162,7 @@ fn lists_and_background_models_are_passed_on() {
         context: Some(32_000),
         output: None,
     };
-    let models = [listed("the-model"), listed("another-model")];
+    let models = [listed("another-model"), listed(TARGET.model)];
     let target = Target {
         background: "small-model",
         models: &models,
@@ -182,7 +182,10 @@ fn lists_and_background_models_are_passed_on() {
         exports(&settings.env) + &own + &folder
     };
     for id in ["opencode", "continue", "crush", "pi", "omp", "zed"] {
-        assert!(text(id).contains("another-model"), "{id}: {}", text(id));
+        let text = text(id);
+        let other = text.find("another-model");
+        let first = text.find(TARGET.model);
+        assert!(other.is_some() && first < other, "{id}: {text}");
     }
     for id in ["claude-code", "opencode", "aider", "crush"] {
         assert!(text(id).contains("small-model"), "{id}: {}", text(id));

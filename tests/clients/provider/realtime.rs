@@ -32,8 +32,11 @@ pub async fn serve(
             continue;
         };
         let asks = if is_live {
-            body["clientContent"]["turnComplete"] == true
-                || body["client_content"]["turn_complete"] == true
+            // The SDK mixes the spellings.
+            let content = ["clientContent", "client_content"].map(|key| &body[key]);
+            let is_over =
+                |one: &&Value| one["turnComplete"] == true || one["turn_complete"] == true;
+            content.iter().any(is_over)
         } else {
             body["type"] == "response.create"
         };

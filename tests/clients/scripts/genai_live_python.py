@@ -14,7 +14,7 @@ def at(url):
     """A client of the gateway; the SDK connects over TLS, which the gateway of the test has not."""
     client = genai.Client(api_key="unused", http_options=types.HttpOptions(base_url=url))
     api = client._api_client  # pylint: disable=protected-access
-    api._websocket_base_url = lambda: url.replace("http://", "ws://") + "/"
+    api._websocket_base_url = lambda *_: url.replace("http://", "ws://")
     api._websocket_ssl_ctx = {}
     return client
 

@@ -118,7 +118,7 @@ fn seal() -> Seal {
 /// The time, as responses carry it.
 fn created_at() -> String {
     let now = Timestamp::from_millisecond(clock::unix_ms());
-    now.unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+    format!("{:.3}", now.unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 /// The response to a chat without messages, which asks for nothing but that the model is loaded or
