@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use memchr::memchr3;
+use memchr::{memchr3, memmem};
 
 use super::Gateway;
 use super::context::Asked;
@@ -141,6 +141,10 @@ impl Remember {
             left,
             last,
         } = self;
+        // Most events of a stream name nothing, and a search for a word is much quicker than a scan.
+        if !*is_responses && scan.is_between_events() && are_events(piece) && !may_name(piece) {
+            return;
+        }
         scan.read(piece, &mut |name| {
             if *left > 0 && name.is_made(*is_responses) && *last != Some(name.hash) {
                 *left -= 1;
@@ -149,6 +153,27 @@ impl Remember {
             }
         });
     }
+}
+
+/// Whether a piece of a stream has only whole events.
+fn are_events(piece: &[u8]) -> bool {
+    piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n")
+}
+
+/// Whether one of the keys that [`Name::is_made`] looks for may be in a piece, for formats whose items aren't
+/// named.
+fn may_name(piece: &[u8]) -> bool {
+    static WORDS: LazyLock<[memmem::Finder<'static>; 5]> = LazyLock::new(|| {
+        [
+            "container",
+            "conversation",
+            "audio",
+            "encrypted_content",
+            "\"file",
+        ]
+        .map(memmem::Finder::new)
+    });
+    WORDS.iter().any(|word| word.find(piece).is_some())
 }
 
 /// Keys by which state is named.
@@ -283,6 +308,11 @@ fn says_nothing(byte: u8) -> bool {
     )
 }
 
+/// How many bytes at the beginning are part of a text as they are.
+fn plain(bytes: &[u8]) -> usize {
+    memchr3(b'"', b'\\', b'\n', bytes).unwrap_or(bytes.len())
+}
+
 static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Scan {
@@ -312,11 +342,26 @@ impl Scan {
                     bytes = &bytes[at + 1..];
                 }
                 _ => {
-                    self.inside(*first, found);
-                    bytes = rest;
+                    let plain = if self.escaped { 0 } else { plain(bytes) };
+                    if plain == 0 {
+                        self.inside(*first, found);
+                        bytes = rest;
+                    } else {
+                        self.take(&bytes[..plain]);
+                        bytes = &bytes[plain..];
+                    }
                 }
             }
         }
+    }
+
+    /// Whether nothing has begun that a next piece could go on with.
+    fn is_between_events(&self) -> bool {
+        matches!(self.text, Text::Outside)
+            && self.open.is_empty()
+            && self.deeper == 0
+            && self.key.is_none()
+            && self.ended.is_none()
     }
 
     /// What came so far isn't JSON, or has ended.
@@ -393,19 +438,20 @@ impl Scan {
             }
         } else if byte != b'/' && byte != b'"' && byte != b'\\' {
             // Escapes stay as they are; the few that only hide a letter don't.
-            self.take(b'\\');
+            self.take(b"\\");
         }
         self.escaped = false;
-        self.take(byte);
+        self.take(&[byte]);
     }
 
-    fn take(&mut self, byte: u8) {
-        if let Some(place) = self.start.get_mut(self.length) {
-            *place = byte;
+    fn take(&mut self, bytes: &[u8]) {
+        let places = self.start.iter_mut().skip(self.length);
+        for (place, byte) in places.zip(bytes) {
+            *place = *byte;
         }
-        self.length = self.length.saturating_add(1);
+        self.length = self.length.saturating_add(bytes.len());
         if let Text::Value(hasher) = &mut self.text {
-            hasher.write_u8(byte);
+            hasher.write(bytes);
         }
     }
 

@@ -97,6 +97,28 @@ fn streams_and_other_formats() {
 }
 
 #[test]
+fn events_are_read_whole_and_in_pieces() {
+    let chat = "openai_chat";
+    let held = Held::default();
+    let mut remember = held.remember("a", chat).unwrap();
+    for piece in [
+        "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"audio\":{\"id\":\"au_1\"}}}]}\r\n\r\n",
+        "data: {\"choices\":[{\"delta\":{\"aud",
+        "io\":{\"id\":\"au_2\"}}}]}\n\n",
+        // Nothing that an event has begun goes on in the next one.
+        "data: {\"audio\":{\"id\":\n\n",
+        "data: {\"content\":\"\\\"id\\\":\\\"au_3\\\"\"}\n\n",
+    ] {
+        remember.read(piece.as_bytes());
+    }
+    for (id, expected) in [("au_1", Some(true)), ("au_2", Some(true)), ("au_3", None)] {
+        let turn = format!(r#"{{"messages":[{{"role":"assistant","audio":{{"id":"{id}"}}}}]}}"#);
+        assert_eq!(named(&held, chat, &turn), expected, "{id}");
+    }
+}
+
+#[test]
 fn what_is_needed_wins_and_the_last_of_equals_counts() {
     let held = Held::default();
     for (provider, id) in [("a", "resp_a"), ("b", "msg_b"), ("c", "msg_c")] {
