@@ -149,6 +149,20 @@ async fn what_is_not_to_be_retained_is_not_kept() {
     assert_eq!(mark(&ask(&gateway, &asking("hello")).await), None);
 }
 
+/// The file of a response is named by the time at which it goes.
+#[tokio::test]
+async fn a_response_is_kept_no_longer_than_captures() {
+    let more = json!({ "database": { "retention": { "duration": "1h" } } });
+    let (gateway, _log) = gateway(json!({ "for": "24h" }), more).await;
+    hit(&gateway, &asking("hello")).await;
+    let folder = gateway.config().with_file_name("state").join("cache");
+    let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+    let name = file.file_name().into_string().unwrap();
+    let until: u128 = name.rsplit_once('-').unwrap().1.parse().unwrap();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    assert!(until <= now.as_millis() + 3_600_000, "{name}");
+}
+
 #[tokio::test]
 async fn headers_that_pass_make_another_request() {
     let provider = json!({ "pass_headers": ["x-tenant"] });
