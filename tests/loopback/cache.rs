@@ -194,3 +194,35 @@ async fn a_hit_takes_nothing_of_a_budget() {
         assert_eq!(mark(&hit(&gateway, &asking("one")).await), Some("hit"));
     }
 }
+
+/// What an application asks for one person isn't given to another one, or to itself.
+#[tokio::test]
+async fn a_person_who_is_spoken_for_has_their_own_responses() {
+    let object = |object: Value| json!({ "tailscale.com/cap/aperture": object });
+    let models = json!({ "models": "**", "cache": { "for": "1h" } });
+    let grants = json!([
+        { "src": ["(loopback)"], "app": object(json!([{ "role": "admin" }, models,
+            { "may_speak_for": ["*@example.com"] }])) },
+        { "src": ["alice@example.com", "carol@example.com"],
+            "app": object(json!([{ "role": "user" }, models])) },
+    ]);
+    let (gateway, _log) = gateway(json!({}), json!({ "grants": grants })).await;
+    let asked = async |person: &str| {
+        let request = http::Request::post("/v1/chat/completions")
+            .header("content-type", "application/json")
+            .header("x-iris-user", person)
+            .body(Full::from(asking("hello").to_string()));
+        let reply = gateway.send(request.unwrap()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply
+    };
+    assert_eq!(mark(&asked("alice@example.com").await), Some("miss"));
+    let mut tries = 0;
+    while mark(&asked("alice@example.com").await) != Some("hit") {
+        tries += 1;
+        assert!(tries < 100, "nothing was kept");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(mark(&asked("carol@example.com").await), Some("miss"));
+    assert_eq!(mark(&ask(&gateway, &asking("hello")).await), Some("miss"));
+}
