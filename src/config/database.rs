@@ -73,6 +73,14 @@ section! {
     check: check_retention
 }
 
+impl Retention {
+    /// How long what was said may be kept; `None` is for ever.
+    #[must_use]
+    pub fn of_captures(&self) -> Option<Duration> {
+        self.duration.filter(|_| self.purge.captures)
+    }
+}
+
 /// What is purged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purge {

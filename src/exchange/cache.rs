@@ -28,6 +28,7 @@ impl Gateway {
     pub(super) async fn kept(&self, cleared: &mut Cleared) -> Option<Response<Begun>> {
         let asked = cleared.asked();
         let limit = asked.rules.file.limits.cache;
+        let longest = asked.rules.file.database.retention.of_captures();
         // What was said may not be written anywhere if captures aren't.
         if limit == 0 || !self.ledger.policy().captures {
             return None;
@@ -41,7 +42,8 @@ impl Gateway {
                 continue;
             };
             let key = question.key(route, terms, grant);
-            if let Some(kept) = self.cache.get(key, now, grant.lasts).await {
+            let lasts = grant.within(longest).lasts;
+            if let Some(kept) = self.cache.get(key, now, lasts).await {
                 found = Some((nth, kept));
                 break;
             }
@@ -52,6 +54,7 @@ impl Gateway {
             cleared.draft.kept.cache = Some(Keeping {
                 store: Arc::clone(&self.cache),
                 question,
+                longest,
                 limit,
             });
             return None;

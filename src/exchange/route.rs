@@ -12,11 +12,12 @@ use super::context::{Asked, Context, head_of};
 use super::draft::Draft;
 use super::ending::Stage;
 use super::refusal::{self, Refused};
-use super::{Gateway, entry};
+use super::{Gateway, entry, lists};
 use crate::base::panics;
+use crate::base::reasons::Reason;
 use crate::formats::lenient_path::Deployment;
 use crate::formats::{Call, NO_MODEL, known};
-use crate::policy::route::{Choice, Evidence, Standing};
+use crate::policy::route::{Choice, Evidence, Route, Standing};
 use crate::wire::{Rejection, body, hops, unpack};
 
 /// A request that was understood, and for which there are providers that the caller may use.
@@ -167,7 +168,32 @@ impl Gateway {
         if chosen.is_only {
             rules.keep_route(&asked.asker, question, &chosen.first);
         }
-        Ok(chosen)
+        Ok(with_credentials(asked, chosen, draft))
+    }
+}
+
+/// Without the providers that take only a credential of the caller's own and get none, if others are left.
+fn with_credentials(asked: &Asked, chosen: Choice, draft: &mut Draft) -> Choice {
+    let lacks = |route: &Route| {
+        route.provider.needs_own_credential() && {
+            let terms = asked.terms(route);
+            !terms.adds_credential && !lists::gets_own_credential(asked, &route.provider, &terms)
+        }
+    };
+    let Choice { first, others, .. } = &chosen;
+    if !lacks(first) && !others.iter().any(lacks) || lacks(first) && others.iter().all(lacks) {
+        return chosen;
+    }
+    let all = std::iter::once(chosen.first).chain(chosen.others);
+    let (passed_over, mut left): (Vec<_>, Vec<_>) = all.partition(lacks);
+    for route in passed_over {
+        let provider = route.provider.id.clone();
+        draft.reason(Reason::NoCredential { provider });
+    }
+    Choice {
+        first: left.remove(0),
+        others: left,
+        is_only: false,
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Flag {
 pub enum Frame {
     /// A response: the frame is a request.
     Request,
+    /// That the running response ends.
+    Cancel,
     /// Nothing: it belongs to a response that was asked for.
     Beside,
 }
@@ -58,6 +60,8 @@ pub struct Socket {
     /// kind that isn't known to be harmless: it must not ask a provider for anything that no grant
     /// was checked for.
     pub frame: fn(&[u8]) -> Result<Frame, Rejection>,
+    /// The event that ends a response, given its id, which the caller has cancelled.
+    pub cancelled: fn(&str) -> Value,
 }
 
 /// Requests that may leave out the model, because the configuration can name one for them.
@@ -154,6 +158,8 @@ pub struct Format {
     pub meter: fn(&MeteredRequest<'_>) -> Box<dyn Meter>,
     /// How errors look to its clients.
     pub refusals: Refusals,
+    /// Whether a provider's error refuses the key that it was asked with, where its status doesn't say so.
+    pub refuses_key: fn(&[u8]) -> bool,
     /// The turns of a request and its response.
     pub conversation: Conversation,
     /// Keys of a request under which the turns of a conversation stand.
@@ -220,6 +226,7 @@ impl Format {
             state: ProviderState::None,
             meter,
             refusals: refusal::PLAIN,
+            refuses_key: |_| false,
             conversation: Conversation::NONE,
             turns: &[],
             texts: &[],

@@ -149,6 +149,20 @@ async fn what_is_not_to_be_retained_is_not_kept() {
     assert_eq!(mark(&ask(&gateway, &asking("hello")).await), None);
 }
 
+/// The file of a response is named by the time at which it goes.
+#[tokio::test]
+async fn a_response_is_kept_no_longer_than_captures() {
+    let more = json!({ "database": { "retention": { "duration": "1h" } } });
+    let (gateway, _log) = gateway(json!({ "for": "24h" }), more).await;
+    hit(&gateway, &asking("hello")).await;
+    let folder = gateway.config().with_file_name("state").join("cache");
+    let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+    let name = file.file_name().into_string().unwrap();
+    let until: u128 = name.rsplit_once('-').unwrap().1.parse().unwrap();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    assert!(until <= now.as_millis() + 3_600_000, "{name}");
+}
+
 #[tokio::test]
 async fn headers_that_pass_make_another_request() {
     let provider = json!({ "pass_headers": ["x-tenant"] });
@@ -179,4 +193,36 @@ async fn a_hit_takes_nothing_of_a_budget() {
     for _ in 0..3 {
         assert_eq!(mark(&hit(&gateway, &asking("one")).await), Some("hit"));
     }
+}
+
+/// What an application asks for one person isn't given to another one, or to itself.
+#[tokio::test]
+async fn a_person_who_is_spoken_for_has_their_own_responses() {
+    let object = |object: Value| json!({ "tailscale.com/cap/aperture": object });
+    let models = json!({ "models": "**", "cache": { "for": "1h" } });
+    let grants = json!([
+        { "src": ["(loopback)"], "app": object(json!([{ "role": "admin" }, models,
+            { "may_speak_for": ["*@example.com"] }])) },
+        { "src": ["alice@example.com", "carol@example.com"],
+            "app": object(json!([{ "role": "user" }, models])) },
+    ]);
+    let (gateway, _log) = gateway(json!({}), json!({ "grants": grants })).await;
+    let asked = async |person: &str| {
+        let request = http::Request::post("/v1/chat/completions")
+            .header("content-type", "application/json")
+            .header("x-iris-user", person)
+            .body(Full::from(asking("hello").to_string()));
+        let reply = gateway.send(request.unwrap()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply
+    };
+    assert_eq!(mark(&asked("alice@example.com").await), Some("miss"));
+    let mut tries = 0;
+    while mark(&asked("alice@example.com").await) != Some("hit") {
+        tries += 1;
+        assert!(tries < 100, "nothing was kept");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(mark(&asked("carol@example.com").await), Some("miss"));
+    assert_eq!(mark(&ask(&gateway, &asking("hello")).await), Some("miss"));
 }

@@ -119,6 +119,49 @@ async fn what_is_wrong_with_a_request_speaks_against_no_key() {
     }
 }
 
+/// Google says so with status 400, and only in one place.
+#[tokio::test]
+async fn a_key_that_google_refuses_is_left_out() {
+    for (place, refused) in [("reason", 1), ("field", 0)] {
+        let detail = json!({ "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "domain": "googleapis.com", place: "API_KEY_INVALID" });
+        let error = json!({ "error": { "code": 400, "message": "API key not valid.",
+            "status": "INVALID_ARGUMENT", "details": [detail] } });
+        let answers = move |request: &Received| {
+            let is_first = request.header("x-goog-api-key") == Some("key-one");
+            let status = if is_first {
+                "400 Bad Request"
+            } else {
+                "200 OK"
+            };
+            (
+                status,
+                if is_first {
+                    error.to_string()
+                } else {
+                    "{}".to_owned()
+                },
+            )
+        };
+        let (address, log) = server("127.0.0.1:0", answers).await;
+        let provider = json!({ "apikey": "key-one", "apikeys": ["key-two"],
+            "authorization": "x-goog-api-key", "compatibility": { "gemini_generate_content": true } });
+        let gateway = Gateway::start(address, json!({ "provider": provider })).await;
+        let request = http::Request::post("/v1beta/models/m:generateContent")
+            .header("content-type", "application/json")
+            .body(r#"{"contents":[]}"#.into());
+        let reply = gateway.send(request.unwrap()).await;
+        assert_eq!(
+            reply.status,
+            if refused == 1 { 200 } else { 400 },
+            "{place}"
+        );
+        assert_eq!(log.lock().unwrap().len(), 1 + refused, "{place}");
+        let left_out = health(&gateway).await["keys"].as_array().unwrap().len();
+        assert_eq!(left_out, refused, "{place}");
+    }
+}
+
 /// With the caller's own key, the answer is about that one.
 #[tokio::test]
 async fn a_callers_own_key_speaks_against_no_other() {

@@ -157,6 +157,35 @@ async fn a_credential_goes_to_no_other_server() {
     assert!(reasons.contains("provider q can't help out"), "{reasons}");
 }
 
+/// Its own provider comes first, and needs a credential.
+#[tokio::test]
+async fn a_provider_that_lacks_a_credential_is_passed_over() {
+    let ((own, mut at_own), (other, mut at_other)) = (well().await, well().await);
+    let config = json!({
+        "provider": { "auth_mode": "passthrough", "apikey": "" },
+        "others": { "q": { "baseurl": format!("http://{other}"), "models": ["m"] } },
+        "model_aliases": { "models": { "a": { "dst": ["p/m", "q/m"], "strategy": "failover" } } },
+    });
+    let gateway = Gateway::start(own, config).await;
+    let body = ASK.replace("\"m\"", "\"a\"");
+    for given in [&[][..], &[("authorization", "Bearer not-needed")]] {
+        assert_eq!(ask(&gateway, CHAT, &body, given).await.status, 200);
+        at_other.recv().await.unwrap();
+    }
+    assert!(at_own.try_recv().is_err());
+    let record = gateway.record().await;
+    let reasons = record["reasons"].to_string();
+    assert!(reasons.contains("provider p is passed over"), "{reasons}");
+    assert_eq!(
+        ask(&gateway, CHAT, &body, &[("authorization", OWN)])
+            .await
+            .status,
+        200
+    );
+    let sent = at_own.recv().await.unwrap();
+    assert_eq!(sent.header("authorization"), Some(OWN));
+}
+
 #[tokio::test]
 async fn a_credential_goes_with_no_translation() {
     let speaks = json!({ "anthropic_messages": true });

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::Gateway;
 use crate::lab::MESSAGES;
+use crate::realtime;
 use support::http::{CHAT, Reply, post};
 use support::provider::{COMPLETION, Received, answer, provider};
 
@@ -270,4 +271,41 @@ async fn explain_tells_what_both_would_get() {
             "{person} {model}: {verdict}"
         );
     }
+}
+
+/// The handshake says for whom and for what, and that holds for each turn.
+#[tokio::test]
+async fn turns_have_the_labels_and_the_person_of_their_session() {
+    let (address, mut inbox) = realtime::provider(realtime::usual, false).await;
+    let object = |object: Value| json!({ "tailscale.com/cap/aperture": object });
+    let grants = json!([
+        { "src": ["(loopback)"], "app": object(json!([{ "role": "admin" }, { "models": "**" },
+            { "may_speak_for": ["*@example.com"] }])) },
+        { "src": ["alice@example.com"], "app": object(json!([{ "role": "user" },
+            { "models": "p/m", "require_labels": ["project"] }])) },
+    ]);
+    let gateway = realtime::gateway(address, json!({ "grants": grants })).await;
+    let target = "/v1/realtime?model=voice";
+    let person = ("x-iris-user", "alice@example.com");
+    let (status, body) = realtime::ask(&gateway, target, &[person])
+        .await
+        .unwrap_err();
+    assert_eq!(status, StatusCode::FORBIDDEN, "{body}");
+    let labels = ("x-iris-labels", "project=web");
+    let opened = realtime::ask(&gateway, target, &[person, labels]).await;
+    let (mut socket, _) = opened.expect("a session");
+    let head = inbox.recv().await.unwrap();
+    let headers = head["headers"].as_object().unwrap();
+    assert!(
+        headers.keys().all(|name| !name.starts_with("x-iris-")),
+        "{head}"
+    );
+    realtime::send(&mut socket, json!({ "type": "response.create" })).await;
+    realtime::until(&mut socket, "response.done").await;
+    let record = gateway.record_where(realtime::of_turn).await;
+    assert_eq!(record["labels"], json!({ "project": "web" }), "{record}");
+    assert_eq!(
+        (&record["login"], &record["via"]),
+        (&json!("alice@example.com"), &json!("(loopback)"))
+    );
 }

@@ -1,23 +1,32 @@
 //! Frames of a WebSocket for models whose providers speak another format.
 
+use std::net::SocketAddr;
+
+use futures_util::{FutureExt, SinkExt};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc::Receiver;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::Gateway;
 use crate::hooks::gone;
 use crate::translation::{provider, sent};
 use crate::websocket::{create, open, until};
-use support::provider::{Received, STREAM};
+use support::provider::{Received, STREAM, write};
 
 /// A gateway with a provider that takes WebSockets, and `q`, which speaks chat alone.
 async fn gateway(response: Vec<String>) -> (Gateway, Receiver<Received>) {
     let (address, received) = provider(response).await;
+    (in_front_of(address).await, received)
+}
+
+async fn in_front_of(address: SocketAddr) -> Gateway {
     let socket = json!({ "openai_responses": true, "openai_responses_websocket": true });
     let config = json!({
         "provider": { "models": ["other"], "compatibility": socket },
         "others": { "q": { "baseurl": format!("http://{address}"), "models": ["m"] } },
     });
-    (Gateway::start(gone().await, config).await, received)
+    Gateway::start(gone().await, config).await
 }
 
 fn chat() -> Vec<String> {
@@ -85,6 +94,40 @@ async fn a_frame_is_translated_and_the_next_goes_on_with_its_response() {
     assert_eq!(error["status"], 400, "{error}");
     create(&mut socket, json!({ "model": "m", "input": "again" })).await;
     until(&mut socket, "response.completed").await;
+}
+
+#[tokio::test]
+async fn a_response_that_is_cancelled_ends_and_the_websocket_goes_on() {
+    let (address, mut received) = support::provider::provider(|mut stream| {
+        async move {
+            for part in &chat()[..2] {
+                write(&mut stream, part).await;
+            }
+            // Until the gateway closes the connection.
+            let _ = stream.read(&mut [0]).await;
+        }
+        .boxed()
+    })
+    .await;
+    let gateway = in_front_of(address).await;
+    let mut socket = open(&gateway).await;
+    for _ in 0..2 {
+        create(&mut socket, json!({ "model": "m", "input": "hi" })).await;
+        let created = until(&mut socket, "response.created").await;
+        until(&mut socket, "response.output_text.delta").await;
+        let cancel = json!({ "type": "response.cancel", "response_id": created["response"]["id"] });
+        socket
+            .send(Message::text(cancel.to_string()))
+            .await
+            .unwrap();
+        let cancelled = until(&mut socket, "response.cancelled").await;
+        assert_eq!(cancelled["response"]["id"], created["response"]["id"]);
+        assert_eq!(cancelled["response"]["status"], "cancelled");
+        received.recv().await.unwrap();
+    }
+    let record = gateway.record_of("/v1/responses").await;
+    assert_eq!(record["outcome"], "client_closed", "{record}");
+    assert_eq!(record["usage"]["estimated"], true, "{record}");
 }
 
 #[tokio::test]

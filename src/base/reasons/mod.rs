@@ -157,6 +157,8 @@ reasons! {
          caller's own credential"
     )]
     "other_server" => OtherServer { provider: Text },
+    #[error("provider {provider} is passed over: it takes the caller's own credential, and got none")]
+    "no_credential" => NoCredential { provider: Text },
 
     // Budgets.
     #[error(

@@ -110,6 +110,10 @@ const ALL: &[(&str, &str)] = &[
         "provider p gets the caller's own credential: the caller's account pays",
     ),
     (
+        r#"{"no_credential":{"provider":"p"}}"#,
+        "provider p is passed over: it takes the caller's own credential, and got none",
+    ),
+    (
         r#"{"other_server":{"provider":"p"}}"#,
         "provider p can't help out: it is another server than the one that gets the caller's own credential",
     ),

@@ -191,12 +191,28 @@ impl Gateway {
         may_go_on: bool,
     ) -> Result<Response<Begun>, Failure> {
         loop {
-            let response = self.send_twice(funded, began, may_go_on).await?;
+            let mut response = self.send_twice(funded, began, may_go_on).await?;
+            let status = self.status(funded, &mut response).await;
             let wait = || asked_wait(response.headers(), Timestamp::now());
-            if !self.has_other_key(funded, response.status(), wait) {
+            if !self.has_other_key(funded, status, wait) {
                 return Ok(response);
             }
             began = funded.elapsed_ms();
+        }
+    }
+
+    /// The status of a response: 401 if it refuses the key with another one.
+    async fn status(&self, funded: &Funded<'_>, response: &mut Response<Begun>) -> StatusCode {
+        let status = response.status();
+        let is_hidden = status == StatusCode::BAD_REQUEST;
+        if !is_hidden || funded.route().provider.apikeys.len() < 2 {
+            return status;
+        }
+        let limit = self.upstream.timeouts().first_byte;
+        let format = funded.served().0;
+        match within(limit, response.body_mut().peek(REFUSAL)).await {
+            Ok(text) if (format.refuses_key)(text) => StatusCode::UNAUTHORIZED,
+            _ => status,
         }
     }
 

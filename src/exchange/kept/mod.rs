@@ -10,6 +10,7 @@ mod response;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -33,6 +34,8 @@ pub(super) const LONGEST: usize = 1 << 20;
 pub(super) struct Keeping {
     pub(super) store: Arc<Store>,
     pub(super) question: Question,
+    /// How long captures are kept, and so the longest time for a response.
+    pub(super) longest: Option<Duration>,
     /// What all kept responses may take on disk, in bytes.
     pub(super) limit: u64,
 }
@@ -55,7 +58,11 @@ impl Keeping {
             return;
         };
         let key = self.question.key(route, terms, grant);
-        let kept = Kept::new(body.clone(), clock::unix_ms(), grant.lasts);
+        let kept = Kept::new(
+            body.clone(),
+            clock::unix_ms(),
+            grant.within(self.longest).lasts,
+        );
         self.store.keep(key, kept, self.limit);
     }
 }

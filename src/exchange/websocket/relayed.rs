@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use http::Response;
 use http_body_util::{BodyExt, Collected};
+use serde::Deserialize;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::continued::Turn;
@@ -19,6 +20,8 @@ pub(super) struct Relayed {
     /// The elements of the request's input, for requests that go on with this response.
     input: Option<Vec<u8>>,
     most: usize,
+    /// The id that its first event has told its caller.
+    pub(super) id: Option<String>,
     pub(super) turn: Option<Turn>,
 }
 
@@ -45,6 +48,7 @@ impl Relayed {
             ready: VecDeque::new(),
             input,
             most,
+            id: None,
             turn: None,
         })
     }
@@ -67,6 +71,23 @@ impl Relayed {
                 let text = std::str::from_utf8(event.data).ok();
                 ready.extend(text.map(Utf8Bytes::from));
             });
+            if self.id.is_none() {
+                self.id = self.ready.front().and_then(|event| id(event));
+            }
         }
     }
+}
+
+/// The id of the response that an event is of.
+fn id(event: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Event {
+        response: Named,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    let event: Event = serde_json::from_str(event).ok()?;
+    Some(event.response.id)
 }

@@ -176,7 +176,10 @@ impl Session<'_> {
             Err(full) => return self.tell(&full.into()).await,
         };
         let refused = match self.format.frame(text.as_bytes()) {
-            Ok(formats::Frame::Beside) => {
+            Ok(formats::Frame::Cancel) if self.relayed.is_some() => {
+                return self.cancel_relayed().await;
+            }
+            Ok(formats::Frame::Cancel | formats::Frame::Beside) => {
                 self.send_on(text).await;
                 Ok(())
             }
@@ -230,6 +233,16 @@ impl Session<'_> {
         let relayed = self.relayed.take();
         self.last = relayed.and_then(|relayed| relayed.turn);
         None
+    }
+
+    /// Ends a response that is translated because its caller wants no more of it. It is recorded as one that
+    /// its caller has left.
+    async fn cancel_relayed(&mut self) -> Option<End> {
+        let relayed = self.relayed.take()?;
+        let id = relayed.id.as_deref().unwrap_or_default();
+        let event = (self.format.socket?.cancelled)(id).to_string();
+        drop(relayed);
+        self.give(Message::text(event)).await
     }
 
     async fn hear_provider(&mut self, frame: Option<Frame>) -> Option<End> {

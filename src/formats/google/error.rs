@@ -30,6 +30,22 @@ fn body(rejection: &Rejection) -> Value {
     })
 }
 
+/// Whether an error says that the key isn't valid, which Google does with status 400. Only the place where its
+/// own reason stands counts: what a caller has sent may be quoted elsewhere
+/// (<https://cloud.google.com/apis/design/errors#error_info>).
+pub(in crate::formats) fn refuses_key(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    // Some of its servers answer with a list of one.
+    let error = body.get(0).unwrap_or(&body).get("error");
+    let details = error.and_then(|error| error.get("details")?.as_array());
+    let mut details = details.into_iter().flatten();
+    details.any(|detail| {
+        detail["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+            && detail["domain"] == "googleapis.com"
+            && detail["reason"] == "API_KEY_INVALID"
+    })
+}
+
 /// The name of `google.rpc.Code` for a status.
 fn status(status: StatusCode) -> &'static str {
     match status {
@@ -67,5 +83,32 @@ mod tests {
             let expected = json!({"error":{"code":code,"message":"why","status":name}});
             assert_eq!(reported, expected);
         }
+    }
+
+    #[test]
+    fn a_key_is_refused_by_the_reason_alone() {
+        let info = |domain: &str, reason: &str| {
+            json!({ "@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": domain,
+                "reason": reason, "metadata": { "service": "generativelanguage.googleapis.com" } })
+        };
+        let refuses = |details: Value| {
+            let error = json!({ "error": { "code": 400, "status": "INVALID_ARGUMENT",
+                "message": "API_KEY_INVALID: API key not valid.", "details": details } });
+            let listed = json!([error]);
+            let is_so = refuses_key(error.to_string().as_bytes());
+            assert_eq!(refuses_key(listed.to_string().as_bytes()), is_so);
+            is_so
+        };
+        assert!(refuses(json!([info("googleapis.com", "API_KEY_INVALID")])));
+        assert!(!refuses(json!([info(
+            "googleapis.com",
+            "RATE_LIMIT_EXCEEDED"
+        )])));
+        assert!(!refuses(
+            json!([{ "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{ "field": "API_KEY_INVALID" }] }])
+        ));
+        assert!(!refuses(Value::Null));
+        assert!(!refuses_key(b"API_KEY_INVALID"));
     }
 }

@@ -45,6 +45,7 @@ pub(super) static FORMAT: Format = Format {
     density: google::path::density,
     count_response: Some(gemini::count_response),
     refusals: google::error::REFUSALS,
+    refuses_key: google::error::refuses_key,
     state: ProviderState::Named,
     conversation: gemini::CONVERSATION,
     turns: &["contents"],

@@ -73,6 +73,12 @@ pub(super) static FORMAT: Format = Format {
         recognises: |path| target(path) == Some(ENDPOINT),
         model: handshake_model,
         frame,
+        cancelled: |id| {
+            json!({
+                "type": "response.cancelled",
+                "response": { "id": id, "object": "response", "status": "cancelled" },
+            })
+        },
     }),
     longest_event: WITH_IMAGES,
     tools,
@@ -121,10 +127,11 @@ fn frame(frame: &[u8]) -> Result<Frame, Rejection> {
             "`response` is not taken in a `response.create`: put its keys beside `type`",
         )),
         Some("response.create") => Ok(Frame::Request),
-        Some("response.cancel" | "response.processed") => {
+        Some(kind @ ("response.cancel" | "response.processed")) => {
             let keys = fields.members.iter().map(|(key, _)| &frame[key.clone()]);
             let mut keys = keys.filter_map(strict::string);
             match keys.find(|key| !BESIDE.contains(&&**key)) {
+                None if kind == "response.cancel" => Ok(Frame::Cancel),
                 None => Ok(Frame::Beside),
                 Some(key) => {
                     let key: String = key.chars().take(60).collect();

@@ -75,6 +75,10 @@ fn frames_that_ask_and_frames_that_could_ask() {
         ),
         (
             r#"{"type":"response.cancel","response_id":"r"}"#,
+            Ok(Frame::Cancel),
+        ),
+        (
+            r#"{"type":"response.processed","response_id":"r"}"#,
             Ok(Frame::Beside),
         ),
         (

@@ -124,6 +124,13 @@ pub struct CacheGrant {
 }
 
 impl CacheGrant {
+    /// What it allows where nothing is kept for longer than that.
+    #[must_use]
+    pub fn within(self, longest: Option<Duration>) -> Self {
+        let lasts = longest.map_or(self.lasts, |longest| longest.min(self.lasts));
+        Self { lasts, ..self }
+    }
+
     /// What two grants allow together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
