@@ -146,18 +146,15 @@ pub const MODELS: [(&str, &str); 18] = [
     ("ollama_embed", "/api/embed"),
 ];
 
-/// A path of each format that is spoken in sessions, and what a user gets there for a model beyond their grants.
-/// Gemini's clients name the model in their first message.
-pub const SESSIONS: [(&str, &str, u16); 3] = [
-    ("openai_realtime", "/v1/realtime?model=hidden-model", 404),
+/// A path of each format that is spoken in sessions.
+pub const SESSIONS: [(&str, &str); 3] = [
+    ("openai_realtime", "/v1/realtime?model=hidden-model"),
     (
         "gemini_live",
         "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
-        101,
     ),
     (
         "google_live",
         "/ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent",
-        101,
     ),
 ];

@@ -130,12 +130,30 @@ fn one_response(
     assert!(out.len().max(kept) <= most, "{} bytes", out.len());
     let (pieces, ended_in_pieces, _) = translate(7);
     // Ids are different, and of one length.
-    assert_eq!(pieces.len(), out.len(), "{}", String::from_utf8_lossy(&out));
+    assert_eq!(
+        without_pings(&pieces).len(),
+        without_pings(&out).len(),
+        "{framing:?}, {:?}:\n{}\nin pieces:\n{}",
+        String::from_utf8_lossy(data),
+        String::from_utf8_lossy(&out),
+        String::from_utf8_lossy(&pieces)
+    );
     assert_eq!(ended_in_pieces, ended);
     if ended.is_ok() {
         reads_back(format, caller, &out, delivery);
     }
     ended.is_ok()
+}
+
+/// A stream without pings: a piece that brings nothing else of one becomes a ping.
+fn without_pings(stream: &[u8]) -> Vec<u8> {
+    // Amazon's framing isn't text, and has no pings.
+    let Ok(text) = std::str::from_utf8(stream) else {
+        return stream.to_vec();
+    };
+    let text = text.replace(": ping\n\n", "");
+    let text = text.replace("event: ping\ndata: {\"type\":\"ping\"}\n\n", "");
+    text.into_bytes()
 }
 
 /// A response that was written for a caller is one that the format itself reads.
