@@ -342,7 +342,7 @@ pub async fn read_the_note(
     let text = Process::start(command, home)?.output(LIMIT).await?;
     let said = format!("The note says {WORD}.");
     ensure!(text.contains(&said), "it did not read the note: {text}");
-    let mut served = world.provider.take();
+    let mut served = world.served();
     ensure!(served.len() > 1, "its tool did not run: {served:?}");
     if world.direct() {
         return Ok((text, served, Vec::new()));

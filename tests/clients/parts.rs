@@ -12,6 +12,8 @@ use anyhow::{Context, bail};
 pub struct Parts {
     pub llama_server: PathBuf,
     pub model: PathBuf,
+    /// A Python that can write such a model.
+    pub model_python: PathBuf,
     /// Programs of the Python environment.
     pub python: PathBuf,
     pub node_modules: PathBuf,
@@ -25,6 +27,7 @@ impl Parts {
         Ok(Self {
             llama_server: servers.get("llama_server")?,
             model: servers.get("model")?,
+            model_python: servers.get("python")?,
             python: clients.get("python")?,
             node_modules: clients.get("node_modules")?,
         })

@@ -25,7 +25,7 @@ pub struct Mark(HashSet<String>);
 
 impl Mark {
     pub async fn set(world: &World) -> anyhow::Result<Self> {
-        world.provider.take();
+        world.served();
         let records = world.records().await?;
         Ok(Self(records.iter().map(|row| text(row, "id")).collect()))
     }

@@ -8,7 +8,7 @@ use crate::agents;
 use crate::provider::{SIGNATURE, Served, THOUGHT};
 use crate::records;
 use crate::translated::translation;
-use crate::world::{SINGLE, Single, World};
+use crate::world::{Server, Single, World};
 
 pub const TESTS: &[support::harness::Test<World>] = support::tests![
     World;
@@ -19,14 +19,14 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
     opencode_is_translated,
 ];
 
-/// Models at the wire whose provider doesn't speak this format.
-fn models(own: &str) -> impl Iterator<Item = &'static Single> {
-    let singles = SINGLE.iter();
-    singles.filter(move |single| single.format != own && !single.is_real())
+/// Models that read the note, and whose provider doesn't speak this format.
+fn models(world: &World, own: &str) -> impl Iterator<Item = &'static Single> {
+    let singles = world.singles.iter();
+    singles.filter(move |single| single.format != own && !single.is_random())
 }
 
 async fn claude_code_is_translated(world: &World) -> anyhow::Result<()> {
-    for single in models("anthropic_messages") {
+    for single in models(world, "anthropic_messages") {
         let home = world.home()?;
         let mut command = agents::claude(world, &home, single.model);
         let ran = read(world, &home, &mut command, single, "claude-code").await;
@@ -36,7 +36,7 @@ async fn claude_code_is_translated(world: &World) -> anyhow::Result<()> {
 }
 
 async fn codex_is_translated(world: &World) -> anyhow::Result<()> {
-    for single in models("openai_responses") {
+    for single in models(world, "openai_responses") {
         let provider = agents::codex_provider(world, false);
         let ran = codex(world, single, &["model_provider=gateway", &provider]).await;
         thinks(&ran?, single)?;
@@ -46,7 +46,7 @@ async fn codex_is_translated(world: &World) -> anyhow::Result<()> {
 
 /// It opens a WebSocket first, which the gateway takes for the sake of other models.
 async fn codex_falls_back_from_its_websocket(world: &World) -> anyhow::Result<()> {
-    for single in models("openai_responses") {
+    for single in models(world, "openai_responses") {
         codex(world, single, &[&agents::codex_address(world)]).await?;
     }
     Ok(())
@@ -59,7 +59,7 @@ async fn codex(world: &World, single: &Single, settings: &[&str]) -> anyhow::Res
 }
 
 async fn gemini_cli_is_translated(world: &World) -> anyhow::Result<()> {
-    for single in models("gemini_generate_content") {
+    for single in models(world, "gemini_generate_content") {
         let home = world.home()?;
         let mut command = agents::gemini(world, &home, single.model)?;
         // It keeps no thoughts for the next turn.
@@ -69,7 +69,7 @@ async fn gemini_cli_is_translated(world: &World) -> anyhow::Result<()> {
 }
 
 async fn opencode_is_translated(world: &World) -> anyhow::Result<()> {
-    for single in models("openai_chat") {
+    for single in models(world, "openai_chat") {
         let home = world.home()?;
         let mut command = agents::opencode_command(world, &home, single.model)?;
         read(world, &home, &mut command, single, "opencode").await?;
@@ -96,7 +96,10 @@ async fn read(
     }
     for one in &served {
         ensure!(one.format == single.format, "{one:?} is of another format");
-        let is_it = |row: &&Value| row["usage"]["input_tokens"] == one.usage.input;
+        let is_it = |row: &&Value| {
+            let usage = &row["usage"];
+            usage["input_tokens"] == one.usage.input && usage["output_tokens"] == one.usage.output
+        };
         let row = rows.iter().find(is_it);
         let row = row.with_context(|| format!("no record of {one:?}"))?;
         records::as_counted(row, one)?;
@@ -106,6 +109,10 @@ async fn read(
 
 /// What the model thought before it called the tool has come back to its provider as it was.
 fn thinks(served: &[Served], single: &Single) -> anyhow::Result<()> {
+    // The model of a real server has none.
+    if single.server != Server::Wire {
+        return Ok(());
+    }
     let thought = if single.format == "openai_chat" {
         THOUGHT
     } else {

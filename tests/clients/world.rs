@@ -18,20 +18,26 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::parts::{Parts, Process, end_daemons};
-use crate::provider::{self, Provider};
+use crate::provider::{self, Provider, Served};
+use crate::scripted::Scripted;
 use support::process::free_address;
 
 /// The model of the inference server.
 pub const TINY: &str = "tiny";
 /// One of each format that the inference server and the provider at the wire speak.
 pub const SINGLE: [Single; 7] = [
-    Single::new("tiny-chat", "openai_chat"),
-    Single::new("tiny-messages", "anthropic_messages"),
-    Single::new("wire-chat", "openai_chat"),
-    Single::new("wire-responses", "openai_responses"),
-    Single::new("wire-messages", "anthropic_messages"),
-    Single::new("wire-gemini", "gemini_generate_content"),
-    Single::new("wire-converse", "bedrock_converse"),
+    Single::new("tiny-chat", "openai_chat", Server::Llama),
+    Single::new("tiny-messages", "anthropic_messages", Server::Llama),
+    Single::new("wire-chat", "openai_chat", Server::Wire),
+    Single::new("wire-responses", "openai_responses", Server::Wire),
+    Single::new("wire-messages", "anthropic_messages", Server::Wire),
+    Single::new("wire-gemini", "gemini_generate_content", Server::Wire),
+    Single::new("wire-converse", "bedrock_converse", Server::Wire),
+];
+/// Those of the large servers, which are started on request.
+pub const LARGE: [Single; 2] = [
+    Single::new("on-ollama", "ollama", Server::Ollama),
+    Single::new("on-vllm", "openai_chat", Server::Vllm),
 ];
 /// A gateway that is left out has no records.
 const DIRECT: &str = "direct";
@@ -41,16 +47,34 @@ const DIRECT: &str = "direct";
 pub struct Single {
     pub model: &'static str,
     pub format: &'static str,
+    pub server: Server,
+}
+
+/// What serves a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// The inference server, whose model writes at random.
+    Llama,
+    /// A real Ollama with a model that reads the note.
+    Ollama,
+    /// A real vLLM with such a model.
+    Vllm,
+    /// The provider at the wire.
+    Wire,
 }
 
 impl Single {
-    const fn new(model: &'static str, format: &'static str) -> Self {
-        Self { model, format }
+    const fn new(model: &'static str, format: &'static str, server: Server) -> Self {
+        Self {
+            model,
+            format,
+            server,
+        }
     }
 
-    /// Whether the inference server has it.
-    pub fn is_real(&self) -> bool {
-        self.model.starts_with(TINY)
+    /// Whether its model writes at random.
+    pub fn is_random(&self) -> bool {
+        self.server == Server::Llama
     }
 }
 
@@ -64,7 +88,10 @@ pub fn models() -> BTreeSet<&'static str> {
 
 pub struct World {
     gateways: Vec<Running>,
+    /// The models that one provider has in one format.
+    pub singles: &'static [Single],
     pub provider: Provider,
+    scripted: Scripted,
     llama: String,
     /// Where the clients find the gateway, and one that grants nothing.
     gateway: String,
@@ -78,7 +105,7 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start() -> anyhow::Result<Self> {
+    pub async fn start(singles: &'static [Single]) -> anyhow::Result<Self> {
         let parts = &Parts::prepare()?;
         let direct = std::env::var_os("IRIS_CLIENTS_DIRECT").is_some();
         let dir = tempfile::tempdir()?;
@@ -92,13 +119,26 @@ impl World {
         }
         let note = root.join("note.txt");
         std::fs::write(&note, format!("{}\n", provider::WORD))?;
+        let scripted = Scripted::start(singles, &parts.model_python, root, &note).await?;
         let provider = Provider::start(note).await?;
         let (inference, llama) = inference(parts, root).await?;
         let wire = format!("http://{}", provider.address);
         let (mut gateways, mut urls) = (Vec::new(), [DIRECT.to_owned(), DIRECT.to_owned()]);
         if !direct {
             for (name, url) in ["open", "closed"].into_iter().zip(&mut urls) {
-                let running = gateway(&root.join(name), &llama, &wire, name == "open").await?;
+                let mut config = config(&llama, &wire, name == "open");
+                for single in singles {
+                    config["providers"][single.model] = json!({
+                        "baseurl": match single.server {
+                            Server::Llama => llama.clone(),
+                            Server::Wire => wire.clone(),
+                            Server::Ollama | Server::Vllm => scripted.base(single.model)?,
+                        },
+                        "models": [single.model],
+                        "compatibility": { single.format: true },
+                    });
+                }
+                let running = gateway(&root.join(name), &config).await?;
                 let address = running.loopback().context("no door on loopback")?;
                 *url = format!("http://{address}");
                 gateways.push(running);
@@ -113,7 +153,9 @@ impl World {
         );
         Ok(Self {
             gateways,
+            singles,
             provider,
+            scripted,
             llama,
             gateway,
             closed,
@@ -130,6 +172,13 @@ impl World {
             gateway.stop().await?;
         }
         Ok(())
+    }
+
+    /// What providers have served since this was last asked.
+    pub fn served(&self) -> Vec<Served> {
+        let mut served = self.provider.take();
+        served.extend(self.scripted.take());
+        served
     }
 
     /// Whether the gateway is left out.
@@ -248,14 +297,13 @@ async fn inference(parts: &Parts, root: &Path) -> anyhow::Result<(Process, Strin
     anyhow::bail!("llama-server does not answer; {}", process.log())
 }
 
-/// Starts a gateway that grants everything to local callers, or nothing.
-async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Result<Running> {
-    std::fs::create_dir(dir)?;
+/// The configuration of a gateway that grants everything to local callers, or nothing.
+fn config(llama: &str, wire: &str, open: bool) -> Value {
     let granted = json!([{
         "src": ["(loopback)"],
         "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
     }]);
-    let mut config = json!({
+    json!({
         "tailnet": { "mode": "off" },
         "listen": { "loopback": "127.0.0.1:0" },
         "grants": if open { granted } else { json!([]) },
@@ -292,14 +340,12 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
                 },
             },
         },
-    });
-    for single in SINGLE {
-        config["providers"][single.model] = json!({
-            "baseurl": if single.is_real() { llama } else { wire },
-            "models": [single.model],
-            "compatibility": { single.format: true },
-        });
-    }
+    })
+}
+
+/// Starts a gateway.
+async fn gateway(dir: &Path, config: &Value) -> anyhow::Result<Running> {
+    std::fs::create_dir(dir)?;
     let path = dir.join("iris.hujson");
     std::fs::write(&path, config.to_string())?;
     start(&Options {
@@ -310,7 +356,7 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
 }
 
 /// The JSON at a path.
-async fn get(host: &str, path: &str) -> anyhow::Result<Value> {
+pub async fn get(host: &str, path: &str) -> anyhow::Result<Value> {
     let stream = TcpStream::connect(host).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

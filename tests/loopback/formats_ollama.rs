@@ -431,7 +431,7 @@ async fn models_are_not_managed_through_the_gateway() {
 async fn a_caller_of_another_format_is_served_by_a_provider_of_this_one() {
     let (address, mut received) = provider(|mut stream| {
         async move {
-            const ERROR: &str = r#"{"error":"\"m\" does not support thinking"}"#;
+            const ERROR: &str = r#"{"error":"\"m\" does not support tools"}"#;
             answer(
                 &mut stream,
                 "400 Bad Request",
@@ -444,16 +444,16 @@ async fn a_caller_of_another_format_is_served_by_a_provider_of_this_one() {
     })
     .await;
     let gateway = Gateway::start(address, speaks("ollama")).await;
-    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "reasoning_effort": "high" });
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "reasoning_effort": "none" });
     let reply = gateway
         .send(post("/v1/chat/completions", &body.to_string()))
         .await;
     assert_eq!(reply.status, StatusCode::BAD_REQUEST);
-    assert_eq!(reply.message(), "\"m\" does not support thinking");
+    assert_eq!(reply.message(), "\"m\" does not support tools");
     let got = received.recv().await.unwrap();
     assert!(got.head.starts_with("POST /api/chat "), "{}", got.head);
     assert_eq!(
         (&sent(&got)["think"], &sent(&got)["stream"]),
-        (&json!("high"), &json!(false))
+        (&json!(false), &json!(false))
     );
 }

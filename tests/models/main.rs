@@ -15,7 +15,7 @@
 mod asked;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use support::harness;
 use support::http::send_to;
+use support::model_servers;
 use support::parts::Parts;
 use support::process::Process;
 use support::terminal::Terminal;
@@ -111,8 +112,10 @@ fn in_namespace(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn part(name: &str) -> String {
-    std::env::var(format!("PART_{name}")).unwrap_or_else(|_| panic!("{name} was not prepared"))
+fn part(name: &str) -> PathBuf {
+    let path = std::env::var_os(format!("PART_{name}"));
+    path.unwrap_or_else(|| panic!("{name} was not prepared"))
+        .into()
 }
 
 /// What happens inside.
@@ -179,53 +182,33 @@ fn gateway_address() -> SocketAddr {
 /// The server, once it lists its model.
 async fn started(server: &Server, dir: &Path) -> Process {
     let log = dir.join("server.log");
+    let address = SocketAddr::from(([127, 0, 0, 1], server.port));
     let mut command = match server.word {
         "llama" => {
             let mut command = Command::new(part("llama_server"));
             command
-                .args(["-m", &part("model"), "--alias", "tiny", "--jinja"])
+                .arg("-m")
+                .arg(part("model"))
+                .args(["--alias", "tiny", "--jinja"])
                 .args(["--port", "8080", "-c", "16384", "-np", "2", "-t", "2"])
                 .args(["--embeddings", "--pooling", "mean"]);
             command
         }
-        "ollama" => {
-            let mut command = Command::new(part("ollama"));
-            command
-                .arg("serve")
-                .env("HOME", dir)
-                .env("OLLAMA_HOST", "127.0.0.1:11434")
-                .env("OLLAMA_MODELS", dir.join("models"));
-            command
-        }
+        "ollama" => model_servers::ollama(&part("ollama"), dir, address),
         _ => {
-            let mut command = Command::new(part("vllm"));
-            command
-                .args(["serve", &part("vllm_model"), "--served-model-name", "tiny"])
-                .args([
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    "8000",
-                    "--max-model-len",
-                    "1024",
-                ])
-                .args(["--enforce-eager", "--dtype", "bfloat16"])
-                .env("HOME", dir)
-                .env("HF_HUB_OFFLINE", "1")
-                .env("VLLM_CPU_KVCACHE_SPACE", "1")
-                .env("VLLM_NO_USAGE_STATS", "1")
-                .env("DO_NOT_TRACK", "1");
+            let (program, model) = (part("vllm"), part("vllm_model"));
+            let mut command = model_servers::vllm(&program, dir, server.port, &model, "tiny");
+            command.args(["--max-model-len", "1024"]);
             command
         }
     };
     let process = Process::start(&mut command, &log).unwrap();
-    let address = SocketAddr::from(([127, 0, 0, 1], server.port));
     if server.word == "ollama" {
         until("ollama", &log, || async {
             get(address, "/v1/models").await.is_some()
         })
         .await;
-        created(dir);
+        created(dir, address);
     }
     until(server.word, &log, || async {
         get(address, "/v1/models")
@@ -237,22 +220,14 @@ async fn started(server: &Server, dir: &Path) -> Process {
 }
 
 /// Makes Ollama's model of the file that llama-server has.
-fn created(dir: &Path) {
+fn created(dir: &Path, address: SocketAddr) {
     let template = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n\
                     {{ end }}<|im_start|>assistant\n";
     let text = format!(
         "FROM {}\nPARAMETER num_ctx 2048\nPARAMETER num_predict 64\nTEMPLATE \"\"\"{template}\"\"\"\n",
-        part("model")
+        part("model").display()
     );
-    let file = dir.join("Modelfile");
-    std::fs::write(&file, text).unwrap();
-    let made = Command::new(part("ollama"))
-        .args(["create", "tiny", "-f", name(&file)])
-        .env("HOME", dir)
-        .env("OLLAMA_HOST", "127.0.0.1:11434")
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    model_servers::create(&part("ollama"), dir, address, "tiny", &text).unwrap();
 }
 
 /// Waits until the gateway offers the model.

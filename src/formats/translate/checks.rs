@@ -38,6 +38,15 @@ pub(in crate::formats) fn translated(
     Ok((value(&translated.outbound.body), translated.dropped))
 }
 
+/// How a stream of the format is cut into events.
+pub(in crate::formats) fn framing(codec: &Codec) -> Framing {
+    match (codec.stream_type)(&streaming()) {
+        "application/x-ndjson" => Framing::Ndjson,
+        kind if kind.starts_with("text/") => Framing::Text,
+        _ => Framing::Amazon,
+    }
+}
+
 /// A value for comparison, whatever the order of its keys.
 pub(in crate::formats) fn value(json: &impl ToString) -> Value {
     serde_json::from_str(&json.to_string()).unwrap()

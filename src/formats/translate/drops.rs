@@ -6,11 +6,11 @@ use super::translation::fit;
 use super::*;
 use crate::formats::codecs;
 
-/// Something that a request may have besides, and how it gets it.
-type Variation = (&'static str, fn(&mut Request));
+/// Something that a request may have besides, as `docs/FORMATS.md` calls it, and how it gets it.
+pub(super) type Variation = (&'static str, fn(&mut Request));
 
 /// Every field of the form, with values that aren't the APIs' defaults.
-const ALL: &[Variation] = &[
+pub(super) const ALL: &[Variation] = &[
     ("tools", |request| request.tools.push(tool("more"))),
     ("a tool's description", |request| {
         request.tools[0].description = Some("looks".to_owned());
@@ -24,59 +24,63 @@ const ALL: &[Variation] = &[
     ("a freeform tool", |request| {
         request.tools[0].freeform = Some(Object::default());
     }),
-    ("a grammar", |request| {
+    ("a freeform tool with a grammar", |request| {
         let grammar = object! { "syntax": "lark", "definition": "start: \"a\"" };
         let format = object! { "type": "grammar", "grammar": grammar };
         request.tools[0].freeform = Some(format);
     }),
-    ("a tool's cache mark", |request| {
+    ("a cache mark of a tool", |request| {
         request.tools[0].cache = Some(CacheMark::Hour);
     }),
-    ("no tool", |request| {
+    ("a tool choice: none", |request| {
         request.tool_choice = Some(ToolChoice::None);
     }),
-    ("some tool", |request| {
+    ("a tool choice: any", |request| {
         request.tool_choice = Some(ToolChoice::Required);
     }),
-    ("one tool", |request| {
+    ("a tool choice: this tool", |request| {
         request.tool_choice = Some(ToolChoice::Named("look".to_owned()));
     }),
-    ("one of some tools", |request| {
+    ("a tool choice: one of these", |request| {
         request.tools.push(tool("more"));
         request.tool_choice = Some(ToolChoice::Allowed {
             names: vec!["look".to_owned()],
             required: true,
         });
     }),
-    ("no parallel calls", |request| {
+    ("no parallel tool calls", |request| {
         request.parallel_tool_calls = Some(false);
     }),
-    ("any JSON", |request| request.output = Output::JsonObject),
-    ("a schema", |request| request.output = schema(None, None)),
-    ("a schema's name", |request| {
+    ("any JSON as response", |request| {
+        request.output = Output::JsonObject
+    }),
+    ("a JSON Schema as response", |request| {
+        request.output = schema(None, None)
+    }),
+    ("the name of a schema", |request| {
         request.output = schema(Some("name"), None);
     }),
-    ("what a schema is for", |request| {
+    ("the description of a schema", |request| {
         request.output = schema(None, Some("for that"));
     }),
     ("no reasoning", |request| {
         request.reasoning = Some(Reasoning::Off);
     }),
-    ("an effort", |request| {
+    ("reasoning effort", |request| {
         request.reasoning = Some(Reasoning::Effort(Effort::High));
     }),
-    ("reasoning", |request| {
+    ("adaptive reasoning", |request| {
         request.reasoning = Some(Reasoning::Adaptive);
     }),
-    ("a budget", |request| {
+    ("a budget for reasoning", |request| {
         request.reasoning = Some(Reasoning::Budget(4_000));
     }),
-    ("a small budget", |request| {
+    ("a small budget for reasoning", |request| {
         request.reasoning = Some(Reasoning::Budget(100));
     }),
-    ("a bound", |request| request.max_tokens = Some(3_000)),
+    ("max tokens", |request| request.max_tokens = Some(3_000)),
     ("a temperature", |request| request.temperature = Some(0.5)),
-    ("a high temperature", |request| {
+    ("a temperature above 1", |request| {
         request.temperature = Some(1.5);
     }),
     ("top p", |request| request.top_p = Some(0.5)),
@@ -92,11 +96,13 @@ const ALL: &[Variation] = &[
         request.stop = vec!["x".to_owned()];
     }),
     ("log probabilities", |request| request.logprobs = Some(0)),
-    ("likely tokens", |request| request.logprobs = Some(2)),
+    ("likeliest tokens", |request| request.logprobs = Some(2)),
     ("verbosity", |request| {
         request.verbosity = Some("low".to_owned());
     }),
-    ("a user", |request| request.user = Some("ann".to_owned())),
+    ("the id of the user", |request| {
+        request.user = Some("ann".to_owned())
+    }),
     ("a cache key", |request| {
         request.cache_key = Some("key".to_owned());
     }),
@@ -116,24 +122,27 @@ const ALL: &[Variation] = &[
     ("a cache mark", |request| {
         request.turns[0].parts[0].cache = Some(CacheMark::Default);
     }),
-    ("a refusal", |request| {
+    ("an earlier refusal", |request| {
         said(request, Content::Refusal("no".to_owned()));
     }),
-    ("a picture", |request| {
+    ("an image", |request| {
         shown(request, media(MediaKind::Image, "image/png"));
     }),
     ("a sound", |request| {
         shown(request, media(MediaKind::Audio, "audio/wav"));
     }),
-    ("a film", |request| {
+    ("a video", |request| {
         shown(request, media(MediaKind::Video, "video/mp4"));
     }),
-    ("a document of text", |request| {
+    ("a document", |request| {
+        shown(request, media(MediaKind::Document, "application/pdf"));
+    }),
+    ("a document of plain text", |request| {
         let source = Source::Text("text".to_owned());
         let document = Media::new(MediaKind::Document, Some("text/plain".to_owned()), source);
         shown(request, document);
     }),
-    ("a picture by URL", |request| {
+    ("an image by URL", |request| {
         shown(request, at_url(MediaKind::Image));
     }),
     ("a document by URL", |request| {
@@ -142,22 +151,24 @@ const ALL: &[Variation] = &[
 ];
 
 /// The same of a picture or a document that is there anyway.
-const OF_MEDIA: &[Variation] = &[
-    ("a picture's detail", |request| {
+pub(super) const OF_MEDIA: &[Variation] = &[
+    ("the detail of an image", |request| {
         medium(request, 0).detail = Some("low".to_owned());
     }),
-    ("a document's name", |request| {
+    ("the name of a document", |request| {
         medium(request, 1).name = Some("name".to_owned());
     }),
-    ("a document's citations", |request| {
+    ("citations of a document", |request| {
         medium(request, 1).citations = true;
     }),
 ];
 
 /// The same of an earlier text, call and result.
-const OF_HISTORY: &[Variation] = &[
-    ("a citation of the web", |request| cited(request, None)),
-    ("a citation of a document", |request| {
+pub(super) const OF_HISTORY: &[Variation] = &[
+    ("an earlier citation of a web page", |request| {
+        cited(request, None)
+    }),
+    ("an earlier citation of a document", |request| {
         let document = InDocument {
             index: 0,
             unit: Unit::Char,
@@ -166,7 +177,7 @@ const OF_HISTORY: &[Variation] = &[
         };
         cited(request, Some(document));
     }),
-    ("a thought of another model", |request| {
+    ("earlier reasoning of another API's model", |request| {
         let thought = Thought {
             text: "hm".to_owned(),
             seal: None,
@@ -174,23 +185,38 @@ const OF_HISTORY: &[Variation] = &[
         let thought = Part::new(Content::Reasoning(thought));
         request.turns[1].parts.insert(0, thought);
     }),
+    ("a second call and its result", |request| {
+        let again = |part: &Part| {
+            let mut part = part.clone();
+            match &mut part.content {
+                Content::ToolCall(call) => "d".clone_into(&mut call.id),
+                Content::ToolResult(result) => "d".clone_into(&mut result.id),
+                _ => {}
+            }
+            part
+        };
+        for turn in &mut request.turns[1..3] {
+            let more = turn.parts.last().map(again);
+            turn.parts.extend(more);
+        }
+    }),
     ("a failed tool", |request| result(request).is_error = true),
-    ("a tool's picture", |request| {
+    ("a tool result with an image", |request| {
         returned(request, media(MediaKind::Image, "image/png"));
     }),
-    ("a tool's document", |request| {
+    ("a tool result with a document", |request| {
         returned(request, media(MediaKind::Document, "application/pdf"));
     }),
 ];
 
 /// The same of a request in which the model thinks.
-const OF_THOUGHT: &[Variation] = &[
-    ("hidden thoughts", |request| {
+pub(super) const OF_THOUGHT: &[Variation] = &[
+    ("no reasoning in the response", |request| {
         request.shows_thoughts = Some(false);
     }),
     ("a temperature", |request| request.temperature = Some(0.5)),
     ("top p", |request| request.top_p = Some(0.5)),
-    ("both", |request| {
+    ("temperature and top p", |request| {
         (request.temperature, request.top_p) = (Some(0.5), Some(0.5));
     }),
     ("a forced call", |request| {
@@ -262,7 +288,7 @@ fn returned(request: &mut Request, media: Media) {
 }
 
 /// A request with an earlier text, a call and a result.
-fn with_history() -> Request {
+pub(super) fn with_history() -> Request {
     let mut request = plain();
     said(&mut request, Content::Text(Text::new("said")));
     let call = ToolCall {
@@ -313,12 +339,20 @@ fn medium(request: &mut Request, nth: usize) -> &mut Media {
     media.nth(nth).unwrap()
 }
 
-fn plain() -> Request {
+pub(super) fn plain() -> Request {
     Request {
         turns: vec![Turn::new(Role::User, vec![Part::text("hi")])],
         tools: vec![tool("look")],
         ..Request::default()
     }
+}
+
+/// A request with an image and a document.
+pub(super) fn with_media() -> Request {
+    let mut request = plain();
+    shown(&mut request, media(MediaKind::Image, "image/png"));
+    shown(&mut request, media(MediaKind::Document, "application/pdf"));
+    request
 }
 
 /// What a provider gets and what was left out, or the field for which the request is refused.
@@ -343,7 +377,7 @@ fn is_default(
     variation: &Variation,
 ) -> bool {
     match variation.0 {
-        "hidden thoughts" => {
+        "no reasoning in the response" => {
             let hidden = caller.field(Feature::HiddenThoughts);
             let thinks = caller.field(Feature::Reasoning);
             let is_quiet = served.name == "openai_responses"
@@ -352,7 +386,7 @@ fn is_default(
                 || hidden.is_some_and(|field| field.need == Need::Default)
                 || thinks.is_some_and(|field| left_out.iter().any(|name| name == field.name))
         }
-        "reasoning" => served.name.starts_with("ollama"),
+        "adaptive reasoning" => served.name.starts_with("ollama"),
         "no reasoning" => served.name == "bedrock_converse" && Claude::of(model).is_some(),
         _ => false,
     }
@@ -388,10 +422,7 @@ fn lost(base: &Request, variations: &[Variation]) -> Vec<String> {
 #[test]
 fn nothing_is_lost_without_a_word() {
     assert_eq!(lost(&plain(), ALL), Vec::<String>::new());
-    let mut base = plain();
-    shown(&mut base, media(MediaKind::Image, "image/png"));
-    shown(&mut base, media(MediaKind::Document, "application/pdf"));
-    assert_eq!(lost(&base, OF_MEDIA), Vec::<String>::new());
+    assert_eq!(lost(&with_media(), OF_MEDIA), Vec::<String>::new());
     assert_eq!(lost(&with_history(), OF_HISTORY), Vec::<String>::new());
     for reasoning in [
         Reasoning::Adaptive,

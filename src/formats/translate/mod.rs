@@ -19,6 +19,8 @@ pub(in crate::formats) mod checks;
 mod claude;
 mod codec;
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod drops;
 mod event;
 mod feature;

@@ -1,8 +1,8 @@
 //! Every pair of formats, and what holds of all of them.
 
 use super::checks::{
-    collected, in_order, read, streamed, streaming, survives_every_split, translated, value, whole,
-    written,
+    collected, framing, in_order, read, streamed, streaming, survives_every_split, translated,
+    value, whole, written,
 };
 use super::*;
 use crate::formats::codecs;
@@ -53,15 +53,6 @@ fn thoughts() -> [Thought; 3] {
             seal: seal(SealKind::Next, "bmV4dA=="),
         },
     ]
-}
-
-/// How a stream of the format is cut into events.
-fn framing(codec: &Codec) -> Framing {
-    match (codec.stream_type)(&streaming()) {
-        "application/x-ndjson" => Framing::Ndjson,
-        kind if kind.starts_with("text/") => Framing::Text,
-        _ => Framing::Amazon,
-    }
 }
 
 /// Whether it is Ollama's API, which has neither counts of a cache nor a field for a seal.
@@ -168,79 +159,6 @@ fn seals_come_back_as_they_went() {
             assert!(is_there, "{}: {body}", codec.name);
         }
     }
-}
-
-/// The table of `docs/FORMATS.md`.
-fn table() -> String {
-    let mut table =
-        String::from("\n| a request has | taken by providers of | for others |\n|---|---|---|\n");
-    let short = |codec: &Codec| {
-        codec
-            .name
-            .split_once('_')
-            .map_or(codec.name, |(_, name)| name)
-    };
-    // In some formats no provider is asked.
-    let all = codecs().into_iter();
-    let providers = all.filter(|codec| !codec.expresses.is_empty()).count();
-    for feature in Feature::ALL {
-        let taken: Vec<&str> = codecs()
-            .into_iter()
-            .filter(|codec| codec.expresses.contains(&feature))
-            .map(short)
-            .collect();
-        let (mut refused, mut left_out) = (Vec::new(), Vec::new());
-        for codec in codecs() {
-            match codec.field(feature) {
-                Some(field) if field.need == Need::Must => refused.push(field.name),
-                Some(field) if field.need == Need::Default => {}
-                Some(field) => left_out.push(field.name),
-                None => {}
-            }
-        }
-        let named = |what: &str, mut names: Vec<&str>| {
-            names.sort_unstable();
-            names.dedup();
-            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
-        };
-        let becomes = match feature {
-            Feature::AllowedTools => Some("the other tools are left out".to_owned()),
-            Feature::FreeformTools => Some("the tool takes an object with the text".to_owned()),
-            Feature::LaterSystem => Some("they join those in front".to_owned()),
-            _ if taken.len() == providers => None,
-            _ => {
-                let both = [named("refused", refused), named("left out", left_out)];
-                Some(both.into_iter().flatten().collect::<Vec<_>>().join("; "))
-            }
-        };
-        let (title, taken) = (feature.title(), taken.join(", "));
-        let row = format!("| {title} | {taken} | {} |\n", becomes.unwrap_or_default());
-        table.push_str(&row);
-    }
-    table.push('\n');
-    table
-}
-
-/// Rewrites the table where `IRIS_WRITE_DOCS` is set.
-#[test]
-fn the_table_of_the_documentation_is_up_to_date() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/FORMATS.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (begin, end) = (
-        "<!-- What follows is generated: `just reference` -->\n",
-        "<!-- Up to here -->",
-    );
-    let (before, rest) = text.split_once(begin).expect("the mark in docs/FORMATS.md");
-    let (generated, after) = rest.split_once(end).expect("the end of the table");
-    if std::env::var_os("IRIS_WRITE_DOCS").is_some() {
-        std::fs::write(path, format!("{before}{begin}{}{end}{after}", table())).unwrap();
-        return;
-    }
-    assert!(
-        generated == table(),
-        "docs/FORMATS.md is stale: run `just reference`"
-    );
 }
 
 #[test]

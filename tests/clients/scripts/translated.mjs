@@ -26,7 +26,7 @@ export const LONG = 400;
 const calls = [];
 
 // The models whose providers don't speak the format of the caller, each with the kinds of calls of a tool that are made
-// of it, and whether its provider keeps to a schema.
+// of it, whether it is "forced" or "free" to call, and whether its provider keeps to a schema.
 export const models = (own) =>
   JSON.parse(targets)
     .filter((target) => target.format !== own)

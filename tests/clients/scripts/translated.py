@@ -7,7 +7,7 @@ from pathlib import Path
 
 base = sys.argv[1]
 # Each as {"model": …, "format": …, "calls": …, "structured": …}: the format that its provider speaks, whether
-# its model calls tools, and whether it keeps to a schema.
+# its model calls tools if it is "forced" or "free" to, and whether it keeps to a schema.
 targets = json.loads(sys.argv[2])
 NOTE = sys.argv[3]
 

@@ -29,14 +29,15 @@ async function ask(model, kind, messages, more) {
   return said;
 }
 
-for (const { model, tools: kinds, structured } of models("anthropic_messages")) {
+for (const { model, calls, tools: kinds, structured } of models("anthropic_messages")) {
   const hello = [{ role: "user", content: HELLO }];
   const tools = [{ name: TOOL, description: ABOUT, input_schema: PARAMETERS }];
   await ask(model, "whole", hello, { max_tokens: SHORT });
   await ask(model, "stream", hello, { max_tokens: SHORT });
   for (const kind of kinds) {
     const turns = [{ role: "user", content: ASK }];
-    const forced = { tools, tool_choice: { type: "any" }, max_tokens: LONG };
+    const tool_choice = { type: calls === "forced" ? "any" : "auto" };
+    const forced = { tools, tool_choice, max_tokens: LONG };
     const said = await ask(model, kind, turns, forced);
     const call = said.content.find((block) => block.type === "tool_use");
     const content = [{ type: "tool_result", tool_use_id: call.id, content: run(call.input) }];

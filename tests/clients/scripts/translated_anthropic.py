@@ -51,7 +51,8 @@ def messages(model, calls, structured):
     ask(model, "stream", hello, max_tokens=SHORT)
     for kind in ["tool", "tool_stream"] if calls else []:
         turns = [{"role": "user", "content": ASK}]
-        forced = dict(tool_choice={"type": "any"}, max_tokens=LONG)
+        choice = {"type": "any" if calls == "forced" else "auto"}
+        forced = dict(tool_choice=choice, max_tokens=LONG)
         said = ask(model, kind, turns, tools=tools, **forced)
         call = next(block for block in said.content if block.type == "tool_use")
         result = {"type": "tool_result", "tool_use_id": call.id, "content": run(call.input)}

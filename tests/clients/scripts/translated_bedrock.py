@@ -94,7 +94,8 @@ def converse(model, calls, structured):
     for kind in ["tool", "tool_stream"] if calls else []:
         turns = [{"role": "user", "content": [{"text": ASK}]}]
         tools = [{"toolSpec": tool}]
-        forced = {"tools": tools, "toolChoice": {"any": {}}}
+        choice = "any" if calls == "forced" else "auto"
+        forced = {"tools": tools, "toolChoice": {choice: {}}}
         message, call = ask(model, kind, turns, LONG, toolConfig=forced)
         content = [{"text": run(call["input"])}]
         result = {"toolResult": {"toolUseId": call["toolUseId"], "content": content}}

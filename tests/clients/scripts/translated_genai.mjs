@@ -38,7 +38,7 @@ async function ask(model, kind, contents, more) {
   return { content: { role: "model", parts }, call };
 }
 
-for (const { model, tools: kinds, structured } of models("gemini_generate_content")) {
+for (const { model, calls, tools: kinds, structured } of models("gemini_generate_content")) {
   const declared = { name: TOOL, description: ABOUT, parametersJsonSchema: PARAMETERS };
   const tools = [{ functionDeclarations: [declared] }];
   const choice = (mode, maxOutputTokens) => {
@@ -48,7 +48,7 @@ for (const { model, tools: kinds, structured } of models("gemini_generate_conten
   await ask(model, "stream", HELLO, { maxOutputTokens: SHORT });
   for (const kind of kinds) {
     const turns = [{ role: "user", parts: [{ text: ASK }] }];
-    const { content, call } = await ask(model, kind, turns, choice("ANY", LONG));
+    const { content, call } = await ask(model, kind, turns, choice(calls === "forced" ? "ANY" : "AUTO", LONG));
     const functionResponse = { id: call.id, name: call.name, response: { output: run(call.args) } };
     turns.push(content, { role: "user", parts: [{ functionResponse }] });
     await ask(model, kind.replace("tool", "result"), turns, choice("AUTO", SHORT));

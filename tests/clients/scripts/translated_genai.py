@@ -66,7 +66,8 @@ def generate(model, calls, structured):
     ask(model, "stream", HELLO, max_output_tokens=SHORT)
     for kind in ["tool", "tool_stream"] if calls else []:
         turns = [types.Content(role="user", parts=[types.Part(text=ASK)])]
-        forced = dict(tool_config=choice("ANY"), max_output_tokens=LONG)
+        mode = "ANY" if calls == "forced" else "AUTO"
+        forced = dict(tool_config=choice(mode), max_output_tokens=LONG)
         said, call = ask(model, kind, turns, tools=tools, **forced)
         result = types.FunctionResponse(id=call.id, name=call.name, response={"output": run(call.args)})
         turns += [said, types.Content(role="user", parts=[types.Part(function_response=result)])]

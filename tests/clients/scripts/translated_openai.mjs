@@ -29,7 +29,7 @@ async function chat(model, kind, turns, more) {
   return message;
 }
 
-async function chats({ model, tools: kinds, structured }) {
+async function chats({ model, calls, tools: kinds, structured }) {
   const hello = [{ role: "user", content: HELLO }];
   const tool = { name: TOOL, description: ABOUT, parameters: PARAMETERS };
   const tools = [{ type: "function", function: tool }];
@@ -37,7 +37,8 @@ async function chats({ model, tools: kinds, structured }) {
   await chat(model, "stream", hello, { max_tokens: SHORT });
   for (const kind of kinds) {
     const turns = [{ role: "user", content: ASK }];
-    const forced = { tools, tool_choice: "required", max_completion_tokens: LONG };
+    const tool_choice = calls === "forced" ? "required" : "auto";
+    const forced = { tools, tool_choice, max_completion_tokens: LONG };
     const message = await chat(model, kind, turns, forced);
     const call = message.tool_calls[0];
     const content = run(JSON.parse(call.function.arguments));
@@ -74,13 +75,14 @@ async function respond(model, kind, input, more) {
   return said;
 }
 
-async function responses({ model, tools: kinds, structured }) {
+async function responses({ model, calls, tools: kinds, structured }) {
   const tools = [{ type: "function", name: TOOL, description: ABOUT, parameters: PARAMETERS, strict: false }];
   await respond(model, "whole", HELLO, { max_output_tokens: SHORT });
   await respond(model, "stream", HELLO, { max_output_tokens: SHORT });
   for (const kind of kinds) {
     const turns = [{ role: "user", content: ASK }];
-    const forced = { tools, tool_choice: "required", max_output_tokens: LONG };
+    const tool_choice = calls === "forced" ? "required" : "auto";
+    const forced = { tools, tool_choice, max_output_tokens: LONG };
     const said = await respond(model, kind, turns, forced);
     const call = said.output.find((item) => item.type === "function_call");
     const output = run(JSON.parse(call.arguments));

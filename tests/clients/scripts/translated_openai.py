@@ -62,7 +62,8 @@ def chats(model, calls, structured):
     chat(model, "stream", "create", hello, max_tokens=SHORT)
     for kind in ["tool", "tool_stream"] if calls else []:
         turns = [{"role": "user", "content": ASK}]
-        forced = dict(tool_choice="required", max_completion_tokens=LONG)
+        choice = "required" if calls == "forced" else "auto"
+        forced = dict(tool_choice=choice, max_completion_tokens=LONG)
         message = chat(model, kind, "create", turns, tools=tools, **forced)
         call = message.tool_calls[0]
         result = run(json.loads(call.function.arguments))
@@ -123,7 +124,8 @@ def responses(model, calls, structured):
     respond(model, "stream", "create", HELLO, max_output_tokens=SHORT)
     for kind in ["tool", "tool_stream"] if calls else []:
         turns = [{"role": "user", "content": ASK}]
-        forced = dict(tool_choice="required", max_output_tokens=LONG)
+        choice = "required" if calls == "forced" else "auto"
+        forced = dict(tool_choice=choice, max_output_tokens=LONG)
         said = respond(model, kind, "create", turns, tools=tools, **forced)
         call = next(item for item in said.output if item.type == "function_call")
         result = run(json.loads(call.arguments))

@@ -12,6 +12,7 @@ pub mod harness;
 pub mod http;
 pub mod machine;
 pub mod malformed;
+pub mod model_servers;
 pub mod namespace;
 pub mod parts;
 pub mod postgres;

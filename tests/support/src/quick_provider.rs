@@ -1,4 +1,5 @@
-//! The provider for measurements. It answers at once; the name of the model chooses the response.
+//! The provider for measurements, in OpenAI's chat and Anthropic's messages. It answers at once; the name of the model
+//! chooses the response.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -46,31 +47,89 @@ pub fn run(port: u16) {
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+    let path = request.uri().path();
     // Some gateways ask for the models before they serve.
-    if request.uri().path() == "/v1/models" {
+    if path == "/v1/models" {
         return Ok(json(MODELS.to_owned()));
     }
+    let api = if path == "/v1/messages" {
+        Api::Messages
+    } else {
+        Api::Chat
+    };
     let body = request.into_body().collect().await?.to_bytes();
     let has = |word: &[u8]| memchr::memmem::find(&body, word).is_some();
+    let is_stream = has(b"\"stream\":true") || has(b"\"stream\": true");
     Ok(if has(b"\"slow\"") {
-        events(Pace::Each(Duration::from_secs(1)))
+        events(api, Pace::Each(Duration::from_secs(1)))
     } else if has(b"\"paced\"") {
-        events(Pace::Eights(Duration::from_millis(20)))
-    } else if has(b"\"stream\":true") {
-        events(Pace::AtOnce)
+        events(api, Pace::Eights(Duration::from_millis(20)))
+    } else if is_stream {
+        events(api, Pace::AtOnce)
     } else if has(b"\"large\"") {
-        whole(64 << 10)
+        json(api.whole(64 << 10))
     } else {
-        whole(200)
+        json(api.whole(200))
     })
 }
 
-fn whole(length: usize) -> Response<Body> {
-    let text = "word ".repeat(length / 5);
-    let body = format!(
-        r#"{{"id":"c","object":"chat.completion","created":1,"model":"small","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":40,"total_tokens":49}}}}"#
-    );
-    json(body)
+/// What it is asked in.
+#[derive(Clone, Copy)]
+enum Api {
+    /// OpenAI's chat completions.
+    Chat,
+    /// Anthropic's messages.
+    Messages,
+}
+
+impl Api {
+    fn whole(self, length: usize) -> String {
+        let text = "word ".repeat(length / 5);
+        match self {
+            Self::Chat => format!(
+                r#"{{"id":"c","object":"chat.completion","created":1,"model":"small","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":40,"total_tokens":49}}}}"#
+            ),
+            Self::Messages => format!(
+                r#"{{"id":"c","type":"message","role":"assistant","model":"small","content":[{{"type":"text","text":"{text}"}}],"stop_reason":"end_turn","stop_sequence":null,"usage":{{"input_tokens":9,"output_tokens":40}}}}"#
+            ),
+        }
+    }
+
+    /// What a stream has before its first piece of text.
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Chat => "",
+            Self::Messages => {
+                "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"c\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"small\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\nevent: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n"
+            }
+        }
+    }
+
+    /// An event with a piece of text.
+    fn chunk(self, content: &str) -> String {
+        match self {
+            Self::Chat => format!(
+                "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]}}\n\n"
+            ),
+            Self::Messages => format!(
+                "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{content}\"}}}}\n\n"
+            ),
+        }
+    }
+
+    /// The usage, and the end.
+    fn end(self) -> [&'static str; 2] {
+        match self {
+            Self::Chat => [
+                "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":200,\"total_tokens\":209}}\n\n",
+                "data: [DONE]\n\n",
+            ],
+            Self::Messages => [
+                "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":200}}\n\n",
+                "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+            ],
+        }
+    }
 }
 
 fn json(body: String) -> Response<Body> {
@@ -103,30 +162,25 @@ impl Pace {
     }
 }
 
-fn events(pace: Pace) -> Response<Body> {
-    let chunk = |content: &str, rest: &str| {
-        Bytes::from(format!(
-            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]{rest}}}\n\n"
-        ))
-    };
-    let body = stream::unfold(0, move |nth| {
+fn events(api: Api, pace: Pace) -> Response<Body> {
+    let body = stream::unfold(0, move |nth| async move {
+        pace.wait(nth).await;
         let piece = match nth {
-            ..EVENTS => Some(chunk("word ", "")),
-            EVENTS => Some(Bytes::from_static(
-                b"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"small\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":200,\"total_tokens\":209}}\n\n",
-            )),
-            _ if nth == EVENTS + 1 => Some(Bytes::from_static(b"data: [DONE]\n\n")),
-            _ => None,
+            ..EVENTS => {
+                let begin = if nth == 0 { api.begin() } else { "" };
+                // The receiver sees how long it took.
+                let chunk = match pace {
+                    Pace::Each(_) => api.chunk(&format!("sent {} ", micros())),
+                    _ => api.chunk("word "),
+                };
+                Some(Bytes::from(format!("{begin}{chunk}")))
+            }
+            _ => {
+                let piece = api.end().get(nth - EVENTS).copied();
+                piece.map(|text| Bytes::from_static(text.as_bytes()))
+            }
         };
-        async move {
-            pace.wait(nth).await;
-            // The receiver sees how long it took.
-            let piece = match pace {
-                Pace::Each(_) if nth < EVENTS => Some(chunk(&format!("sent {} ", micros()), "")),
-                _ => piece,
-            };
-            piece.map(|piece| (Ok(Frame::data(piece)), nth + 1))
-        }
+        piece.map(|piece| (Ok(Frame::data(piece)), nth + 1))
     });
     let mut response = Response::new(StreamBody::new(body).boxed_unsync());
     let kind = header::HeaderValue::from_static("text/event-stream");

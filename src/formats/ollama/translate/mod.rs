@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::base::clock;
 use crate::formats::Call;
-use crate::formats::translate::{Codec, Feature, Field, Seal, SealKind};
+use crate::formats::translate::{Codec, Feature, Field, Reasoning, Seal, SealKind};
 use crate::wire::json;
 pub(super) use embed::CALLER as EMBED;
 use write_response::{Shape, Writer};
@@ -97,7 +97,11 @@ const OF_CHAT: Codec = Codec {
         Feature::FrequencyPenalty,
         Feature::LogProbs,
     ],
-    lacks: |_| Vec::new(),
+    lacks: |request| {
+        let is_level = request.reasoning.and_then(Reasoning::effort).is_some();
+        let is_lost = is_level && !write_request::takes_levels(&request.model);
+        is_lost.then_some(Feature::Reasoning).into_iter().collect()
+    },
     read_request: read_request::read,
     write_request: write_request::write,
     read_response: read_response::whole,

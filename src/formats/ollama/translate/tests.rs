@@ -7,7 +7,7 @@ use crate::formats::translate::checks::{
     read, streamed, survives_every_split, through, translated, value, whole, written,
 };
 use crate::formats::translate::{
-    Codec, Content, Delivery, Effort, Reasoning, Request, Response, Stop,
+    Codec, Content, Delivery, Effort, Inbound, Reasoning, Request, Response, Stop, request,
 };
 use crate::formats::{Call, corpus, named, ollama};
 use crate::wire::Framing;
@@ -351,7 +351,7 @@ fn a_provider_of_this_format_is_asked_in_a_chat() {
     assert_eq!(
         sent,
         json!({
-            "model": "m", "stream": true, "think": "low", "format": "json",
+            "model": "m", "stream": true, "format": "json",
             "options": { "num_predict": 9, "temperature": 1.5, "stop": ["END"] },
             "messages": [
                 { "role": "user", "content": "hi", "images": ["AAAA"] },
@@ -361,7 +361,7 @@ fn a_provider_of_this_format_is_asked_in_a_chat() {
             "tools": [{ "type": "function", "function": { "name": "now", "parameters": { "type": "object", "properties": {} } } }],
         })
     );
-    assert_eq!(dropped, ["user"]);
+    assert_eq!(dropped, ["user", "reasoning_effort"]);
     let tool = json!([{ "type": "function", "function": { "name": "now" } }]);
     let choose = |choice: Value| {
         let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "tools": tool, "tool_choice": choice });
@@ -370,6 +370,32 @@ fn a_provider_of_this_format_is_asked_in_a_chat() {
     assert_eq!(choose(json!("required")).unwrap_err().field, "tool_choice");
     let (sent, _) = choose(json!("none")).unwrap();
     assert!(sent["tools"].is_null() && sent["stream"] == false);
+}
+
+/// Ollama 0.17.4 answers a level of any other model with 400: "think value \"high\" is not supported for this
+/// model".
+#[test]
+fn only_models_of_one_kind_get_a_level_of_thinking() {
+    let chat = codec("openai_chat");
+    let sent = |model: &str, effort: &str| {
+        let body = json!({
+            "model": "alias", "reasoning_effort": effort, "messages": [{ "role": "user", "content": "hi" }],
+        });
+        let text = body.to_string();
+        let inbound = Inbound {
+            path: "",
+            query: None,
+            model: "alias",
+            is_streamed: false,
+            body: text.as_bytes(),
+        };
+        let translated = request(chat, &CHAT, &inbound, model).unwrap();
+        let think = value(&translated.outbound.body)["think"].clone();
+        (think, translated.dropped.len())
+    };
+    assert_eq!(sent("gpt-oss:20b", "minimal"), (json!("low"), 0));
+    assert_eq!(sent("qwen3:8b", "high"), (Value::Null, 1));
+    assert_eq!(sent("qwen3:8b", "none"), (json!(false), 0));
 }
 
 #[test]

@@ -61,6 +61,11 @@ fn output(output: &Output) -> Option<Json> {
     }
 }
 
+/// Whether a model takes levels of thinking. Ollama refuses them for all others.
+pub(super) fn takes_levels(model: &str) -> bool {
+    model.contains("gpt-oss")
+}
+
 /// The level in the API's words. Older versions know three. Without the key a model thinks if it can;
 /// `true` is an error for one that can't.
 fn think(reasoning: Reasoning) -> Option<Json> {

@@ -61,19 +61,15 @@ pub const ALL: &[Peer] = &[
         name: "iris",
         quick: true,
         is_there: || true,
-        start: |upstream, dir| iris(upstream, dir).map(Started::from),
+        start: |upstream, dir| iris(upstream, dir, "openai_chat").map(Started::from),
         files: || Some(crate::iris()),
     },
-    // The caller speaks Anthropic's messages, and the provider OpenAI's chat.
+    // Callers speak OpenAI's chat, as with all peers, and the provider is asked in Anthropic's messages.
     Peer {
         name: "iris translating",
         quick: true,
         is_there: || true,
-        start: |upstream, dir| {
-            let mut started = Started::from(iris(upstream, dir)?);
-            started.target.path = "/v1/messages";
-            Ok(started)
-        },
+        start: |upstream, dir| iris(upstream, dir, "anthropic_messages").map(Started::from),
         files: || None,
     },
     Peer {
@@ -165,8 +161,21 @@ pub const ALL: &[Peer] = &[
         name: "litellm",
         quick: false,
         is_there: || python("litellm").exists(),
-        start: |upstream, dir| litellm(upstream, dir).map(Started::from),
+        start: |upstream, dir| {
+            let base = format!("http://127.0.0.1:{upstream}/v1");
+            litellm("openai", &base, dir).map(Started::from)
+        },
         files: || package("litellm"),
+    },
+    Peer {
+        name: "litellm translating",
+        quick: false,
+        is_there: || python("litellm").exists(),
+        start: |upstream, dir| {
+            let base = format!("http://127.0.0.1:{upstream}");
+            litellm("anthropic", &base, dir).map(Started::from)
+        },
+        files: || None,
     },
 ];
 
@@ -208,14 +217,15 @@ fn written(dir: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// With everything on: identity, grants, budgets, prices, meters, durable records and captures.
-fn iris(upstream: u16, dir: &Path) -> Result<Running, String> {
+/// With everything on: identity, grants, budgets, prices, meters, durable records and captures. The provider is asked in
+/// the format of this flag.
+fn iris(upstream: u16, dir: &Path, flag: &str) -> Result<Running, String> {
     let port = free_port();
     let text = format!(
         r#"{{
   "tailnet": {{ "mode": "off" }},
   "listen": {{ "loopback": "127.0.0.1:{port}" }},
-  "providers": {{ "fast": {{ "baseurl": "http://127.0.0.1:{upstream}", "models": ["small", "large", "slow"] }} }},
+  "providers": {{ "fast": {{ "baseurl": "http://127.0.0.1:{upstream}", "models": ["small", "large", "slow"], "compatibility": {{ "{flag}": true }} }} }},
   "prices": {{ "small": {{ "input": "0.1", "output": "0.4" }}, "large": {{ "input": "0.1", "output": "0.4" }} }},
   "quotas": {{ "daily:<user>": {{ "capacity": "$1000000.00", "rate": "$1000000.00/day" }} }},
   "grants": [{{ "src": ["(loopback)"], "app": {{ "tailscale.com/cap/aperture": [
@@ -329,11 +339,12 @@ fn liter_llm(upstream: u16, dir: &Path) -> Result<Running, String> {
     )
 }
 
-fn litellm(upstream: u16, dir: &Path) -> Result<Running, String> {
+/// `vendor` is whose API it asks the provider in.
+fn litellm(vendor: &str, base: &str, dir: &Path) -> Result<Running, String> {
     let port = free_port();
     let model = |name: &str| {
         format!(
-            "  - model_name: {name}\n    litellm_params:\n      model: openai/{name}\n      api_base: http://127.0.0.1:{upstream}/v1\n      api_key: sk-bench\n"
+            "  - model_name: {name}\n    litellm_params:\n      model: {vendor}/{name}\n      api_base: {base}\n      api_key: sk-bench\n"
         )
     };
     let models: String = ["small", "large", "slow"].into_iter().map(model).collect();
