@@ -301,7 +301,9 @@ async fn inference(parts: &Parts, root: &Path) -> anyhow::Result<(Process, Strin
 fn config(llama: &str, wire: &str, open: bool) -> Value {
     let granted = json!([{
         "src": ["(loopback)"],
-        "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
+        "app": { "tailscale.com/cap/aperture": [
+            { "role": "admin" }, { "models": "**" }, { "direct_paths": ["/wire/v1/models"] },
+        ] },
     }]);
     json!({
         "tailnet": { "mode": "off" },
