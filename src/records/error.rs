@@ -62,6 +62,8 @@ pub enum Error {
     /// The caller's to put right, unlike all others.
     #[error("{0}")]
     Report(&'static str),
+    #[error("ledger: an object can't be kept: {0}")]
+    Object(&'static str),
 }
 
 impl Error {

@@ -4,9 +4,9 @@
 //! request always has room in the queue. Queries read through connections of their own and see a record
 //! once it is durable.
 //!
-//! Four roles, each with a trait that says what a store of it promises: the `journal` writes records, the
-//! `archive` finds one of them, `reports` add many of them up, and `balances` are what requests have
-//! left of budgets. `stores` implements them. They are apart because they can be had from different
+//! Five roles, each with a trait that says what a store of it promises: the `journal` writes records, the
+//! `archive` finds one of them, `reports` add many of them up, `balances` are what requests have left of
+//! budgets, and `objects` are what is kept for callers beyond a request. `stores` implements them. They are apart because they can be had from different
 //! stores: reports need none of the transactions that the others are about.
 
 mod archive;
@@ -17,6 +17,7 @@ mod error;
 mod journal;
 pub mod marks;
 pub mod metrics;
+pub mod objects;
 pub mod outlets;
 mod pool;
 mod reports;

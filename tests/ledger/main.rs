@@ -15,6 +15,7 @@ mod exports;
 mod failover;
 mod faults;
 mod identity;
+mod objects;
 mod orders;
 mod outbox;
 mod pages;
@@ -53,6 +54,7 @@ const EVERY: &[&[Test<Place>]] = &[
     audit::EVERY,
     chats::EVERY,
     identity::EVERY,
+    objects::EVERY,
 ];
 
 /// Tests of a database that outlives its ledger.

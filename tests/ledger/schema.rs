@@ -74,12 +74,17 @@ macro_rules! scripts {
                 $store,
                 "/migrations/13_labels.sql"
             )),
+            include_str!(concat!(
+                "../../src/records/stores/",
+                $store,
+                "/migrations/14_objects.sql"
+            )),
         ]
     };
 }
 
-const SQLITE: [&str; 13] = scripts!("sqlite");
-const POSTGRES: [&str; 13] = scripts!("postgres");
+const SQLITE: [&str; 14] = scripts!("sqlite");
+const POSTGRES: [&str; 14] = scripts!("postgres");
 
 impl Place {
     /// Makes the database as it was in a version, with `rows` in it.

@@ -58,6 +58,7 @@ const SCHEMA: Schema = Schema {
         include_str!("migrations/11_journal.sql"),
         include_str!("migrations/12_own_credentials.sql"),
         include_str!("migrations/13_labels.sql"),
+        include_str!("migrations/14_objects.sql"),
     ],
 };
 

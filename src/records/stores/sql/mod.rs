@@ -1,4 +1,4 @@
-//! The store over SQL: all four roles, once for both databases. `SQLite` and `PostgreSQL` differ in how a
+//! The store over SQL: all five roles, once for both databases. `SQLite` and `PostgreSQL` differ in how a
 //! connection is had, kept and used, and in a few words; a [`Connection`] knows both, and the roles are
 //! written over it. A store that speaks no SQL, or other SQL, implements the role that it is for by itself.
 //!
@@ -15,6 +15,7 @@ mod earlier;
 mod exports;
 pub(crate) mod journal;
 mod names;
+mod objects;
 mod outbox;
 pub(crate) mod page;
 mod purge;
@@ -36,14 +37,14 @@ pub(crate) use names::Names;
 pub(crate) use value::{Row, Rows, Value};
 
 /// The version of the schema: one more than there are migrations.
-pub(super) const VERSION: i64 = 13;
+pub(super) const VERSION: i64 = 14;
 
 /// What makes and changes the tables of a database, in its dialect. A new database gets the whole schema
 /// at once; `tests/ledger/schema.rs` checks that the migrations lead to the same one.
 pub(super) struct Schema {
     pub(super) new: [&'static str; 1],
     /// The scripts that bring a database from version N to N + 1, from 1 on. Only ever appended to.
-    pub(super) migrations: [&'static str; 12],
+    pub(super) migrations: [&'static str; 13],
 }
 
 impl Schema {

@@ -4,6 +4,7 @@ use super::value::{Row, Rows, Value};
 use super::{Connection, Failure, chats, rows, transaction};
 use crate::records::EntryId;
 use crate::records::journal::retention::Policy;
+use crate::records::objects::Objects as _;
 
 /// Entries whose captures are purged in one transaction: few enough not to hold up records.
 const BATCH: usize = 200;
@@ -13,14 +14,16 @@ pub(super) fn batch(
     policy: &Policy,
     now: i64,
 ) -> Result<(u64, bool), Failure> {
-    let (mut purged, mut is_more) = (0, false);
+    let (mut purged, mut is_more) = connection.purge_objects(now)?;
     // They are exported nowhere, so that no export is waited for.
     if let Some(kept) = policy
         .retention
         .duration
         .filter(|_| policy.retention.purge.captures)
     {
-        (purged, is_more) = chats::purge(connection, kept, now)?;
+        let (chats, are_more) = chats::purge(connection, kept, now)?;
+        purged += chats;
+        is_more |= are_more;
     }
     let Some(bound) = bound(connection, policy, now)? else {
         return Ok((purged, is_more));

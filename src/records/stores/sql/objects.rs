@@ -1,0 +1,213 @@
+//! Objects that are kept for callers, as rows.
+
+use super::row::limit;
+use super::value::{Row, Value};
+use super::{Connection, Failure, rows, skip_locked, transaction};
+use crate::records::objects::{Claimant, Inserted, Kind, MOST_OBJECTS, Object, Objects, State};
+
+/// Rows that one purge deletes.
+const BATCH: u64 = 200;
+
+/// The columns for [`read`].
+const SELECTED: &str = "id, owner, provider, model, node, made, ends, state, detail";
+
+const ONE: &str = "kind = $1 AND owner = $2 AND id = $3";
+
+impl Objects for dyn Connection + '_ {
+    fn insert_object(&mut self, object: &Object) -> Result<Inserted, Failure> {
+        // One that runs twice finds what it wrote itself.
+        let sql = format!(
+            "INSERT INTO objects (kind, owner, id, provider, model, node, made, ends, state, detail, \
+             holder, due) \
+             SELECT $1, $2, $3, $4, $5, $6, $7, CAST($8 AS BIGINT), $9, $10, '', 0 \
+             WHERE (SELECT COUNT(*) FROM objects WHERE kind = $1 AND owner = $2) < {MOST_OBJECTS} \
+             OR EXISTS (SELECT 1 FROM objects WHERE {ONE}) \
+             ON CONFLICT (kind, owner, id) DO UPDATE SET provider = excluded.provider, \
+             model = excluded.model, node = excluded.node, made = excluded.made, ends = excluded.ends, \
+             state = excluded.state, detail = excluded.detail, holder = '', due = 0"
+        );
+        let mut values = key(object.kind, &object.owner, &object.id);
+        values.extend([
+            Value::text(&object.provider),
+            Value::text(&object.model),
+            Value::text(&object.node),
+            object.made.into(),
+            object.ends.into(),
+            object.state.as_str().into(),
+            Value::Bytes(object.detail.as_slice().into()),
+        ]);
+        Ok(match self.change(&sql, values)? {
+            0 => Inserted::Full,
+            _ => Inserted::Done,
+        })
+    }
+
+    fn find_object(
+        &mut self,
+        kind: Kind,
+        owner: &str,
+        id: &str,
+    ) -> Result<Option<Object>, Failure> {
+        find(self, kind, owner, id, "")
+    }
+
+    fn list_objects(
+        &mut self,
+        kind: Kind,
+        owner: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Object>, Failure> {
+        let mut values = vec![kind.as_str().into(), Value::wanted(owner, limit::CALLER)];
+        let behind = match after {
+            None => String::new(),
+            Some(after) => {
+                values.push(after.into());
+                format!(" AND (made, id) < (SELECT made, id FROM objects WHERE {ONE})")
+            }
+        };
+        let sql = format!(
+            "SELECT {SELECTED} FROM objects WHERE kind = $1 AND owner = $2{behind} \
+             ORDER BY made DESC, id DESC LIMIT {limit}"
+        );
+        rows(self, &sql, values, |row| read(kind, row))
+    }
+
+    fn update_object(&mut self, before: &Object, after: &Object) -> Result<bool, Failure> {
+        transaction(self, |connection| {
+            let lock = connection.lock();
+            let stored = find(connection, before.kind, &before.owner, &before.id, lock)?;
+            let Some(stored) = stored else {
+                return Ok(false);
+            };
+            // A write that runs twice finds what it wrote itself.
+            if is_same(&stored, after) {
+                return Ok(true);
+            }
+            if !is_same(&stored, before) {
+                return Ok(false);
+            }
+            let sql = "UPDATE objects SET state = $1, detail = $2, ends = $3 \
+                WHERE kind = $4 AND owner = $5 AND id = $6";
+            let mut values = vec![
+                after.state.as_str().into(),
+                Value::Bytes(after.detail.as_slice().into()),
+                after.ends.into(),
+            ];
+            values.extend(key(before.kind, &before.owner, &before.id));
+            connection.change(sql, values)?;
+            Ok(true)
+        })
+    }
+
+    fn remove_object(&mut self, kind: Kind, owner: &str, id: &str) -> Result<bool, Failure> {
+        let sql = format!("DELETE FROM objects WHERE {ONE}");
+        Ok(self.change(&sql, key(kind, owner, id))? > 0)
+    }
+
+    fn claim_objects(
+        &mut self,
+        kind: Kind,
+        claimant: &Claimant,
+        lease: i64,
+        most: usize,
+    ) -> Result<Vec<Object>, Failure> {
+        let now = self.now()?;
+        let until = now.saturating_add(lease);
+        transaction(self, |connection| {
+            let sql = format!(
+                "SELECT {SELECTED} FROM objects WHERE state = $1 AND kind = $2 AND due <= $3 \
+                 AND (node = '' OR node = $4) ORDER BY due, owner, id LIMIT {most}{}",
+                skip_locked(connection)
+            );
+            let values = vec![
+                State::Open.as_str().into(),
+                kind.as_str().into(),
+                now.into(),
+                Value::text(&claimant.node),
+            ];
+            let due = rows(connection, &sql, values, |row| read(kind, row))?;
+            let sql = "UPDATE objects SET holder = $1, due = $2 \
+                WHERE kind = $3 AND owner = $4 AND id = $5";
+            let taken = due.iter().map(|object| {
+                let mut values = vec![Value::text(&claimant.process), until.into()];
+                values.extend(key(kind, &object.owner, &object.id));
+                values
+            });
+            super::execute(connection, sql, taken.collect())?;
+            Ok(due)
+        })
+    }
+
+    fn renew_object(
+        &mut self,
+        object: &Object,
+        claimant: &Claimant,
+        lease: i64,
+    ) -> Result<bool, Failure> {
+        let until = self.now()?.saturating_add(lease);
+        let sql = "UPDATE objects SET due = $1 WHERE holder = $2 AND kind = $3 AND owner = $4 AND id = $5";
+        let mut values = vec![until.into(), Value::text(&claimant.process)];
+        values.extend(key(object.kind, &object.owner, &object.id));
+        Ok(self.change(sql, values)? > 0)
+    }
+
+    fn purge_objects(&mut self, now: i64) -> Result<(u64, bool), Failure> {
+        let sql = format!(
+            "DELETE FROM objects WHERE (kind, owner, id) IN (SELECT kind, owner, id FROM objects \
+             WHERE ends <= $1 ORDER BY ends LIMIT {BATCH})"
+        );
+        let deleted = self.change(&sql, vec![now.into()])?;
+        Ok((deleted, deleted >= BATCH))
+    }
+}
+
+/// What tells an object from others. The owner may come from a row, where a long one ends with a hash.
+fn key<'k>(kind: Kind, owner: &'k str, id: &'k str) -> Vec<Value<'k>> {
+    vec![
+        kind.as_str().into(),
+        Value::wanted(owner, limit::CALLER),
+        id.into(),
+    ]
+}
+
+/// Whether two are the same in what can change.
+fn is_same(one: &Object, other: &Object) -> bool {
+    one.state == other.state && one.ends == other.ends && one.detail == other.detail
+}
+
+fn find(
+    connection: &mut dyn Connection,
+    kind: Kind,
+    owner: &str,
+    id: &str,
+    lock: &str,
+) -> Result<Option<Object>, Failure> {
+    let sql = format!("SELECT {SELECTED} FROM objects WHERE {ONE}{lock}");
+    let found = rows(connection, &sql, key(kind, owner, id), |row| {
+        read(kind, row)
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Reads a row of [`SELECTED`].
+fn read(kind: Kind, row: &mut Row) -> Result<Object, Failure> {
+    Ok(Object {
+        kind,
+        id: row.text()?,
+        owner: row.text()?,
+        provider: row.text()?,
+        model: row.text()?,
+        node: row.text()?,
+        made: row.integer()?,
+        ends: row.maybe_integer()?,
+        state: state(&row.text()?)?,
+        detail: row.maybe_bytes()?.unwrap_or_default(),
+    })
+}
+
+fn state(word: &str) -> Result<State, Failure> {
+    let states = [State::Open, State::Ended];
+    let found = states.into_iter().find(|state| state.as_str() == word);
+    found.ok_or_else(|| Failure::Value(format!("an object's state {word:?}")))
+}

@@ -1,0 +1,236 @@
+//! Objects that are kept for callers: each has their own, two processes never work on one, and what has
+//! expired goes.
+
+use std::time::Duration;
+
+use iris::records::Ledger;
+use iris::records::objects::{Claimant, Inserted, Kind, MOST_DETAIL, Object, State};
+
+use crate::store::Place;
+use support::harness::Test;
+use support::tests;
+
+pub(crate) const EVERY: &[Test<Place>] = tests![
+    Place;
+    each_finds_their_own_objects,
+    lists_go_on_behind_an_object,
+    of_two_changes_from_the_same_state_one_is_made,
+    an_open_object_has_one_worker_at_a_time,
+    objects_that_have_expired_are_purged,
+    a_long_owner_has_objects_too,
+    what_has_no_room_is_refused,
+];
+
+fn object(owner: &str, id: &str) -> Object {
+    Object {
+        kind: Kind::Batch,
+        id: id.to_owned(),
+        owner: owner.to_owned(),
+        provider: "vendor".to_owned(),
+        model: "gpt-5".to_owned(),
+        node: String::new(),
+        made: 1_000,
+        ends: None,
+        state: State::Open,
+        detail: b"{}".to_vec(),
+    }
+}
+
+fn claimant(node: &str, process: &str) -> Claimant {
+    let [node, process] = [node, process].map(str::to_owned);
+    Claimant { node, process }
+}
+
+const LEASE: Duration = Duration::from_hours(1);
+
+async fn add(ledger: &Ledger, object: &Object) {
+    let inserted = ledger.insert_object(object.clone()).await;
+    assert_eq!(inserted.unwrap(), Inserted::Done);
+}
+
+async fn find(ledger: &Ledger, owner: &str, id: &str) -> Option<Object> {
+    ledger.find_object(Kind::Batch, owner, id).await.unwrap()
+}
+
+async fn claim(ledger: &Ledger, by: &Claimant, lease: Duration) -> Vec<String> {
+    let claimed = ledger.claim_objects(Kind::Batch, by, lease, 10).await;
+    claimed.unwrap().into_iter().map(|one| one.id).collect()
+}
+
+async fn each_finds_their_own_objects(place: &Place) {
+    let ledger = place.open();
+    let mut anns = object("ann", "batch_1");
+    anns.ends = Some(9_000_000_000_000);
+    add(&ledger, &anns).await;
+    let bobs = Object {
+        provider: String::new(),
+        detail: b"{\"b\":1}".to_vec(),
+        ..object("bob", "batch_1")
+    };
+    add(&ledger, &bobs).await;
+    assert_eq!(find(&ledger, "ann", "batch_1").await, Some(anns.clone()));
+    assert_eq!(find(&ledger, "bob", "batch_1").await, Some(bobs));
+    assert_eq!(find(&ledger, "eve", "batch_1").await, None);
+    let file = ledger.find_object(Kind::File, "ann", "batch_1").await;
+    assert_eq!(file.unwrap(), None);
+
+    let remove = async |owner: &str| {
+        let removed = ledger.remove_object(Kind::Batch, owner, "batch_1").await;
+        removed.unwrap()
+    };
+    assert!(!remove("eve").await);
+    assert!(remove("bob").await);
+    assert!(!remove("bob").await);
+    assert_eq!(find(&ledger, "ann", "batch_1").await, Some(anns));
+}
+
+async fn lists_go_on_behind_an_object(place: &Place) {
+    let ledger = place.open();
+    // Two of them were made in the same millisecond.
+    for (id, made) in [("a", 1), ("b", 2), ("c", 2), ("d", 3)] {
+        let made = Object {
+            made,
+            ..object("ann", id)
+        };
+        add(&ledger, &made).await;
+    }
+    add(&ledger, &object("bob", "e")).await;
+    let list = async |after: Option<&str>| {
+        let listed = ledger.list_objects(Kind::Batch, "ann", after, 2).await;
+        let ids = listed.unwrap().into_iter().map(|one| one.id);
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(list(None).await, ["d", "c"]);
+    assert_eq!(list(Some("c")).await, ["b", "a"]);
+    assert!(list(Some("a")).await.is_empty());
+    assert!(list(Some("e")).await.is_empty(), "it is another caller's");
+}
+
+async fn of_two_changes_from_the_same_state_one_is_made(place: &Place) {
+    let ledger = place.open();
+    let before = object("ann", "batch_1");
+    add(&ledger, &before).await;
+    let update = async |to: &Object| {
+        let updated = ledger.update_object(before.clone(), to.clone()).await;
+        updated.unwrap()
+    };
+    let one = Object {
+        detail: b"{\"a\":1}".to_vec(),
+        ..before.clone()
+    };
+    let other = Object {
+        state: State::Ended,
+        ends: Some(9_000_000_000_000),
+        ..before.clone()
+    };
+    let both = tokio::join!(update(&one), update(&other));
+    let kept = match both {
+        (true, false) => &one,
+        (false, true) => &other,
+        _ => panic!("{both:?}"),
+    };
+    assert_eq!(find(&ledger, "ann", "batch_1").await.as_ref(), Some(kept));
+    assert!(update(kept).await, "a write may be sent twice");
+    let gone = object("ann", "batch_2");
+    assert!(!ledger.update_object(gone.clone(), gone).await.unwrap());
+}
+
+async fn an_open_object_has_one_worker_at_a_time(place: &Place) {
+    let ledger = place.open();
+    let anywhere = object("ann", "anywhere");
+    add(&ledger, &anywhere).await;
+    let bound = Object {
+        node: "one".to_owned(),
+        ..object("ann", "bound")
+    };
+    add(&ledger, &bound).await;
+    let ended = Object {
+        state: State::Ended,
+        ..object("ann", "ended")
+    };
+    add(&ledger, &ended).await;
+
+    let (one, other) = (claimant("one", "p1"), claimant("two", "p2"));
+    assert_eq!(claim(&ledger, &other, LEASE).await, ["anywhere"]);
+    assert_eq!(claim(&ledger, &one, LEASE).await, ["bound"]);
+    assert!(claim(&ledger, &one, LEASE).await.is_empty());
+
+    // A lease that is over is another's to take, and its holder hears of it.
+    let renew = async |by: &Claimant, lease| {
+        let renewed = ledger.renew_object(&anywhere, by, lease).await;
+        renewed.unwrap()
+    };
+    assert!(renew(&other, Duration::ZERO).await);
+    assert!(!renew(&one, LEASE).await, "it holds nothing yet");
+    assert_eq!(claim(&ledger, &one, LEASE).await, ["anywhere"]);
+    assert!(!renew(&other, LEASE).await);
+    assert!(renew(&one, Duration::ZERO).await);
+    let both = tokio::join!(claim(&ledger, &one, LEASE), claim(&ledger, &other, LEASE));
+    assert_eq!(both.0.len() + both.1.len(), 1, "{both:?}");
+
+    // A process that starts again waits for the lease of the one before.
+    let again = claimant("one", "p3");
+    assert!(claim(&ledger, &again, LEASE).await.is_empty());
+    assert!(
+        ledger
+            .renew_object(&bound, &one, Duration::ZERO)
+            .await
+            .unwrap()
+    );
+    assert_eq!(claim(&ledger, &again, LEASE).await, ["bound"]);
+}
+
+async fn objects_that_have_expired_are_purged(place: &Place) {
+    let ledger = place.open();
+    for (id, ends) in [
+        ("old", Some(1)),
+        ("young", Some(9_000_000_000_000)),
+        ("lasting", None),
+    ] {
+        let ends = Object {
+            ends,
+            ..object("ann", id)
+        };
+        add(&ledger, &ends).await;
+    }
+    ledger.purge().await.unwrap();
+    let left = ledger.list_objects(Kind::Batch, "ann", None, 10).await;
+    let mut left: Vec<_> = left.unwrap().into_iter().map(|one| one.id).collect();
+    left.sort();
+    assert_eq!(left, ["lasting", "young"]);
+}
+
+async fn a_long_owner_has_objects_too(place: &Place) {
+    let ledger = place.open();
+    let owner = "tag:a,".repeat(200);
+    add(&ledger, &object(&owner, "batch_1")).await;
+    let claimed = ledger
+        .claim_objects(Kind::Batch, &claimant("one", "p1"), LEASE, 10)
+        .await
+        .unwrap();
+    let [claimed] = &claimed[..] else {
+        panic!("{claimed:?}")
+    };
+    let ended = Object {
+        state: State::Ended,
+        ..claimed.clone()
+    };
+    assert!(ledger.update_object(claimed.clone(), ended).await.unwrap());
+    let found = find(&ledger, &owner, "batch_1").await.unwrap();
+    assert_eq!(found.state, State::Ended);
+}
+
+async fn what_has_no_room_is_refused(place: &Place) {
+    let ledger = place.open();
+    let long = Object {
+        detail: vec![b' '; MOST_DETAIL + 1],
+        ..object("ann", "batch_1")
+    };
+    assert!(ledger.insert_object(long.clone()).await.is_err());
+    let first = object("ann", "batch_1");
+    add(&ledger, &first).await;
+    assert!(ledger.update_object(first, long).await.is_err());
+    for id in ["", &"x".repeat(257)] {
+        assert!(ledger.insert_object(object("ann", id)).await.is_err());
+    }
+}
