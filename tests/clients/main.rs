@@ -10,6 +10,7 @@
 )]
 
 mod agents;
+mod batches;
 mod editor;
 mod own_login;
 mod parts;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let modules = [
         sdks::TESTS,
         realtime::TESTS,
+        batches::TESTS,
         translated::TESTS,
         agents::TESTS,
         own_login::TESTS,
