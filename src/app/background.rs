@@ -7,6 +7,7 @@ use super::Engines;
 use crate::base::clock::within;
 use crate::base::panics;
 use crate::exchange::hooks::Deliverer;
+use crate::exchange::jobs::{Owners, Runner};
 use crate::exchange::rules::Rules;
 use crate::net::tailnet::{Node, State, Status};
 use crate::records::outlets::Outlets;
@@ -36,6 +37,7 @@ pub(super) fn start(engines: &Arc<Engines>) {
     keep(engines, "the deliverer of hooks", deliver);
     keep(engines, "the notes of responses", note_responses);
     keep(engines, "the following of responses", follow_responses);
+    keep(engines, "the batches", run_batches);
 }
 
 async fn keep_budgets(engines: Arc<Engines>) {
@@ -49,6 +51,18 @@ async fn note_responses(engines: Arc<Engines>) {
 
 async fn follow_responses(engines: Arc<Engines>) {
     engines.gateway.follow_responses().await;
+}
+
+async fn run_batches(engines: Arc<Engines>) {
+    let runner = Runner {
+        gateway: &engines.gateway,
+        owners: Owners {
+            resolver: engines.resolver.as_ref(),
+            changes: engines.node.as_ref().map(Node::watch),
+        },
+    };
+    // Boxed, because a line is a whole request.
+    Box::pin(runner.run()).await;
 }
 
 async fn deliver(engines: Arc<Engines>) {

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Engines;
 use crate::base::clock::within;
 use crate::base::panics;
+use crate::exchange::jobs;
 use crate::exchange::{AskedUrl, Verified, asked_host};
 use crate::formats::{self, Dialect, Format};
 use crate::net::Limits;
@@ -128,7 +129,8 @@ async fn answer(
         api = model_api(&method, request.uri().path());
     }
     let socket = socket_api(&request);
-    let api = api.or(socket);
+    let job = jobs::format_of(&method, request.uri().path());
+    let api = api.or(socket).or(job);
     let target = target(&request, &method, api);
     let api = api.or(place);
     let (uri, version) = (request.uri().clone(), request.version());
@@ -348,7 +350,12 @@ async fn dispatch(
     let url = who.url.clone();
     if let Some(api) = api {
         let caller = Arc::clone(&who.caller);
-        let response = engines.gateway.handle(api, who, request).await;
+        let is_job = jobs::format_of(request.method(), request.uri().path()).is_some();
+        let response = if is_job {
+            Box::pin(engines.gateway.handle_job(api, who, request)).await
+        } else {
+            engines.gateway.handle(api, who, request).await
+        };
         if let Some(code) = response.headers().get(&ERROR) {
             let mut audited = AUDITED.into_iter();
             if let Some(code) = audited.find(|audited| code == audited) {

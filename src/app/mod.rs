@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,6 +31,7 @@ use crate::app::systemd::{Manager, Service};
 use crate::base::clock::within;
 use crate::config::Fixed;
 use crate::exchange::hooks::Tally;
+use crate::exchange::jobs::{Disk, Jobs};
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::Upstream;
 use crate::exchange::{Gateway, Held, Uncounted, kept};
@@ -113,6 +115,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     reload::log_findings(options.config.as_deref(), &rules.findings);
     let ledger = ledger(&rules, options, &service.manager).await?;
     let cache = cache(&ledger, options).await?;
+    let jobs = jobs(options).await?;
     let quotas = Quotas::open(ledger.clone()).await?;
     // A later change of the configuration tries it again.
     let _is_done = quotas.retain(&rules.quotas).await;
@@ -147,6 +150,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
             stored: Arc::default(),
             uncounted: Uncounted::default(),
             cache,
+            jobs,
             ledger,
         },
         management: Management {
@@ -207,6 +211,15 @@ async fn cache(ledger: &Ledger, options: &Options) -> anyhow::Result<Arc<kept::S
         Arc::new(store)
     });
     Ok(opened.await?)
+}
+
+/// Finds the files that callers have on this node.
+async fn jobs(options: &Options) -> anyhow::Result<Jobs> {
+    let folder = options.state_dir.join("files");
+    let shown = folder.display().to_string();
+    let disk = tokio::task::spawn_blocking(move || Disk::open(folder)).await?;
+    let disk = disk.with_context(|| format!("the folder {shown} can't be used"))?;
+    Ok(Jobs::new(disk))
 }
 
 impl Running {

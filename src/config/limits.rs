@@ -21,6 +21,8 @@ section! {
         capture: usize = 4 << 20 => Count(0, 64 << 20),
         /// What responses that are kept for the same request take on disk, in bytes; 0 keeps none. See [CACHE.md](CACHE.md).
         cache: u64 = 256 << 20 => Count(0, 1 << 40),
+        /// What callers' files and the results of batches take on disk, in bytes; each caller may take a half of it. 0 keeps none. See [JOBS.md](JOBS.md).
+        files: u64 = 1 << 30 => Count(0, 1 << 44),
         /// What all bodies hold at once, in bytes: a request counts as three times its length. Beyond it, requests wait. Without it, half of the memory that the container or the machine has; see [CONTAINERS.md](CONTAINERS.md#memory).
         #[key(example = "536870912")]
         memory: Option<usize> => Perhaps(Count(16 << 20, 1 << 40)),

@@ -10,7 +10,7 @@ use super::headers::{HEADERS, PASS_HEADERS};
 use super::hujson::{Position, Value};
 use super::keyfile::ServiceAccount;
 use super::proxy::Proxying;
-use super::readers::Perhaps;
+use super::readers::{Count, Perhaps};
 use super::table::{Item, Table};
 use super::{section, words};
 use crate::base::money::{CostBasis, Factor};
@@ -57,6 +57,8 @@ section! {
         /// Certificates, as PEM, that the server is trusted by instead of this machine's store: of its authority, or exactly its own. The file is read again when it changes.
         #[key(holds = Holds::Destination, example = r#""${file:/etc/iris/ca.pem}""#)]
         ca: Option<Certificates>,
+        /// Requests that it answers at once. A batch that the gateway runs waits while half of them or more are taken; see [JOBS.md](JOBS.md).
+        slots: usize = 2 => Count(1, 1 << 16),
         /// Higher wins among several for one model.
         preference: i64,
         /// Kept, but not used.

@@ -28,6 +28,7 @@ pub mod guardrails;
 mod held;
 pub mod hooks;
 mod http;
+pub mod jobs;
 pub mod kept;
 mod lists;
 mod person;
@@ -97,6 +98,8 @@ pub struct Gateway {
     pub uncounted: Uncounted,
     /// Responses that are given again.
     pub cache: Arc<kept::Store>,
+    /// What this node has for files and batches.
+    pub jobs: jobs::Jobs,
     /// Records.
     pub ledger: Ledger,
 }

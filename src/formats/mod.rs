@@ -2,6 +2,7 @@
 //! of the program needs as a [`Format`]; [`ALL`] lists them. Nothing outside a format's folder knows
 //! its fields or its name.
 
+pub mod anthropic_batches;
 mod assembly;
 mod base_url;
 mod body;
@@ -19,6 +20,7 @@ mod merge;
 mod meter;
 mod offer;
 mod opaque_place;
+pub mod openai_batches;
 mod opening;
 pub mod realtime;
 mod refusal;

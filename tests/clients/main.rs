@@ -10,6 +10,7 @@
 )]
 
 mod agents;
+mod batches;
 mod editor;
 mod open_webui;
 mod own_login;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let modules = [
         sdks::TESTS,
         realtime::TESTS,
+        batches::TESTS,
         translated::TESTS,
         agents::TESTS,
         own_login::TESTS,

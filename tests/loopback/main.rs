@@ -10,6 +10,7 @@
 mod agents;
 mod api;
 mod azure;
+mod batches;
 mod cache;
 mod charged;
 mod chats;
@@ -49,6 +50,7 @@ mod logs;
 mod loops;
 mod management;
 mod manual;
+mod message_batches;
 mod metering;
 mod oversight;
 mod own_credentials;

@@ -9,6 +9,7 @@
     reason = "a program of its own, whose helpers fail as its tests do"
 )]
 
+mod batches;
 mod cached;
 mod crowd;
 mod daemon;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         }
     }
     harness::run(harness::unshared(&[
+        batches::TESTS,
         cached::TESTS,
         crowd::TESTS,
         doors::TESTS,

@@ -44,6 +44,8 @@ pub struct Provider {
     pub flags: Vec<&'static str>,
     /// Whether requests are translated for it.
     pub translate: bool,
+    /// Requests that it answers at once.
+    pub slots: usize,
     /// Higher wins.
     pub preference: i64,
     /// Kept, but not used.
@@ -111,6 +113,7 @@ impl Provider {
             models: config.models.clone(),
             flags: config.compatibility.flags().to_vec(),
             translate: config.translate,
+            slots: config.slots,
             preference: config.preference,
             disabled: config.disabled,
             upstream: config.upstream.clone(),

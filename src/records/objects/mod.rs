@@ -133,7 +133,8 @@ pub(super) trait Objects {
 pub struct Claimant {
     /// The node; the same after a restart.
     pub node: String,
-    /// The process. Another one of the same node waits until the lease is over.
+    /// The process. What only this node can work on, it takes over at once: there is one process of a node at
+    /// a time. For the rest it waits until the lease of the one before is over.
     pub process: String,
 }
 

@@ -126,8 +126,9 @@ impl Objects for dyn Connection + '_ {
         let until = now.saturating_add(lease);
         transaction(self, |connection| {
             let sql = format!(
-                "SELECT {SELECTED} FROM objects WHERE state = $1 AND kind = $2 AND due <= $3 \
-                 AND (node = '' OR node = $4) ORDER BY due, owner, id LIMIT {most}{}",
+                "SELECT {SELECTED} FROM objects WHERE state = $1 AND kind = $2 \
+                 AND ((due <= $3 AND node = '') OR (node = $4 AND (due <= $5 OR holder <> $6))) \
+                 ORDER BY due, owner, id LIMIT {most}{}",
                 skip_locked(connection)
             );
             let values = vec![
@@ -135,6 +136,8 @@ impl Objects for dyn Connection + '_ {
                 kind.as_str().into(),
                 now.into(),
                 Value::text(&claimant.node),
+                now.into(),
+                Value::text(&claimant.process),
             ];
             let due = rows(connection, &sql, values, |row| read(kind, row))?;
             let sql = "UPDATE objects SET holder = $1, due = $2 \

@@ -1,0 +1,244 @@
+//! Files that the gateway keeps: only those with the lines of a batch, or its results.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::Value;
+
+use super::detail::{FileDetail, read, stored};
+use super::disk::DiskError;
+use super::page::Page;
+use super::{Asked, Gateway, KEPT_MS, bad, new_id, not_found, on_disk};
+use crate::base::clock;
+use crate::formats::openai_batches::{PURPOSE, Upload, deleted_file, list};
+use crate::records::Ledger;
+use crate::records::objects::{Inserted, Kind, MOST_OBJECTS, Object, State};
+use crate::wire::body::BodyError;
+use crate::wire::{Body, Rejection, body};
+
+/// Bytes of a file that are read at once.
+const PIECE: usize = 64 << 10;
+
+impl Gateway {
+    pub(super) async fn upload(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
+        let kind = asked.head.headers.get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let upload = Upload::read(asked.body, kind)?;
+        if upload.purpose != PURPOSE {
+            let shown: String = upload.purpose.chars().take(40).collect();
+            let why =
+                format!("invalid purpose {shown:?}: this gateway keeps files for {PURPOSE:?}");
+            return Err(bad("unsupported", why));
+        }
+        let owner = asked.owner();
+        let detail = FileDetail {
+            name: upload.name.to_owned(),
+            purpose: PURPOSE.to_owned(),
+            bytes: upload.content.len() as u64,
+        };
+        let id = new_id("file-iris-")?;
+        let lasts = i64::try_from(upload.lasts.as_millis()).unwrap_or(KEPT_MS);
+        let object = self.new_file(owner, &id, &detail, lasts);
+        let (disk, most) = (
+            Arc::clone(&self.jobs.disk),
+            asked.context.rules.file.limits.files,
+        );
+        let (to, content) = (object.owner.clone(), asked.body[upload.content].to_vec());
+        on_disk(move || disk.put(&to, &id, &content, most)).await??;
+        let shape = detail.shape(&object);
+        let kept = keep(&self.ledger, object.clone()).await;
+        if kept.is_err() {
+            self.discard(&object.owner, &object.id).await;
+        }
+        kept.map(|()| shape)
+    }
+
+    /// The object of a file on this node's disk that is kept for `lasts` milliseconds.
+    pub(super) fn new_file(
+        &self,
+        owner: &str,
+        id: &str,
+        detail: &FileDetail,
+        lasts: i64,
+    ) -> Object {
+        let made = clock::unix_ms();
+        Object {
+            kind: Kind::File,
+            id: id.to_owned(),
+            owner: owner.to_owned(),
+            provider: String::new(),
+            model: String::new(),
+            node: self.jobs.disk.node().to_owned(),
+            made,
+            ends: Some(made.saturating_add(lasts.min(KEPT_MS))),
+            state: State::Ended,
+            detail: stored(detail),
+        }
+    }
+
+    pub(super) async fn list_files(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
+        let page = Page::read(asked.head.uri.query())?;
+        let (shapes, has_more) = self
+            .listed(Kind::File, asked, &page, |object| {
+                let detail: FileDetail = read(object)?;
+                let is_wanted = |purpose: &String| *purpose == detail.purpose;
+                let is_wanted = page.purpose.as_ref().is_none_or(is_wanted);
+                Ok(is_wanted.then(|| detail.shape(object)))
+            })
+            .await?;
+        Ok(list(shapes, has_more))
+    }
+
+    /// The caller's objects on a page, as `shape` shows those that belong to the list; and whether there are
+    /// more.
+    pub(super) async fn listed(
+        &self,
+        kind: Kind,
+        asked: &Asked<'_>,
+        page: &Page,
+        shape: impl Fn(&Object) -> Result<Option<Value>, Rejection>,
+    ) -> Result<(Vec<Value>, bool), Rejection> {
+        let (mut after, mut shapes) = (page.after.clone(), Vec::new());
+        loop {
+            let owner = asked.owner();
+            let found = self
+                .ledger
+                .list_objects(kind, owner, after.as_deref(), page.limit + 1)
+                .await?;
+            let is_last = found.len() <= page.limit;
+            after = found.last().map(|last| last.id.clone());
+            for object in &found {
+                shapes.extend(shape(object)?);
+            }
+            if is_last || shapes.len() > page.limit {
+                let has_more = shapes.len() > page.limit;
+                shapes.truncate(page.limit);
+                return Ok((shapes, has_more));
+            }
+        }
+    }
+
+    pub(super) async fn file(&self, asked: &Asked<'_>, id: &str) -> Result<Value, Rejection> {
+        let object = self.own_file(asked, id).await?;
+        Ok(read::<FileDetail>(&object)?.shape(&object))
+    }
+
+    pub(super) async fn delete_file(
+        &self,
+        asked: &Asked<'_>,
+        id: &str,
+    ) -> Result<Value, Rejection> {
+        let object = self.file_here(asked, id).await?;
+        // The row first: what has no row can't be found, and is swept.
+        let is_gone = self
+            .ledger
+            .remove_object(Kind::File, asked.owner(), id)
+            .await?;
+        if !is_gone {
+            return Err(not_found("file", id));
+        }
+        self.discard(&object.owner, &object.id).await;
+        Ok(deleted_file(id))
+    }
+
+    pub(super) async fn content(
+        &self,
+        asked: &Asked<'_>,
+        id: &str,
+    ) -> Result<Response<Body>, Rejection> {
+        let object = self.file_here(asked, id).await?;
+        let detail: FileDetail = read(&object)?;
+        let kind = HeaderValue::from_static("application/octet-stream");
+        self.stream(object.owner, object.id, detail.bytes, kind)
+            .await
+    }
+
+    /// The first `bytes` of a file on this node's disk, as they are read.
+    pub(super) async fn stream(
+        &self,
+        owner: String,
+        id: String,
+        bytes: u64,
+        kind: HeaderValue,
+    ) -> Result<Response<Body>, Rejection> {
+        if bytes == 0 {
+            // Without results there is no file.
+            return Ok(Response::new(body::empty()));
+        }
+        let disk = Arc::clone(&self.jobs.disk);
+        let opened = on_disk(move || disk.read(&owner, &id)).await?;
+        let file = opened.map_err(DiskError::from)?.take(bytes);
+        let pieces = stream::try_unfold(file, |mut file| async move {
+            let read = tokio::task::spawn_blocking(move || {
+                let mut piece = vec![0; PIECE];
+                let length = file.read(&mut piece)?;
+                piece.truncate(length);
+                Ok::<_, std::io::Error>((piece, file))
+            });
+            let (piece, file) = read.await??;
+            let piece = Some(Bytes::from(piece)).filter(|piece| !piece.is_empty());
+            Ok::<_, BodyError>(piece.map(|piece| (Frame::data(piece), file)))
+        });
+        let mut response = Response::new(StreamBody::new(pieces).boxed_unsync());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+        Ok(response)
+    }
+
+    /// Deletes a file that is no caller's any more.
+    pub(super) async fn discard(&self, owner: &str, file: &str) {
+        let disk = Arc::clone(&self.jobs.disk);
+        let [owner, file] = [owner, file].map(str::to_owned);
+        if let Ok(Err(error)) = on_disk(move || disk.remove(&owner, &file)).await {
+            tracing::warn!(%error, "a deleted file stays on the disk until it is swept");
+        }
+    }
+
+    /// A file of the caller's.
+    async fn own_file(&self, asked: &Asked<'_>, id: &str) -> Result<Object, Rejection> {
+        let found = self
+            .ledger
+            .find_object(Kind::File, asked.owner(), id)
+            .await?;
+        found.ok_or_else(|| not_found("file", id))
+    }
+
+    /// A file of the caller's that is on this node's disk.
+    pub(super) async fn file_here(&self, asked: &Asked<'_>, id: &str) -> Result<Object, Rejection> {
+        let object = self.own_file(asked, id).await?;
+        self.is_here(&object).map(|()| object)
+    }
+
+    /// Refuses what is on another node's disk.
+    pub(super) fn is_here(&self, object: &Object) -> Result<(), Rejection> {
+        if object.node == self.jobs.disk.node() {
+            return Ok(());
+        }
+        let id = &object.id;
+        let why = format!("{id} is on another node of this gateway: ask the one that took it");
+        Err(Rejection::new(StatusCode::CONFLICT, "file_elsewhere", why))
+    }
+}
+
+/// Keeps an object.
+pub(super) async fn keep(ledger: &Ledger, object: Object) -> Result<(), Rejection> {
+    let kind = object.kind.as_str();
+    match ledger.insert_object(object).await? {
+        Inserted::Done => Ok(()),
+        Inserted::Full => {
+            let why =
+                format!("you have {MOST_OBJECTS} objects of the kind {kind}: delete some first");
+            Err(Rejection::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_objects",
+                why,
+            ))
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a request asks of files and batches, in either API.
+
+use http::Method;
+
+use crate::formats::{Format, anthropic_batches, openai_batches};
+
+/// What a request asks for.
+#[derive(Clone, Copy)]
+pub(super) enum Job<'p> {
+    OpenAi(openai_batches::Action<'p>),
+    Anthropic(anthropic_batches::Action<'p>),
+}
+
+impl<'p> Job<'p> {
+    pub(super) fn of(method: &Method, path: &'p str) -> Option<Self> {
+        let openai = openai_batches::Action::of(method, path).map(Self::OpenAi);
+        openai.or_else(|| anthropic_batches::Action::of(method, path).map(Self::Anthropic))
+    }
+
+    pub(super) fn format(self) -> &'static Format {
+        match self {
+            Self::OpenAi(action) if action.is_for_files() => &openai_batches::FILES,
+            Self::OpenAi(_) => &openai_batches::BATCHES,
+            Self::Anthropic(_) => &anthropic_batches::FORMAT,
+        }
+    }
+
+    pub(super) fn has_body(self) -> bool {
+        use {anthropic_batches::Action as Anthropic, openai_batches::Action as OpenAi};
+
+        matches!(
+            self,
+            Self::OpenAi(OpenAi::Upload | OpenAi::CreateBatch) | Self::Anthropic(Anthropic::Create)
+        )
+    }
+
+    /// Whether it leaves a record: requests that only look at what is there would be most of all, because
+    /// clients ask again and again whether a batch has ended.
+    pub(super) fn is_recorded(self) -> bool {
+        use {anthropic_batches::Action as Anthropic, openai_batches::Action as OpenAi};
+
+        let only_looks = match self {
+            Self::OpenAi(action) => matches!(
+                action,
+                OpenAi::ListFiles | OpenAi::File(_) | OpenAi::ListBatches | OpenAi::Batch(_)
+            ),
+            Self::Anthropic(action) => matches!(action, Anthropic::List | Anthropic::Batch(_)),
+        };
+        !only_looks
+    }
+}

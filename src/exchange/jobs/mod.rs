@@ -1,0 +1,247 @@
+//! Files and batches: what callers have this gateway do for them beyond a request, in the APIs of OpenAI and
+//! Anthropic (`family`).
+//!
+//! ```text
+//! file     a caller's, on the disk of this node (`disk`), with an object that says whose it is
+//! batch    an object; its lines stand in a file
+//!            `new`     checks the lines when it is made (`input`)
+//!            `batches` and `messages` are the two APIs
+//!            `runner`  takes open batches, a few at a time, one process each
+//!            `running` runs a batch line by line (`held`), and survives a restart
+//!            `line`    asks one line as its owner (`owners`), through the whole pipeline
+//! ```
+//!
+//! A line is a request like any other: grants, guardrails, hooks, budgets and records are those of the
+//! moment in which it runs, so that a batch outlives neither its owner's access nor their budget.
+
+mod batches;
+mod detail;
+mod disk;
+mod family;
+mod files;
+mod held;
+mod input;
+mod job;
+mod line;
+mod messages;
+mod new;
+mod owners;
+mod page;
+mod runner;
+mod running;
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::context::{Context, Surface};
+use super::ending::{Ended, Ending, Stage};
+use super::entry::Ticket;
+use super::refusal::Refused;
+use super::{Gateway, Verified, route};
+use crate::base::panics;
+use crate::formats::{Format, anthropic_batches, openai_batches};
+use crate::wire::{Body, Rejection, body};
+use job::Job;
+
+pub use disk::Disk;
+pub use owners::Owners;
+pub use runner::Runner;
+
+/// How long files are kept at most, and batches after their end.
+const KEPT_MS: i64 = 30 * 86_400_000;
+
+/// With it, a user who asks an admin about an answer can name its record.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-iris-request-id");
+
+/// What this node has for files and batches.
+pub struct Jobs {
+    disk: Arc<Disk>,
+    /// A batch was made.
+    made: Notify,
+}
+
+impl Jobs {
+    /// Files in a folder.
+    #[must_use]
+    pub fn new(disk: Disk) -> Self {
+        Self {
+            disk: Arc::new(disk),
+            made: Notify::new(),
+        }
+    }
+}
+
+/// The format of a request for a file or a batch; `None` if it is for something else.
+#[must_use]
+pub fn format_of(method: &http::Method, path: &str) -> Option<&'static Format> {
+    Job::of(method, path).map(Job::format)
+}
+
+/// A request for a file or a batch.
+struct Asked<'a> {
+    context: &'a Context,
+    head: &'a Parts,
+    body: &'a [u8],
+}
+
+impl Asked<'_> {
+    /// Whose files and batches it is about.
+    fn owner(&self) -> &str {
+        self.context.asker.owner().key()
+    }
+}
+
+impl Gateway {
+    /// Handles a request for a file or a batch. Refusals are responses in the format's own shape.
+    pub async fn handle_job<B>(
+        &self,
+        format: &'static Format,
+        who: Verified,
+        request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let ticket = Ticket::new();
+        let named = HeaderValue::from_str(ticket.id.as_str());
+        let job = Job::of(request.method(), request.uri().path());
+        let is_recorded = job.is_some_and(Job::is_recorded);
+        let served = self.serve_job(ticket, format, who, request);
+        let served = panics::caught("a request", served).await;
+        let served = served.unwrap_or_else(|| Err(Rejection::panicked()));
+        let mut response = served.unwrap_or_else(|rejection| format.refuse(&rejection));
+        if let Ok(named) = named
+            && (is_recorded || !response.status().is_success())
+        {
+            response.headers_mut().insert(REQUEST_ID, named);
+        }
+        response
+    }
+
+    async fn serve_job<B>(
+        &self,
+        ticket: Ticket,
+        format: &'static Format,
+        who: Verified,
+        request: Request<B>,
+    ) -> Result<Response<Body>, Rejection>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let (mut head, incoming) = request.into_parts();
+        let identified = self.identify(&who, &head.headers).await?;
+        let admitted = self.admit(ticket, who, identified, &head, Surface::Http, format)?;
+        let path = head.uri.path().to_owned();
+        let Some(job) = Job::of(&head.method, &path) else {
+            return Err(Rejection::panicked());
+        };
+        let read = if job.has_body() {
+            route::body(admitted.context(), &mut head, incoming).await
+        } else {
+            Ok(Bytes::new())
+        };
+        let (mut draft, context) = admitted.into_parts();
+        let answered = match &read {
+            Ok(body) => {
+                draft.entry.request_bytes = body.len() as u64;
+                let asked = Asked {
+                    context: &context,
+                    head: &head,
+                    body,
+                };
+                self.act(job, &asked).await
+            }
+            Err(rejection) => Err(rejection.clone()),
+        };
+        let response = match answered {
+            Ok(response) => response,
+            Err(rejection) => return Err(Refused::new(draft, Stage::Route, rejection).record()),
+        };
+        if job.is_recorded() {
+            draft.entry.status = response.status().as_u16();
+            draft.end(Ended::new(Ending::Complete));
+            if self.ledger.acknowledges() {
+                self.ledger.written_so_far().await?;
+            }
+        } else {
+            draft.withdraw();
+        }
+        Ok(response)
+    }
+
+    async fn act(&self, job: Job<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
+        use anthropic_batches::Action as Anthropic;
+        use openai_batches::Action as OpenAi;
+
+        if asked.context.named.is_some() {
+            let why = "files and batches are a caller's own: they can't be had for another person";
+            return Err(bad("unsupported", why));
+        }
+        let answer = match job {
+            Job::OpenAi(action) => match action {
+                OpenAi::Upload => self.upload(asked).await,
+                OpenAi::ListFiles => self.list_files(asked).await,
+                OpenAi::File(id) => self.file(asked, id).await,
+                OpenAi::DeleteFile(id) => self.delete_file(asked, id).await,
+                OpenAi::Content(id) => return self.content(asked, id).await,
+                OpenAi::CreateBatch => self.create_batch(asked).await,
+                OpenAi::ListBatches => self.list_batches(asked).await,
+                OpenAi::Batch(id) => self.batch(asked, id).await,
+                OpenAi::CancelBatch(id) => self.cancel_batch(asked, id).await,
+            },
+            Job::Anthropic(action) => match action {
+                Anthropic::Create => self.create_messages(asked).await,
+                Anthropic::List => self.list_messages(asked).await,
+                Anthropic::Batch(id) => self.messages(asked, id).await,
+                Anthropic::Results(id) => return self.results(asked, id).await,
+                Anthropic::Cancel(id) => self.cancel_messages(asked, id).await,
+                Anthropic::Delete(id) => self.delete_messages(asked, id).await,
+            },
+        };
+        answer.map(|answer| json(&answer))
+    }
+}
+
+fn json(answer: &Value) -> Response<Body> {
+    let mut response = Response::new(body::full(answer.to_string()));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+fn bad(code: &'static str, why: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+    Rejection::new(StatusCode::BAD_REQUEST, code, why)
+}
+
+/// The refusal of what the caller doesn't have: the same whether another caller has it or nobody.
+fn not_found(what: &str, id: &str) -> Rejection {
+    let shown: String = id.chars().take(120).collect();
+    let why = format!("no {what} {shown:?}");
+    Rejection::new(StatusCode::NOT_FOUND, "not_found", why)
+}
+
+/// The id of something new.
+fn new_id(kind: &str) -> Result<String, Rejection> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| {
+        tracing::error!(%error, "the operating system gave no random bytes");
+        Rejection::panicked()
+    })?;
+    Ok(format!("{kind}{:032x}", u128::from_be_bytes(random)))
+}
+
+/// Work on the disk, beside the threads that serve requests.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Rejection> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Rejection::panicked())
+}

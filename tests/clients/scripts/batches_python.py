@@ -1,0 +1,82 @@
+"""The SDKs of OpenAI and Anthropic for Python: a batch of each, from its requests to its results."""
+
+import json
+import sys
+import time
+
+import anthropic
+import openai
+
+base, model = sys.argv[1:3]
+messages = [{"role": "user", "content": "Say hello."}]
+
+
+def ended(look, running):
+    """Looks until a batch has ended."""
+    for _ in range(300):
+        batch = look()
+        if not running(batch):
+            return batch
+        time.sleep(0.1)
+    raise TimeoutError(batch)
+
+
+client = openai.OpenAI(base_url=f"{base}/v1", api_key="unused", max_retries=0, timeout=60)
+lines = [
+    {
+        "custom_id": f"line-{nth}",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": model, "messages": messages, "max_tokens": 20},
+    }
+    for nth in range(2)
+]
+text = "\n".join(json.dumps(line) for line in lines).encode()
+file = client.files.create(file=("lines.jsonl", text), purpose="batch")
+batch = client.batches.create(
+    input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+)
+batch = ended(
+    lambda: client.batches.retrieve(batch.id),
+    lambda one: one.status in ("validating", "in_progress", "finalizing"),
+)
+output = [json.loads(line) for line in client.files.content(batch.output_file_id).text.splitlines()]
+openai_said = [line["response"]["body"]["choices"][0]["message"]["content"] for line in output]
+names = sorted(one.id for one in client.files.list())
+known = sorted([file.id, batch.output_file_id])
+assert set(known) <= set(names), (known, names)
+assert batch.id in [one.id for one in client.batches.list()]
+assert client.files.retrieve(file.id).filename == "lines.jsonl"
+assert client.files.delete(file.id).deleted
+try:
+    client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    gone = None
+except openai.NotFoundError as error:
+    gone = error.status_code
+
+client = anthropic.Anthropic(base_url=base, api_key="unused", max_retries=0, timeout=60)
+params = {"model": model, "max_tokens": 20, "messages": messages}
+messages_batch = client.messages.batches.create(
+    requests=[{"custom_id": f"request-{nth}", "params": params} for nth in range(2)]
+)
+messages_batch = ended(
+    lambda: client.messages.batches.retrieve(messages_batch.id),
+    lambda one: one.processing_status != "ended",
+)
+results = list(client.messages.batches.results(messages_batch.id))
+anthropic_said = [one.result.message.content[0].text for one in results]
+assert messages_batch.id in [one.id for one in client.messages.batches.list()]
+assert client.messages.batches.delete(messages_batch.id).id == messages_batch.id
+json.dump(
+    {
+        "status": batch.status,
+        "completed": batch.request_counts.completed,
+        "openai": openai_said,
+        "gone": gone,
+        "succeeded": messages_batch.request_counts.succeeded,
+        "anthropic": anthropic_said,
+    },
+    sys.stdout,
+)
