@@ -115,7 +115,10 @@ fn never_passing(file: &config::File, findings: &mut Vec<Finding>) {
 /// Grants for providers that are not declared.
 fn unknown_providers(file: &config::File, findings: &mut Vec<Finding>) {
     for (place, object) in capabilities(file) {
-        let models = object.models.iter().map(|pattern| ("models", pattern.text()));
+        let models = object
+            .models
+            .iter()
+            .map(|pattern| ("models", pattern.text()));
         let paths = object.direct_paths.iter();
         let paths = paths.map(|pattern| ("direct_paths", pattern.text()));
         for (key, text) in models.chain(paths) {
