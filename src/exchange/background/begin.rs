@@ -15,6 +15,7 @@ use crate::exchange::{Gateway, lists};
 use crate::formats::Background;
 use crate::net::client::Errand;
 use crate::policy::route::Provider;
+use crate::records::balances::Reservation;
 use crate::records::objects::{Inserted, State};
 use crate::wire::Rejection;
 
@@ -79,7 +80,7 @@ impl Gateway {
         let Some(attempt) = facts.attempts.last() else {
             return Ok(());
         };
-        let buckets = attempt.hold.iter().flat_map(|hold| hold.buckets());
+        let buckets = attempt.hold.iter().flat_map(Reservation::buckets);
         let mut entry = facts.entry.clone();
         entry.overhead_ms = Some(attempt.before_ms);
         entry.first_byte_ms = Some(facts.elapsed_ms());

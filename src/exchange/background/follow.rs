@@ -14,7 +14,7 @@ use crate::exchange::Gateway;
 use crate::exchange::attempt::Price;
 use crate::exchange::conclude::{Room, conclude_followed};
 use crate::exchange::ending::{Ended, Ending, Metered};
-use crate::exchange::stored::{Detail, Running};
+use crate::exchange::stored::{Detail, Running, name};
 use crate::formats::{self, BackgroundEnd, Format, MeteredRequest, Path};
 use crate::net::client::Errand;
 use crate::policy::route::Provider;
@@ -55,6 +55,9 @@ impl Gateway {
         let mut followed = FuturesUnordered::new();
         loop {
             panics::point("followed");
+            if self.ledger.is_shared() {
+                self.give_back_elsewhere().await;
+            }
             let room = MOST.saturating_sub(followed.len());
             if room > 0 {
                 let claimant = self.stored.claimant();
@@ -70,6 +73,17 @@ impl Gateway {
                 () = self.stored.begun() => {}
                 () = tokio::time::sleep(LOOK) => {}
                 Some(()) = followed.next(), if !followed.is_empty() => {}
+            }
+        }
+    }
+
+    /// Gives back what is held for responses that another process has followed to their end.
+    async fn give_back_elsewhere(&self) {
+        for (owner, id) in self.stored.held_elsewhere() {
+            let found = self.ledger.find_object(Kind::Response, &owner, &id).await;
+            let has_ended = |object: Object| object.state == State::Ended;
+            if found.is_ok_and(|found| found.is_none_or(has_ended)) {
+                self.stored.give_back(&(owner, id));
             }
         }
     }
@@ -225,7 +239,7 @@ impl Gateway {
         let duration = clock::unix_ms().saturating_sub(entry.started_at) as f64;
         entry.duration_ms = duration;
         // What was held is free for what it has cost.
-        self.stored.give_back(object);
+        self.stored.give_back(&name(object));
         let charge = |spent| Some(self.quotas.charge(running.links(&rules.quotas), spent));
         conclude_followed(room, &self.metrics, entry, &price, ended, charge);
         // Its record is found after a crash from here on.

@@ -36,7 +36,7 @@ const GATHER: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// A caller and the id of a response.
-type Name = (String, String);
+pub(super) type Name = (String, String);
 
 /// What is known of responses that providers keep, beside the database.
 pub struct StoredResponses {
@@ -71,7 +71,7 @@ impl Default for StoredResponses {
 }
 
 /// The name of an object.
-fn name(object: &Object) -> Name {
+pub(super) fn name(object: &Object) -> Name {
     (object.owner.clone(), object.id.clone())
 }
 
@@ -192,13 +192,25 @@ impl StoredResponses {
 
     /// Notes that it doesn't any more: nothing is held for it then.
     pub(super) fn leave(&self, object: &Object) {
-        lock(&self.followed).remove(&name(object));
-        self.give_back(object);
+        let name = name(object);
+        lock(&self.followed).remove(&name);
+        self.give_back(&name);
     }
 
     /// Gives back what is held for a response.
-    pub(super) fn give_back(&self, object: &Object) {
-        drop(lock(&self.holds).remove(&name(object)));
+    pub(super) fn give_back(&self, name: &Name) {
+        let hold = lock(&self.holds).remove(name);
+        drop(hold);
+    }
+
+    /// The responses for which something is held, and that this process doesn't follow.
+    pub(super) fn held_elsewhere(&self) -> Vec<Name> {
+        let held: Vec<Name> = lock(&self.holds).keys().cloned().collect();
+        let followed = lock(&self.followed);
+        let elsewhere = held.into_iter();
+        elsewhere
+            .filter(|name| !followed.contains_key(name))
+            .collect()
     }
 
     /// Lets other processes follow at once what this one does: it stops.

@@ -35,6 +35,7 @@ impl Role {
 /// One capability object. The check of the configuration reports fields that have no effect yet.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, expecting = "struct Object")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of a grant")]
 pub struct Capability {
     /// A role, if the object gives one.
     pub role: Option<Role>,
