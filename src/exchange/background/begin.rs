@@ -62,11 +62,12 @@ impl Gateway {
         let Ok(Some(id)) = within(limit, begins).await else {
             return Ok(response);
         };
-        let noted = self.begin(cleared, &id).await;
+        let noted = self.begin_background(cleared, &id).await;
         if let Err(rejection) = noted {
             if let Some(attempt) = cleared.draft.attempt() {
                 let (provider, key) = (Arc::clone(&attempt.route.provider), attempt.key);
-                self.cancel(background, &provider, key, &id).await;
+                self.cancel_background(background, &provider, key, &id)
+                    .await;
             }
             return Err(rejection);
         }
@@ -74,7 +75,7 @@ impl Gateway {
     }
 
     /// Stores what it takes to follow a response. From here on, those who follow it make its record.
-    async fn begin(&self, cleared: &mut Cleared, id: &str) -> Result<(), Rejection> {
+    async fn begin_background(&self, cleared: &mut Cleared, id: &str) -> Result<(), Rejection> {
         let (asked, draft) = cleared.split();
         let facts = &mut **draft;
         let Some(attempt) = facts.attempts.last() else {
@@ -126,7 +127,13 @@ impl Gateway {
     }
 
     /// Cancels a response that nobody follows.
-    async fn cancel(&self, background: Background, provider: &Provider, key: usize, id: &str) {
+    async fn cancel_background(
+        &self,
+        background: Background,
+        provider: &Provider,
+        key: usize,
+        id: &str,
+    ) {
         let Ok(uri) = provider.url(&(background.cancel)(id), "", None) else {
             return;
         };
