@@ -7,7 +7,7 @@ default:
 # The second tier: long runs for a night rather than for each change.
 #
 # Faults and load, then parsers. Real model servers come last, in a recipe of their own.
-nightly_runs := "formats models streams crash soak memory fuzz-runs"
+nightly_runs := "formats models clients-large streams crash soak memory fuzz-runs"
 
 # From a bare machine to the demo; it installs what is missing after asking.
 try *arguments:
@@ -97,6 +97,10 @@ nightly:
 # Discovery and `iris init` with llama-server, a real Ollama and a real vLLM, which take 4 GB of packages.
 models:
     cargo test --no-default-features --features postgres --test models -- --include-ignored
+
+# SDKs and agents that are translated for a real Ollama and a real vLLM, and a real Open WebUI: 6 GB of packages.
+clients-large word="":
+    cargo test --no-default-features --features server --test clients -- --ignored {{ word }}
 
 # Crowds of long bodies in the memory of a container of 1 GiB: about a gigabyte of requests for each way to send them.
 memory mib="1024":

@@ -28,12 +28,12 @@ use support::process::free_address;
 /// What the model says when there is no tool to call.
 pub const HELLO: &str = "Hello from a script!";
 /// The longest that a server may take to list its model.
-const START: Duration = Duration::from_mins(4);
+const START: Duration = Duration::from_mins(10);
 
 /// The servers, which end when this is dropped.
 pub struct Scripted {
     exchanges: Exchanges,
-    _servers: Vec<Process>,
+    servers: Vec<Process>,
     /// Where the gateway finds each model.
     addresses: Vec<(&'static str, SocketAddr)>,
 }
@@ -59,7 +59,7 @@ impl Scripted {
     ) -> anyhow::Result<Self> {
         let mut scripted = Self {
             exchanges: Exchanges::default(),
-            _servers: Vec::new(),
+            servers: Vec::new(),
             addresses: Vec::new(),
         };
         for single in singles {
@@ -78,7 +78,7 @@ impl Scripted {
                 vllm(&parts, single.model, &dir, note, address)?
             };
             listed(address, single.model, &server).await?;
-            scripted._servers.push(server);
+            scripted.servers.push(server);
             let relay = relay(single.format, address, scripted.exchanges.clone()).await?;
             scripted.addresses.push((single.model, relay));
         }
@@ -235,8 +235,8 @@ async fn pass(
     Ok(response.map(move |body| {
         let tee = body.map_frame(move |frame| {
             if let Some(data) = frame.data_ref() {
-                let mut response = exchange.response.lock();
-                let response = response.as_mut().unwrap_or_else(|poison| poison.get_mut());
+                let response = exchange.response.lock();
+                let mut response = response.unwrap_or_else(PoisonError::into_inner);
                 response.extend_from_slice(data);
             }
             frame

@@ -101,7 +101,8 @@ fn pairs<'a>(
     }
     let _ = write!(table, "\n|---|{}\n", "---|".repeat(formats.len()));
     for (nth, title) in titles.enumerate() {
-        let cells: Vec<String> = formats.iter().map(|caller| cell(nth, caller)).collect();
+        let cells = formats.iter().copied().map(|caller| cell(nth, caller));
+        let cells: Vec<String> = cells.collect();
         // What no caller can ask for is in no request.
         if cells.iter().all(String::is_empty) {
             continue;
@@ -151,7 +152,7 @@ fn requests() -> String {
             let places = formats().into_iter();
             return places.map(|served| comes_back(caller, served)).collect();
         };
-        let mut with = base.clone();
+        let mut with = Request::clone(base);
         (variation.1)(&mut with);
         let Some((base, with)) = asked(caller, base, &with) else {
             return String::new();
@@ -471,7 +472,7 @@ fn responses() -> String {
             told(&plain)
         };
         let more: BTreeSet<String> = said.difference(&before).cloned().collect();
-        let place = |served: &&'static Codec| {
+        let place = |served: &'static Codec| {
             if caller.name == served.name {
                 return '.';
             }
@@ -481,7 +482,7 @@ fn responses() -> String {
             assert_eq!(whole, streamed, "{pair}: {more:?}");
             if whole { letter(served) } else { '-' }
         };
-        formats().iter().map(place).collect()
+        formats().into_iter().map(place).collect()
     })
 }
 
