@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use iris::exchange::hooks::Tally;
+use iris::exchange::jobs::{Disk, Jobs};
 use iris::exchange::kept::Store;
 use iris::exchange::rules::Rules;
 use iris::exchange::upstream::Upstream;
@@ -193,8 +194,10 @@ impl World {
             quotas,
             tally: Tally::default(),
             responses: Arc::default(),
+            stored: Arc::default(),
             uncounted: Uncounted::default(),
             cache: Store::open(dir.path().join("cache")).into(),
+            jobs: Jobs::new(Disk::open(dir.path().join("jobs")).expect("a folder")),
             ledger,
         };
         let world = Self {

@@ -145,6 +145,8 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
         facts.attempts.push(Attempt {
             key: 0,
             refused_keys: 0,
+            is_native: true,
+            is_unpriced: false,
             own_credential: false,
             price: Some(Price {
                 format: "openai_chat",
