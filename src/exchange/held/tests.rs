@@ -1,5 +1,6 @@
 //! Which names are found in responses and requests, and how many are kept.
 
+use super::scan::DEEPEST;
 use super::*;
 
 const RESPONSES: &str = "openai_responses";
