@@ -221,8 +221,9 @@ fn becomes(caller: &Codec, served: &Codec, (base, with): (&Request, &Request)) -
     if caller.name == served.name {
         return '.';
     }
-    let without = fit(caller, served, base.clone(), model(served)).unwrap();
-    let Ok(sent) = fit(caller, served, with.clone(), model(served)) else {
+    let sent = |request: &Request| fit(caller, served, request.clone(), model(served));
+    // The name of a document, say, is refused with the document.
+    let (Ok(without), Ok(sent)) = (sent(base), sent(with)) else {
         return 'x';
     };
     let is_named = sent
@@ -293,7 +294,9 @@ fn comes_back(caller: &Codec, served: &Codec) -> char {
             json!({ "contents": [user, said["candidates"][0]["content"], user] })
         }
     };
-    let (sent, _) = translated(caller, served, &asked).unwrap();
+    let Ok((sent, _)) = translated(caller, served, &asked) else {
+        return 'x';
+    };
     let is_there = sent.to_string().contains(value);
     if is_there { letter(served) } else { '-' }
 }

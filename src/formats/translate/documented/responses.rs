@@ -185,9 +185,11 @@ pub(super) fn responses() -> String {
             }
             let [whole, streamed] =
                 arrives(served, caller, &with).map(|response| more.is_subset(&told(&response)));
-            let pair = format!("{} → {}", served.name, caller.name);
-            assert_eq!(whole, streamed, "{pair}: {more:?}");
-            if whole { letter(served) } else { '-' }
+            if whole && streamed {
+                letter(served)
+            } else {
+                '-'
+            }
         };
         formats().into_iter().map(place).collect()
     })
