@@ -19,6 +19,7 @@ pub(crate) const EVERY: &[Test<Place>] = tests![
     objects_that_have_expired_are_purged,
     a_long_owner_has_objects_too,
     what_has_no_room_is_refused,
+    several_are_added_at_once,
 ];
 
 fn object(owner: &str, id: &str) -> Object {
@@ -233,4 +234,21 @@ async fn what_has_no_room_is_refused(place: &Place) {
     for id in ["", &"x".repeat(257)] {
         assert!(ledger.insert_object(object("ann", id)).await.is_err());
     }
+}
+
+async fn several_are_added_at_once(place: &Place) {
+    let ledger = place.open();
+    add(&ledger, &object("ann", "a")).await;
+    let again = Object {
+        detail: b"[]".to_vec(),
+        ..object("ann", "a")
+    };
+    let several = vec![again.clone(), object("ann", "b"), object("bob", "a")];
+    assert_eq!(ledger.insert_objects(several).await.unwrap(), 0);
+    assert_eq!(find(&ledger, "ann", "a").await, Some(again));
+    assert!(find(&ledger, "ann", "b").await.is_some());
+    // All or none.
+    let bad = vec![object("ann", "c"), object("ann", &"x".repeat(300))];
+    assert!(ledger.insert_objects(bad).await.is_err());
+    assert_eq!(find(&ledger, "ann", "c").await, None);
 }

@@ -93,6 +93,8 @@ pub enum Inserted {
 pub(super) trait Objects {
     /// Adds an object, in place of one of the same owner, kind and id.
     fn insert_object(&mut self, object: &Object) -> Result<Inserted, Failure>;
+    /// Adds several in one transaction. Returns how many had no room.
+    fn insert_objects(&mut self, objects: &[Object]) -> Result<usize, Failure>;
     fn find_object(&mut self, kind: Kind, owner: &str, id: &str)
     -> Result<Option<Object>, Failure>;
     /// A page of a caller's objects, newest first, from behind the one with the id `after`.
@@ -143,6 +145,16 @@ impl Ledger {
     pub async fn insert_object(&self, object: Object) -> Result<Inserted, Error> {
         bounded(&object)?;
         self.write(move |connection| connection.insert_object(&object))
+            .await
+    }
+
+    /// Adds several objects in one transaction. Returns how many there was no room for.
+    ///
+    /// # Errors
+    /// As for [`Ledger::insert_object`]; none is added then.
+    pub async fn insert_objects(&self, objects: Vec<Object>) -> Result<usize, Error> {
+        objects.iter().try_for_each(bounded)?;
+        self.write(move |connection| connection.insert_objects(&objects))
             .await
     }
 

@@ -42,6 +42,16 @@ impl Objects for dyn Connection + '_ {
         })
     }
 
+    fn insert_objects(&mut self, objects: &[Object]) -> Result<usize, Failure> {
+        transaction(self, |connection| {
+            let mut full = 0;
+            for object in objects {
+                full += usize::from(connection.insert_object(object)? == Inserted::Full);
+            }
+            Ok(full)
+        })
+    }
+
     fn find_object(
         &mut self,
         kind: Kind,
