@@ -34,10 +34,21 @@ pub(super) fn start(engines: &Arc<Engines>) {
     keep(engines, "the exporters", export);
     keep(engines, "the look for warnings", look_out);
     keep(engines, "the deliverer of hooks", deliver);
+    keep(engines, "the notes of responses", note_responses);
+    keep(engines, "the following of responses", follow_responses);
 }
 
 async fn keep_budgets(engines: Arc<Engines>) {
     engines.gateway.quotas.keep().await;
+}
+
+async fn note_responses(engines: Arc<Engines>) {
+    let gateway = &engines.gateway;
+    gateway.stored.write(&gateway.ledger).await;
+}
+
+async fn follow_responses(engines: Arc<Engines>) {
+    engines.gateway.follow_responses().await;
 }
 
 async fn deliver(engines: Arc<Engines>) {

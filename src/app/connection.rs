@@ -120,8 +120,9 @@ async fn answer(
     let preflight = web::preflight(&request);
     let method = preflight.as_ref().unwrap_or(request.method()).clone();
     let mut api = model_api(&method, request.uri().path());
+    let place = formats::place(&method, request.uri().path());
     let mut dialect = None;
-    if api.is_none() {
+    if api.is_none() && place.is_none() {
         dialect = Some(Dialect::of(request.uri().path(), request.headers()));
         url.path = serve_as_meant(&mut request, &method);
         api = model_api(&method, request.uri().path());
@@ -129,6 +130,7 @@ async fn answer(
     let socket = socket_api(&request);
     let api = api.or(socket);
     let target = target(&request, &method, api);
+    let api = api.or(place);
     let (uri, version) = (request.uri().clone(), request.version());
     // Awaited in place: a future in a variable has its room twice.
     let answered = panics::caught("a request", async {

@@ -144,6 +144,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
             quotas,
             tally: Tally::default(),
             responses: Arc::default(),
+            stored: Arc::default(),
             uncounted: Uncounted::default(),
             cache,
             ledger,
@@ -268,6 +269,11 @@ impl Running {
         crate::exchange::rests_ended().await;
         let ledger = &engines.gateway.ledger;
         engines.management.refusals.write(ledger).await;
+        let stored = &engines.gateway.stored;
+        if let Err(error) = stored.flush(ledger).await {
+            tracing::warn!(%error, "responses that providers keep could not be noted");
+        }
+        stored.release(ledger).await;
         let written = ledger.close().await;
         if let Some(node) = &engines.node
             && let Err(error) = node.close().await

@@ -65,9 +65,13 @@ section! {
         /// Skills.
         #[key(idle)]
         skills: Option<Vec<String>>,
-        /// Paths that pass to a provider as they are.
-        #[key(idle)]
+        /// Direct access: globs on `/PROVIDER/PATH`, which open these paths of the provider's own API at `/direct/PROVIDER/PATH`. `*` is a part without slashes, `**` is anything. See [DIRECT.md](DIRECT.md).
+        #[key(example = r#"["/openai/v1/fine_tuning/**"]"#)]
         direct_paths: Option<Vec<String>>,
+        /// Whether direct access is refused while one of the caller's budgets is empty. Beside `direct_paths` it holds for these paths, else for all.
+        direct_budgets: Option<bool>,
+        /// Whether hooks are called for direct access. Beside `direct_paths` it holds for these paths, else for all.
+        direct_hooks: Option<bool>,
         /// Whether pages of other sites may call models in the caller's name (CORS). Holds for all models, also beside `models`.
         set_cors: Option<bool>,
         /// Globs on the paths that they may call, of those that call or list models. `*` is a part without slashes, `**` is anything.

@@ -128,6 +128,7 @@ fn check(object: &Item<'_>) {
                 "quotas" => quotas(&member.node, object),
                 "require_labels" => required_labels(&value),
                 "speaks_in" => speaks_in(&value),
+                "direct_paths" => direct_paths(&value),
                 _ => cors::check(&member.key, &value),
             },
             Field::Broken(finding) => {
@@ -193,6 +194,23 @@ fn speaks_in(item: &Item<'_>) {
         let message = format!("speaks_in {text:?} is not the name of a header");
         let finding = Finding::new(Severity::Warning, item.node.at, &item.path, message);
         item.findings.add(finding.hint(GRANTS_NOTHING));
+    }
+}
+
+/// Paths of direct access.
+fn direct_paths(item: &Item<'_>) {
+    for entry in item.node.items() {
+        if let Value::String(text) = &entry.value
+            && !text.starts_with('/')
+            && !text.starts_with("**")
+        {
+            let message = format!(
+                "direct_paths {text:?} matches no path: expected one that begins with the provider, such as \
+                 \"/openai/v1/fine_tuning/**\""
+            );
+            let finding = Finding::new(Severity::Warning, entry.at, &item.path, message);
+            item.findings.add(finding);
+        }
     }
 }
 

@@ -70,6 +70,7 @@ impl Gateway {
             room: self.room_for_record()?,
             metrics: Arc::clone(&self.metrics),
             responses: Arc::clone(&self.responses),
+            stored: Arc::clone(&self.stored),
         };
         let entry = entry::new(ticket, format, &asker, head);
         let draft = Draft::new(entry, rules.file.routing, outlets);

@@ -34,6 +34,10 @@ pub(super) struct Attempt {
     pub(super) unsealed: Option<Box<Call>>,
     /// What it costs; `None` for what is not billed.
     pub(super) price: Option<Price>,
+    /// The provider speaks the caller's format.
+    pub(super) is_native: bool,
+    /// What it costs can't be known.
+    pub(super) is_unpriced: bool,
     /// It goes with the caller's own credential, so their account pays.
     pub(super) own_credential: bool,
     /// What is held of budgets; `None` where none has to pay.
@@ -98,6 +102,8 @@ impl Attempt {
             asked_bytes: call.text_bytes(),
         });
         Self {
+            is_native: translation.is_none(),
+            is_unpriced: asked.direct_path().is_some(),
             own_credential: lists::gets_own_credential(asked, &route.provider, &terms),
             route,
             terms,

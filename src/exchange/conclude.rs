@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
+use super::attempt::Price;
 use super::ending::{Ended, Ending};
 use super::facts::Facts;
 use super::responses::Responses;
-use super::settle::{captured, settle};
+use super::settle::{captured, settle, settle_followed};
+use super::stored::{Note, StoredResponses};
 use crate::base::bucket::Settlement;
 use crate::base::panics;
 use crate::formats::ToolCall;
+use crate::policy::budget::Amounts;
 use crate::records::metrics::{self, Key, Metrics};
 use crate::records::{Capture, Delivery, Entry, Ledger, Outcome, Record, Slot, Unavailable};
 use crate::wire::Rejection;
@@ -32,6 +35,8 @@ pub(super) struct Outlets {
     pub(super) metrics: Arc<Metrics>,
     /// Where its response is remembered, for requests that go on with it.
     pub(super) responses: Arc<Responses>,
+    /// Where it is noted, if its provider keeps it.
+    pub(super) stored: Arc<StoredResponses>,
 }
 
 /// What a record has besides its entry.
@@ -80,6 +85,20 @@ fn follow(
     let (entry, attempt) = (&mut facts.entry, facts.attempts.last_mut());
     if let Some(id) = &ended.metered.reading.response_id {
         outlets.responses.note(&entry.caller, id, &entry.session);
+        // Under an id of the gateway's, a provider of another format finds nothing.
+        let native = attempt
+            .as_ref()
+            .filter(|one| one.is_native && one.is_asked());
+        if let Some(attempt) = native.filter(|_| ended.metered.reading.is_stored) {
+            outlets.stored.note(&Note {
+                owner: &entry.caller,
+                id,
+                provider: &entry.provider,
+                asked: &entry.model_requested,
+                model: &entry.model,
+                key: attempt.key,
+            });
+        }
     }
     let spent = settled.spent();
     let tools = settled.complete(entry);
@@ -108,6 +127,30 @@ fn follow(
         capture: captured(&mut facts.kept, ended.metered),
         tools,
     }
+}
+
+/// Ends a response that was made in the background: charges for it, and makes its record.
+pub(super) fn conclude_followed(
+    room: Room,
+    metrics: &Metrics,
+    mut entry: Entry,
+    price: &Price,
+    mut ended: Ended,
+    charge: impl FnOnce(Amounts) -> Option<Settlement>,
+) {
+    let settled = settle_followed(&entry, price, &mut ended);
+    let settlement = charge(settled.spent());
+    let tools = settled.complete(&mut entry);
+    log(&entry);
+    count(metrics, &entry);
+    room.0.record(Record {
+        entry,
+        tools,
+        headers: Vec::new(),
+        capture: None,
+        settlement,
+        deliveries: Vec::new(),
+    });
 }
 
 fn log(entry: &Entry) {

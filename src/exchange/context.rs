@@ -9,8 +9,8 @@ use super::Verified;
 use super::person::Named;
 use crate::base::labels::Labels;
 use crate::exchange::rules::{Asker, Question, Rules, Terms};
-use crate::formats::{Call, Format, Head};
-use crate::policy::access::Permit;
+use crate::formats::{Call, Format, Head, Path};
+use crate::policy::access::{DirectChecks, Permit, Subject};
 use crate::policy::route::{Fit, Provider, Route};
 
 /// How a request came.
@@ -23,6 +23,18 @@ pub enum Surface {
         /// The flag.
         flag: &'static str,
     },
+    /// As a request of HTTP for what stands at one provider, where no model answers it.
+    Place(Place),
+}
+
+/// What decides about a request for what stands at one provider.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Which of the provider's keys it goes with, by its number from 0: with another key it may be another
+    /// account, which has other things.
+    pub key: usize,
+    /// Set for direct access: what takes part besides the grant.
+    pub direct: Option<DirectChecks>,
 }
 
 /// Whose exchange it is, and by which rules: one configuration from its start to its end.
@@ -52,7 +64,7 @@ impl Context {
     /// The question that a route answers.
     pub(super) fn question<'m>(&self, model: &'m str) -> Question<&'m str> {
         let socket = match self.surface {
-            Surface::Http => None,
+            Surface::Http | Surface::Place(_) => None,
             Surface::WebSocket { flag } => Some(flag),
         };
         Question::new(self.format, socket, model)
@@ -60,14 +72,33 @@ impl Context {
 
     /// On which terms a request goes to a provider.
     pub(super) fn terms(&self, route: &Route) -> Arc<Terms> {
-        self.rules.terms(&self.asker, route)
+        match self.surface {
+            Surface::Place(place) => {
+                let checks = place.direct.unwrap_or_default();
+                let terms = self
+                    .rules
+                    .terms_of_place(&self.asker, route, &self.labels, checks);
+                Arc::new(terms)
+            }
+            _ => self.rules.terms(&self.asker, route),
+        }
+    }
+
+    /// What it is for that stands at one provider, if that is so.
+    pub(super) fn place(&self) -> Option<Place> {
+        match self.surface {
+            Surface::Place(place) => Some(place),
+            _ => None,
+        }
     }
 
     /// How a provider can be asked a request for this path, if it can.
     pub(super) fn fit(&self, path: &str, provider: &Provider) -> Option<Fit> {
         match self.surface {
             Surface::Http if (self.format.translates)(path) => provider.fit(self.format),
-            Surface::Http => provider.speaks(self.format).then_some(Fit::Native),
+            Surface::Http | Surface::Place(_) => {
+                provider.speaks(self.format).then_some(Fit::Native)
+            }
             Surface::WebSocket { flag } if provider.flags.contains(&flag) => Some(Fit::Native),
             // It is asked over HTTP.
             Surface::WebSocket { .. } => provider.translation(self.format).map(|_| Fit::Translated),
@@ -76,7 +107,7 @@ impl Context {
 
     /// Whether it is a frame of a WebSocket.
     pub(super) fn is_socket(&self) -> bool {
-        self.surface != Surface::Http
+        matches!(self.surface, Surface::WebSocket { .. })
     }
 }
 
@@ -88,6 +119,33 @@ pub struct Asked {
     pub head: Arc<Parts>,
     /// What its body says.
     pub call: Call,
+}
+
+impl Asked {
+    /// The path of a provider that is asked directly.
+    pub(super) fn direct_path(&self) -> Option<&str> {
+        self.place()?.direct?;
+        match &self.call.path {
+            Path::Fixed(path) => Some(path),
+            Path::Around { .. } => None,
+        }
+    }
+}
+
+/// Whether a permit gives a model of a provider, or direct access to a path of it.
+pub(super) fn covers(
+    permit: &Permit,
+    provider: &Provider,
+    model: &str,
+    path: Option<&str>,
+) -> bool {
+    match path {
+        None => permit.covers(provider.subject(model)),
+        Some(path) => {
+            let provider = &provider.id;
+            permit.direct(Subject::Path { provider, path }).is_some()
+        }
+    }
 }
 
 impl Deref for Asked {

@@ -34,9 +34,14 @@ impl Draft {
         self.0.outlets.is_none()
     }
 
-    /// Makes the record; once. The entry is empty afterwards.
+    /// Makes the record; once. The entry is empty afterwards. A request whose response is followed leaves none
+    /// here.
     pub(super) fn end(&mut self, ended: Ended) {
         if let Some(outlets) = self.0.outlets.take() {
+            if self.0.facts.is_followed {
+                self.0.facts.attempts.clear();
+                return;
+            }
             conclude(&mut self.0.facts, outlets, ended);
             // They count as open requests of their providers for as long as they are there.
             self.0.facts.attempts.clear();

@@ -29,6 +29,8 @@ pub(super) struct Facts {
     /// The providers that were chosen, one after the other. The caller got the response of the last
     /// one.
     pub(super) attempts: Vec<Attempt>,
+    /// Its response is made in the background: those who follow that make the record.
+    pub(super) is_followed: bool,
     /// Of each budget that began to run low, with any of the attempts: what is left.
     pub(super) crossed: Vec<String>,
     /// A warning to the caller for each provider that was left out because a budget runs low.
@@ -95,6 +97,7 @@ impl Facts {
             entry,
             kept: Kept::default(),
             attempts: Vec::new(),
+            is_followed: false,
             crossed: Vec::new(),
             spared: Vec::new(),
         }

@@ -228,6 +228,9 @@ impl Gateway {
     /// Which of a provider's keys a request goes with. The connection of a WebSocket is kept only for requests
     /// with the same key, so those without a conversation share one.
     fn key(&self, asked: &Asked, entry: &Entry, provider: &Provider) -> usize {
+        if let Some(place) = asked.place() {
+            return place.key;
+        }
         let conversation = entry::conversation(entry);
         let is_session = asked.format.realtime.is_some();
         let shared = (asked.is_socket() && !is_session).then_some("");
@@ -242,7 +245,7 @@ impl Gateway {
         wait: impl FnOnce() -> Option<Duration>,
     ) -> bool {
         let provider = Arc::clone(&funded.route().provider);
-        if provider.apikeys.len() < 2 || funded.attempt.own_credential {
+        if provider.apikeys.len() < 2 || funded.attempt.own_credential || funded.place().is_some() {
             return false;
         }
         let key = funded.attempt.key;

@@ -11,6 +11,7 @@ mod admit;
 mod agent;
 mod attempt;
 mod attempts;
+mod background;
 mod beside;
 mod blobs;
 mod cache;
@@ -39,6 +40,7 @@ mod route;
 pub mod rules;
 mod settle;
 mod sockets;
+mod stored;
 mod translation;
 pub mod upstream;
 mod verified;
@@ -60,13 +62,14 @@ pub use self::http::Uncounted;
 pub use admit::Admitted;
 pub use clear::Cleared;
 pub use conclude::Room;
-pub use context::{Asked, Context, Surface};
+pub use context::{Asked, Context, Place, Surface};
 pub use fund::Funded;
 pub use held::Held;
 pub use realtime::PendingSession;
 pub use relay::rests_ended;
 pub use route::Routed;
 pub use sockets::PendingSocket;
+pub use stored::StoredResponses;
 pub use verified::{AskedUrl, Verified, asked_host};
 pub use websocket::Pending;
 
@@ -88,6 +91,8 @@ pub struct Gateway {
     pub tally: Tally,
     /// Responses that requests can go on with.
     pub responses: Arc<responses::Responses>,
+    /// Responses that providers keep.
+    pub stored: Arc<StoredResponses>,
     /// Providers that don't count tokens.
     pub uncounted: Uncounted,
     /// Responses that are given again.

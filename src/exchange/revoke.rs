@@ -6,10 +6,11 @@ use tokio::sync::watch;
 
 use super::Gateway;
 use super::clear::Cleared;
-use super::context::Asked;
+use super::context::{Asked, covers};
 use super::person;
 use super::verified::Unverified;
 use crate::exchange::rules::Rules;
+use crate::policy::access::Permit;
 use crate::policy::identity::Refused;
 use crate::policy::route::Route;
 use crate::wire::{Rejection, Revocation, revocation};
@@ -29,6 +30,7 @@ fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route: &Route) -
     let mut who = asked.who.clone();
     let mut seen = Some(asked.rules.generation);
     let (provider, model) = (Arc::clone(&route.provider), route.model.clone());
+    let path = asked.direct_path().map(str::to_owned);
     let named = asked.named.clone();
     revocation(async move {
         let mut changes = who.changes.take();
@@ -45,15 +47,16 @@ fn watch(mut rules: watch::Receiver<Arc<Rules>>, asked: &Asked, route: &Route) -
             }
             if seen != Some(current.generation) {
                 seen = Some(current.generation);
-                let subject = provider.subject(&model);
+                let is_covered =
+                    |permit: &Permit| covers(permit, &provider, &model, path.as_deref());
                 let covered = match &named {
                     None => {
                         let permit = current.access.permit(&who.caller);
-                        permit.is_ok_and(|permit| permit.covers(subject))
+                        permit.is_ok_and(|permit| is_covered(&permit))
                     }
                     Some(named) => {
                         let asker = Box::pin(person::speaking(&current, &who, named)).await;
-                        asker.is_ok_and(|asker| asker.permit.covers(subject))
+                        asker.is_ok_and(|asker| is_covered(&asker.permit))
                     }
                 };
                 if !covered {

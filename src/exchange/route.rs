@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header;
 use http::request::Parts;
+use http::{StatusCode, header};
 
 use super::admit::Admitted;
 use super::context::{Asked, Context, head_of};
@@ -126,6 +126,30 @@ impl Gateway {
         }
     }
 
+    /// Goes on with a request for what stands at one provider.
+    pub(super) fn route_to(
+        admitted: Admitted,
+        head: Arc<Parts>,
+        call: Call,
+        first: Route,
+    ) -> Routed {
+        let (mut draft, context) = admitted.into_parts();
+        entry::describe(&mut draft.entry, &call, None);
+        Routed {
+            draft,
+            asked: Box::new(Asked {
+                context,
+                head,
+                call,
+            }),
+            choice: Choice {
+                first,
+                others: Vec::new(),
+                is_only: true,
+            },
+        }
+    }
+
     /// Takes what a hook has made of the request. Another model needs providers of its own, and a
     /// grant for them. Answers whether there are others now.
     pub(super) fn reroute(&self, routed: &mut Routed, call: Call) -> Result<bool, Rejection> {
@@ -227,6 +251,14 @@ fn understood(context: &Context, head: &Parts, mut body: Bytes) -> Result<Call, 
     };
     let mut call = call.map_err(|rejection| refusal::with_models(rejection, context, head))?;
     if context.is_socket() {
+        if call.background {
+            let why = "`background` isn't taken over a WebSocket: send the request over HTTP";
+            return Err(Rejection::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                why,
+            ));
+        }
         // There every answer comes as events, and the query is that of the WebSocket.
         call.stream = true;
     } else {

@@ -50,6 +50,10 @@ pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
         .and_then(|attempt| attempt.price.as_ref());
     let charge = match price {
         Some(price) => charged(entry, price, ended),
+        None if is_asked && attempt.is_some_and(|attempt| attempt.is_unpriced) => Charge {
+            cost: None,
+            ..Charge::none()
+        },
         None => Charge::none(),
     };
     let reading = &mut ended.metered.reading;
@@ -65,6 +69,25 @@ pub(super) fn settle(facts: &Facts, ended: &mut Ended) -> Settled {
         cost: charge.cost,
         cost_basis: charge.basis,
         own_credential: attempt.is_some_and(|one| one.own_credential && one.is_asked()),
+        dearer: charge.dearer,
+        finish_reason: reading.finish_reason.take(),
+        tools: std::mem::take(&mut reading.tool_calls),
+    }
+}
+
+/// Decides what a response comes to that was made in the background.
+pub(super) fn settle_followed(entry: &Entry, price: &Price, ended: &mut Ended) -> Settled {
+    let charge = charged(entry, price, ended);
+    let reading = &mut ended.metered.reading;
+    let ending = ended.ending.clone();
+    let ending = ending.unless_reported(reading.failure.clone());
+    Settled {
+        outcome: ending.outcome(),
+        error: ending.error().map(str::to_owned),
+        tokens: reading.tokens,
+        cost: charge.cost,
+        cost_basis: charge.basis,
+        own_credential: false,
         dearer: charge.dearer,
         finish_reason: reading.finish_reason.take(),
         tools: std::mem::take(&mut reading.tool_calls),

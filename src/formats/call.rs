@@ -31,6 +31,8 @@ pub struct Call {
     pub model: Text,
     /// Whether the caller wants the response as a stream.
     pub stream: bool,
+    /// Whether the response is made after the request has ended, and asked for by its id.
+    pub background: bool,
     /// Whether the provider charges for it: counting tokens, for one, is free.
     pub billed: bool,
     /// The most tokens that the response may have, where the caller sets a bound.

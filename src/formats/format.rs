@@ -86,6 +86,40 @@ pub enum ProviderState {
     Items,
 }
 
+/// A response that a request names, which its provider keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedResponse<'p> {
+    /// Its id.
+    pub id: &'p str,
+    /// The request is to delete it.
+    pub deletes: bool,
+}
+
+/// How responses of a format are made in the background: a request only begins one.
+#[derive(Clone, Copy, Debug)]
+pub struct Background {
+    /// The id of a response that is still being made, by the whole of what its request got, or by its first event;
+    /// `None` if it isn't.
+    pub running: fn(&[u8]) -> Option<String>,
+    /// How a response has ended, as its provider tells it by its id; `None` while it is being made.
+    pub ended: fn(&[u8]) -> Option<BackgroundEnd>,
+    /// Where a provider tells a response by its id.
+    pub path: fn(&str) -> String,
+    /// Where a response is cancelled, with `POST`.
+    pub cancel: fn(&str) -> String,
+}
+
+/// How a response that was made in the background has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackgroundEnd {
+    /// As far as it was to be made.
+    Complete,
+    /// Its caller has cancelled it.
+    Cancelled,
+    /// The provider reports an error, in its own words.
+    Failed(String),
+}
+
 /// How the chat page speaks a format.
 #[derive(Clone, Copy, Debug)]
 pub struct Chat {
@@ -110,6 +144,12 @@ pub struct Format {
     pub paths: &'static [&'static str],
     /// Whether a request for another path is meant for it.
     pub recognises: fn(&str) -> bool,
+    /// Whether a request of this method and path is for what stands at one provider, where no model answers it.
+    pub recognises_place: fn(&Method, &str) -> bool,
+    /// The response that a request of this method and path is for, if its provider keeps responses.
+    pub named_response: for<'p> fn(&Method, &'p str) -> Option<NamedResponse<'p>>,
+    /// How its responses are made in the background, if they can be.
+    pub background: Option<Background>,
     /// What its requests and responses are known to consist of.
     pub known: &'static Known,
     /// Keys whose string values are opaque to all but the provider, in requests and responses.
@@ -120,7 +160,7 @@ pub struct Format {
     pub socket: Option<Socket>,
     /// How it is spoken in sessions, if it is.
     pub realtime: Option<Realtime>,
-    /// Content types of requests that it reads.
+    /// Content types of requests that it reads; if the list is empty, any.
     pub accepts: &'static [&'static str],
     /// Whether a request with these headers needs no content type, because a web page couldn't
     /// send it without asking.
@@ -205,6 +245,9 @@ impl Format {
             endpoint: None,
             paths: &[],
             recognises: |_| false,
+            recognises_place: |_, _| false,
+            named_response: |_, _| None,
+            background: None,
             known,
             opaque: &[],
             opaque_places: &[],
@@ -247,6 +290,12 @@ impl Format {
     #[must_use]
     pub fn recognises(&self, method: &Method, path: &str) -> bool {
         method == Method::POST && (self.target(path).is_some() || (self.recognises)(path))
+    }
+
+    /// Whether a request is for what stands at one provider.
+    #[must_use]
+    pub fn recognises_place(&self, method: &Method, path: &str) -> bool {
+        (self.recognises_place)(method, path)
     }
 
     /// The path at a provider, of [`Format::paths`].

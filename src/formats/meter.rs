@@ -50,6 +50,33 @@ pub trait Meter: Send {
     fn finish(&mut self) -> Reading;
 }
 
+/// A meter of what costs nothing, or what is counted elsewhere: it reads nothing.
+pub(super) struct Unread;
+
+impl Meter for Unread {
+    fn event(&mut self, _: &sse::Event<'_>) -> Pass {
+        Pass::Through
+    }
+
+    fn body(&mut self, _: &[u8]) {}
+
+    fn has_output(&self) -> bool {
+        true
+    }
+
+    fn is_complete(&self) -> bool {
+        false
+    }
+
+    fn may_end(&self) -> bool {
+        true
+    }
+
+    fn finish(&mut self) -> Reading {
+        Reading::default()
+    }
+}
+
 /// What a meter has read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -57,6 +84,8 @@ pub struct Reading {
     pub tokens: Tokens,
     /// The id of a response that a later request can go on with.
     pub response_id: Option<String>,
+    /// The provider says that it keeps the response under this id.
+    pub is_stored: bool,
     /// Why the model stopped, in the format's own word.
     pub finish_reason: Option<String>,
     /// Tools that the model asked for.

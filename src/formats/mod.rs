@@ -9,6 +9,7 @@ mod call;
 #[cfg(test)]
 mod corpus;
 mod dialect;
+pub mod direct;
 mod failure;
 mod foreign;
 mod format;
@@ -39,7 +40,10 @@ pub use body::NO_MODEL;
 pub use call::{Call, Destination, Head, MeteredRequest, Outbound, Path};
 pub use dialect::{Dialect, is_method};
 pub use failure::of_response as error_words;
-pub use format::{Chat, DefaultModel, Flag, Format, Frame, ProviderState, Socket};
+pub use format::{
+    Background, BackgroundEnd, Chat, DefaultModel, Flag, Format, Frame, NamedResponse,
+    ProviderState, Socket,
+};
 pub use known::Known;
 pub use meter::{Meter, Pass, Reading, ToolCall};
 pub use offer::Offer;
@@ -47,6 +51,8 @@ pub use opaque_place::{Goes, OpaquePlace};
 pub use refusal::{Refusals, plain, respond};
 pub use splice::Splice;
 pub use tokens::{Density, Tokens};
+
+use http::Method;
 
 use crate::wire::{Body, Rejection};
 
@@ -80,6 +86,16 @@ formats! {
     gemini_live: FORMAT, VERTEX;
 }
 
+/// What is asked of one provider besides models, in the order in which they are asked to recognise a request.
+pub static PLACES: [&Format; 2] = [&direct::FORMAT, &openai_responses::STORED];
+
+/// What a request is for that no model answers.
+#[must_use]
+pub fn place(method: &Method, path: &str) -> Option<&'static Format> {
+    let mut places = PLACES.into_iter();
+    places.find(|place| place.recognises_place(method, path))
+}
+
 /// The format that examples and questions are about which name none.
 pub static DEFAULT: &Format = &openai_chat::FORMAT;
 
@@ -102,7 +118,8 @@ impl Dialect {
 /// The format of that name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Format> {
-    ALL.into_iter().find(|format| format.name == name)
+    let mut all = ALL.into_iter().chain(PLACES);
+    all.find(|format| format.name == name)
 }
 
 /// How formats are translated, of those that can be.

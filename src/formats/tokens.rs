@@ -1,7 +1,7 @@
 //! Token counts of one request, as the provider reports them.
 
 use aws_smithy_types::base64;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Bytes that stand for a token, on an average of languages and of the JSON around the text.
@@ -149,7 +149,9 @@ impl Default for Density {
 /// written to a cache.
 // The kinds mean the same for every format. Anthropic and Bedrock report prompt tokens without
 // those that a cache served or took, so for them `input` is the sum of the three.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub struct Tokens {
     /// Prompt tokens, those served from and written to a cache included.
     #[serde(rename = "input_tokens")]

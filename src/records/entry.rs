@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::bucket::Settlement;
 use crate::base::labels::Labels;
@@ -15,7 +15,17 @@ use crate::wire::HeaderList;
 
 /// The name of a record: `req_` and 26 characters that sort by time.
 #[derive(
-    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(transparent)]
 #[schemars(inline)]
@@ -154,7 +164,9 @@ impl std::fmt::Display for EntryId {
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum Outcome {
@@ -201,8 +213,9 @@ impl Outcome {
     }
 }
 
-/// One request, as it ended. Written once.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
+/// One request, as it ended. Written once. It is read from JSON only while its response is made in the
+/// background; reasons are sentences then.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "RequestRow")]
 pub struct Entry {
     pub id: EntryId,

@@ -42,9 +42,10 @@ async fn no_request_chooses_more_than_it_was_judged_by() {
         (CHAT, r#"{"model":"cheap","provider":{"order":["x"]}}"#),
         (CHAT, r#"{"model":"cheap","base_url":"http://x"}"#),
         ("/v1/chat/completions?model=dear", r#"{"model":"cheap"}"#),
+        (CHAT, r#"{"model":"cheap","background":true}"#),
         (
             "/v1/responses",
-            r#"{"model":"cheap","input":"x","background":true}"#,
+            r#"{"model":"cheap","input":"x","background":"true"}"#,
         ),
         (
             "/v1/messages",

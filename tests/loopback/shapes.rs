@@ -15,7 +15,7 @@ const UNKNOWN: [(&str, &str); 25] = [
     ("/v1", "openai"),
     ("/v1/", "openai"),
     ("/v1/files", "openai"),
-    ("/v1/responses/resp_1", "openai"),
+    ("/v1/conversations/conv_1", "openai"),
     ("/v1/nothing/here", "openai"),
     ("/v2/nothing", "openai"),
     ("/V1/chat/completions", "openai"),
@@ -104,7 +104,7 @@ async fn only_a_wrong_base_url_is_to_be_changed() {
     let (gateway, _log) = gateway(ollama).await;
     for (path, is_right) in [
         ("/v1/files", true),
-        ("/v1/responses/resp_1", true),
+        ("/v1/conversations/conv_1", true),
         ("/v1/messages/batches", true),
         ("/v1beta/cachedContents", true),
         ("/bedrock/guardrail/g/version/1/apply", true),

@@ -20,7 +20,7 @@ use crate::web::api::models::whatif;
     override_usage = "iris explain --as <LOGIN|TAG> <MODEL> [--url <URL>]\n       iris explain --request <ID> [--url <URL>]"
 )]
 pub(super) struct Explain {
-    /// The model, as a caller would name it.
+    /// The model, as a caller would name it, or a path such as /direct/openai/v1/files.
     #[arg(value_name = "MODEL", required_unless_present = "request")]
     model: Option<String>,
     /// A login, a tag or several joined by commas, or (loopback).

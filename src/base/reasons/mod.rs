@@ -86,6 +86,10 @@ reasons! {
     "latest_tag" => LatestTag { name: Text, model: Text },
     #[error("models pattern {pattern:?} of {grant}")]
     "granted" => Granted { pattern: Text, grant: Text },
+    #[error("direct_paths pattern {pattern:?} of {grant}")]
+    "direct" => Direct { pattern: Text, grant: Text },
+    #[error("no grant gives direct access to {path}")]
+    "not_direct" => NotDirect { path: Text },
     #[error("provider {provider} is the only one with {model:?}")]
     "only_provider" => OnlyProvider { provider: Text, model: Text },
     #[error(

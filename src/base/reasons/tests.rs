@@ -46,6 +46,14 @@ const ALL: &[(&str, &str)] = &[
         "models pattern \"p/**\" of grants[0], line 3",
     ),
     (
+        r#"{"direct":{"pattern":"/p/v1/**","grant":"grants[0], line 3"}}"#,
+        "direct_paths pattern \"/p/v1/**\" of grants[0], line 3",
+    ),
+    (
+        r#"{"not_direct":{"path":"/p/v1/files"}}"#,
+        "no grant gives direct access to /p/v1/files",
+    ),
+    (
         r#"{"only_provider":{"provider":"p","model":"m"}}"#,
         "provider p is the only one with \"m\"",
     ),

@@ -131,6 +131,10 @@ fn metadata(wants: &Wants, request: &Request<'_>, has_ended: bool) -> Value {
         "request_id": entry.id,
         "session_id": entry.session,
     });
+    if request.model.is_empty() {
+        metadata["method"] = json!(entry.method);
+        metadata["path"] = json!(entry.path);
+    }
     if let Some(via) = &entry.via {
         metadata["via"] = json!(via);
     }

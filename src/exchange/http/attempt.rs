@@ -14,7 +14,7 @@ use crate::exchange::Gateway;
 use crate::exchange::attempts::{Ask, Outcome};
 use crate::exchange::failure::Failure;
 use crate::exchange::fund::Funded;
-use crate::exchange::relay::Begun;
+use crate::exchange::relay::{Begun, framing};
 use crate::exchange::upstream::asked_wait;
 use crate::net::client::{Received, Reuse};
 use crate::policy::route::Scope;
@@ -262,7 +262,7 @@ impl Gateway {
         let begun = within(limit, Begun::begin(body)).await;
         let begun = begun.map_err(|_| Failure::TimedOut(limit))?;
         let begun = begun.map_err(|error| broke_off(error.to_string()))?;
-        if begun.is_empty() && super::framing(&head.headers, funded.served().0).is_some() {
+        if begun.is_empty() && framing(&head.headers, funded.served().0).is_some() {
             return Err(broke_off("its stream ended before it began".to_owned()));
         }
         Ok(Response::from_parts(head, begun.success(mask)))

@@ -6,14 +6,13 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::response::Parts;
 use http::{Response, StatusCode};
 
-use super::framing;
 use crate::base::clock::within;
 use crate::base::memory::{self, Hold};
 use crate::exchange::Gateway;
 use crate::exchange::beside::beside;
 use crate::exchange::failure::Failure;
 use crate::exchange::fund::Funded;
-use crate::exchange::relay::{Begun, Unheld};
+use crate::exchange::relay::{Begun, Unheld, framing};
 use crate::exchange::translation::{LONG, Translated, Translation, no_memory};
 use crate::formats::Format;
 use crate::formats::translate::{self, Json, Translator};

@@ -5,6 +5,7 @@ mod attempt;
 mod count;
 mod hold;
 mod idle;
+mod place;
 mod told;
 
 use std::fmt::Display;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, response};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, response};
 use http_body_util::BodyExt;
 
 pub(in crate::exchange) use self::attempt::OverHttp;
@@ -28,9 +29,9 @@ use super::ending::Stage;
 use super::entry::Ticket;
 use super::kept;
 use super::refusal::Refused;
-use super::{Gateway, Verified, route};
+use super::{Gateway, Routed, Verified, route};
 use crate::base::{memory, panics};
-use crate::exchange::relay::{Begun, Form, Reader, RelayBody, Translating};
+use crate::exchange::relay::{Begun, Form, Reader, RelayBody, Translating, framing};
 use crate::formats::Format;
 use crate::wire::decode::Decoding;
 use crate::wire::{Body, Framing, Rejection, headers};
@@ -55,7 +56,15 @@ impl Gateway {
         let ticket = Ticket::new();
         let named = HeaderValue::from_str(ticket.id.as_str());
         let is_admitted = AtomicBool::new(false);
-        let served = self.serve(ticket, format, who, request, &is_admitted);
+        let served = async {
+            // Boxed, because few requests are for what stands at one provider.
+            if format.recognises_place(request.method(), request.uri().path()) {
+                let served = self.serve_place(ticket, format, who, request, &is_admitted);
+                Box::pin(served).await
+            } else {
+                self.serve(ticket, format, who, request, &is_admitted).await
+            }
+        };
         let mut response = panics::caught("a request", served)
             .await
             .unwrap_or_else(|| Err(Rejection::panicked()))
@@ -102,8 +111,20 @@ impl Gateway {
         body: Bytes,
     ) -> Result<Response<Body>, Refused> {
         let routed = self.route(admitted, Arc::new(head), body)?;
+        self.respond(routed).await
+    }
+
+    /// Answers a request whose providers are known.
+    async fn respond(&self, routed: Routed) -> Result<Response<Body>, Refused> {
         let mut cleared = self.clear(routed).await?;
-        match self.response(&mut cleared).await {
+        let mut response = self.response(&mut cleared).await;
+        if cleared.asked().call.background
+            && let Ok(begun) = response
+        {
+            // Boxed, because few responses are made in the background.
+            response = self.followed(&mut cleared, begun).boxed().await;
+        }
+        match response {
             Ok(response) => {
                 let response = self.told(&mut cleared, response).await;
                 Ok(self.relay(cleared, response))
@@ -115,10 +136,12 @@ impl Gateway {
     /// The response to a request: that of a provider, one that was kept, or the gateway's own where none has
     /// to be asked.
     async fn response(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
+        Self::check_background(cleared)?;
         if let Some(response) = Self::idle(cleared) {
             return Ok(response);
         }
         let asked = cleared.asked();
+        let is_place = asked.place().is_some();
         let Some(count) = asked.format.estimated_count(&asked.call) else {
             // Boxed, because few grants keep responses, and all requests would have room for one.
             if cache::may_be_kept(cleared)
@@ -126,7 +149,12 @@ impl Gateway {
             {
                 return Ok(response);
             }
-            return self.ask_providers(cleared).await;
+            let response = self.ask_providers(cleared).await?;
+            return if is_place {
+                place::checked(response)
+            } else {
+                Ok(response)
+            };
         };
         if let Some(response) = self.estimated(&count, cleared) {
             return Ok(response);
@@ -290,23 +318,4 @@ fn translates(
 /// Whether a status says that no body follows, so that a server asks for none.
 fn is_bodiless(status: StatusCode) -> bool {
     matches!(status.as_u16(), 100..=199 | 204 | 205 | 304)
-}
-
-/// How a response of a format is cut into events, if its head says so.
-fn framing(headers: &HeaderMap, format: &Format) -> Option<Framing> {
-    let kind = headers.get(header::CONTENT_TYPE)?;
-    if kind == "application/json" {
-        return None;
-    }
-    let kind = kind.to_str().ok()?;
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    let framings = [
-        ("text/event-stream", Framing::Text),
-        ("application/vnd.amazon.eventstream", Framing::Amazon),
-        ("application/x-ndjson", Framing::Ndjson),
-    ];
-    let mut framings = framings.into_iter();
-    let (_, framing) = framings.find(|(name, _)| kind.eq_ignore_ascii_case(name))?;
-    // A format with events of text has no error that could stand in a line.
-    (framing != Framing::Ndjson || format.has_lines).then_some(framing)
 }

@@ -47,6 +47,7 @@ impl Question {
         let is_plain = !asked.is_socket()
             && (format.translates)(path)
             && call.billed
+            && !call.background
             && call.previous_response.is_none()
             && call.body.len() <= LONGEST;
         if !is_plain {

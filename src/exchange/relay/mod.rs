@@ -11,6 +11,9 @@ mod whole;
 
 use std::time::Duration;
 
+use http::{HeaderMap, header};
+
+use crate::formats::Format;
 use crate::wire::Framing;
 
 pub(super) use begun::{Begun, Unheld};
@@ -41,4 +44,23 @@ pub(super) struct Form {
     pub(super) idle: Duration,
     /// Longest time for the whole; zero for no bound.
     pub(super) total: Duration,
+}
+
+/// How a response of a format is cut into events, if its head says so.
+pub(super) fn framing(headers: &HeaderMap, format: &Format) -> Option<Framing> {
+    let kind = headers.get(header::CONTENT_TYPE)?;
+    if kind == "application/json" {
+        return None;
+    }
+    let kind = kind.to_str().ok()?;
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let framings = [
+        ("text/event-stream", Framing::Text),
+        ("application/vnd.amazon.eventstream", Framing::Amazon),
+        ("application/x-ndjson", Framing::Ndjson),
+    ];
+    let mut framings = framings.into_iter();
+    let (_, framing) = framings.find(|(name, _)| kind.eq_ignore_ascii_case(name))?;
+    // A format with events of text has no error that could stand in a line.
+    (framing != Framing::Ndjson || format.has_lines).then_some(framing)
 }

@@ -114,19 +114,32 @@ fn never_passing(file: &config::File, findings: &mut Vec<Finding>) {
 
 /// Grants for providers that are not declared.
 fn unknown_providers(file: &config::File, findings: &mut Vec<Finding>) {
-    let patterns = capabilities(file).filter_map(|(place, object)| Some((place, object.models?)));
-    for (place, pattern) in patterns {
-        let text = pattern.to_string();
-        let name = text.split('/').next().unwrap_or_default();
-        // Nearly every pattern names one provider: looking through all of them for each grant
-        // would take the square of their number.
-        if name != "**"
-            && !file.providers.contains_key(name)
-            && !file.providers.keys().any(|id| is_named(id, name))
-        {
-            findings.push(place.warning(format!(
-                "models pattern \"{text}\" references provider \"{name}\" which does not match any declared provider"
-            )));
+    for (place, object) in capabilities(file) {
+        let models = object
+            .models
+            .iter()
+            .map(|pattern| ("models", pattern.text()));
+        let paths = object.direct_paths.iter();
+        let paths = paths.map(|pattern| ("direct_paths", pattern.text()));
+        for (key, text) in models.chain(paths) {
+            let below = match key {
+                "models" => Some(&*text),
+                // The reader of grants has a finding for any other.
+                _ => text.strip_prefix('/'),
+            };
+            let name = below.map(|text| text.split('/').next().unwrap_or_default());
+            let Some(name) = name.filter(|name| *name != "**") else {
+                continue;
+            };
+            // Nearly every pattern names one provider: looking through all of them for each grant
+            // would take the square of their number.
+            if !file.providers.contains_key(name)
+                && !file.providers.keys().any(|id| is_named(id, name))
+            {
+                findings.push(place.warning(format!(
+                    "{key} pattern \"{text}\" references provider \"{name}\" which does not match any declared provider"
+                )));
+            }
         }
     }
 }

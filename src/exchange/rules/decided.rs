@@ -18,7 +18,7 @@ use crate::base::quick_hash::QuickHash;
 use crate::base::text::Text;
 use crate::config::AuthMode;
 use crate::formats::Format;
-use crate::policy::access::{CacheGrant, Header, Permit};
+use crate::policy::access::{CacheGrant, DirectChecks, Header, Permit};
 use crate::policy::budget::{Definitions, Denied, Plan};
 use crate::policy::identity::Caller;
 use crate::policy::pricing::Quote;
@@ -141,6 +141,29 @@ impl Rules {
         terms
     }
 
+    /// On which terms a request for what stands at a provider goes to it: no guard inspects it, and budgets and
+    /// hooks take part only where `checks` say so.
+    pub fn terms_of_place(
+        &self,
+        asker: &Asker,
+        route: &Route,
+        labels: &Labels,
+        checks: DirectChecks,
+    ) -> Terms {
+        let plan = if checks.budgets {
+            let Asker { caller, permit } = asker;
+            self.quotas.plan_of_all(permit, caller, labels)
+        } else {
+            Ok(Plan::default())
+        };
+        let mut hooks = asker.permit.hooks(route.subject());
+        Terms {
+            plan: Some(plan),
+            has_hooks: checks.hooks && hooks.next().is_some(),
+            ..Terms::without_checks(self, asker, route)
+        }
+    }
+
     /// The only route of a request, if it was found before.
     pub fn only_route(&self, asker: &Asker, question: Question<&str>) -> Option<Route> {
         let routes = &self.decided.routes;
@@ -196,6 +219,26 @@ impl Terms {
             let labels = Labels::default();
             rules.quotas.plan(permit, &asker.caller, &labels, subject)
         });
+        let provider = &route.provider;
+        let has_hooks = permit.hooks(subject).next().is_some();
+        Self {
+            own_credential_plan: plan.as_ref().and_then(|plan| {
+                let is_apart =
+                    provider.auth_mode == AuthMode::Passthrough && !provider.charge_passthrough;
+                is_apart.then(|| plan.as_ref().ok().map(Plan::without_money))?
+            }),
+            plan,
+            guards: permit.guards(subject).into_iter().map(Text::from).collect(),
+            has_hooks,
+            // Hooks get what providers answer.
+            cache: permit.cache(subject).filter(|_| !has_hooks),
+            ..Self::without_checks(rules, asker, route)
+        }
+    }
+
+    /// The same without what inspects a request and what pays for it.
+    fn without_checks(rules: &Rules, asker: &Asker, route: &Route) -> Self {
+        let (permit, subject) = (&asker.permit, route.subject());
         let headers = permit
             .headers(subject)
             .filter_map(|Header { name, value }| {
@@ -209,19 +252,13 @@ impl Terms {
         let headers: Vec<_> = headers.chain(identity.into_iter().flatten()).collect();
         let added = provider.add_headers.iter().map(|(name, _)| name);
         let mut added = added.chain(headers.iter().map(|(name, _)| name));
-        let has_hooks = permit.hooks(subject).next().is_some();
         Self {
             quote: rules.prices.quote(&route.provider.id, &route.model).into(),
-            own_credential_plan: plan.as_ref().and_then(|plan| {
-                let is_apart =
-                    provider.auth_mode == AuthMode::Passthrough && !provider.charge_passthrough;
-                is_apart.then(|| plan.as_ref().ok().map(Plan::without_money))?
-            }),
-            plan,
-            guards: permit.guards(subject).into_iter().map(Text::from).collect(),
-            has_hooks,
-            // Hooks get what providers answer.
-            cache: permit.cache(subject).filter(|_| !has_hooks),
+            plan: None,
+            own_credential_plan: None,
+            guards: Vec::new(),
+            has_hooks: false,
+            cache: None,
             adds_credential: added.any(|name| CREDENTIALS.contains(&name.as_str())),
             headers,
             url: OnceLock::new(),

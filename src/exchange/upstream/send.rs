@@ -41,21 +41,26 @@ impl Upstream {
         let provider = &funded.route().provider;
         let own = funded.attempt.own_credential;
         let mut from = lists::headers(format, provider, &funded.head.headers, own);
-        let query = match &funded.attempt.translation {
-            Some(translation) => {
+        let query = funded.head.uri.query();
+        let uri = match (&funded.attempt.translation, funded.direct_path()) {
+            (None, Some(path)) => provider.root_url(path, known::direct_query(query).as_deref()),
+            (Some(translation), _) => {
                 translation.add_headers(&mut from.headers);
-                translation.query.map(str::to_owned)
+                let terms = &funded.attempt.terms;
+                terms.url(&outbound.path, translation.query)
             }
-            None => {
-                known::passed_query(format.known, &provider.pass_query, funded.head.uri.query())
+            (None, None) => {
+                let query = known::passed_query(format.known, &provider.pass_query, query);
+                let terms = &funded.attempt.terms;
+                terms.url(&outbound.path, query.as_deref())
             }
         };
-        let terms = &funded.attempt.terms;
-        let uri = terms.url(&outbound.path, query.as_deref());
-        let uri = uri.map_err(misconfigured)?;
         let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri;
+        *request.method_mut() = match funded.place() {
+            Some(_) => funded.head.method.clone(),
+            None => Method::POST,
+        };
+        *request.uri_mut() = uri.map_err(misconfigured)?;
         let (head, credential) = self.dressed(funded, from.headers).await?;
         *request.headers_mut() = head;
         let request = auth::sign(request, outbound.body.clone(), provider);

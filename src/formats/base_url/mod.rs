@@ -171,10 +171,6 @@ impl BaseUrl {
             .strip_prefix('/')
             .and_then(|path| path.split_once('/'))
             .filter(|(version, _)| is_version(version));
-        let query = match &self.api_version {
-            Some(version) => Some(Cow::Owned(azure::query(version, query))),
-            None => query.map(Cow::Borrowed),
-        };
         let below = match (&self.version, versioned) {
             (Version::OfApi, Some(("v1", rest))) if self.api_version.is_some() => {
                 azure::path(&self.segments(), rest, model)
@@ -183,7 +179,19 @@ impl BaseUrl {
             (Version::Stated(version), Some((_, rest))) => format!("/{version}/{rest}"),
             _ => path.to_owned(),
         };
-        let mut target = format!("{}{below}", self.above(path));
+        self.root_url(&format!("{}{below}", self.above(path)), query)
+    }
+
+    /// The URL for a path from the root of the server, below which the base's own path doesn't count.
+    ///
+    /// # Errors
+    /// When they make no valid URL together.
+    pub fn root_url(&self, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
+        let query = match &self.api_version {
+            Some(version) => Some(Cow::Owned(azure::query(version, query))),
+            None => query.map(Cow::Borrowed),
+        };
+        let mut target = path.to_owned();
         if let Some(query) = query {
             target.push('?');
             target.push_str(&query);

@@ -149,3 +149,6 @@ pub(super) const RETURNED_BEDROCK: &[&str] = &[
     "x-amzn-requestid",
     "x-amzn-trace-id",
 ];
+
+/// Of files.
+pub(super) const RETURNED_FILE: &[&str] = &["content-disposition", "etag", "last-modified"];

@@ -15,7 +15,10 @@ use crate::wire::headers::OwnHeaders;
 pub use body::is_passable as key_may_pass;
 pub use body::{Choice, Why, conflict, is_empty as says_nothing};
 pub(super) use body::{choices, form_choices, inner_choices};
-pub use query::{check as check_query, is_passable as query_may_pass, passed as passed_query};
+pub use query::{
+    check as check_query, is_passable as query_may_pass, passed as passed_query,
+    without_credentials as direct_query,
+};
 pub(super) use tools::models_of_tools;
 
 /// The lists of one format.
@@ -167,6 +170,37 @@ pub(super) const LIVE: Known = Known {
     keys: &[keys::LIVE],
     inside: &[("setup", &[keys::SETUP])],
     ..GOOGLE
+};
+
+/// Responses by their id.
+pub(super) const STORED_RESPONSES: Known = Known {
+    query: query::STORED_RESPONSES,
+    keys: &[],
+    ..RESPONSES
+};
+
+/// Direct access: what is known of any format, and nothing of bodies.
+pub(super) const DIRECT: Known = Known {
+    request: &[
+        headers::COMMON,
+        headers::OPENAI,
+        headers::CODEX,
+        headers::ANTHROPIC,
+        headers::GOOGLE,
+        headers::BEDROCK,
+    ],
+    own: &headers::OWN_OPENAI,
+    response: &[
+        headers::RETURNED,
+        headers::RETURNED_OPENAI,
+        headers::RETURNED_ANTHROPIC,
+        headers::RETURNED_GOOGLE,
+        headers::RETURNED_BEDROCK,
+        headers::RETURNED_FILE,
+    ],
+    query: &[],
+    keys: &[],
+    inside: &[],
 };
 
 #[cfg(test)]

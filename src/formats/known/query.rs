@@ -15,6 +15,20 @@ const fn any(name: &'static str) -> Parameter {
 /// Azure names the version of its API here.
 pub(super) const OPENAI: &[Parameter] = &[any("api-version")];
 
+/// What of a response is shown, from which event on, and the pages of its input.
+pub(super) const STORED_RESPONSES: &[Parameter] = &[
+    any("after"),
+    any("api-version"),
+    any("before"),
+    any("include"),
+    any("include[]"),
+    any("include_obfuscation"),
+    any("limit"),
+    any("order"),
+    any("starting_after"),
+    any("stream"),
+];
+
 /// Claude Code and the SDK for betas ask with `?beta=true`.
 pub(super) const ANTHROPIC: &[Parameter] = &[any("api-version"), any("beta")];
 
@@ -157,11 +171,22 @@ pub fn check(known: &Known, model: &str, query: Option<&str>) -> Result<(), Reje
 /// The query for a provider: parameters of the format, and those of `more`. The rest is dropped.
 #[must_use]
 pub fn passed(known: &Known, more: &[String], query: Option<&str>) -> Option<String> {
+    kept(query, |name| {
+        let is_known = known.query.iter().any(|known| known.name == name);
+        is_known || more.iter().any(|more| more == name) && is_passable(name)
+    })
+}
+
+/// The query of a direct request: all parameters but those that carry a credential.
+#[must_use]
+pub fn without_credentials(query: Option<&str>) -> Option<String> {
+    kept(query, |name| !is_credential(&bare(name)))
+}
+
+fn kept(query: Option<&str>, keeps: impl Fn(&str) -> bool) -> Option<String> {
     let mut out = String::new();
     for (name, value) in pairs(query.unwrap_or_default()) {
-        let is_known = known.query.iter().any(|known| known.name == name);
-        let is_named = more.contains(&name) && is_passable(&name);
-        if !is_known && !is_named {
+        if !keeps(&name) {
             continue;
         }
         let separator = if out.is_empty() { "" } else { "&" };

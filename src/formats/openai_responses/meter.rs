@@ -20,8 +20,9 @@ use crate::wire::sse;
 /// Items of output, and parts of one, at most; a stream with more is followed no further.
 const MAX_ITEMS: usize = 4096;
 /// What is held of a response of which there is not room for all: how it ended.
-const ALWAYS: [&str; 7] = [
+const ALWAYS: [&str; 8] = [
     "id",
+    "store",
     "object",
     "model",
     "status",
@@ -369,6 +370,9 @@ pub(in crate::formats) fn read(response: Part<'_>) -> Reading {
     Reading {
         model: response.word("model"),
         response_id: response.word("id"),
+        is_stored: response
+            .get("store")
+            .is_some_and(|store| store.value() == Value::Bool(true)),
         finish_reason: incomplete.or_else(|| response.word("status")),
         tool_calls: output.filter_map(tool_call).collect(),
         tier: response.word("service_tier"),

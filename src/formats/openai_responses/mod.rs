@@ -3,6 +3,7 @@
 mod error;
 mod meter;
 mod session;
+mod stored;
 mod translate;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ use crate::wire::{Rejection, json as strict};
 
 pub(super) use meter::Events;
 pub(super) use meter::read as read_response;
+pub(super) use stored::STORED;
 
 /// Its path as listings and providers know it.
 const ENDPOINT: &str = "/v1/responses";
@@ -97,6 +99,7 @@ pub(super) static FORMAT: Format = Format {
     codec: Some(&translate::CODEC),
     delivery_keys: &["stream", "stream_options"],
     translates: |path| target(path) != Some(COMPACT),
+    background: Some(stored::BACKGROUND),
     chat: Some(Chat {
         flag: &FLAG,
         name: "responses",
@@ -160,14 +163,21 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
         "max_output_tokens",
         "conversation",
         "previous_response_id",
+        "background",
     ];
     let (mut call, fields) = Call::of_json(path, body, &keys)?;
+    let is_background = path == ENDPOINT && call.value(&fields, 8) == Some(b"true");
+    if is_background {
+        // It is followed until it ends, so that it is counted.
+        call.choices.retain(|choice| choice.key != "background");
+    }
     call.add_models_of_tools(&fields);
     let value = |nth| call.value(&fields, nth);
     let session = value(6).and_then(session::conversation);
     let previous = value(7).and_then(strict::string).map(Cow::into_owned);
     Ok(Call {
         billed: path != COUNT,
+        background: is_background,
         answer_limit: body::count(value(5)),
         session: session.or_else(|| value(4).and_then(session::of)),
         previous_response: previous,

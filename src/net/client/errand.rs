@@ -26,6 +26,8 @@ use crate::wire::Mask;
 pub struct Errand<'p> {
     /// The provider that is asked, with the credential of its configuration.
     provider: Option<&'p Provider>,
+    /// Which of its keys, by its number from 0.
+    key: usize,
     network: Network,
     request: Request<()>,
     body: Bytes,
@@ -49,6 +51,7 @@ impl<'p> Errand<'p> {
         *request.uri_mut() = uri;
         Self {
             provider: None,
+            key: 0,
             network: Network::Auto,
             request,
             body: Bytes::new(),
@@ -98,6 +101,12 @@ impl<'p> Errand<'p> {
             provider: Some(provider),
             ..self
         }
+    }
+
+    /// With another of the provider's keys than the first, by its number from 0.
+    #[must_use]
+    pub fn with_key(self, key: usize) -> Self {
+        Self { key, ..self }
     }
 
     /// To a server that these certificates make trusted, if there are any.
@@ -205,7 +214,8 @@ impl Client {
             let request = request.map(|()| errand.body);
             return exchange(&pool, request, mask, errand.longest, why).await;
         };
-        self.introduce(provider, request.headers_mut()).await?;
+        self.introduce(provider, errand.key, request.headers_mut())
+            .await?;
         let request = auth::sign(request, errand.body, provider);
         let request = request.map_err(|error| error.to_string())?;
         let pool = self.pool(provider);
@@ -217,13 +227,18 @@ impl Client {
     }
 
     /// Sets the provider's credential, but for a signature, and its own headers.
-    async fn introduce(&self, provider: &Provider, headers: &mut HeaderMap) -> Result<(), String> {
+    async fn introduce(
+        &self,
+        provider: &Provider,
+        key: usize,
+        headers: &mut HeaderMap,
+    ) -> Result<(), String> {
         match self.tokens_for(provider, headers) {
             Some(source) => {
                 let token = source.token().await.map_err(|error| error.to_string())?;
                 auth::bearer(headers, &token).map_err(|error| error.to_string())?;
             }
-            None => auth::authorize(headers, provider, 0).map_err(|error| error.to_string())?,
+            None => auth::authorize(headers, provider, key).map_err(|error| error.to_string())?,
         }
         for (name, value) in &provider.add_headers {
             headers.insert(name, value.clone());

@@ -35,6 +35,7 @@ impl Role {
 /// One capability object. The check of the configuration reports fields that have no effect yet.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, expecting = "struct Object")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of a grant")]
 pub struct Capability {
     /// A role, if the object gives one.
     pub role: Option<Role>,
@@ -85,6 +86,12 @@ pub struct Capability {
     /// Headers that they may send.
     #[serde(rename = "Access-Control-Allow-Headers")]
     pub cors_headers: Option<Tokens>,
+    /// Paths of providers that pass as they are.
+    pub direct_paths: Vec<PathPattern>,
+    /// Whether an empty budget refuses requests for them.
+    pub direct_budgets: bool,
+    /// Whether hooks are called for them.
+    pub direct_hooks: bool,
 }
 
 /// A header for the provider.
@@ -209,6 +216,10 @@ pub struct Remains {
     pub quotas: Vec<BucketRef>,
     /// Labels that requests must have.
     pub require_labels: RequiredLabels,
+    /// Whether an empty budget refuses direct access.
+    pub direct_budgets: bool,
+    /// Whether hooks are called for direct access.
+    pub direct_hooks: bool,
 }
 
 /// A header's name, alone or as in `database.headers.filterable`.
@@ -221,7 +232,8 @@ enum Filterable {
 
 impl Capability {
     /// The same for a user of another tailnet, if a grant names them by a login alone: the grant
-    /// may be meant for a user of this tailnet, so it gives models and at most the role `user`.
+    /// may be meant for a user of this tailnet, so it gives models and at most the role `user`, and no direct
+    /// access.
     #[must_use]
     pub fn for_namesake(&self) -> Self {
         Self {
@@ -232,6 +244,7 @@ impl Capability {
             filterable_headers: Vec::new(),
             set_cors: false,
             may_speak_for: Vec::new(),
+            direct_paths: Vec::new(),
             ..self.clone()
         }
     }
@@ -303,6 +316,8 @@ impl Remains {
             Value::Array(entries) => entries,
             other => vec![other],
         };
+        // Anything but a plain no.
+        let is_set = |field: &str| !matches!(object[field], Value::Null | Value::Bool(false));
         let guards = listed("guards").into_iter();
         let quotas = listed("quotas").into_iter();
         Self {
@@ -314,6 +329,8 @@ impl Remains {
                 .map(|bucket| serde_json::from_value(bucket).unwrap_or_default())
                 .collect(),
             require_labels: RequiredLabels::of_broken(&listed("require_labels")),
+            direct_budgets: is_set("direct_budgets"),
+            direct_hooks: is_set("direct_hooks"),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod broken;
 mod capability;
 mod cors;
+mod direct;
 mod grants;
 mod labels;
 mod pattern;
@@ -21,6 +22,7 @@ pub use capability::{
     BucketRef, CacheGrant, Capability, Header, HookEvent, HookPart, Remains, Role, SendHook,
 };
 pub use cors::AllowedOrigin;
+pub use direct::{DirectChecks, DirectGrant};
 pub use grants::Access;
 pub use labels::RequiredLabels;
 pub use pattern::{ModelPattern, PathPattern, is_named};

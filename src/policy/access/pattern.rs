@@ -16,7 +16,10 @@ pub struct ModelPattern {
 /// A compiled pattern over the path of a URL, such as `/v1/**`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(from = "String")]
-pub struct PathPattern(Glob);
+pub struct PathPattern {
+    text: Text,
+    glob: Glob,
+}
 
 /// Segments that names have to match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +47,23 @@ impl From<String> for ModelPattern {
 /// Every string is a pattern.
 impl From<String> for PathPattern {
     fn from(text: String) -> Self {
-        Self(Glob::of(&text))
+        let glob = Glob::of(&text);
+        Self {
+            text: text.into(),
+            glob,
+        }
     }
 }
 
 impl PathPattern {
+    /// As it is written.
+    pub fn text(&self) -> Text {
+        self.text.clone()
+    }
+
     /// Whether a path is covered.
     pub fn matches(&self, path: &str) -> bool {
-        self.0.matches(&path.split('/').collect::<Vec<_>>())
+        self.glob.matches(&path.split('/').collect::<Vec<_>>())
     }
 }
 

@@ -7,10 +7,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 
 use super::cors::{AllowedOrigin, Cors};
+use super::direct::Direct;
 use super::speaking::{Speaking, USER};
 use super::{
-    BucketRef, CacheGrant, Capability, Header, ModelPattern, Remains, RequiredLabels, Role,
-    SendHook, Subject,
+    BucketRef, CacheGrant, Capability, DirectGrant, Header, ModelPattern, Remains, RequiredLabels,
+    Role, SendHook, Subject,
 };
 use crate::base::labels::Labels;
 use crate::base::reasons::Reason;
@@ -76,6 +77,8 @@ pub(super) struct Granted {
     cors: Vec<Cors>,
     /// People for whom the caller may speak.
     speaking: Vec<Speaking>,
+    /// Paths of providers that pass as they are.
+    direct: Vec<Direct>,
     /// Capabilities that are not ours, as JSON.
     pub(super) foreign: Vec<(String, Arc<RawValue>)>,
 }
@@ -109,6 +112,7 @@ impl Granted {
         }
         self.cors.extend(Cors::of(&capability));
         self.speaking.extend(Speaking::of(&capability));
+        self.direct.extend(Direct::of(&capability, source));
         self.read_pricing |= capability.read_pricing;
         self.read_metrics |= capability.read_metrics;
         // A yes wins over a no, and a no over nothing.
@@ -135,6 +139,7 @@ impl Granted {
 
     /// Adds what holds of an object that can't be decoded.
     pub(super) fn add_remains(&mut self, remains: Remains, source: &Arc<str>) {
+        self.direct.extend(Direct::of_remains(&remains, source));
         let models = remains.models.as_ref();
         extend(&mut self.quotas, remains.quotas, models, source);
         let labels = some(remains.require_labels);
@@ -243,7 +248,7 @@ impl Permit {
             // Values can be secret.
             add("add_headers", &header.added.name);
         }
-        for name in self.all_quotas().flat_map(BucketRef::names) {
+        for name in self.all_quotas().flat_map(|(bucket, _)| bucket.names()) {
             add("quotas", name);
         }
         for hook in &granted.hooks {
@@ -264,6 +269,9 @@ impl Permit {
         }
         for origin in granted.cors.iter().flat_map(Cors::origins) {
             add("set_cors", origin);
+        }
+        for pattern in granted.direct.iter().flat_map(Direct::patterns) {
+            add("direct_paths", &pattern.text());
         }
         all
     }
@@ -364,6 +372,24 @@ impl Permit {
                 .is_none_or(|person| person.permit.translates(subject))
     }
 
+    /// The grant of direct access to a path of a provider, to the person as well if the caller speaks for one;
+    /// `None` without it.
+    #[must_use]
+    pub fn direct(&self, subject: Subject<'_>) -> Option<DirectGrant> {
+        let Subject::Path { .. } = subject else {
+            return None;
+        };
+        let own = Direct::grant(&self.granted.direct, &format!("/{subject}"))?;
+        let Some(person) = self.person() else {
+            return Some(own);
+        };
+        let theirs = person.permit.direct(subject)?;
+        Some(DirectGrant {
+            checks: own.checks.and(theirs.checks),
+            ..own
+        })
+    }
+
     fn granting(&self, subject: Subject<'_>) -> impl Iterator<Item = &Models> {
         let models = self.granted.models.iter();
         models.filter(move |models| models.pattern.matches(subject))
@@ -434,9 +460,10 @@ impl Permit {
         &self.granted.foreign
     }
 
-    /// All buckets that pay for anything.
-    pub fn all_quotas(&self) -> impl Iterator<Item = &BucketRef> {
-        self.granted.quotas.iter().map(|quota| &quota.added)
+    /// All buckets that pay for anything, each with the grant that names it.
+    pub fn all_quotas(&self) -> impl Iterator<Item = (&BucketRef, &str)> {
+        let quotas = self.granted.quotas.iter();
+        quotas.map(|quota| (&quota.added, &*quota.source))
     }
 
     /// Headers that grants put on requests for the subject, in the order of the grants.

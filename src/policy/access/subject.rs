@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One thing that a caller asks for. Each kind has its own key in a grant; grants give models so far,
+/// One thing that a caller asks for. Each kind has its own key in a grant; grants give models and paths so far,
 /// and nothing of the other kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject<'a> {

@@ -104,10 +104,9 @@ impl Definitions {
     }
 
     /// The buckets that pay for the subject: the caller's, and those of the person for whom the caller speaks.
-    /// Several grants that name one bucket make one
-    /// chain, with the helpers of all; a bucket that helps out in a chain pays there alone. So
-    /// nothing is taken from a bucket twice. Only buckets of labels depend on `labels`
-    /// ([`Self::depends_on_labels`]).
+    /// Several grants that name one bucket make one chain, with the helpers of all; a bucket that helps out in
+    /// a chain pays there alone. So nothing is taken from a bucket twice. Only buckets of labels depend on
+    /// `labels` ([`Self::depends_on_labels`]).
     ///
     /// # Errors
     /// [`Denied::Broken`] for a name that stands for nothing: a mistake turns no budget off.
@@ -118,15 +117,40 @@ impl Definitions {
         labels: &Labels,
         subject: Subject<'_>,
     ) -> Result<Plan, Denied> {
-        let person = permit.person();
         let own = permit.quotas(subject).map(|quota| (quota, caller));
-        let theirs = person.into_iter().flat_map(|person| {
+        let theirs = permit.person().into_iter().flat_map(|person| {
             let quotas = person.permit.quotas(subject);
             quotas.map(|quota| (quota, &*person.caller))
         });
+        self.planned(own.chain(theirs), labels)
+    }
+
+    /// All buckets of the caller, and of the person for whom the caller speaks, whatever they pay for.
+    ///
+    /// # Errors
+    /// As for [`Self::plan`].
+    pub fn plan_of_all(
+        &self,
+        permit: &Permit,
+        caller: &Caller,
+        labels: &Labels,
+    ) -> Result<Plan, Denied> {
+        let own = permit.all_quotas().map(|quota| (quota, caller));
+        let theirs = permit.person().into_iter().flat_map(|person| {
+            let quotas = person.permit.all_quotas();
+            quotas.map(|quota| (quota, &*person.caller))
+        });
+        self.planned(own.chain(theirs), labels)
+    }
+
+    fn planned<'p>(
+        &self,
+        references: impl Iterator<Item = ((&'p BucketRef, &'p str), &'p Caller)>,
+        labels: &Labels,
+    ) -> Result<Plan, Denied> {
         // By the key of its first bucket.
         let mut chains: IndexMap<Text, Begun<'_>> = IndexMap::new();
-        for ((reference, source), whose) in own.chain(theirs) {
+        for ((reference, source), whose) in references {
             let first = self.link(&reference.bucket, whose, labels)?;
             let chain = chains.entry(first.key.clone()).or_insert_with(|| Begun {
                 links: vec![first],
@@ -185,7 +209,7 @@ impl Definitions {
     ) -> impl Iterator<Item = Link> + 'a {
         permit
             .all_quotas()
-            .flat_map(BucketRef::names)
+            .flat_map(|(bucket, _)| bucket.names())
             .filter_map(|name| self.link(name, caller, &Labels::default()).ok())
     }
 

@@ -199,6 +199,14 @@ impl Provider {
         self.base.url(path, model, query)
     }
 
+    /// The URL for a path from the root of its server.
+    ///
+    /// # Errors
+    /// When they make no valid URL together.
+    pub fn root_url(&self, path: &str, query: Option<&str>) -> Result<Uri, http::Error> {
+        self.base.root_url(path, query)
+    }
+
     /// A hash of how the provider is reached and what it is sent: its URL, credential, headers,
     /// network and formats. If any of them changes it is another provider, which doesn't inherit
     /// failures and connections. The hash reveals nothing of the credential.

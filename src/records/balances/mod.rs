@@ -231,6 +231,30 @@ impl Quotas {
         }
     }
 
+    /// Takes what a request has cost of buckets that were chosen when it began, whatever they have left, and for
+    /// which nothing is held any more: at once in memory, and in the database with the record that carries the
+    /// settlement.
+    #[must_use]
+    pub fn charge(&self, buckets: Vec<Arc<[Link]>>, spent: Amounts) -> Settlement {
+        let chains: Vec<Chain> = buckets
+            .into_iter()
+            .filter_map(|links| {
+                let amount = spent.spent(links.first()?.terms.unit);
+                Some(Chain { links, amount })
+            })
+            .filter(|chain| chain.amount > 0)
+            .collect();
+        let at = clock::unix_ms();
+        if let Some(mut local) = self.inner.local() {
+            local.spend(&chains, at);
+        }
+        Settlement {
+            hold: String::new(),
+            chains,
+            at,
+        }
+    }
+
     /// Forgets the buckets of definitions that were removed. Returns whether they are also gone from the
     /// database; else it has to be tried again.
     pub async fn retain(&self, definitions: &Definitions) -> bool {
@@ -372,6 +396,11 @@ impl Reservation {
                 grants: source.clone(),
             });
         }
+    }
+
+    /// The buckets of which something is held, those that pay together in one list.
+    pub fn buckets(&self) -> impl Iterator<Item = &Arc<[Link]>> {
+        self.chains.iter().map(|chain| &chain.links)
     }
 
     /// The buckets as they stood before.

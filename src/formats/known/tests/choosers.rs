@@ -14,7 +14,6 @@ CHAT|mock_response|{"model":"cheap","mock_response":"x"}
 CHAT|kv_transfer_params|{"model":"cheap","kv_transfer_params":{"remote_host":"x"}}
 CHAT|deferred|{"model":"cheap","deferred":true}
 CHAT|tools[].model|{"model":"cheap","tools":[{"type":"openrouter:image_generation","parameters":{"model":"dear"}}]}
-RESPONSES|background|{"model":"cheap","background":true}
 RESPONSES|background|{"model":"cheap","background":1}
 RESPONSES|background|{"model":"cheap","back\u0067round":"true"}
 RESPONSES|tools[].model|{"model":"cheap","tools":[{"type":"image_generation","model":"dear"}]}

@@ -10,7 +10,7 @@ use crate::base::labels::Labels;
 use crate::base::reasons::{self, Reason};
 use crate::base::text::Text;
 use crate::exchange::rules::Rules;
-use crate::formats::{self, Format};
+use crate::formats::{self, Format, direct};
 use crate::policy::access::{Permit, Person, Subject};
 use crate::policy::identity::Caller;
 use crate::policy::route::{Choice, Evidence, NoRoute, Traffic};
@@ -30,7 +30,11 @@ pub(in crate::web) const ENDPOINT: Endpoint = Endpoint {
         )
         .required(),
         parameter("node", "The node that the request would come from."),
-        parameter("model", "The model, as the caller would name it.").required(),
+        parameter(
+            "model",
+            "The model, as the caller would name it, or a path of direct access, such as `/direct/openai/v1/files`.",
+        )
+        .required(),
         parameter(
             "api",
             "The API format of the request; `openai_chat` unless given.",
@@ -151,6 +155,9 @@ pub fn verdict(rules: &Rules, asking: &Asking<'_>, api: &Format, model: &str) ->
         login: person.caller.name().into(),
         grants: person.permit.sources().map(Text::from).collect(),
     }));
+    if model.starts_with(direct::ROOT) {
+        return directly(rules, &permit, model, reasons);
+    }
     let evidence = Evidence {
         traffic: &Traffic::default(),
         conversation: None,
@@ -177,6 +184,42 @@ pub fn verdict(rules: &Rules, asking: &Asking<'_>, api: &Format, model: &str) ->
         format!("no: 404 no route found for model {model:?}"),
         reasons,
     )
+}
+
+/// What would become of a direct request.
+fn directly(rules: &Rules, permit: &Permit, path: &str, mut reasons: Vec<Reason>) -> Verdict {
+    let place = match direct::place(path) {
+        Ok(place) => place,
+        Err(odd) => return refused(format!("no: 400 {}", odd.message), reasons),
+    };
+    let subject = Subject::Path {
+        provider: place.provider,
+        path: place.path,
+    };
+    let Some(grant) = permit.direct(subject) else {
+        let path = format!("/{subject}").into();
+        reasons.push(Reason::NotDirect { path });
+        let answer = format!("no: 403 no grant gives direct access to /{subject}");
+        return refused(answer, reasons);
+    };
+    reasons.push(Reason::Direct {
+        pattern: grant.pattern,
+        grant: grant.source,
+    });
+    let mut providers = rules.routes.providers().iter();
+    let provider = providers.find(|one| one.id == place.provider && !one.disabled);
+    let url = provider.and_then(|provider| provider.root_url(place.path, None).ok());
+    match url {
+        Some(url) => Verdict {
+            allowed: true,
+            answer: format!("yes: {path} goes to {url}"),
+            reasons,
+        },
+        None => refused(
+            format!("no: 404 there is no provider {:?}", place.provider),
+            reasons,
+        ),
+    }
 }
 
 /// What would become of a request for which there is a provider.

@@ -1,0 +1,276 @@
+//! Following responses that are made in the background: their providers are asked until they have ended, and then
+//! they are paid for and recorded. One process follows a response at a time, under a lease; if it stops, another
+//! one does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::base::{clock, panics};
+use crate::exchange::Gateway;
+use crate::exchange::attempt::Price;
+use crate::exchange::conclude::{Room, conclude_followed};
+use crate::exchange::ending::{Ended, Ending, Metered};
+use crate::exchange::stored::{Detail, Running, name};
+use crate::formats::{self, BackgroundEnd, Format, MeteredRequest, Path};
+use crate::net::client::Errand;
+use crate::policy::route::Provider;
+use crate::records::Scope;
+use crate::records::objects::{Kind, Object, State};
+
+/// Between two questions: at first, and at most.
+const SOONEST: Duration = Duration::from_secs(2);
+const LATEST: Duration = Duration::from_mins(1);
+/// For an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a response is this process's without a sign of life.
+const LEASE: Duration = Duration::from_mins(2);
+/// Bytes of a response.
+const LONGEST: usize = 64 << 20;
+/// Responses that a process follows at a time.
+const MOST: usize = 512;
+/// Between two looks for responses that no process follows.
+const LOOK: Duration = Duration::from_secs(15);
+/// After so long nothing more is expected of a response.
+const GIVEN_UP: Duration = Duration::from_hours(24);
+
+/// What a provider says of a response.
+enum Answer {
+    /// It is being made.
+    Running,
+    /// It has ended, with this body.
+    Ended(BackgroundEnd, Bytes),
+    /// The provider has no such response any more.
+    Gone,
+    /// It can't be asked.
+    Failed(String),
+}
+
+impl Gateway {
+    /// Follows responses; never returns.
+    pub async fn follow_responses(&self) {
+        let mut followed = FuturesUnordered::new();
+        loop {
+            panics::point("followed");
+            if self.ledger.is_shared() {
+                self.give_back_elsewhere().await;
+            }
+            let room = MOST.saturating_sub(followed.len());
+            if room > 0 {
+                let claimant = self.stored.claimant();
+                let claimed = self
+                    .ledger
+                    .claim_objects(Kind::Response, claimant, LEASE, room);
+                match claimed.await {
+                    Ok(objects) => followed.extend(objects.into_iter().map(|one| self.follow(one))),
+                    Err(error) => tracing::debug!(%error, "no responses are followed"),
+                }
+            }
+            tokio::select! {
+                () = self.stored.begun() => {}
+                () = tokio::time::sleep(LOOK) => {}
+                Some(()) = followed.next(), if !followed.is_empty() => {}
+            }
+        }
+    }
+
+    /// Gives back what is held for responses that another process has followed to their end.
+    async fn give_back_elsewhere(&self) {
+        for (owner, id) in self.stored.held_elsewhere() {
+            let found = self.ledger.find_object(Kind::Response, &owner, &id).await;
+            let has_ended = |object: Object| object.state == State::Ended;
+            if found.is_ok_and(|found| found.is_none_or(has_ended)) {
+                self.stored.give_back(&(owner, id));
+            }
+        }
+    }
+
+    /// Follows one response to its end.
+    async fn follow(&self, object: Object) {
+        self.stored.follow(&object);
+        self.ask_until_ended(&object).await;
+        self.stored.leave(&object);
+    }
+
+    async fn ask_until_ended(&self, object: &Object) {
+        let detail = Detail::of(object);
+        let running = detail.as_ref().and_then(|detail| detail.running.as_ref());
+        let format = running.and_then(|running| formats::named(&running.format));
+        let (Some(detail), Some(running), Some(format)) = (&detail, running, format) else {
+            tracing::error!(
+                id = object.id,
+                "what is stored of a response can't be read: nobody pays for it"
+            );
+            self.end(object).await;
+            return;
+        };
+        // A process that stopped may have made the record.
+        let id = running.entry.id.as_str();
+        match self.ledger.request(Scope::Everyone, id).await {
+            Ok(Some(_)) => return self.end(object).await,
+            Ok(None) => {}
+            // It is claimed again once its lease is over.
+            Err(_) => return,
+        }
+        let mut pause = SOONEST;
+        loop {
+            tokio::time::sleep(pause).await;
+            let renewed = self
+                .ledger
+                .renew_object(object, self.stored.claimant(), LEASE);
+            if !matches!(renewed.await, Ok(true)) {
+                return;
+            }
+            let answer = self.ask_for(object, detail, format).await;
+            let age = clock::unix_ms().saturating_sub(object.made);
+            let is_late = age > i64::try_from(GIVEN_UP.as_millis()).unwrap_or(i64::MAX);
+            let (ending, body) = match answer {
+                Answer::Ended(end, body) => (ending(end), body),
+                Answer::Gone => {
+                    let why = "the provider no longer has the response";
+                    (Ending::ProviderCut(why.to_owned()), Bytes::new())
+                }
+                Answer::Running | Answer::Failed(_) if is_late => {
+                    let why = "the response has not ended within a day";
+                    (Ending::TooLong(why.to_owned()), Bytes::new())
+                }
+                Answer::Failed(why) => {
+                    tracing::debug!(id = object.id, why, "a response can't be asked for");
+                    pause = LATEST.min(pause * 2);
+                    continue;
+                }
+                Answer::Running => {
+                    pause = LATEST.min(pause + pause / 2);
+                    continue;
+                }
+            };
+            while !self
+                .pay(object, detail, running, format, &ending, &body)
+                .await
+            {
+                tokio::time::sleep(SOONEST).await;
+            }
+            return self.end(object).await;
+        }
+    }
+
+    /// Asks the provider for a response.
+    async fn ask_for(&self, object: &Object, detail: &Detail, format: &Format) -> Answer {
+        let rules = self.rules.borrow().clone();
+        let mut providers = rules.routes.providers().iter();
+        let provider = providers.find(|one| one.id == object.provider.as_str());
+        let (Some(provider), Some(background)) = (provider, format.background) else {
+            return Answer::Failed("its provider is not configured".to_owned());
+        };
+        let provider: &Provider = provider;
+        let uri = match provider.url(&(background.path)(&object.id), &detail.model, None) {
+            Ok(uri) => uri,
+            Err(error) => return Answer::Failed(error.to_string()),
+        };
+        let errand = Errand::get(uri, PATIENCE, LONGEST);
+        let errand = errand.to(provider).with_key(detail.key);
+        let response = match self.upstream.client.errand(errand).await {
+            Ok(response) => response,
+            Err(why) => return Answer::Failed(why),
+        };
+        match response.status().as_u16() {
+            200 => match (background.ended)(response.body()) {
+                Some(end) => Answer::Ended(end, response.into_body()),
+                None => Answer::Running,
+            },
+            404 | 410 => Answer::Gone,
+            status => Answer::Failed(format!("it answered {status}")),
+        }
+    }
+
+    /// Charges for a response and records it. False if it can't be recorded at the moment.
+    async fn pay(
+        &self,
+        object: &Object,
+        detail: &Detail,
+        running: &Running,
+        format: &'static Format,
+        ending: &Ending,
+        body: &Bytes,
+    ) -> bool {
+        let Ok(room) = Room::reserve(&self.ledger) else {
+            return false;
+        };
+        let rules = self.rules.borrow().clone();
+        let path = Path::default();
+        let price = Price {
+            format: format.name,
+            quote: rules.prices.quote(&object.provider, &detail.model).into(),
+            prices: Arc::clone(&rules.prices),
+            density: (format.density)(&path),
+            asked_bytes: running.asked_bytes,
+        };
+        let mut meter = format.meter(&MeteredRequest {
+            path: &path,
+            billed: true,
+            hide_usage: false,
+            text_bytes: running.asked_bytes,
+            room: 0,
+        });
+        if !body.is_empty() {
+            meter.body(body);
+        }
+        let reading = meter.finish();
+        // Of one that was cancelled nobody knows how much was written.
+        let length = match ending {
+            Ending::Complete => body.len() as u64,
+            _ => 0,
+        };
+        let ended = Ended {
+            ending: ending.clone(),
+            metered: Metered {
+                reading,
+                length,
+                ..Metered::default()
+            },
+        };
+        let mut entry = running.entry.clone();
+        entry.status = 200;
+        entry.response_bytes = body.len() as u64;
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a day")]
+        let duration = clock::unix_ms().saturating_sub(entry.started_at) as f64;
+        entry.duration_ms = duration;
+        // What was held is free for what it has cost.
+        self.stored.give_back(&name(object));
+        let charge = |spent| Some(self.quotas.charge(running.links(&rules.quotas), spent));
+        conclude_followed(room, &self.metrics, entry, &price, ended, charge);
+        // Its record is found after a crash from here on.
+        while self.ledger.durable().await.is_err() {
+            tokio::time::sleep(SOONEST).await;
+        }
+        true
+    }
+
+    /// Notes that a response has ended.
+    async fn end(&self, object: &Object) {
+        let detail = Detail::of(object).map(|detail| Detail {
+            running: None,
+            ..detail
+        });
+        let ended = Object {
+            state: State::Ended,
+            detail: detail.map(|detail| detail.written()).unwrap_or_default(),
+            ..object.clone()
+        };
+        if let Err(error) = self.ledger.update_object(object.clone(), ended).await {
+            // It is claimed again, and found to be recorded.
+            tracing::warn!(%error, id = object.id, "a response that has ended is still noted as running");
+        }
+    }
+}
+
+fn ending(end: BackgroundEnd) -> Ending {
+    match end {
+        BackgroundEnd::Complete => Ending::Complete,
+        BackgroundEnd::Cancelled => Ending::ClientLeft,
+        BackgroundEnd::Failed(why) => Ending::ProviderFailed(why),
+    }
+}

@@ -1,0 +1,255 @@
+//! Responses that providers keep: whose each is, and which provider has it, so that its caller can ask for it by
+//! its id, and nobody else. Those that are made in the background are followed until they end, so that they are
+//! paid for.
+//!
+//! A response is noted when its exchange ends, which waits for no database: notes are written in groups, and found
+//! before they are written. What a background response will cost must not be lost, so that one is written before
+//! its caller hears of it.
+
+mod detail;
+mod named;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::base::lock::lock;
+use crate::base::{clock, panics};
+use crate::records::balances::Reservation;
+use crate::records::objects::{Claimant, Kind, MOST_ID, Object, State};
+use crate::records::{self, EntryId, Ledger};
+
+pub(super) use detail::{Bucket, Detail, Running};
+pub(super) use named::Named;
+
+/// For so long a response can be asked for: providers keep them for 30 days.
+const KEPT: Duration = Duration::from_hours(30 * 24);
+/// Notes that wait to be written; beyond it, responses are not noted.
+const MOST_NOTES: usize = 20_000;
+/// Notes of one transaction.
+const GROUP: usize = 256;
+/// Notes gather for so long.
+const GATHER: Duration = Duration::from_millis(200);
+/// After a write that failed.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A caller and the id of a response.
+pub(super) type Name = (String, String);
+
+/// What is known of responses that providers keep, beside the database.
+pub struct StoredResponses {
+    notes: Mutex<HashMap<Name, Object>>,
+    noted: Notify,
+    /// A response has begun to be made in the background.
+    begun: Notify,
+    /// What is held of budgets for those that this process has begun.
+    holds: Mutex<HashMap<Name, Reservation>>,
+    /// Those that this process follows.
+    followed: Mutex<HashMap<Name, Object>>,
+    /// Who follows.
+    claimant: Claimant,
+}
+
+impl Default for StoredResponses {
+    fn default() -> Self {
+        // A process that follows claims each response anew after a restart.
+        let process = EntryId::new(clock::unix_ms()).as_str().to_owned();
+        Self {
+            notes: Mutex::default(),
+            noted: Notify::new(),
+            begun: Notify::new(),
+            holds: Mutex::default(),
+            followed: Mutex::default(),
+            claimant: Claimant {
+                node: String::new(),
+                process,
+            },
+        }
+    }
+}
+
+/// The name of an object.
+pub(super) fn name(object: &Object) -> Name {
+    (object.owner.clone(), object.id.clone())
+}
+
+/// A response of a caller that a provider keeps.
+pub(super) struct Note<'a> {
+    pub(super) owner: &'a str,
+    pub(super) id: &'a str,
+    pub(super) provider: &'a str,
+    /// As its caller named it.
+    pub(super) asked: &'a str,
+    /// As the provider names it.
+    pub(super) model: &'a str,
+    /// The number of the provider's key that it was asked for with.
+    pub(super) key: usize,
+}
+
+impl Note<'_> {
+    pub(super) fn object(&self, state: State, detail: &Detail) -> Object {
+        let made = clock::unix_ms();
+        let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+        Object {
+            kind: Kind::Response,
+            id: self.id.to_owned(),
+            owner: self.owner.to_owned(),
+            provider: self.provider.to_owned(),
+            model: self.asked.to_owned(),
+            node: String::new(),
+            made,
+            ends: Some(made.saturating_add(kept)),
+            state,
+            detail: detail.written(),
+        }
+    }
+}
+
+impl StoredResponses {
+    /// Notes a response.
+    pub(super) fn note(&self, note: &Note<'_>) {
+        if note.id.is_empty() || note.id.len() > MOST_ID {
+            return;
+        }
+        let object = note.object(State::Ended, &Detail::new(note.key, note.model));
+        let mut notes = lock(&self.notes);
+        if notes.len() >= MOST_NOTES {
+            tracing::warn!(
+                "too many responses wait to be noted: this one can't be asked for by its id"
+            );
+            return;
+        }
+        notes.insert(name(&object), object);
+        drop(notes);
+        self.noted.notify_one();
+    }
+
+    /// Writes notes as they come; never returns.
+    pub async fn write(&self, ledger: &Ledger) {
+        loop {
+            self.noted.notified().await;
+            tokio::time::sleep(GATHER).await;
+            panics::point("notes");
+            while let Err(error) = self.flush(ledger).await {
+                tracing::warn!(%error, "responses that providers keep could not be noted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Writes the notes that there are.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub async fn flush(&self, ledger: &Ledger) -> Result<(), records::Error> {
+        loop {
+            let group: Vec<Object> = lock(&self.notes).values().take(GROUP).cloned().collect();
+            if group.is_empty() {
+                return Ok(());
+            }
+            let full = ledger.insert_objects(group.clone()).await?;
+            if full > 0 {
+                tracing::warn!(
+                    full,
+                    "responses can't be asked for by their ids: their callers have too many"
+                );
+            }
+            let mut notes = lock(&self.notes);
+            for object in group {
+                let name = name(&object);
+                // What was noted again meanwhile stays.
+                if notes.get(&name) == Some(&object) {
+                    notes.remove(&name);
+                }
+            }
+        }
+    }
+
+    /// Takes up a response that has begun to be made in the background, with what is held for it.
+    pub(super) fn begin(&self, object: &Object, hold: Option<Reservation>) {
+        if let Some(hold) = hold {
+            lock(&self.holds).insert(name(object), hold);
+        }
+        self.begun.notify_one();
+    }
+
+    /// Waits until one is taken up.
+    pub(super) async fn begun(&self) {
+        self.begun.notified().await;
+    }
+
+    /// Who follows responses in this process.
+    pub(super) fn claimant(&self) -> &Claimant {
+        &self.claimant
+    }
+
+    /// Notes that this process follows a response.
+    pub(super) fn follow(&self, object: &Object) {
+        lock(&self.followed).insert(name(object), object.clone());
+    }
+
+    /// Notes that it doesn't any more: nothing is held for it then.
+    pub(super) fn leave(&self, object: &Object) {
+        let name = name(object);
+        lock(&self.followed).remove(&name);
+        self.give_back(&name);
+    }
+
+    /// Gives back what is held for a response.
+    pub(super) fn give_back(&self, name: &Name) {
+        let hold = lock(&self.holds).remove(name);
+        drop(hold);
+    }
+
+    /// The responses for which something is held, and that this process doesn't follow.
+    pub(super) fn held_elsewhere(&self) -> Vec<Name> {
+        let held: Vec<Name> = lock(&self.holds).keys().cloned().collect();
+        let followed = lock(&self.followed);
+        let elsewhere = held.into_iter();
+        elsewhere
+            .filter(|name| !followed.contains_key(name))
+            .collect()
+    }
+
+    /// Lets other processes follow at once what this one does: it stops.
+    pub async fn release(&self, ledger: &Ledger) {
+        let followed = std::mem::take(&mut *lock(&self.followed));
+        for object in followed.values() {
+            let released = ledger.renew_object(object, &self.claimant, Duration::ZERO);
+            if let Err(error) = released.await {
+                tracing::warn!(%error, "responses in the background are followed again after a while");
+                return;
+            }
+        }
+    }
+
+    /// A caller's response.
+    async fn find(
+        &self,
+        ledger: &Ledger,
+        owner: &str,
+        id: &str,
+    ) -> Result<Option<Object>, records::Error> {
+        let noted = lock(&self.notes)
+            .get(&(owner.to_owned(), id.to_owned()))
+            .cloned();
+        match noted {
+            Some(object) => Ok(Some(object)),
+            None => ledger.find_object(Kind::Response, owner, id).await,
+        }
+    }
+
+    /// Forgets a caller's response, which its provider has deleted.
+    async fn forget(&self, ledger: &Ledger, owner: &str, id: &str) {
+        let written = self.flush(ledger).await;
+        let removed = match written {
+            Ok(()) => ledger.remove_object(Kind::Response, owner, id).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, "a response that was deleted is still noted");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A request for a response by its id: only its owner finds it, and only while they may use its model.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::detail::Detail;
+use crate::exchange::Gateway;
+use crate::exchange::person::Identified;
+use crate::formats::{Format, NamedResponse};
+use crate::policy::route::{Provider, Route};
+use crate::records::objects::State;
+use crate::wire::Rejection;
+
+/// Where a request for a response goes.
+pub(in crate::exchange) struct Named {
+    pub(in crate::exchange) route: Route,
+    /// The number of the provider's key that has it.
+    pub(in crate::exchange) key: usize,
+}
+
+impl Gateway {
+    /// Finds a response of the caller's.
+    pub(in crate::exchange) async fn named(
+        &self,
+        identified: &Identified,
+        format: &Format,
+        named: NamedResponse<'_>,
+    ) -> Result<Named, Rejection> {
+        let (asker, id) = (&identified.asker, named.id);
+        let owner = asker.owner();
+        let found = self.stored.find(&self.ledger, owner.key(), id).await;
+        let object = found.map_err(|error| {
+            tracing::error!(%error, "responses can't be looked up");
+            let why = "responses can't be looked up right now";
+            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why)
+        })?;
+        let object = object.ok_or_else(|| {
+            let why = format!("Response with id '{id}' not found.");
+            Rejection::new(StatusCode::NOT_FOUND, "response_not_found", why)
+        })?;
+        let detail = Detail::of(&object).unwrap_or_else(|| Detail::new(0, &object.model));
+        let mut providers = identified.rules.routes.providers().iter();
+        let is_it = |one: &&Arc<Provider>| {
+            one.id == object.provider.as_str() && !one.disabled && one.speaks(format)
+        };
+        let Some(provider) = providers.find(is_it) else {
+            let why = format!(
+                "response '{id}' is kept by provider {:?}, which is no longer configured for responses",
+                object.provider
+            );
+            return Err(Rejection::new(
+                StatusCode::NOT_FOUND,
+                "response_not_found",
+                why,
+            ));
+        };
+        let reason = asker.permit.why(provider.subject(&detail.model));
+        let route = Route {
+            provider: Arc::clone(provider),
+            model: detail.model,
+            reasons: reason.into_iter().collect(),
+            spares: false,
+        };
+        if !asker.permit.covers(route.subject()) {
+            // As for the model itself.
+            let why = format!(
+                "no route found for model \"{}\" for user \"{}\"",
+                object.model,
+                owner.name()
+            );
+            return Err(Rejection::new(
+                StatusCode::NOT_FOUND,
+                "model_not_found",
+                why,
+            ));
+        }
+        if named.deletes && object.state == State::Open {
+            let why = format!(
+                "response '{id}' is still being made: cancel it, and delete it once it has ended"
+            );
+            return Err(Rejection::new(
+                StatusCode::CONFLICT,
+                "response_is_running",
+                why,
+            ));
+        }
+        Ok(Named {
+            route,
+            key: detail.key,
+        })
+    }
+
+    /// Forgets a response that its provider has deleted.
+    pub(in crate::exchange) async fn forget_response(&self, owner: &str, id: &str) {
+        self.stored.forget(&self.ledger, owner, id).await;
+    }
+}
