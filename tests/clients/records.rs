@@ -65,6 +65,11 @@ impl Mark {
             .count())
     }
 
+    /// All new records.
+    pub async fn all(&self, world: &World) -> anyhow::Result<Vec<Value>> {
+        self.rows(world).await
+    }
+
     async fn rows(&self, world: &World) -> anyhow::Result<Vec<Value>> {
         let mut rows = world.records().await?;
         rows.retain(|row| !self.0.contains(&text(row, "id")));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::parts::Process;
 use crate::provider::{HELLO, MODEL, OWN};
@@ -16,6 +16,7 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
     World;
     openai_python_with_real_inference,
     openai_python_at_the_wire,
+    openai_python_in_the_background,
     openai_node_with_real_inference,
     openai_node_at_the_wire,
     anthropic_python_with_real_inference,
@@ -58,6 +59,55 @@ async fn openai_python_with_real_inference(world: &World) -> anyhow::Result<()> 
 
 async fn openai_python_at_the_wire(world: &World) -> anyhow::Result<()> {
     openai(world, "openai_python.py", MODEL, "openai-python").await
+}
+
+/// Responses in the background and by their id, and the models of the provider by direct access.
+async fn openai_python_in_the_background(world: &World) -> anyhow::Result<()> {
+    if world.direct() {
+        return Ok(());
+    }
+    let mark = Mark::set(world).await?;
+    let home = world.home()?;
+    let mut command = world.command("python", &home);
+    command
+        .arg(world.file("openai_stored_python.py"))
+        .args([&world.base(MODEL), MODEL]);
+    let text = Process::start(&mut command, &home)?.output(LIMIT).await?;
+    let seen: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+    for (key, expected) in [
+        ("begun", json!("queued")),
+        ("ended", json!("completed")),
+        ("text", json!(HELLO)),
+        ("items", json!(["msg_input"])),
+        ("cancelled", json!("cancelled")),
+        ("direct", json!([MODEL])),
+    ] {
+        ensure!(seen[key] == expected, "{key} in {seen}");
+    }
+    let deleted = seen["deleted"].as_str().unwrap_or_default();
+    ensure!(deleted.contains("not found"), "{seen}");
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    let begun = loop {
+        let rows = mark.all(world).await?;
+        let begun = rows
+            .into_iter()
+            .filter(|row| row["path"] == "/v1/responses");
+        let begun: Vec<Value> = begun.collect();
+        if begun.len() == 2 {
+            break begun;
+        }
+        ensure!(std::time::Instant::now() < until, "{begun:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let ended = begun.iter().find(|row| row["outcome"] == "complete");
+    let ended = ended.context("none is complete")?;
+    let usage = &ended["usage"];
+    let total = usage["input_tokens"].as_u64().unwrap_or_default()
+        + usage["output_tokens"].as_u64().unwrap_or_default();
+    ensure!(seen["usage"] == total, "{ended} is not {seen}");
+    let cancelled = begun.iter().find(|row| row["outcome"] == "client_closed");
+    cancelled.context("none is cancelled")?;
+    Ok(())
 }
 
 async fn openai_node_with_real_inference(world: &World) -> anyhow::Result<()> {

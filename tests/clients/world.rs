@@ -253,7 +253,9 @@ async fn gateway(dir: &Path, llama: &str, wire: &str, open: bool) -> anyhow::Res
     std::fs::create_dir(dir)?;
     let granted = json!([{
         "src": ["(loopback)"],
-        "app": { "tailscale.com/cap/aperture": [{ "role": "admin" }, { "models": "**" }] },
+        "app": { "tailscale.com/cap/aperture": [
+            { "role": "admin" }, { "models": "**" }, { "direct_paths": ["/wire/v1/models"] },
+        ] },
     }]);
     let mut config = json!({
         "tailnet": { "mode": "off" },

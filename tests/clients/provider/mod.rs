@@ -9,6 +9,7 @@ mod realtime;
 mod responses;
 mod sha1;
 mod socket;
+mod stored;
 mod turn;
 mod usage;
 
@@ -95,6 +96,7 @@ pub struct Provider {
 struct Shared {
     note: PathBuf,
     served: Mutex<Vec<Served>>,
+    stored: Mutex<stored::Stored>,
     count: std::sync::atomic::AtomicU64,
 }
 
@@ -106,6 +108,7 @@ impl Provider {
         let shared = Arc::new(Shared {
             note,
             served: Mutex::default(),
+            stored: Mutex::default(),
             count: std::sync::atomic::AtomicU64::new(1),
         });
         let serving = shared.clone();
@@ -185,6 +188,14 @@ impl Shared {
             input: plain.input,
             ..Usage::default()
         };
+        let kept = || self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        if path == "/v1/responses" && body["background"] == true {
+            let begun = kept().begin(&body, &format!("resp_{nth}"), &turn, &plain);
+            return Some(Answer::Json(begun));
+        }
+        if let Some(answer) = kept().answer(&head.method, path) {
+            return Some(Answer::Json(answer));
+        }
         let (format, usage, answer) = match path {
             "/v1/models" => {
                 let list =

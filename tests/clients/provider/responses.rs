@@ -25,6 +25,20 @@ pub fn answer(request: &Value, id: &str, turn: &Turn, usage: &Usage) -> Answer {
     )
 }
 
+/// A response that is kept; without a turn, one that is still being made.
+pub fn stored(
+    request: &Value,
+    id: &str,
+    status: &str,
+    turn: Option<&Turn>,
+    usage: &Usage,
+) -> Value {
+    match turn {
+        Some(turn) => response(request, id, status, &json!(items(turn)), &usage.responses()),
+        None => response(request, id, status, &json!([]), &Value::Null),
+    }
+}
+
 /// The events of a response; without a turn, those of one that generates nothing.
 pub fn events(request: &Value, id: &str, turn: Option<&Turn>, usage: &Usage) -> Vec<Value> {
     let begun = response(request, id, "in_progress", &json!([]), &Value::Null);
