@@ -153,7 +153,7 @@ impl Disk {
         self.delete(&name(owner), &path)
     }
 
-    /// Deletes what nobody has written to since `before`.
+    /// Deletes files that were last written to before a time.
     pub(super) fn sweep(&self, before: SystemTime) -> io::Result<()> {
         for owner in fs::read_dir(&self.folder)? {
             let owner = owner?;

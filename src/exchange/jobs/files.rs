@@ -191,7 +191,7 @@ impl Gateway {
         Ok(response)
     }
 
-    /// Deletes a file that is no caller's any more.
+    /// Deletes a file from the disk.
     pub(super) async fn discard(&self, owner: &str, file: &str) {
         let disk = Arc::clone(&self.jobs.disk);
         let [owner, file] = [owner, file].map(str::to_owned);

@@ -221,7 +221,7 @@ fn bad(code: &'static str, why: impl Into<std::borrow::Cow<'static, str>>) -> Re
     Rejection::new(StatusCode::BAD_REQUEST, code, why)
 }
 
-/// The refusal of what the caller doesn't have: the same whether another caller has it or nobody.
+/// The refusal of what the caller doesn't have: the same whether or not another caller has it.
 fn not_found(what: &str, id: &str) -> Rejection {
     let shown: String = id.chars().take(120).collect();
     let why = format!("no {what} {shown:?}");

@@ -377,7 +377,7 @@ impl<'r> Running<'r> {
         let ends = now.saturating_add(KEPT_MS);
         self.held.save(State::Ended, Some(ends)).await?;
         if !self.held.detail.family.parts_errors() {
-            // It came with the batch, and is no file of its owner's.
+            // It came with the batch: its owner never had it as a file.
             let (owner, input) = (&self.held.object.owner, &self.held.detail.input);
             self.gateway().discard(owner, input).await;
         }

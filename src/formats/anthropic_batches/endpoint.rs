@@ -14,7 +14,7 @@ pub enum Action<'p> {
 }
 
 impl<'p> Action<'p> {
-    /// What a method of a path asks for; `None` for what is no request for a message batch.
+    /// What a method of a path asks for; `None` if that is something else.
     #[must_use]
     pub fn of(method: &Method, path: &'p str) -> Option<Self> {
         let path = path.strip_prefix("/v1").unwrap_or(path);

@@ -26,7 +26,7 @@ pub const ENDPOINTS: [&str; 5] = [
 ];
 
 impl<'p> Action<'p> {
-    /// What a method of a path asks for; `None` for what is no request for a file or a batch.
+    /// What a method of a path asks for; `None` if that is something else.
     #[must_use]
     pub fn of(method: &Method, path: &'p str) -> Option<Self> {
         let path = path.strip_prefix("/v1").unwrap_or(path);

@@ -142,7 +142,7 @@ impl CreateBatch {
     /// How long the batch may take.
     ///
     /// # Errors
-    /// A 400 for what is no such time.
+    /// A 400 if it isn't such a time.
     pub fn window(&self) -> Result<Duration, Rejection> {
         let window = &self.completion_window;
         let hours = window
