@@ -13,6 +13,7 @@ mod archive;
 pub mod balances;
 mod body;
 mod entry;
+mod entry_id;
 mod error;
 mod journal;
 pub mod marks;
@@ -40,7 +41,8 @@ pub use archive::{
     AuditQuery, Audited, ChatRow, ChatWrite, Expected, MOST_CHATS, Session, Version, chat_version,
 };
 pub use balances::{Admission, StoredBucket};
-pub use entry::{Capture, Delivery, Entry, EntryId, Outcome, Record};
+pub use entry::{Capture, Delivery, Entry, Outcome, Record};
+pub use entry_id::EntryId;
 pub use error::{Error, Failure, Refusal, Unavailable};
 use journal::retention;
 pub use journal::retention::Keep;

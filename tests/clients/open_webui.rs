@@ -1,4 +1,4 @@
-//! A real Open WebUI, whose server asks the gateway for people: over its connection to OpenAI's API, and over that to
+//! A real `Open WebUI`, whose server asks the gateway for people: over its connection to OpenAI's API, and over that to
 //! Ollama's, with models of providers that speak neither.
 
 use std::net::SocketAddr;

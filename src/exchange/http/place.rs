@@ -133,6 +133,10 @@ impl Gateway {
 }
 
 /// Where a direct request goes, if a grant gives it.
+#[expect(
+    clippy::result_large_err,
+    reason = "it is looked at once, and not passed on"
+)]
 fn direct_destination(identified: &Identified, path: &str) -> Result<Destination, Nowhere> {
     let nowhere = |status, code, why: String| Nowhere::of(Rejection::new(status, code, why));
     let place = direct::place(path).map_err(Nowhere::of)?;

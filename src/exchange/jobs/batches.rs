@@ -53,7 +53,7 @@ impl Gateway {
                 Ok(is_it.then(|| detail.shape(&object.id)))
             })
             .await?;
-        Ok(list(shapes, has_more))
+        Ok(list(&shapes, has_more))
     }
 
     pub(super) async fn batch(&self, asked: &Asked<'_>, id: &str) -> Result<Value, Rejection> {

@@ -242,6 +242,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::base::clock;
 
     fn text(disk: &Disk, owner: &str, id: &str) -> String {
         let mut text = String::new();
@@ -274,10 +275,10 @@ mod tests {
         assert_eq!(disk.node(), node);
         assert!(disk.put("bob", "b", b"1", 12).is_err());
         disk.put("eve", "a", b"123456", 12).unwrap();
-        disk.sweep(SystemTime::now() - std::time::Duration::from_mins(1))
+        disk.sweep(clock::now() - std::time::Duration::from_mins(1))
             .unwrap();
         assert!(disk.read("eve", "a").is_ok(), "it is young");
-        disk.sweep(SystemTime::now() + std::time::Duration::from_mins(1))
+        disk.sweep(clock::now() + std::time::Duration::from_mins(1))
             .unwrap();
         assert!(disk.read("eve", "a").is_err());
         disk.put("bob", "b", b"1", 12).unwrap();

@@ -91,7 +91,7 @@ impl Gateway {
                 Ok(is_wanted.then(|| detail.shape(object)))
             })
             .await?;
-        Ok(list(shapes, has_more))
+        Ok(list(&shapes, has_more))
     }
 
     /// The caller's objects on a page, as `shape` shows those that belong to the list; and whether there are

@@ -108,13 +108,13 @@ impl Answer {
         self.status.is_success() && self.body.is_ok()
     }
 
-    /// How long to wait before it is worth another try, if it is.
-    pub(super) fn retry(&self) -> Option<Option<Duration>> {
+    /// How long to wait before another try, if it is worth one: `usual` where the answer doesn't say.
+    pub(super) fn retry(&self, usual: Duration) -> Option<Duration> {
         let is_busy = matches!(
             self.status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
-        is_busy.then_some(self.retry_after)
+        is_busy.then(|| self.retry_after.unwrap_or(usual))
     }
 
     /// As it stands in a file of results.

@@ -63,7 +63,7 @@ impl Gateway {
                 Ok(is_it.then(|| shape(asked, &object.id, &detail)))
             })
             .await?;
-        Ok(list(shapes, has_more))
+        Ok(list(&shapes, has_more))
     }
 
     pub(super) async fn messages(&self, asked: &Asked<'_>, id: &str) -> Result<Value, Rejection> {

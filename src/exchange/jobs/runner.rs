@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -13,6 +13,7 @@ use super::held::{HeldBatch, LEASE};
 use super::owners::Owners;
 use super::running::Running;
 use super::{Gateway, KEPT_MS};
+use crate::base::clock;
 use crate::records::objects::{Claimant, Kind, Object};
 
 /// Batches that a process runs at once, and those of one owner.
@@ -108,7 +109,7 @@ impl Runner<'_> {
     async fn sweep(&self) {
         let disk = Arc::clone(&self.gateway.jobs.disk);
         let kept = Duration::from_millis(KEPT_MS.unsigned_abs()) + SWEEP;
-        let before = SystemTime::now().checked_sub(kept);
+        let before = clock::now().checked_sub(kept);
         let swept = tokio::task::spawn_blocking(move || match before {
             Some(before) => disk.sweep(before),
             None => Ok(()),

@@ -138,32 +138,27 @@ impl<'r> Running<'r> {
             let line = self.unasked(&begun.custom_id, Unasked::Failed("interrupted"), why);
             return self.note(begun.end, &line, false).await;
         }
-        let answer = match who {
-            Some(who) => {
-                self.held.detail.tries += 1;
-                self.held.save(State::Open, None).await?;
-                if self.held.detail.status == Status::Cancelling {
-                    return Ok(Next::Step);
-                }
-                self.ask(who, call).await?
+        let answer = if let Some(who) = who {
+            self.held.detail.tries += 1;
+            self.held.save(State::Open, None).await?;
+            if self.held.detail.status == Status::Cancelling {
+                return Ok(Next::Step);
             }
-            None => {
-                let why = "the device that made this batch is gone, or is another caller's now";
-                let rejection = Rejection::new(StatusCode::FORBIDDEN, "no_identity", why);
-                Answer::refused(self.format, &rejection)
-            }
+            self.ask(who, call).await?
+        } else {
+            let why = "the device that made this batch is gone, or is another caller's now";
+            let rejection = Rejection::new(StatusCode::FORBIDDEN, "no_identity", why);
+            Answer::refused(self.format, &rejection)
         };
-        if let Some(wait) = answer.retry()
+        let pause = backoff(PAUSE, self.refusals, LONGEST_PAUSE);
+        if let Some(wait) = answer.retry(pause)
             && self.refusals < MOST_REFUSALS
         {
-            let pause = backoff(PAUSE, self.refusals, LONGEST_PAUSE);
             self.refusals += 1;
             // It has ended: a restart does not count against it.
             self.held.detail.tries = 0;
             self.held.save(State::Open, None).await?;
-            return Ok(Next::Wait(
-                wait.unwrap_or(pause).clamp(pause, LONGEST_PAUSE),
-            ));
+            return Ok(Next::Wait(wait.clamp(pause, LONGEST_PAUSE)));
         }
         let id = self.line_id();
         let line = LineId {

@@ -58,7 +58,7 @@ fn time(seconds: Option<i64>) -> Option<String> {
 
 /// A page of a list.
 #[must_use]
-pub fn list(data: Vec<Value>, has_more: bool) -> Value {
+pub fn list(data: &[Value], has_more: bool) -> Value {
     let id = |one: Option<&Value>| one.map_or(Value::Null, |one| one["id"].clone());
     json!({
         "first_id": id(data.first()),

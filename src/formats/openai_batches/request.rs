@@ -170,7 +170,8 @@ mod tests {
     fn form(fields: &[(&str, &str)]) -> String {
         let mut form = String::new();
         for (head, value) in fields {
-            form += &format!("--X\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n");
+            let part = format!("--X\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n");
+            form.push_str(&part);
         }
         form + "--X--\r\n"
     }

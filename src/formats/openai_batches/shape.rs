@@ -41,7 +41,7 @@ pub fn deleted_file(id: &str) -> Value {
 
 /// A page of a list.
 #[must_use]
-pub fn list(data: Vec<Value>, has_more: bool) -> Value {
+pub fn list(data: &[Value], has_more: bool) -> Value {
     let id = |one: Option<&Value>| one.map_or(Value::Null, |one| one["id"].clone());
     json!({
         "object": "list",

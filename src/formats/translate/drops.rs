@@ -52,10 +52,10 @@ pub(super) const ALL: &[Variation] = &[
         request.parallel_tool_calls = Some(false);
     }),
     ("any JSON as response", |request| {
-        request.output = Output::JsonObject
+        request.output = Output::JsonObject;
     }),
     ("a JSON Schema as response", |request| {
-        request.output = schema(None, None)
+        request.output = schema(None, None);
     }),
     ("the name of a schema", |request| {
         request.output = schema(Some("name"), None);
@@ -101,7 +101,7 @@ pub(super) const ALL: &[Variation] = &[
         request.verbosity = Some("low".to_owned());
     }),
     ("the id of the user", |request| {
-        request.user = Some("ann".to_owned())
+        request.user = Some("ann".to_owned());
     }),
     ("a cache key", |request| {
         request.cache_key = Some("key".to_owned());
@@ -166,7 +166,7 @@ pub(super) const OF_MEDIA: &[Variation] = &[
 /// The same of an earlier text, call and result.
 pub(super) const OF_HISTORY: &[Variation] = &[
     ("an earlier citation of a web page", |request| {
-        cited(request, None)
+        cited(request, None);
     }),
     ("an earlier citation of a document", |request| {
         let document = InDocument {

@@ -165,20 +165,17 @@ impl Pace {
 fn events(api: Api, pace: Pace) -> Response<Body> {
     let body = stream::unfold(0, move |nth| async move {
         pace.wait(nth).await;
-        let piece = match nth {
-            ..EVENTS => {
-                let begin = if nth == 0 { api.begin() } else { "" };
-                // The receiver sees how long it took.
-                let chunk = match pace {
-                    Pace::Each(_) => api.chunk(&format!("sent {} ", micros())),
-                    _ => api.chunk("word "),
-                };
-                Some(Bytes::from(format!("{begin}{chunk}")))
-            }
-            _ => {
-                let piece = api.end().get(nth - EVENTS).copied();
-                piece.map(|text| Bytes::from_static(text.as_bytes()))
-            }
+        let piece = if nth < EVENTS {
+            let begin = if nth == 0 { api.begin() } else { "" };
+            // The receiver sees how long it took.
+            let chunk = match pace {
+                Pace::Each(_) => api.chunk(&format!("sent {} ", micros())),
+                _ => api.chunk("word "),
+            };
+            Some(Bytes::from(format!("{begin}{chunk}")))
+        } else {
+            let piece = api.end().get(nth - EVENTS).copied();
+            piece.map(|text| Bytes::from_static(text.as_bytes()))
         };
         piece.map(|piece| (Ok(Frame::data(piece)), nth + 1))
     });
