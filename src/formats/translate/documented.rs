@@ -184,8 +184,7 @@ fn asked(caller: &Codec, base: &Request, with: &Request) -> Option<(Request, Req
         });
         read.ok()
     };
-    let before = sent(base).unwrap();
-    if let Some(after) = sent(with)
+    if let (Some(before), Some(after)) = (sent(base), sent(with))
         && after != before
         && content(with).is_subset(&content(&after))
     {
