@@ -156,11 +156,14 @@ fn requests() -> String {
         };
         let mut with = Request::clone(base);
         (variation.1)(&mut with);
-        let Some((base, with)) = asked(caller, base, &with) else {
+        let Some((base, after)) = asked(caller, base, &with) else {
             return String::new();
         };
+        // A caller's format can need more than the sample has, such as a name for a schema.
+        let mut more = after.features("");
+        more.retain(|feature| !with.features("").contains(feature));
         let formats = formats().into_iter();
-        let places = formats.map(|served| becomes(caller, served, (&base, &with)));
+        let places = formats.map(|served| becomes(caller, served, (&base, &after), &more));
         places.collect()
     })
 }
@@ -215,8 +218,14 @@ fn content(request: &Request) -> BTreeSet<String> {
     kinds
 }
 
-/// What a provider gets of what the second request has besides the first: see the text above the table.
-fn becomes(caller: &Codec, served: &Codec, (base, with): (&Request, &Request)) -> char {
+/// What a provider gets of what the second request has besides the first and `more`: see the text above the
+/// table.
+fn becomes(
+    caller: &Codec,
+    served: &Codec,
+    (base, with): (&Request, &Request),
+    more: &[Feature],
+) -> char {
     if caller.name == served.name {
         return '.';
     }
@@ -225,10 +234,10 @@ fn becomes(caller: &Codec, served: &Codec, (base, with): (&Request, &Request)) -
     let (Ok(without), Ok(sent)) = (sent(base), sent(with)) else {
         return 'x';
     };
-    let is_named = sent
-        .dropped
-        .iter()
-        .any(|name| !without.dropped.contains(name));
+    let beside: Vec<_> = more.iter().filter_map(|one| caller.field(*one)).collect();
+    let is_named = sent.dropped.iter().any(|name| {
+        !without.dropped.contains(name) && !beside.iter().any(|field| field.name == *name)
+    });
     if is_named || sent.outbound.body == without.outbound.body {
         return '-';
     }
@@ -240,7 +249,9 @@ fn becomes(caller: &Codec, served: &Codec, (base, with): (&Request, &Request)) -
     let had = base.features(served.name);
     let mut features = with.features(served.name).into_iter();
     let is_as_it_was = features.all(|feature| {
-        had.contains(&feature) || served.expresses.contains(&feature) && !lacks.contains(&feature)
+        had.contains(&feature)
+            || more.contains(&feature)
+            || served.expresses.contains(&feature) && !lacks.contains(&feature)
     });
     let letter = letter(served);
     if is_as_it_was {
