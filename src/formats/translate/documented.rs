@@ -187,18 +187,25 @@ fn asked(caller: &Codec, base: &Request, with: &Request) -> Option<(Request, Req
         });
         read.ok()
     };
-    if let (Some(before), Some(after)) = (sent(base), sent(with))
+    let (before, after) = (sent(base), sent(with));
+    let is_written = before.is_some() && after.is_some();
+    if let (Some(before), Some(after)) = (before, after)
         && after != before
         && content(with).is_subset(&content(&after))
     {
         return Some((before, after));
     }
-    // A codec writes only what providers take.
+    // A codec writes only what providers take, and not every sample.
     let had = base.features("");
     let features = with.features("").into_iter();
     let mut more = features.filter(|feature| !had.contains(feature));
-    more.any(|feature| caller.field(feature).is_some())
-        .then(|| (base.clone(), with.clone()))
+    let mut has = |feature: Feature| caller.field(feature).is_some();
+    let is_there = if is_written {
+        more.any(&mut has)
+    } else {
+        more.all(&mut has)
+    };
+    is_there.then(|| (base.clone(), with.clone()))
 }
 
 /// What a request has, in kinds.
