@@ -91,12 +91,10 @@ async fn no_request_chooses_more_than_it_was_judged_by() {
 }
 
 #[tokio::test]
-async fn a_batch_or_an_asynchronous_job_is_relayed_nowhere() {
+async fn no_batch_or_asynchronous_job_is_relayed() {
     let (address, mut asked) = model().await;
     let gateway = gateway(address, json!({})).await;
     for path in [
-        "/v1/batches",
-        "/v1/messages/batches",
         "/v1beta/models/cheap:batchGenerateContent",
         "/v1beta/models/cheap:asyncBatchEmbedContent",
         "/v1beta/models/cheap:predictLongRunning",
@@ -105,6 +103,11 @@ async fn a_batch_or_an_asynchronous_job_is_relayed_nowhere() {
     ] {
         let reply = gateway.send(post(path, r#"{"model":"cheap"}"#)).await;
         assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    // The gateway runs these itself, from a file or from requests.
+    for path in ["/v1/batches", "/v1/messages/batches"] {
+        let reply = gateway.send(post(path, r#"{"model":"cheap"}"#)).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{path}");
     }
     assert!(asked.try_recv().is_err(), "a provider was asked");
 }

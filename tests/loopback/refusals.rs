@@ -68,8 +68,8 @@ pub fn is_error_of(api: &str, reply: &Reply) -> bool {
 }
 
 const REFUSED: [(&str, &str, &str); 23] = [
-    ("GET", "/v1/files", "openai"),
-    ("POST", "/v1/batches", "openai"),
+    ("GET", "/v1/uploads", "openai"),
+    ("POST", "/v1/vector_stores", "openai"),
     ("GET", "/v1/conversations/x", "openai"),
     ("GET", "/v1/realtime", "openai"),
     ("GET", "/v1/chat/completions", "openai"),
@@ -77,7 +77,7 @@ const REFUSED: [(&str, &str, &str); 23] = [
     ("GET", "/v1/responses/resp_1", "openai"),
     ("POST", "/openai/deployments/m/responses", "openai"),
     ("POST", "/v2/nothing", "openai"),
-    ("POST", "/v1/messages/batches", "anthropic"),
+    ("POST", "/v1/messages/nothing", "anthropic"),
     ("GET", "/v1/messages", "anthropic"),
     ("POST", "/v1/complete", "anthropic"),
     ("GET", "/v1beta/files", "google"),

@@ -14,7 +14,7 @@ use support::provider::server;
 const UNKNOWN: [(&str, &str); 25] = [
     ("/v1", "openai"),
     ("/v1/", "openai"),
-    ("/v1/files", "openai"),
+    ("/v1/uploads", "openai"),
     ("/v1/conversations/conv_1", "openai"),
     ("/v1/nothing/here", "openai"),
     ("/v2/nothing", "openai"),
@@ -25,7 +25,7 @@ const UNKNOWN: [(&str, &str); 25] = [
     ("/proxy/v1/files", "openai"),
     ("/api/v1/nothing", "openai"),
     ("/V1/Messages", "anthropic"),
-    ("/v1/messages/batches", "anthropic"),
+    ("/v1/messages/nothing", "anthropic"),
     ("/anthropic/nothing", "anthropic"),
     ("/api/anthropic/nothing", "anthropic"),
     ("/v1beta/nothing", "google"),
@@ -103,14 +103,14 @@ async fn known_paths_say_which_methods_they_take() {
 async fn only_a_wrong_base_url_is_to_be_changed() {
     let (gateway, _log) = gateway(ollama).await;
     for (path, is_right) in [
-        ("/v1/files", true),
+        ("/v1/uploads", true),
         ("/v1/conversations/conv_1", true),
-        ("/v1/messages/batches", true),
+        ("/v1/messages/nothing", true),
         ("/v1beta/cachedContents", true),
         ("/bedrock/guardrail/g/version/1/apply", true),
         ("/files", false),
         ("/v1/v1/files", false),
-        ("/anthropic/v1/messages/batches", false),
+        ("/anthropic/v1/messages/nothing", false),
         ("/v1beta/v1beta/files", false),
         ("/guardrail/g/version/1/apply", false),
     ] {

@@ -260,13 +260,10 @@ async fn ended(gateway: &Gateway) -> Value {
 }
 
 async fn left(gateway: &Gateway, bucket: &str) -> Value {
-    let budgets = get(gateway, "/api/budgets").await.json();
-    let text = budgets.to_string();
-    let all = ["budgets", "buckets", "quotas"];
-    let list = all.iter().find_map(|key| budgets[key].as_array().cloned());
-    let list = list.unwrap_or_else(|| panic!("{text}"));
-    let one = list.into_iter().find(|one| one["bucket"] == bucket);
-    one.unwrap_or_else(|| panic!("{text}"))
+    let listed = get(gateway, "/api/quotas").await.json();
+    let mut buckets = listed["quotas"].as_array().unwrap().iter();
+    let one = buckets.find(|one| one["bucket"] == bucket).cloned();
+    one.unwrap_or_else(|| panic!("{listed}"))
 }
 
 #[tokio::test]
