@@ -286,6 +286,8 @@ impl Running {
         if let Err(error) = stored.flush(ledger).await {
             tracing::warn!(%error, "responses that providers keep could not be noted");
         }
+        // Records that wait are written before another process can look for them.
+        let _ = within(patience, ledger.durable()).await;
         stored.release(ledger).await;
         let written = ledger.close().await;
         if let Some(node) = &engines.node

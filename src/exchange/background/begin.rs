@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
+use memchr::memmem;
 
 use crate::base::clock::within;
 use crate::exchange::clear::Cleared;
@@ -31,10 +32,12 @@ impl Gateway {
     /// it.
     pub(in crate::exchange) fn check_background(cleared: &Cleared) -> Result<(), Rejection> {
         let asked = cleared.asked();
-        let is_own =
-            |one: &Candidate| lists::gets_own_credential(asked, &one.route.provider, &one.terms);
+        let is_own = |one: &Candidate| {
+            one.terms.adds_credential
+                || lists::gets_own_credential(asked, &one.route.provider, &one.terms)
+        };
         if asked.call.background && cleared.choices.iter().any(is_own) {
-            let why = "`background` isn't taken with a credential of your own: the response could not be followed";
+            let why = "`background` isn't taken with another credential than the provider's: the response could not be followed";
             return Err(Rejection::new(
                 StatusCode::BAD_REQUEST,
                 "invalid_request",
@@ -106,13 +109,17 @@ impl Gateway {
         };
         let object = note.object(State::Open, &detail);
         let refused = |status, code, why: &'static str| Err(Rejection::new(status, code, why));
+        // If the caller leaves meanwhile, those who follow it make the record.
+        facts.is_followed = true;
         match self.ledger.insert_object(object.clone()).await {
             Ok(Inserted::Done) => {}
             Ok(Inserted::Full) => {
+                facts.is_followed = false;
                 let why = "you have too many stored responses: delete some";
                 return refused(StatusCode::TOO_MANY_REQUESTS, "too_many_responses", why);
             }
             Err(error) => {
+                facts.is_followed = false;
                 tracing::error!(%error, "a response in the background can't be followed");
                 let why = "responses can't be made in the background right now: they could not be followed";
                 return refused(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why);
@@ -120,7 +127,6 @@ impl Gateway {
         }
         let (caller, session) = (&facts.entry.caller, &facts.entry.session);
         self.responses.note(caller, id, session);
-        facts.is_followed = true;
         let hold = facts.attempt().and_then(|attempt| attempt.hold.take());
         self.stored.begin(&object, hold);
         Ok(())
@@ -159,9 +165,17 @@ async fn begins(body: &mut Begun, background: Background, is_stream: bool) -> Op
         let start = body.peek(wanted).await;
         let found = (background.running)(start);
         let is_all = start.len() < wanted || start.len() >= most || !is_stream;
-        if found.is_some() || is_all || start.windows(2).any(|two| two == b"\n\n") {
+        if found.is_some() || is_all || has_event(start) {
             return found;
         }
         wanted = start.len() + 1;
     }
+}
+
+/// Whether a stream has come to the end of an event: comments are none.
+fn has_event(start: &[u8]) -> bool {
+    let Some(data) = memmem::find(start, b"data:") else {
+        return false;
+    };
+    memmem::find(&start[data..], b"\n\n").is_some()
 }

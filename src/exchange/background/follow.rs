@@ -34,6 +34,8 @@ const LONGEST: usize = 64 << 20;
 const MOST: usize = 512;
 /// Between two looks for responses that no process follows.
 const LOOK: Duration = Duration::from_secs(15);
+/// How often a provider may say that it has no such response before that is believed.
+const MOST_GONE: u32 = 3;
 /// After so long nothing more is expected of a response.
 const GIVEN_UP: Duration = Duration::from_hours(24);
 
@@ -65,7 +67,10 @@ impl Gateway {
                     .ledger
                     .claim_objects(Kind::Response, claimant, LEASE, room);
                 match claimed.await {
-                    Ok(objects) => followed.extend(objects.into_iter().map(|one| self.follow(one))),
+                    Ok(objects) => {
+                        let new = objects.into_iter().filter(|one| !self.stored.follows(one));
+                        followed.extend(new.map(|one| self.follow(one)));
+                    }
                     Err(error) => tracing::debug!(%error, "no responses are followed"),
                 }
             }
@@ -91,7 +96,17 @@ impl Gateway {
     /// Follows one response to its end.
     async fn follow(&self, object: Object) {
         self.stored.follow(&object);
-        self.ask_until_ended(&object).await;
+        let asked = self.ask_until_ended(&object);
+        if panics::caught("a response in the background", asked)
+            .await
+            .is_none()
+        {
+            tracing::error!(
+                id = object.id,
+                "a response in the background is not paid for"
+            );
+            self.end(&object).await;
+        }
         self.stored.leave(&object);
     }
 
@@ -115,20 +130,26 @@ impl Gateway {
             // It is claimed again once its lease is over.
             Err(_) => return,
         }
-        let mut pause = SOONEST;
+        let (mut pause, mut gone) = (SOONEST, 0);
         loop {
             tokio::time::sleep(pause).await;
-            let renewed = self
-                .ledger
-                .renew_object(object, self.stored.claimant(), LEASE);
-            if !matches!(renewed.await, Ok(true)) {
-                return;
+            match self.is_ours(object).await {
+                Some(true) => {}
+                Some(false) => return,
+                // What is held stays held.
+                None => continue,
             }
             let answer = self.ask_for(object, detail, format).await;
             let age = clock::unix_ms().saturating_sub(object.made);
             let is_late = age > i64::try_from(GIVEN_UP.as_millis()).unwrap_or(i64::MAX);
             let (ending, body) = match answer {
                 Answer::Ended(end, body) => (ending(end), body),
+                // One of several servers may not know it yet.
+                Answer::Gone if gone < MOST_GONE => {
+                    gone += 1;
+                    pause = LATEST.min(pause * 2);
+                    continue;
+                }
                 Answer::Gone => {
                     let why = "the provider no longer has the response";
                     (Ending::ProviderCut(why.to_owned()), Bytes::new())
@@ -152,9 +173,23 @@ impl Gateway {
                 .await
             {
                 tokio::time::sleep(SOONEST).await;
+                // Another process may have taken it up, and even have paid.
+                while self.is_ours(object).await.is_none() {
+                    tokio::time::sleep(SOONEST).await;
+                }
+                if self.is_ours(object).await != Some(true) {
+                    return;
+                }
             }
             return self.end(object).await;
         }
+    }
+
+    /// Holds a response for longer. Whether it is this process's; `None` if the database doesn't say.
+    async fn is_ours(&self, object: &Object) -> Option<bool> {
+        let claimant = self.stored.claimant();
+        let renewed = self.ledger.renew_object(object, claimant, LEASE).await;
+        renewed.ok()
     }
 
     /// Asks the provider for a response.

@@ -254,6 +254,10 @@ impl Gateway {
         if !head.status.is_success() {
             return Ok(Box::pin(self.refusal(head, body, mask)).await);
         }
+        // Nothing of it is read that would tell an error.
+        if funded.place().is_some() {
+            return Ok(Response::from_parts(head, Begun::from(body).masked(mask)));
+        }
         if !may_go_on {
             return Ok(Response::from_parts(head, Begun::from(body).success(mask)));
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use crate::base::reasons::Reason;
 use crate::base::text::Text;
@@ -89,6 +89,15 @@ impl Gateway {
                     let place = Place { key, direct: None };
                     Destination { place, route }
                 })
+            }
+            None if head.method == Method::TRACE || head.method == Method::CONNECT => {
+                let why = "direct access doesn't take this method";
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                Err(Nowhere::of(Rejection::new(
+                    status,
+                    "method_not_allowed",
+                    why,
+                )))
             }
             None => direct_destination(&identified, head.uri.path()),
         };

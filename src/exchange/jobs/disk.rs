@@ -135,11 +135,19 @@ impl Disk {
             file.set_len(at)?;
             self.release(&name(owner), length - at);
         }
-        self.reserve(owner, text.len() as u64, most)?;
-        file.seek(SeekFrom::Start(at))?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        Ok(at + text.len() as u64)
+        let bytes = text.len() as u64;
+        self.reserve(owner, bytes, most)?;
+        let written = file.seek(SeekFrom::Start(at));
+        let written = written
+            .and_then(|_| file.write_all(text))
+            .and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            if file.set_len(at).is_ok() {
+                self.release(&name(owner), bytes);
+            }
+            return Err(error.into());
+        }
+        Ok(at + bytes)
     }
 
     /// Opens a file to read it.

@@ -98,6 +98,11 @@ impl<'r> HeldBatch<'r> {
         if is_ours { Ok(()) } else { Err(Stop::Over) }
     }
 
+    /// Whether the lease lasts until another try to renew it.
+    pub(super) fn lasts(&self) -> bool {
+        self.renewed.elapsed() + 2 * RENEW < LEASE
+    }
+
     /// Looks what its owner has changed of the batch.
     async fn look(&mut self) -> Result<(), Stop> {
         let Object { owner, id, .. } = &self.object;

@@ -196,6 +196,10 @@ fn call(line: &Line<'_>, format: &Format, endpoint: &str) -> Result<Call, Flaw> 
         let why = rejection.message.into_owned();
         Flaw::new("invalid_request", Some("body"), why)
     })?;
+    if call.background {
+        let why = "a line of a batch can't be answered in the background".to_owned();
+        return Err(Flaw::new("invalid_request", Some("background"), why));
+    }
     if call.stream {
         let why = "a line of a batch can't ask for a stream".to_owned();
         return Err(Flaw::new("invalid_request", Some("stream"), why));

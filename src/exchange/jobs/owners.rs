@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::detail::Device;
 use crate::exchange::{AskedUrl, Verified};
-use crate::net::tailnet::{Resolver, Status};
+use crate::net::tailnet::{Resolver, State, Status};
 use crate::policy::identity::{Caller, Refused};
 
 /// Knows the owners of batches.
@@ -42,6 +42,14 @@ impl Owners<'_> {
         let Some(resolver) = self.resolver else {
             return Whose::Other;
         };
+        // While the node is signed out or starts, it knows no device, which says nothing about this one.
+        let is_up = || {
+            let mut changes = self.changes.iter();
+            changes.all(|changes| changes.borrow().state == State::Running)
+        };
+        if !is_up() {
+            return Whose::Unknown;
+        }
         // Before the question: what changes after it must be asked for again.
         let epoch = resolver.epoch();
         match resolver.caller(address).await {
@@ -50,6 +58,7 @@ impl Owners<'_> {
                 Whose::Owner(self.verified(caller, asks_again, epoch))
             }
             Err(Refused::Unavailable(_) | Refused::Stale(_)) => Whose::Unknown,
+            Err(_) if !is_up() => Whose::Unknown,
             _ => Whose::Other,
         }
     }

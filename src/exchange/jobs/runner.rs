@@ -1,7 +1,7 @@
 //! Takes batches that are to be run, a few at a time. A batch is held by a lease, so that one process runs
 //! it, and another takes it up when that process is gone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use crate::records::objects::{Claimant, Kind, Object};
 /// Batches that a process runs at once, and those of one owner.
 const MOST: usize = 8;
 const MOST_OF_ONE: usize = 2;
+/// The longest time of a batch.
+const LONGEST_WINDOW: Duration = Duration::from_hours(7 * 24);
 /// Between two looks for batches. Those that are made here are seen at once.
 const LOOK: Duration = Duration::from_secs(10);
 /// For how long a batch is left alone whose owner has others that run.
@@ -38,6 +40,8 @@ impl Runner<'_> {
         let claimant = self.claimant();
         let mut running = FuturesUnordered::new();
         let mut owners: HashMap<String, usize> = HashMap::new();
+        // After a clock was set or a machine has slept, this process can be given again what it runs.
+        let mut ids: HashSet<(String, String)> = HashSet::new();
         let mut swept: Option<Instant> = None;
         loop {
             if swept.is_none_or(|at| at.elapsed() > SWEEP) {
@@ -45,6 +49,10 @@ impl Runner<'_> {
                 self.sweep().await;
             }
             for object in self.due(&claimant, MOST - running.len()).await {
+                let id = (object.owner.clone(), object.id.clone());
+                if ids.contains(&id) {
+                    continue;
+                }
                 let of_owner = owners.entry(object.owner.clone()).or_default();
                 if *of_owner >= MOST_OF_ONE {
                     let ledger = &self.gateway.ledger;
@@ -54,10 +62,12 @@ impl Runner<'_> {
                     continue;
                 }
                 *of_owner += 1;
+                ids.insert(id);
                 running.push(self.batch(object, &claimant));
             }
             tokio::select! {
-                Some(owner) = running.next(), if !running.is_empty() => {
+                Some((owner, id)) = running.next(), if !running.is_empty() => {
+                    ids.remove(&(owner.clone(), id));
                     let left = owners.get(&owner).map_or(0, |running| running.saturating_sub(1));
                     if left == 0 {
                         owners.remove(&owner);
@@ -95,20 +105,21 @@ impl Runner<'_> {
         })
     }
 
-    /// Runs a batch as far as it goes. Returns whose it is.
-    async fn batch(&self, object: Object, claimant: &Claimant) -> String {
-        let owner = object.owner.clone();
+    /// Runs a batch as far as it goes. Returns whose it is, and its id.
+    async fn batch(&self, object: Object, claimant: &Claimant) -> (String, String) {
+        let id = (object.owner.clone(), object.id.clone());
         let held = HeldBatch::new(self.gateway, claimant, object);
         if let Some(mut running) = held.and_then(|held| Running::new(&self.owners, held)) {
             running.run().await;
         }
-        owner
+        id
     }
 
     /// Deletes files that no object can be of any more.
     async fn sweep(&self) {
         let disk = Arc::clone(&self.gateway.jobs.disk);
-        let kept = Duration::from_millis(KEPT_MS.unsigned_abs()) + SWEEP;
+        // The last line of a batch can be as much older than its end as a batch may last.
+        let kept = Duration::from_millis(KEPT_MS.unsigned_abs()) + LONGEST_WINDOW + SWEEP;
         let before = clock::now().checked_sub(kept);
         let swept = tokio::task::spawn_blocking(move || match before {
             Some(before) => disk.sweep(before),

@@ -246,7 +246,11 @@ impl<'r> Running<'r> {
         loop {
             tokio::select! {
                 answer = &mut asking => return Ok(answer),
-                () = tokio::time::sleep(RENEW) => self.held.renew().await?,
+                () = tokio::time::sleep(RENEW) => match self.held.renew().await {
+                    // What is asked is paid for, and the lease lasts longer than a database is busy.
+                    Err(Stop::Failed(_)) if self.held.lasts() => {}
+                    renewed => renewed?,
+                },
             }
         }
     }
@@ -271,7 +275,13 @@ impl<'r> Running<'r> {
         self.held.detail.next = end;
         self.held.detail.tries = 0;
         self.refusals = 0;
-        self.held.save(State::Open, None).await?;
+        // Its result is on the disk: it is asked again if this is lost.
+        loop {
+            match self.held.save(State::Open, None).await {
+                Err(Stop::Failed(_)) if self.held.lasts() => tokio::time::sleep(PAUSE).await,
+                saved => break saved?,
+            }
+        }
         self.held.renew_if_due().await
     }
 

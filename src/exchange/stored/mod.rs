@@ -190,6 +190,11 @@ impl StoredResponses {
         lock(&self.followed).insert(name(object), object.clone());
     }
 
+    /// Whether this process follows a response.
+    pub(super) fn follows(&self, object: &Object) -> bool {
+        lock(&self.followed).contains_key(&name(object))
+    }
+
     /// Notes that it doesn't any more: nothing is held for it then.
     pub(super) fn leave(&self, object: &Object) {
         let name = name(object);

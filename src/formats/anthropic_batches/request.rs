@@ -12,6 +12,8 @@ const VERSION: &str = "2023-06-01";
 
 /// Characters of a `custom_id`.
 const MOST_ID: usize = 64;
+/// Requests of a batch; the API has twice as many.
+const MOST_REQUESTS: usize = 50_000;
 
 #[derive(Deserialize)]
 struct Create<'b> {
@@ -39,6 +41,11 @@ pub fn version(named: Option<&str>) -> &str {
 pub fn lines(body: &[u8]) -> Result<Vec<u8>, Rejection> {
     let create: Create<'_> = serde_json::from_slice(body)
         .map_err(|error| bad_request(format!("the batch is not acceptable: {error}")))?;
+    if create.requests.len() > MOST_REQUESTS {
+        return Err(bad_request(format!(
+            "a batch has at most {MOST_REQUESTS} requests"
+        )));
+    }
     let mut lines = Vec::with_capacity(body.len());
     for request in create.requests {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');

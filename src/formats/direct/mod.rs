@@ -64,8 +64,17 @@ fn odd_segment(path: &str) -> Option<&str> {
         // What is still encoded may be decoded once more, and a parameter may be cut off before it is read.
         let hides =
             |char: char| matches!(char, '/' | '\\' | ';' | '%' | '?' | '#') || char.is_control();
+        // What may stand plainly could pass by a pattern in disguise.
+        let is_disguised = |(at, _): (usize, &str)| {
+            let digits = segment.get(at + 1..at + 3).unwrap_or_default();
+            let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+            byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte)
+        };
         // A path may end in a slash.
-        (plain.is_empty() && nth < last) || matches!(&*plain, "." | "..") || plain.contains(hides)
+        segment.match_indices('%').any(is_disguised)
+            || (plain.is_empty() && nth < last)
+            || matches!(&*plain, "." | "..")
+            || plain.contains(hides)
     };
     let mut all = segments.into_iter().enumerate();
     all.find(|one| is_odd(*one)).map(|(_, segment)| segment)
@@ -120,6 +129,8 @@ mod tests {
             "/direct/p/v1%23x",
             "/direct/p/v1%0d%0ax",
             "/direct/p/v1%00",
+            "/direct/p/v1/file%73",
+            "/direct/p/v1/a%2Eb",
             "/direct/p/%ff",
         ] {
             assert!(place(path).is_err(), "{path}");
