@@ -144,7 +144,7 @@ def request(port, model, stream):
 class Gateway:
     """Iris under callgrind, in front of the provider that this process is."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, translates=False):
         self.folder = folder
         self.dumps = 0
         self.provider = socket.create_server(("127.0.0.1", 0))
@@ -157,10 +157,11 @@ class Gateway:
             "tailnet": {"mode": "off"},
             "listen": {"loopback": f"127.0.0.1:{port}"},
             "providers": {
-                "p": {"baseurl": upstream, "models": ["m"]},
-                # What callers of chat ask of it is translated.
-                "t": {"baseurl": upstream, "models": ["t"], "compatibility": {"anthropic_messages": True}},
-            },
+                # What callers of chat ask of the second one is translated.
+                "t": {"baseurl": upstream, "models": ["t"], "compatibility": {"anthropic_messages": True}}
+            }
+            if translates
+            else {"p": {"baseurl": upstream, "models": ["m"]}},
             "prices": {"m": {"input": "0.1", "output": "0.4"}, "t": {"input": "0.1", "output": "0.4"}},
             "quotas": {"daily:<user>": {"capacity": "$1000000.00", "rate": "$1000000.00/day"}},
             "grants": [
@@ -358,30 +359,35 @@ def measure(program):
     if not shutil.which("valgrind"):
         sys.exit("error: valgrind isn't installed: install it with the system's packages")
     folder = tempfile.mkdtemp(prefix="iris-count-")
-    gateway = Gateway(program, folder)
-    try:
-        gateway.small(WARMUP)
-        gateway.refused(WARMUP // 4)
-        gateway.stream(WARMUP)
-        gateway.translated(WARMUP)
-        gateway.translated_stream(WARMUP)
-        counts = {}
+    counts = {}
 
-        def per(run):
-            # So that a new connection to the provider isn't counted.
-            run(1)
-            few, many = REPETITIONS // 4, REPETITIONS + REPETITIONS // 4
-            one, other = gateway.cost(run, few), gateway.cost(run, many)
-            return [(more - less) / REPETITIONS for less, more in zip(one, other)]
+    def per(gateway, run):
+        # So that a new connection to the provider isn't counted.
+        run(1)
+        few, many = REPETITIONS // 4, REPETITIONS + REPETITIONS // 4
+        one, other = gateway.cost(run, few), gateway.cost(run, many)
+        return [(more - less) / REPETITIONS for less, more in zip(one, other)]
 
-        counts["request"], _ = per(gateway.small)
-        counts["event"], _ = per(gateway.stream)
-        counts["translated"], _ = per(gateway.translated)
-        counts["translated-event"], _ = per(gateway.translated_stream)
-        counts["refusal"], _ = per(gateway.refused)
-        _, counts["record"] = per(gateway.paced)
-    finally:
-        gateway.end()
+    for translates in (False, True):
+        place = os.path.join(folder, "translating" if translates else "native")
+        os.mkdir(place)
+        gateway = Gateway(program, place, translates)
+        try:
+            if translates:
+                gateway.translated(WARMUP)
+                gateway.translated_stream(WARMUP)
+                counts["translated"], _ = per(gateway, gateway.translated)
+                counts["translated-event"], _ = per(gateway, gateway.translated_stream)
+            else:
+                gateway.small(WARMUP)
+                gateway.refused(WARMUP // 4)
+                gateway.stream(WARMUP)
+                counts["request"], _ = per(gateway, gateway.small)
+                counts["event"], _ = per(gateway, gateway.stream)
+                counts["refusal"], _ = per(gateway, gateway.refused)
+                _, counts["record"] = per(gateway, gateway.paced)
+        finally:
+            gateway.end()
     shutil.rmtree(folder, ignore_errors=True)
     return counts
 

@@ -126,7 +126,7 @@ async fn every_refusal_has_the_shape_of_the_api_that_its_path_belongs_to() {
             assert!(reply.headers.contains_key("allow"), "{path}");
         }
     }
-    let named = ask(&gateway, "GET", "/v1/files", &[ANTHROPIC]).await;
+    let named = ask(&gateway, "GET", "/v1/uploads", &[ANTHROPIC]).await;
     assert!(is_error_of("anthropic", &named), "{}", named.text());
     // Refused before anything is known of the caller: another site's page, another host.
     for (header, value) in [("sec-fetch-site", "cross-site"), ("host", "elsewhere.test")] {
