@@ -110,7 +110,7 @@ await journey(async (context) => {
   await Promise.all(Object.entries(ORIGINS).map(async ([origin, address]) => {
     const page = await context.newPage();
     await page.goto(address, { waitUntil: "commit" });
-    await page.waitForFunction(() => window.outcome, null, { timeout: 180000 });
+    await page.waitForFunction(() => window.outcome, null, { timeout: 420000 });
     const outcome = await page.evaluate(() => window.outcome);
     equal(outcome.tried, outcome.vectors * routes.length, `${origin}: tries`);
     tried += outcome.tried;
