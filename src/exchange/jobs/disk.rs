@@ -31,6 +31,8 @@ pub struct Disk {
     node: String,
     /// Bytes of each owner's, by the name of their folder.
     used: Mutex<HashMap<String, u64>>,
+    /// Whether the folder has been made.
+    is_there: Mutex<bool>,
 }
 
 /// Why a file can't be written.
@@ -67,11 +69,8 @@ impl Disk {
     /// # Errors
     /// As the system gives them.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
-        let mut private = fs::DirBuilder::new();
-        private.recursive(true).mode(0o700).create(&folder)?;
         let mut used = HashMap::new();
-        for owner in fs::read_dir(&folder)? {
-            let owner = owner?;
+        for owner in owners(&folder)? {
             if !owner.file_type()?.is_dir() {
                 continue;
             }
@@ -85,7 +84,23 @@ impl Disk {
             node: node(&folder.join(NODE))?,
             folder,
             used: Mutex::new(used),
+            is_there: Mutex::default(),
         })
+    }
+
+    /// Makes the folder before the first file in it: most gateways keep none.
+    fn prepare(&self) -> io::Result<()> {
+        let mut is_there = lock(&self.is_there);
+        if !*is_there {
+            let mut private = fs::DirBuilder::new();
+            private.recursive(true).mode(0o700).create(&self.folder)?;
+            let place = self.folder.join(NODE);
+            if !place.try_exists()? {
+                atomic_file::create(&place, self.node.as_bytes(), 0o600)?;
+            }
+            *is_there = true;
+        }
+        Ok(())
     }
 
     /// What tells this state directory from those of other nodes.
@@ -102,6 +117,7 @@ impl Disk {
         most: u64,
     ) -> Result<(), DiskError> {
         let path = self.place(owner, id)?;
+        self.prepare()?;
         let bytes = content.len() as u64;
         self.reserve(owner, bytes, most)?;
         let written = folder_of(&path).and_then(|()| atomic_file::create(&path, content, 0o600));
@@ -122,6 +138,7 @@ impl Disk {
         most: u64,
     ) -> Result<u64, DiskError> {
         let path = self.place(owner, id)?;
+        self.prepare()?;
         folder_of(&path)?;
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
@@ -163,8 +180,7 @@ impl Disk {
 
     /// Deletes files that were last written to before a time.
     pub(super) fn sweep(&self, before: SystemTime) -> io::Result<()> {
-        for owner in fs::read_dir(&self.folder)? {
-            let owner = owner?;
+        for owner in owners(&self.folder)? {
             if !owner.file_type()?.is_dir() {
                 continue;
             }
@@ -232,7 +248,7 @@ fn folder_of(path: &Path) -> io::Result<()> {
         .map_or(Ok(()), |folder| private.create(folder))
 }
 
-/// This node's id, which is made at its first start.
+/// This node's id, or a new one, which is written with the first file.
 fn node(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -240,9 +256,15 @@ fn node(path: &Path) -> io::Result<String> {
     }
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
-    let id = format!("{:016x}", u64::from_be_bytes(random));
-    atomic_file::create(path, id.as_bytes(), 0o600)?;
-    Ok(id)
+    Ok(format!("{:016x}", u64::from_be_bytes(random)))
+}
+
+/// What is in the folder, if there is one.
+fn owners(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        found => found?.collect(),
+    }
 }
 
 #[cfg(test)]
