@@ -113,7 +113,7 @@ pub(super) fn unreadable_type(format: &Format, headers: &http::HeaderMap) -> Res
     if is_one && text.is_some_and(|text| accepted.contains(&text)) {
         return Ok(());
     }
-    // What nobody reads here may be anything.
+    // What isn't read here may be anything.
     if accepted.is_empty() {
         return Ok(());
     }

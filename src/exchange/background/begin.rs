@@ -28,8 +28,8 @@ const LONGEST_EVENT: usize = 1 << 20;
 const CANCELLING: Duration = Duration::from_secs(10);
 
 impl Gateway {
-    /// Refuses a background request that would go with the caller's own credential: with that, nobody can follow
-    /// it.
+    /// Refuses a background request that would go with another credential than the provider's: it could not be
+    /// followed.
     pub(in crate::exchange) fn check_background(cleared: &Cleared) -> Result<(), Rejection> {
         let asked = cleared.asked();
         let is_own = |one: &Candidate| {
@@ -132,7 +132,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Cancels a response that nobody follows.
+    /// Cancels a response that isn't followed.
     async fn cancel_background(
         &self,
         background: Background,
@@ -172,7 +172,7 @@ async fn begins(body: &mut Begun, background: Background, is_stream: bool) -> Op
     }
 }
 
-/// Whether a stream has come to the end of an event: comments are none.
+/// Whether a stream has come to the end of an event: comments don't count.
 fn has_event(start: &[u8]) -> bool {
     let Some(data) = memmem::find(start, b"data:") else {
         return false;

@@ -117,7 +117,7 @@ impl Gateway {
         let (Some(detail), Some(running), Some(format)) = (&detail, running, format) else {
             tracing::error!(
                 id = object.id,
-                "what is stored of a response can't be read: nobody pays for it"
+                "what is stored of a response can't be read: it isn't charged"
             );
             self.end(object).await;
             return;
@@ -254,7 +254,7 @@ impl Gateway {
             meter.body(body);
         }
         let reading = meter.finish();
-        // Of one that was cancelled nobody knows how much was written.
+        // A cancelled response doesn't say how much was written.
         let length = match ending {
             Ending::Complete => body.len() as u64,
             _ => 0,

@@ -1,5 +1,5 @@
-//! Responses that providers keep: whose each is, and which provider has it, so that its caller can ask for it by
-//! its id, and nobody else. Those that are made in the background are followed until they end, so that they are
+//! Responses that providers keep: whose each is, and which provider has it, so that its caller alone can ask for it
+//! by its id. Those that are made in the background are followed until they end, so that they are
 //! paid for.
 //!
 //! A response is noted when its exchange ends, which waits for no database: notes are written in groups, and found
@@ -54,7 +54,7 @@ pub struct StoredResponses {
 
 impl Default for StoredResponses {
     fn default() -> Self {
-        // A process that follows claims each response anew after a restart.
+        // A process that follows claims each response again after a restart.
         let process = EntryId::new(clock::unix_ms()).as_str().to_owned();
         Self {
             notes: Mutex::default(),
