@@ -221,7 +221,7 @@ impl Gateway {
         }
     }
 
-    /// Charges for a response and records it. False if it can't be recorded at the moment.
+    /// Charges for a response and records it. Returns false if the ledger can't take the record now.
     async fn pay(
         &self,
         object: &Object,

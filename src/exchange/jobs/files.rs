@@ -167,7 +167,7 @@ impl Gateway {
         kind: HeaderValue,
     ) -> Result<Response<Body>, Rejection> {
         if bytes == 0 {
-            // Without results there is no file.
+            // The file begins with the first result.
             return Ok(Response::new(body::empty()));
         }
         let disk = Arc::clone(&self.jobs.disk);

@@ -10,7 +10,7 @@ use super::detail::{BatchDetail, Status, read, stored};
 use crate::records::objects::{Claimant, Kind, Object, State};
 use crate::wire::Rejection;
 
-/// How long a batch is held: a process that is gone has let go of it by then.
+/// How long a process holds a batch without renewing it. Then another process can take it over.
 pub(super) const LEASE: Duration = Duration::from_mins(2);
 /// After which a lease is renewed, and it is looked whether the batch was cancelled.
 pub(super) const RENEW: Duration = Duration::from_secs(20);

@@ -23,7 +23,7 @@ const MOST_OF_ONE: usize = 2;
 const LONGEST_WINDOW: Duration = Duration::from_hours(7 * 24);
 /// Between two looks for batches. Those that are made here are seen at once.
 const LOOK: Duration = Duration::from_secs(10);
-/// For how long a batch is left alone whose owner has others that run.
+/// How long a batch waits while its owner has as many running as one may have.
 const LATER: Duration = Duration::from_secs(30);
 /// Between two sweeps of old files.
 const SWEEP: Duration = Duration::from_hours(1);

@@ -285,7 +285,7 @@ impl<'r> Running<'r> {
         self.held.renew_if_due().await
     }
 
-    /// Writes results behind those that there are. The inner error says that there is no room.
+    /// Appends results to their file. The inner error says that `limits.files` is reached.
     async fn append(
         &mut self,
         text: Bytes,
