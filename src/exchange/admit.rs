@@ -51,7 +51,7 @@ impl Admitted {
 
 impl Gateway {
     /// Admits a request; `head` is its own, or that of its WebSocket.
-    pub(super) fn admit(
+    pub(super) async fn admit(
         &self,
         ticket: Ticket,
         who: Verified,
@@ -67,7 +67,7 @@ impl Gateway {
         } = identified;
         // Room for the record first: what can't be recorded isn't done.
         let outlets = Outlets {
-            room: self.room_for_record()?,
+            room: self.room_for_record().await?,
             metrics: Arc::clone(&self.metrics),
             responses: Arc::clone(&self.responses),
             stored: Arc::clone(&self.stored),
@@ -88,15 +88,14 @@ impl Gateway {
         Ok(admitted)
     }
 
-    fn room_for_record(&self) -> Result<Room, Rejection> {
-        let room = if self.ledger.healthy() {
-            Room::reserve(&self.ledger).map_err(|full| full.to_string())
-        } else {
-            Err("requests cannot be recorded right now".to_owned())
-        };
-        room.map_err(|why| {
-            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why)
-                .retry_after(Duration::from_secs(5))
+    async fn room_for_record(&self) -> Result<Room, Rejection> {
+        Room::reserve(&self.ledger).await.map_err(|why| {
+            Rejection::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ledger_unavailable",
+                why.to_string(),
+            )
+            .retry_after(Duration::from_secs(5))
         })
     }
 }

@@ -23,8 +23,8 @@ use crate::wire::Rejection;
 pub struct Room(Slot);
 
 impl Room {
-    pub(super) fn reserve(ledger: &Ledger) -> Result<Self, Unavailable> {
-        ledger.admit().map(Self)
+    pub(super) async fn reserve(ledger: &Ledger) -> Result<Self, Unavailable> {
+        ledger.admit_soon().await.map(Self)
     }
 }
 

@@ -105,6 +105,8 @@ impl Error {
 pub enum Unavailable {
     #[error("the ledger's queue of {CAPACITY} records is full; retry when it has been written")]
     Full,
+    #[error("requests cannot be recorded right now")]
+    Failing,
     #[error("the ledger is closed; the gateway is stopping")]
     Closed,
     #[error("the database's file was deleted, moved or replaced while Iris runs")]

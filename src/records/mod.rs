@@ -125,6 +125,8 @@ struct Shared {
     pools: Mutex<Vec<Arc<Pool>>>,
     /// Bytes of the records that are queued.
     held: AtomicUsize,
+    /// Queued records have become durable: there is room for others.
+    drained: Notify,
     policy: Mutex<retention::Policy>,
     /// Earlier records that a user has taken.
     earlier: Mutex<archive::earlier::Taken>,

@@ -37,6 +37,37 @@ fn admission_is_bounded_and_unused_slots_return() {
     assert!(ledger.admit().is_ok());
 }
 
+#[tokio::test]
+async fn who_finds_no_room_waits_for_it() {
+    let ledger = Ledger::with_capacity("sqlite::memory:", Path::new("."), 1).unwrap();
+    let slot = ledger.admit().unwrap();
+    let waiting = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.admit_soon().await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    slot.record(entry(1, "ann@example.com", "s").into());
+    assert_eq!(waiting.await.unwrap(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_does_not_wait_forever() {
+    let ledger = Ledger::with_capacity("sqlite::memory:", Path::new("."), 1).unwrap();
+    let _slot = ledger.admit().unwrap();
+    let begun = tokio::time::Instant::now();
+    let refused = ledger.admit_soon().await.err();
+    assert_eq!(refused, Some(Unavailable::Full));
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(2));
+    // A database that cannot be written is no reason to wait.
+    ledger
+        .inner
+        .shared
+        .fails(Some("the disk is full".to_owned()));
+    let refused = ledger.admit_soon().await.err();
+    assert_eq!(refused, Some(Unavailable::Failing));
+}
+
 #[test]
 fn a_backlog_is_long_from_half_of_either_bound_on() {
     for (promised, bytes, is_long) in [

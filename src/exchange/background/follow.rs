@@ -231,7 +231,7 @@ impl Gateway {
         ending: &Ending,
         body: &Bytes,
     ) -> bool {
-        let Ok(room) = Room::reserve(&self.ledger) else {
+        let Ok(room) = Room::reserve(&self.ledger).await else {
             return false;
         };
         let rules = self.rules.borrow().clone();

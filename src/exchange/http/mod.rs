@@ -93,7 +93,9 @@ impl Gateway {
     {
         let (mut head, incoming) = request.into_parts();
         let identified = self.identify(&who, &head.headers).await?;
-        let admitted = self.admit(ticket, who, identified, &head, Surface::Http, format)?;
+        let admitted = self
+            .admit(ticket, who, identified, &head, Surface::Http, format)
+            .await?;
         is_admitted.store(true, Ordering::Relaxed);
         let answered = match route::body(admitted.context(), &mut head, incoming).await {
             // Boxed, so that a body that comes slowly takes no room for what follows it.

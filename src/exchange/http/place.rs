@@ -113,7 +113,9 @@ impl Gateway {
             },
         };
         let surface = Surface::Place(place);
-        let admitted = self.admit(ticket, who, identified, &head, surface, format)?;
+        let admitted = self
+            .admit(ticket, who, identified, &head, surface, format)
+            .await?;
         is_admitted.store(true, Ordering::Relaxed);
         let routed = match found {
             Ok(destination) => routed(admitted, head, incoming, destination.route).await,

@@ -138,7 +138,9 @@ impl Gateway {
     {
         let (mut head, incoming) = request.into_parts();
         let identified = self.identify(&who, &head.headers).await?;
-        let admitted = self.admit(ticket, who, identified, &head, Surface::Http, format)?;
+        let admitted = self
+            .admit(ticket, who, identified, &head, Surface::Http, format)
+            .await?;
         let path = head.uri.path().to_owned();
         let Some(job) = Job::of(&head.method, &path) else {
             return Err(Rejection::panicked());

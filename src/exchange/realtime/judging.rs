@@ -176,7 +176,9 @@ impl Session<'_> {
         let (who, format) = (self.who.clone(), self.format);
         let (gateway, head) = (self.gateway, &self.head);
         let identified = gateway.identify(&who, &head.headers).await?;
-        let admitted = gateway.admit(Ticket::new(), who, identified, head, surface, format)?;
+        let admitted = gateway
+            .admit(Ticket::new(), who, identified, head, surface, format)
+            .await?;
         let labelled = admitted.labelled(&head.headers);
         labelled.map_err(Refused::record)
     }

@@ -66,7 +66,9 @@ impl Gateway {
         };
         let identified = self.identify(&who, &head.headers).await?;
         let surface = surface(realtime);
-        let admitted = self.admit(Ticket::new(), who, identified, &head, surface, format)?;
+        let admitted = self
+            .admit(Ticket::new(), who, identified, &head, surface, format)
+            .await?;
         let routed = self.route(admitted, head, message);
         let routed = routed.map_err(Refused::record)?;
         let cleared = self.clear(routed).await;

@@ -36,7 +36,9 @@ impl Session<'_> {
         let gateway = self.gateway;
         let identified = gateway.identify(&who, &head.headers).await?;
         let ticket = Ticket::new();
-        let admitted = gateway.admit(ticket, who, identified, &head, self.surface, self.format)?;
+        let admitted = gateway
+            .admit(ticket, who, identified, &head, self.surface, self.format)
+            .await?;
         *is_admitted = true;
         let most = gateway.rules.borrow().request_body;
         let last = self.last.as_ref();

@@ -450,6 +450,7 @@ impl Writer {
             all.merge(room);
             all
         }));
+        self.shared.drained.notify_waiters();
         // The waiting side may have given up.
         for flush in self.flushes.drain(..).chain(self.tells.drain(..)) {
             let _ = flush.send(());

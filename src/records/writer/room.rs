@@ -3,8 +3,10 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Message, misplaced};
 use crate::base::{clock, memory};
@@ -17,6 +19,10 @@ pub(crate) const HELD_MAX: usize = 256 << 20;
 pub(super) fn held_max() -> usize {
     HELD_MAX.min(memory::limit() / 8)
 }
+
+/// How long a request waits for room. A few long captures fill the queue for some tenths of a second; a
+/// longer wait means that the database can't keep up, and helps nobody.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How much is promised to the ledger and not yet durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,30 @@ impl Ledger {
 
     pub(crate) fn promised(&self) -> usize {
         self.inner.capacity - self.inner.room.available_permits()
+    }
+
+    /// As [`Self::admit`], and waits a while where the queue is full but written.
+    ///
+    /// # Errors
+    /// As [`Self::admit`]; [`Unavailable::Failing`] at once while the database can't be written.
+    pub async fn admit_soon(&self) -> Result<Slot, Unavailable> {
+        let shared = &self.inner.shared;
+        let mut end = None;
+        loop {
+            // Listens before it looks, so that no news is missed in between.
+            let drained = shared.drained.notified();
+            if shared.writable().is_err() {
+                return Err(Unavailable::Failing);
+            }
+            let admitted = self.admit();
+            if admitted.as_ref().err() != Some(&Unavailable::Full) {
+                return admitted;
+            }
+            let end = *end.get_or_insert_with(|| Instant::now() + PATIENCE);
+            if timeout_at(end, drained).await.is_err() {
+                return admitted;
+            }
+        }
     }
 
     /// Reserves room for one record; to be taken before a request is accepted.
