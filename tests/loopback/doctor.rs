@@ -177,6 +177,50 @@ async fn a_doctor_says_what_is_wrong_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_doctor_asks_tailscale_why_a_gateway_is_not_found() {
+    let home = tempfile::tempdir().unwrap();
+    let program = home.path().join("tailscale");
+    let path = format!(
+        "{}:{}",
+        home.path().display(),
+        std::env::var("PATH").unwrap()
+    );
+    for (script, said) in [
+        (
+            r#"echo '{"BackendState":"NeedsLogin","CurrentTailnet":{"MagicDNSEnabled":false}}'"#,
+            "Tailscale is signed out",
+        ),
+        ("exit 1", "doesn't run"),
+        // More than a pipe holds, and no JSON.
+        ("head -c 300000 /dev/zero; exit 1", "doesn't run"),
+        ("exec sleep 60", "no answer within 5s"),
+    ] {
+        // By another process: a file that this one writes can't be run while a test beside it forks.
+        let write = Command::new("sh")
+            .args([
+                "-c",
+                "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"",
+            ])
+            .args([program.as_os_str(), script.as_ref()])
+            .status();
+        assert!(write.unwrap().success());
+        let doctor = ["doctor", "--json", "--url", "http://no-gateway.invalid"];
+        let output = run(home.path(), &doctor, &[("PATH", &path)]).await;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let results = results(&output);
+        let (_, result, what) = results
+            .iter()
+            .find(|(check, ..)| check == "tailnet")
+            .unwrap();
+        assert_eq!(result, "wrong", "{script}");
+        assert!(what.contains(said), "{script}: {what}");
+        let name = results.iter().find(|(check, ..)| check == "name").unwrap();
+        let is_off = name.2.contains("MagicDNS is off");
+        assert_eq!(is_off, script.contains("MagicDNS"), "{name:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_change_of_an_agents_file_can_be_undone() {
     let (gateway, _received) = gateway(json!({})).await;
     let url = format!("http://{}", gateway.address);

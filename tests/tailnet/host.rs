@@ -2,6 +2,7 @@
 //! tunnel interface. The whole tailnet is in a network namespace of its own, so that it doesn't touch the
 //! machine.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -177,6 +178,43 @@ fn admin(
     ensure!(
         admins.len() == 1 && admins[0].starts_with("alice"),
         "{text}"
+    );
+    doctor(parts, dir, &own)
+}
+
+/// `iris doctor` asks the machine's own Tailscale why a gateway isn't found.
+fn doctor(parts: &Parts, dir: &Path, socket: &Path) -> anyhow::Result<()> {
+    let tailscale = parts.servers.join("tailscale");
+    let programs = dir.join("programs");
+    std::fs::create_dir(&programs)?;
+    let program = programs.join("tailscale");
+    // The program of a machine with one daemon needs no socket.
+    let script = format!(
+        "#!/bin/sh\nexec '{}' --socket '{}' \"$@\"\n",
+        tailscale.display(),
+        socket.display()
+    );
+    std::fs::write(&program, script)?;
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
+    let path = std::env::var("PATH")?;
+    let checked = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_iris"))
+            .args(["doctor", "--json", "--url", "http://no-gateway"])
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .output()?;
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let checks = report["checks"].as_array().cloned().unwrap_or_default();
+        let found = checks.into_iter().find(|one| one["check"] == "tailnet");
+        found.with_context(|| format!("{output:?}"))
+    };
+    let up = checked()?;
+    ensure!(up["result"] == "ok", "{up}");
+    let down = Command::new(&program).arg("down").output()?;
+    ensure!(down.status.success(), "{down:?}");
+    let stopped = checked()?;
+    ensure!(
+        stopped["result"] == "wrong" && stopped["what"].to_string().contains("is stopped"),
+        "{stopped}"
     );
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod environment;
 mod files;
 mod network;
+mod tailscale;
 
 use std::process::ExitCode;
 

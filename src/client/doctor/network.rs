@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use super::Finding;
+use super::tailscale::{self, Said};
 use crate::client::gateway::{Gateway, origin};
 use crate::client::place::{self, NAME};
 use crate::policy::identity::is_tailnet;
@@ -64,9 +65,15 @@ pub(super) fn find(url: Option<&str>) -> anyhow::Result<Found> {
     let is_local = addresses
         .as_ref()
         .is_ok_and(|all| all.iter().any(IpAddr::is_loopback));
+    // What works needs no other program's opinion.
+    let said = match &base {
+        Some(_) => Said::default(),
+        None if is_local => Said::default(),
+        None => tailscale::ask(),
+    };
     let mut findings = vec![
-        name(&host, addresses, base.as_deref()),
-        tailnet(own_address(), is_local, base.is_some()),
+        name(&host, addresses, base.as_deref(), said.has_no_names),
+        tailnet(own_address(), is_local, base.is_some(), said),
     ];
     findings.push(match &base {
         Some(base) => Finding::good("gateway", format!("answers at {}", origin(base))),
@@ -86,7 +93,12 @@ fn host(url: &str) -> Option<String> {
 }
 
 /// Whether the name leads to the tailnet.
-fn name(host: &str, addresses: Result<Vec<IpAddr>, String>, base: Option<&str>) -> Finding {
+fn name(
+    host: &str,
+    addresses: Result<Vec<IpAddr>, String>,
+    base: Option<&str>,
+    has_no_names: bool,
+) -> Finding {
     const CHECK: &str = "name";
     const FIX: &str = "`tailscale dns status` shows whether MagicDNS is on here; an admin of the tailnet turns it \
         on under DNS. Meanwhile --url takes the gateway's address or full name";
@@ -94,7 +106,9 @@ fn name(host: &str, addresses: Result<Vec<IpAddr>, String>, base: Option<&str>) 
         if base.is_some() {
             Finding::odd(CHECK, what)
         } else {
-            Finding::wrong(CHECK, what).fix(FIX)
+            let off = "; MagicDNS is off in your tailnet";
+            let off = if has_no_names { off } else { "" };
+            Finding::wrong(CHECK, what + off).fix(FIX)
         }
     };
     let found = match addresses {
@@ -116,16 +130,24 @@ fn name(host: &str, addresses: Result<Vec<IpAddr>, String>, base: Option<&str>) 
     }
 }
 
-/// Whether this machine is on a tailnet, by the address that it would use there.
-fn tailnet(own: Option<IpAddr>, is_local: bool, is_found: bool) -> Finding {
+/// Whether this machine is on a tailnet, by the address that it would use there and by what Tailscale says.
+fn tailnet(own: Option<IpAddr>, is_local: bool, is_found: bool, said: Said) -> Finding {
     const CHECK: &str = "tailnet";
-    match own {
-        Some(address) => Finding::good(CHECK, format!("this machine is {address}")),
-        None if is_local || is_found => Finding::skipped(
+    match (own, said.trouble) {
+        (Some(address), Some(trouble)) => {
+            let what = format!("this machine is {address}, but {}", trouble.what);
+            Finding::wrong(CHECK, what).fix(trouble.fix)
+        }
+        (Some(address), None) => Finding::good(CHECK, format!("this machine is {address}")),
+        (None, _) if is_local || is_found => Finding::skipped(
             CHECK,
             "this machine isn't on a tailnet, and the gateway is found without it",
         ),
-        None => Finding::wrong(CHECK, "this machine isn't on a tailnet")
+        (None, Some(trouble)) => {
+            let what = format!("this machine isn't on a tailnet: {}", trouble.what);
+            Finding::wrong(CHECK, what).fix(trouble.fix)
+        }
+        (None, None) => Finding::wrong(CHECK, "this machine isn't on a tailnet")
             .fix("start Tailscale and sign in: `tailscale up`, then `tailscale status`"),
     }
 }
@@ -163,7 +185,7 @@ mod tests {
             ),
             (Ok(Vec::new()), None, Verdict::Wrong),
         ] {
-            let finding = name("ai", addresses.clone(), base);
+            let finding = name("ai", addresses.clone(), base, false);
             assert_eq!(finding.verdict, verdict, "{addresses:?} {finding:?}");
             assert_eq!(finding.fix.is_some(), verdict == Verdict::Wrong);
         }
@@ -172,10 +194,12 @@ mod tests {
     #[test]
     fn a_machine_off_the_tailnet_is_wrong_only_where_that_hinders() {
         let own = Some("100.64.0.9".parse().unwrap());
-        assert_eq!(tailnet(own, false, false).verdict, Verdict::Good);
-        assert_eq!(tailnet(None, true, false).verdict, Verdict::Skipped);
-        assert_eq!(tailnet(None, false, true).verdict, Verdict::Skipped);
-        assert_eq!(tailnet(None, false, false).verdict, Verdict::Wrong);
+        let verdict =
+            |own, is_local, is_found| tailnet(own, is_local, is_found, Said::default()).verdict;
+        assert_eq!(verdict(own, false, false), Verdict::Good);
+        assert_eq!(verdict(None, true, false), Verdict::Skipped);
+        assert_eq!(verdict(None, false, true), Verdict::Skipped);
+        assert_eq!(verdict(None, false, false), Verdict::Wrong);
     }
 
     #[test]

@@ -214,10 +214,19 @@ fn vscode(to: &Target<'_>) -> Steps {
         "apiType": "chat-completions",
         "models": models.collect::<Vec<_>>(),
     });
-    steps(&[(
-        "Command palette: Chat: Open Language Models (JSON), and add to the list",
-        format!("{:#}", json!([provider])),
-    )])
+    steps(&[
+        (
+            "Command palette: Chat: Open Language Models (JSON), and add to the list",
+            format!("{:#}", json!([provider])),
+        ),
+        (
+            "An admin can hand out the same as a file, in each person's folder",
+            "Linux: ~/.config/Code/User/chatLanguageModels.json\n\
+             macOS: ~/Library/Application Support/Code/User/chatLanguageModels.json\n\
+             Windows: %APPDATA%\\Code\\User\\chatLanguageModels.json"
+                .to_owned(),
+        ),
+    ])
 }
 
 fn jetbrains(to: &Target<'_>) -> Steps {
