@@ -9,6 +9,7 @@
 
 mod agents;
 mod api;
+mod attached;
 mod azure;
 mod batches;
 mod cache;

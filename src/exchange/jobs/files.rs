@@ -1,4 +1,4 @@
-//! Files that the gateway keeps: only those with the lines of a batch, or its results.
+//! Files that the gateway keeps: the lines of a batch or its results, and content of messages.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -12,10 +12,13 @@ use serde_json::Value;
 
 use super::detail::{FileDetail, read, stored};
 use super::disk::DiskError;
+use super::family::Family;
 use super::page::Page;
 use super::{Asked, Gateway, KEPT_MS, bad, new_id, not_found, on_disk};
 use crate::base::clock;
-use crate::formats::openai_batches::{PURPOSE, Upload, deleted_file, list};
+use crate::formats::attached::FILE_PREFIX;
+use crate::formats::openai_batches::{PURPOSES, Upload, deleted_file, list};
+use crate::formats::{anthropic_batches, anthropic_files};
 use crate::records::Ledger;
 use crate::records::objects::{Inserted, Kind, MOST_OBJECTS, Object, State};
 use crate::wire::body::BodyError;
@@ -25,23 +28,40 @@ use crate::wire::{Body, Rejection, body};
 const PIECE: usize = 64 << 10;
 
 impl Gateway {
-    pub(super) async fn upload(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
+    /// Keeps a file that is sent; `usual` is its purpose where the form has none.
+    pub(super) async fn upload(
+        &self,
+        asked: &Asked<'_>,
+        family: Family,
+    ) -> Result<Value, Rejection> {
+        let usual = match family {
+            Family::OpenAi => None,
+            Family::Anthropic => Some("user_data"),
+        };
         let kind = asked.head.headers.get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let upload = Upload::read(asked.body, kind)?;
-        if upload.purpose != PURPOSE {
-            let shown: String = upload.purpose.chars().take(40).collect();
-            let why =
-                format!("invalid purpose {shown:?}: this gateway keeps files for {PURPOSE:?}");
+        let purpose = upload.purpose.or(usual);
+        let purpose = purpose.ok_or_else(|| {
+            bad(
+                "invalid_request",
+                "the form has no field `purpose`, such as \"user_data\"",
+            )
+        })?;
+        if !PURPOSES.contains(&purpose) {
+            let shown: String = purpose.chars().take(40).collect();
+            let known = PURPOSES.join(", ");
+            let why = format!("invalid purpose {shown:?}: this gateway keeps files for {known}");
             return Err(bad("unsupported", why));
         }
         let owner = asked.owner();
         let detail = FileDetail {
             name: upload.name.to_owned(),
-            purpose: PURPOSE.to_owned(),
+            purpose: purpose.to_owned(),
+            kind: upload.kind,
             bytes: upload.content.len() as u64,
         };
-        let id = new_id("file-iris-")?;
+        let id = new_id(FILE_PREFIX)?;
         let lasts = i64::try_from(upload.lasts.as_millis()).unwrap_or(KEPT_MS);
         let object = self.new_file(owner, &id, &detail, lasts);
         let (disk, most) = (
@@ -50,7 +70,7 @@ impl Gateway {
         );
         let (to, content) = (object.owner.clone(), asked.body[upload.content].to_vec());
         on_disk(move || disk.put(&to, &id, &content, most)).await??;
-        let shape = detail.shape(&object);
+        let shape = detail.shape(&object, family);
         let kept = keep(&self.ledger, object.clone()).await;
         if kept.is_err() {
             self.discard(&object.owner, &object.id).await;
@@ -81,17 +101,24 @@ impl Gateway {
         }
     }
 
-    pub(super) async fn list_files(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
+    pub(super) async fn list_files(
+        &self,
+        asked: &Asked<'_>,
+        family: Family,
+    ) -> Result<Value, Rejection> {
         let page = Page::read(asked.head.uri.query())?;
         let (shapes, has_more) = self
             .listed(Kind::File, asked, &page, |object| {
                 let detail: FileDetail = read(object)?;
                 let is_wanted = |purpose: &String| *purpose == detail.purpose;
                 let is_wanted = page.purpose.as_ref().is_none_or(is_wanted);
-                Ok(is_wanted.then(|| detail.shape(object)))
+                Ok(is_wanted.then(|| detail.shape(object, family)))
             })
             .await?;
-        Ok(list(&shapes, has_more))
+        Ok(match family {
+            Family::OpenAi => list(&shapes, has_more),
+            Family::Anthropic => anthropic_batches::list(&shapes, has_more),
+        })
     }
 
     /// The caller's objects on a page, as `shape` shows those that belong to the list; and whether there are
@@ -123,15 +150,21 @@ impl Gateway {
         }
     }
 
-    pub(super) async fn file(&self, asked: &Asked<'_>, id: &str) -> Result<Value, Rejection> {
+    pub(super) async fn file(
+        &self,
+        asked: &Asked<'_>,
+        id: &str,
+        family: Family,
+    ) -> Result<Value, Rejection> {
         let object = self.own_file(asked, id).await?;
-        Ok(read::<FileDetail>(&object)?.shape(&object))
+        Ok(read::<FileDetail>(&object)?.shape(&object, family))
     }
 
     pub(super) async fn delete_file(
         &self,
         asked: &Asked<'_>,
         id: &str,
+        family: Family,
     ) -> Result<Value, Rejection> {
         let object = self.file_here(asked, id).await?;
         // The row first: what has no row can't be found, and is swept.
@@ -143,7 +176,10 @@ impl Gateway {
             return Err(not_found("file", id));
         }
         self.discard(&object.owner, &object.id).await;
-        Ok(deleted_file(id))
+        Ok(match family {
+            Family::OpenAi => deleted_file(id),
+            Family::Anthropic => anthropic_files::deleted(id),
+        })
     }
 
     pub(super) async fn content(
@@ -153,6 +189,7 @@ impl Gateway {
     ) -> Result<Response<Body>, Rejection> {
         let object = self.file_here(asked, id).await?;
         let detail: FileDetail = read(&object)?;
+        // Never one that a browser would show.
         let kind = HeaderValue::from_static("application/octet-stream");
         self.stream(object.owner, object.id, detail.bytes, kind)
             .await
