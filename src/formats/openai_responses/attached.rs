@@ -12,9 +12,7 @@ pub(super) const ATTACHING: Attaching = Attaching {
     },
     inline: |part, file| {
         let mut inline = part.value();
-        let is_image = part
-            .get("type")
-            .is_some_and(|kind| kind.is("input_image"));
+        let is_image = part.get("type").is_some_and(|kind| kind.is("input_image"));
         if let Some(members) = inline.as_object_mut() {
             members.remove("file_id");
         }
