@@ -217,7 +217,8 @@ impl Compatibility {
 }
 
 fn known_flags() -> Vec<&'static formats::Flag> {
-    formats::flags(&formats::ALL)
+    let all = formats::ALL.into_iter().chain(formats::BATCHES);
+    formats::flags(&all.collect::<Vec<_>>())
 }
 
 fn flag_keys() -> Vec<Key> {
@@ -241,10 +242,16 @@ impl Setting for Compatibility {
                 .unwrap_or_default()
         });
         let mut read = Self(on.collect());
-        if read.0.is_empty() {
+        // Batches are no way to ask a model.
+        let is_format = |name: &&str| {
+            formats::flags(&formats::ALL)
+                .iter()
+                .any(|one| one.name == *name)
+        };
+        if !read.0.iter().any(is_format) {
             let mut usual = Self::default().0;
             usual.retain(|flag| !table.has(flag));
-            read.0 = usual;
+            read.0.extend(usual);
         }
         table.finish();
         Some(read)

@@ -9,6 +9,7 @@ use super::ending::Ending;
 use super::failure::Failure;
 use super::lists;
 use super::translation::{self, Translated, Translation};
+use crate::base::money::Mode;
 use crate::config::Routing;
 use crate::exchange::hooks::After;
 use crate::exchange::rules::Terms;
@@ -60,6 +61,8 @@ pub(super) struct Price {
     /// The provider's format, whose terms count.
     pub(super) format: &'static str,
     pub(super) quote: Arc<Quote>,
+    /// How it is asked, where its response doesn't say how it was served.
+    pub(super) mode: Mode,
     /// The prices of other models, one of which the provider may have used.
     pub(super) prices: Arc<Prices>,
     pub(super) density: Density,
@@ -97,6 +100,7 @@ impl Attempt {
         let price = call.billed.then(|| Price {
             format: format.name,
             quote: Arc::clone(&terms.quote),
+            mode: Mode::Standard,
             prices: Arc::clone(&rules.prices),
             density: (format.density)(&call.path),
             asked_bytes: call.text_bytes(),

@@ -171,7 +171,7 @@ impl Gateway {
     }
 
     /// The next of the providers. Those that are to be spared while a budget runs low come last then.
-    async fn next(&self, cleared: &mut Cleared) -> Option<Candidate> {
+    pub(super) async fn next(&self, cleared: &mut Cleared) -> Option<Candidate> {
         loop {
             let mut candidate = cleared.choices.pop_front()?;
             if !candidate.route.spares || cleared.choices.is_empty() {
@@ -283,7 +283,7 @@ impl Gateway {
     }
 
     /// What a provider is sent.
-    fn outbound(&self, asked: &Asked, attempt: &Attempt) -> Result<Outbound, Rejection> {
+    pub(super) fn outbound(&self, asked: &Asked, attempt: &Attempt) -> Result<Outbound, Rejection> {
         let route = &attempt.route;
         let provider = &route.provider;
         let (format, call) = attempt.served(asked);
@@ -302,7 +302,7 @@ impl Gateway {
 }
 
 /// What a call is expected to take. `price` is there if it is billed.
-fn estimate(call: &Call, price: Option<&Price>) -> Amounts {
+pub(super) fn estimate(call: &Call, price: Option<&Price>) -> Amounts {
     let Some(price) = price else {
         return Amounts::FREE;
     };
@@ -313,8 +313,12 @@ fn estimate(call: &Call, price: Option<&Price>) -> Amounts {
         output: Some(written),
         ..Tokens::default()
     };
+    let terms = Terms {
+        mode: price.mode,
+        ..Terms::default()
+    };
     Amounts {
         tokens: i64::try_from(read.saturating_add(written)).unwrap_or(i64::MAX),
-        cost: price.quote.total(&counts, Terms::default()),
+        cost: price.quote.total(&counts, terms),
     }
 }

@@ -189,7 +189,7 @@ fn charged(entry: &Entry, price: &Price, ended: &mut Ended) -> Charge {
             ..Charge::none()
         };
     }
-    let cost = cost(quote, reading, price.format);
+    let cost = cost(quote, reading, price);
     let basis = cost.as_ref().and(quote.resolved_model.clone());
     Charge {
         cost: cost.map(Money::nanodollars),
@@ -278,11 +278,14 @@ fn has_answered(status: u16) -> bool {
     !matches!(status, 0 | 504)
 }
 
-fn cost(quote: &Quote, reading: &Reading, api: &str) -> Option<Money> {
+fn cost(quote: &Quote, reading: &Reading, price: &Price) -> Option<Money> {
     let terms = Terms {
-        mode: Mode::of(reading.tier.as_deref().unwrap_or_default()),
+        mode: match price.mode {
+            Mode::Standard => Mode::of(reading.tier.as_deref().unwrap_or_default()),
+            asked => asked,
+        },
         geography: reading.geography.as_deref(),
-        api,
+        api: price.format,
     };
     quote.total(&reading.tokens, terms)
 }
@@ -295,7 +298,7 @@ fn of_used(entry: &Entry, price: &Price, reading: &Reading) -> Option<(Quote, Re
         return None;
     }
     let other = price.prices.quote(&entry.provider, used);
-    let cost = |quote: &Quote| cost(quote, reading, price.format);
+    let cost = |quote: &Quote| cost(quote, reading, price);
     let dearer = price.quote.dearer(&entry.model, used, other, cost)?;
     let why = Reason::DearerModel {
         provider: entry.provider.clone(),

@@ -26,6 +26,7 @@ pub mod openai_batches;
 mod opening;
 pub mod realtime;
 mod refusal;
+pub mod remote_batches;
 mod room;
 mod session_names;
 mod splice;
@@ -92,6 +93,9 @@ formats! {
 
 /// What is asked of one provider besides models, in the order in which they are asked to recognise a request.
 pub static PLACES: [&Format; 2] = [&direct::FORMAT, &openai_responses::STORED];
+
+/// APIs of batches that providers have themselves.
+pub static BATCHES: [&Format; 2] = [&openai_batches::BATCHES, &anthropic_batches::FORMAT];
 
 /// What a request is for that no model answers.
 #[must_use]

@@ -87,12 +87,12 @@ pub(crate) async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     panic!("it did not come");
 }
 
-fn line(id: &str, model: &str, text: &str) -> Value {
+pub(crate) fn line(id: &str, model: &str, text: &str) -> Value {
     let body = json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
     json!({ "custom_id": id, "method": "POST", "url": CHAT, "body": body })
 }
 
-fn form(purpose: &str, content: &str) -> Request<Full<Bytes>> {
+pub(crate) fn form(purpose: &str, content: &str) -> Request<Full<Bytes>> {
     let body = format!(
         "--X\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n\
          --X\r\ncontent-disposition: form-data; name=\"file\"; filename=\"in.jsonl\"\r\n\
@@ -116,14 +116,14 @@ pub(crate) async fn get(gateway: &Gateway, path: &str) -> Value {
 }
 
 /// The id of an uploaded file.
-async fn upload(gateway: &Gateway, lines: &[Value]) -> String {
+pub(crate) async fn upload(gateway: &Gateway, lines: &[Value]) -> String {
     let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
     let reply = gateway.send(form("batch", &lines.join("\n"))).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["id"].as_str().unwrap().to_owned()
 }
 
-async fn create(gateway: &Gateway, file: &str) -> Reply {
+pub(crate) async fn create(gateway: &Gateway, file: &str) -> Reply {
     let body = json!({
         "input_file_id": file, "endpoint": CHAT, "completion_window": "24h",
         "metadata": { "for": "a test" },
@@ -132,13 +132,13 @@ async fn create(gateway: &Gateway, file: &str) -> Reply {
 }
 
 /// A batch that was made of lines.
-async fn batch(gateway: &Gateway, lines: &[Value]) -> String {
+pub(crate) async fn batch(gateway: &Gateway, lines: &[Value]) -> String {
     let reply = create(gateway, &upload(gateway, lines).await).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["id"].as_str().unwrap().to_owned()
 }
 
-async fn ended(gateway: &Gateway, id: &str, status: &str) -> Value {
+pub(crate) async fn ended(gateway: &Gateway, id: &str, status: &str) -> Value {
     until(async || {
         let batch = get(gateway, &format!("/v1/batches/{id}")).await;
         let is_over = !matches!(batch["status"].as_str(), Some("in_progress" | "cancelling"));
@@ -148,7 +148,7 @@ async fn ended(gateway: &Gateway, id: &str, status: &str) -> Value {
     .await
 }
 
-async fn lines(gateway: &Gateway, file: &Value) -> Vec<Value> {
+pub(crate) async fn lines(gateway: &Gateway, file: &Value) -> Vec<Value> {
     let path = format!("/v1/files/{}/content", file.as_str().unwrap());
     let reply = ask(gateway, Method::GET, &path).await;
     assert_eq!(reply.status, 200, "{}", reply.text());

@@ -64,6 +64,8 @@ mod realtime;
 mod realtime_gemini;
 mod realtime_money;
 mod refusals;
+mod relayed_batches;
+mod relayed_messages;
 mod requests;
 mod rotation;
 mod routing;

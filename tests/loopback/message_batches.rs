@@ -8,7 +8,7 @@ use crate::batches::{Provider, ask, get, until};
 use support::http::{Reply, post};
 
 /// A batch of Anthropic's, which is answered by a provider that speaks another format.
-async fn messages(gateway: &Gateway, asked: &[(&str, &str, &str)]) -> Reply {
+pub(crate) async fn messages(gateway: &Gateway, asked: &[(&str, &str, &str)]) -> Reply {
     let requests: Vec<_> = asked
         .iter()
         .map(|(id, model, text)| {
@@ -21,7 +21,7 @@ async fn messages(gateway: &Gateway, asked: &[(&str, &str, &str)]) -> Reply {
     gateway.send(post("/v1/messages/batches", &body)).await
 }
 
-async fn messages_ended(gateway: &Gateway, id: &str) -> Value {
+pub(crate) async fn messages_ended(gateway: &Gateway, id: &str) -> Value {
     until(async || {
         let batch = get(gateway, &format!("/v1/messages/batches/{id}")).await;
         (batch["processing_status"] == "ended").then_some(batch)
@@ -29,7 +29,7 @@ async fn messages_ended(gateway: &Gateway, id: &str) -> Value {
     .await
 }
 
-async fn results(gateway: &Gateway, batch: &Value) -> Vec<Value> {
+pub(crate) async fn results(gateway: &Gateway, batch: &Value) -> Vec<Value> {
     let url = batch["results_url"].as_str().unwrap();
     let origin = format!("http://{}", gateway.address);
     let reply = ask(gateway, Method::GET, url.strip_prefix(&origin).unwrap()).await;

@@ -1,6 +1,7 @@
 //! A gateway as a process of its own, with an environment of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -53,37 +54,29 @@ impl Process {
         }
         let path = dir.path().join("iris.hujson");
         std::fs::write(&path, config.to_string()).unwrap();
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
-            command.env_remove(name);
-            command.env_remove(name.to_lowercase());
-        }
-        let child = command
-            .args(["serve", "--config"])
-            .arg(&path)
-            .arg("--state-dir")
-            .arg(dir.path())
-            .env("SSL_CERT_FILE", localhost().0)
-            .envs(environment.iter().copied())
-            .stderr(Stdio::from(log))
-            .spawn()
-            .unwrap();
         let gateway = Self {
             address,
-            child,
+            child: spawn(dir.path(), environment),
             dir,
         };
+        gateway.listens().await;
+        gateway
+    }
+
+    /// Kills it with SIGKILL, and starts it again.
+    pub async fn kill_and_start(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(self.dir.path(), &[]);
+        self.listens().await;
+    }
+
+    async fn listens(&self) {
         let until = Instant::now() + Duration::from_secs(30);
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            assert!(
-                Instant::now() < until,
-                "it does not start: {}",
-                gateway.log()
-            );
+        while tokio::net::TcpStream::connect(self.address).await.is_err() {
+            assert!(Instant::now() < until, "it does not start: {}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        gateway
     }
 
     pub fn log(&self) -> String {
@@ -105,6 +98,26 @@ impl Process {
             assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
         }
     }
+}
+
+/// The program with what a folder has.
+fn spawn(dir: &Path, environment: &[(&str, &str)]) -> Child {
+    let log = std::fs::File::create(dir.join("log")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name);
+        command.env_remove(name.to_lowercase());
+    }
+    command
+        .args(["serve", "--config"])
+        .arg(dir.join("iris.hujson"))
+        .arg("--state-dir")
+        .arg(dir)
+        .env("SSL_CERT_FILE", localhost().0)
+        .envs(environment.iter().copied())
+        .stderr(Stdio::from(log))
+        .spawn()
+        .unwrap()
 }
 
 impl Drop for Process {

@@ -271,6 +271,8 @@ reasons! {
         "provider {provider} says that it used model {model:?}: its price is charged, which is higher"
     )]
     "dearer_model" => DearerModel { provider: Text, model: Text },
+    #[error("provider {provider} runs it in a batch of its own, at the price of batches")]
+    "provider_batch" => ProviderBatch { provider: Text },
 }
 
 impl<'de> Deserialize<'de> for Reason {

@@ -219,6 +219,10 @@ const ALL: &[(&str, &str)] = &[
         r#"{"dearer_model":{"provider":"p","model":"m"}}"#,
         "provider p says that it used model \"m\": its price is charged, which is higher",
     ),
+    (
+        r#"{"provider_batch":{"provider":"p"}}"#,
+        "provider p runs it in a batch of its own, at the price of batches",
+    ),
     (r#""route: \"fast\" is main""#, "route: \"fast\" is main"),
     (r#"{"later":{"a":1}}"#, r#"{"later":{"a":1}}"#),
 ];

@@ -2,20 +2,19 @@
 //! they are paid for and recorded. One process follows a response at a time, under a lease; if it stops, another
 //! one does.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use crate::base::money::Mode;
 use crate::base::{clock, panics};
 use crate::exchange::Gateway;
-use crate::exchange::attempt::Price;
-use crate::exchange::conclude::{Room, conclude_followed};
-use crate::exchange::ending::{Ended, Ending, Metered};
+use crate::exchange::ending::Ending;
+use crate::exchange::followed::Followed;
 use crate::exchange::stored::{Detail, Running, name};
-use crate::formats::{self, BackgroundEnd, Format, MeteredRequest, Path};
+use crate::formats::{self, BackgroundEnd, Format};
 use crate::net::client::Errand;
 use crate::policy::route::Provider;
 use crate::records::Scope;
@@ -231,57 +230,23 @@ impl Gateway {
         ending: &Ending,
         body: &Bytes,
     ) -> bool {
-        let Ok(room) = Room::reserve(&self.ledger).await else {
-            return false;
-        };
-        let rules = self.rules.borrow().clone();
-        let path = Path::default();
-        let price = Price {
-            format: format.name,
-            quote: rules.prices.quote(&object.provider, &detail.model).into(),
-            prices: Arc::clone(&rules.prices),
-            density: (format.density)(&path),
-            asked_bytes: running.asked_bytes,
-        };
-        let mut meter = format.meter(&MeteredRequest {
-            path: &path,
-            billed: true,
-            hide_usage: false,
-            text_bytes: running.asked_bytes,
-            room: 0,
-        });
-        if !body.is_empty() {
-            meter.body(body);
-        }
-        let reading = meter.finish();
-        // A cancelled response doesn't say how much was written.
-        let length = match ending {
-            Ending::Complete => body.len() as u64,
-            _ => 0,
-        };
-        let ended = Ended {
+        let followed = Followed {
+            running,
+            provider: &object.provider,
+            model: &detail.model,
+            format,
+            path: None,
+            mode: Mode::Standard,
             ending: ending.clone(),
-            metered: Metered {
-                reading,
-                length,
-                ..Metered::default()
-            },
+            status: 200,
+            body,
         };
-        let mut entry = running.entry.clone();
-        entry.status = 200;
-        entry.response_bytes = body.len() as u64;
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a day")]
-        let duration = clock::unix_ms().saturating_sub(entry.started_at) as f64;
-        entry.duration_ms = duration;
-        // What was held is free for what it has cost.
-        self.stored.give_back(&name(object));
-        let charge = |spent| Some(self.quotas.charge(running.links(&rules.quotas), spent));
-        conclude_followed(room, &self.metrics, entry, &price, ended, charge);
-        // Its record is found after a crash from here on.
-        while self.ledger.durable().await.is_err() {
-            tokio::time::sleep(SOONEST).await;
+        let give_back = || self.stored.give_back(&name(object));
+        let is_paid = self.pay_followed(followed, give_back).await;
+        if is_paid {
+            self.recorded().await;
         }
-        true
+        is_paid
     }
 
     /// Notes that a response has ended.

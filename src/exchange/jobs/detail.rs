@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::family::Family;
+use super::relayed::RunBy;
 use crate::formats::openai_batches::{BatchShape, Counts, FileShape, batch, file};
 use crate::formats::{anthropic_batches, anthropic_files};
 use crate::records::objects::Object;
@@ -85,6 +86,9 @@ pub(super) struct BatchDetail {
     pub(super) next: u64,
     /// How often the next line was begun.
     pub(super) tries: u32,
+    /// Who runs it.
+    #[serde(default)]
+    pub(super) run_by: RunBy,
 }
 
 impl BatchDetail {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::formats::remote_batches::RemoteBatches;
 use crate::formats::{anthropic_batches, openai_batches};
 
 /// The API that a batch was made with.
@@ -36,6 +37,14 @@ impl Family {
         match self {
             Self::OpenAi => "batch_",
             Self::Anthropic => "msgbatch_",
+        }
+    }
+
+    /// The API of providers that have such batches themselves.
+    pub(super) fn remote(self) -> &'static RemoteBatches {
+        match self {
+            Self::OpenAi => &openai_batches::REMOTE,
+            Self::Anthropic => &anthropic_batches::REMOTE,
         }
     }
 

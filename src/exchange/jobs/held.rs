@@ -98,13 +98,37 @@ impl<'r> HeldBatch<'r> {
         if is_ours { Ok(()) } else { Err(Stop::Over) }
     }
 
+    /// Does something that takes a while, and holds the batch meanwhile.
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(RENEW) => match self.renew().await {
+                    // What is asked is paid for, and the lease lasts longer than a database is busy.
+                    Err(Stop::Failed(_)) if self.lasts() => {}
+                    renewed => renewed?,
+                },
+            }
+        }
+    }
+
+    /// Lets it be taken up again after a while.
+    pub(super) async fn put_off(&self, wait: Duration) {
+        let ledger = &self.gateway.ledger;
+        let put_off = ledger.renew_object(&self.object, self.claimant, wait);
+        if let Err(error) = put_off.await {
+            tracing::debug!(%error, "a batch is taken up again once its lease is over");
+        }
+    }
+
     /// Whether the lease lasts until another try to renew it.
     pub(super) fn lasts(&self) -> bool {
         self.renewed.elapsed() + 2 * RENEW < LEASE
     }
 
     /// Looks what its owner has changed of the batch.
-    async fn look(&mut self) -> Result<(), Stop> {
+    pub(super) async fn look(&mut self) -> Result<(), Stop> {
         let Object { owner, id, .. } = &self.object;
         let stored = self
             .gateway

@@ -40,6 +40,16 @@ pub(super) struct Answer {
 impl ToAsk<'_> {
     /// Asks. The request leaves a record like any other.
     pub(super) async fn ask(self, gateway: &Gateway, who: Verified) -> Answer {
+        let (format, longest) = (self.format, self.longest);
+        let response = match self.request() {
+            Ok(request) => gateway.handle(format, who, request.map(Full::new)).await,
+            Err(rejection) => format.refuse(&rejection),
+        };
+        answer(response, longest).await
+    }
+
+    /// The request that it is.
+    pub(super) fn request(self) -> Result<Request<Bytes>, Rejection> {
         let request = Request::post(self.endpoint)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::HOST, "localhost")
@@ -49,11 +59,7 @@ impl ToAsk<'_> {
         let request = headers.fold(request, |request, (name, value)| {
             request.header(name.as_str(), value.as_str())
         });
-        let response = match request.body(Full::new(self.body)) {
-            Ok(request) => gateway.handle(self.format, who, request).await,
-            Err(_) => self.format.refuse(&Rejection::panicked()),
-        };
-        answer(response, self.longest).await
+        request.body(self.body).map_err(|_| Rejection::panicked())
     }
 }
 
@@ -94,10 +100,10 @@ async fn whole(mut body: Body, longest: usize) -> Result<Vec<u8>, String> {
 
 impl Answer {
     /// The answer to a line that the gateway itself refuses.
-    pub(super) fn refused(format: &Format, rejection: &Rejection) -> Self {
+    pub(super) fn refused(format: &Format, rejection: &Rejection, request_id: String) -> Self {
         Self {
             status: rejection.status,
-            request_id: String::new(),
+            request_id,
             body: Ok((format.refusals.body)(rejection)),
             retry_after: None,
         }

@@ -9,11 +9,16 @@
 //!            `runner`  takes open batches, a few at a time, one process each
 //!            `running` runs a batch line by line (`held`), and survives a restart
 //!            `line`    asks one line as its owner (`owners`), through the whole pipeline
+//!          or, where its provider has batches itself (`relayed`):
+//!            `preparing` takes each line through the pipeline up to its provider
+//!            `relaying`  makes the provider's batch, and follows it (`asking`)
+//!            `results`   charges and records each line
 //! ```
 //!
 //! A line is a request like any other: grants, guardrails, hooks, budgets and records are those of the
 //! moment in which it runs, so that a batch outlives neither its owner's access nor their budget.
 
+mod asking;
 mod attached;
 mod batches;
 mod detail;
@@ -28,6 +33,10 @@ mod messages;
 mod new;
 mod owners;
 mod page;
+mod preparing;
+mod relayed;
+mod relaying;
+mod results;
 mod runner;
 mod running;
 
@@ -38,7 +47,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::context::{Context, Surface};
 use super::ending::{Ended, Ending, Stage};
@@ -65,6 +74,8 @@ pub struct Jobs {
     disk: Arc<Disk>,
     /// A batch was made.
     made: Notify,
+    /// Lines are sent to providers one batch at a time: they are whole in memory.
+    sending: Semaphore,
 }
 
 impl Jobs {
@@ -74,6 +85,7 @@ impl Jobs {
         Self {
             disk: Arc::new(disk),
             made: Notify::new(),
+            sending: Semaphore::new(1),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A batch that is made, in either API: its lines are read, and each of its models is one that its owner may
 //! use and a budget could pay for now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use super::disk::DiskError;
 use super::family::Family;
 use super::files::keep;
 use super::input::{Input, Scanned, line_format};
+use super::relayed::{LocalFile, Relayed, RunBy, Stage};
 use super::{Asked, Gateway, KEPT_MS, new_id, on_disk};
 use crate::base::clock;
 use crate::base::labels;
+use crate::exchange::batched::fits_batches;
 use crate::exchange::entry;
 use crate::exchange::rules::{Asker, Rules};
 use crate::formats::openai_batches::Counts;
@@ -24,6 +27,9 @@ use crate::policy::budget::Amounts;
 use crate::policy::route::{Evidence, Fit, Provider, Route, Traffic};
 use crate::records::objects::{Kind, Object, State};
 use crate::wire::Rejection;
+
+/// The time that providers give their batches.
+const REMOTE_WINDOW: Duration = Duration::from_hours(24);
 
 /// A batch whose lines were read.
 pub(super) struct New {
@@ -87,6 +93,55 @@ impl Gateway {
         looked.map(drop).map_err(|denied| denied.rejection())
     }
 
+    /// Who is to run a batch: the provider that each of its lines would go to, if it has batches itself.
+    fn run_by(&self, asked: &Asked<'_>, new: &New) -> Result<RunBy, Rejection> {
+        let (rules, asker) = (&asked.context.rules, &asked.context.asker);
+        let remote = new.family.remote();
+        let has_own_headers = |(name, value): &(String, String)| {
+            let mut usual = remote.headers.iter();
+            name != labels::HEADER && !usual.any(|one| *one == (name.as_str(), value.as_str()))
+        };
+        let has_own_headers = headers(new.family, asked).iter().any(has_own_headers);
+        let format = line_format(&new.endpoint).filter(|_| !has_own_headers);
+        let Some(format) = format else {
+            return Ok(RunBy::Gateway);
+        };
+        let mut provider: Option<Arc<Provider>> = None;
+        for model in new.scanned.models.keys() {
+            let Some(first) = route(rules, &asker.permit, format, model) else {
+                return Ok(RunBy::Gateway);
+            };
+            let is_same = provider
+                .as_ref()
+                .is_none_or(|one| one.id == first.provider.id);
+            let has_batches = first.provider.speaks(remote.format);
+            if !is_same || !has_batches || !fits_batches(rules, asker, &first, format) {
+                return Ok(RunBy::Gateway);
+            }
+            provider = Some(first.provider);
+        }
+        let Some(provider) = provider.filter(|_| new.lasts == REMOTE_WINDOW) else {
+            return Ok(RunBy::Gateway);
+        };
+        let file = || {
+            Ok::<_, Rejection>(LocalFile {
+                id: new_id("file-iris-")?,
+                bytes: 0,
+            })
+        };
+        Ok(RunBy::Provider(Box::new(Relayed {
+            key: self.traffic.key(&provider, None),
+            provider: provider.id.to_string(),
+            tag: new_id("iris")?,
+            lines: file()?,
+            notes: file()?,
+            results: file()?,
+            sent: 0,
+            expected: BTreeMap::new(),
+            stage: Stage::Preparing,
+        })))
+    }
+
     /// Makes a batch. Returns its id.
     pub(super) async fn begin(
         &self,
@@ -97,6 +152,7 @@ impl Gateway {
         let mut detail = detail(asked, &new, now)?;
         let is_open = detail.flaws.is_empty();
         if is_open {
+            detail.run_by = self.run_by(asked, &new)?;
             detail.come_to(Status::InProgress, now);
         } else {
             detail.counts = Counts::default();
@@ -155,6 +211,7 @@ fn detail(asked: &Asked<'_>, new: &New, now: i64) -> Result<BatchDetail, Rejecti
         errors_bytes: 0,
         next: 0,
         tries: 0,
+        run_by: RunBy::Gateway,
     })
 }
 

@@ -11,14 +11,17 @@ use tokio::time::Instant;
 
 use super::held::{HeldBatch, LEASE};
 use super::owners::Owners;
+use super::relayed::RunBy;
 use super::running::Running;
 use super::{Gateway, KEPT_MS};
 use crate::base::clock;
 use crate::records::objects::{Claimant, Kind, Object};
 
-/// Batches that a process runs at once, and those of one owner.
+/// Batches that a process runs itself at once, and those of one owner.
 const MOST: usize = 8;
 const MOST_OF_ONE: usize = 2;
+/// Batches that it has providers run besides.
+const MOST_RELAYED: usize = 256;
 /// The longest time of a batch.
 const LONGEST_WINDOW: Duration = Duration::from_hours(7 * 24);
 /// Between two looks for batches. Those that are made here are seen at once.
@@ -39,6 +42,7 @@ impl Runner<'_> {
     pub async fn run(&self) {
         let claimant = self.claimant();
         let mut running = FuturesUnordered::new();
+        // How many of each owner this process runs itself.
         let mut owners: HashMap<String, usize> = HashMap::new();
         // After a clock was set or a machine has slept, this process can be given again what it runs.
         let mut ids: HashSet<(String, String)> = HashSet::new();
@@ -48,32 +52,34 @@ impl Runner<'_> {
                 swept = Some(Instant::now());
                 self.sweep().await;
             }
-            for object in self.due(&claimant, MOST - running.len()).await {
+            let room = (MOST + MOST_RELAYED).saturating_sub(running.len());
+            for object in self.due(&claimant, room.min(MOST)).await {
                 let id = (object.owner.clone(), object.id.clone());
                 if ids.contains(&id) {
                     continue;
                 }
-                let of_owner = owners.entry(object.owner.clone()).or_default();
-                if *of_owner >= MOST_OF_ONE {
-                    let ledger = &self.gateway.ledger;
-                    if let Err(error) = ledger.renew_object(&object, &claimant, LATER).await {
-                        tracing::debug!(%error, "a batch waits for its lease");
+                let held = HeldBatch::new(self.gateway, &claimant, object);
+                let Some(held) = held else { continue };
+                let is_here = matches!(held.detail.run_by, RunBy::Gateway);
+                if is_here {
+                    let here: usize = owners.values().sum();
+                    let of_owner = owners.get(&id.0).copied().unwrap_or_default();
+                    if here >= MOST || of_owner >= MOST_OF_ONE {
+                        held.put_off(LATER).await;
+                        continue;
                     }
-                    continue;
+                    owners.insert(id.0.clone(), of_owner + 1);
                 }
-                *of_owner += 1;
-                ids.insert(id);
-                running.push(self.batch(object, &claimant));
+                ids.insert(id.clone());
+                running.push(self.batch(id, held, is_here));
             }
             tokio::select! {
-                Some((owner, id)) = running.next(), if !running.is_empty() => {
-                    ids.remove(&(owner.clone(), id));
-                    let left = owners.get(&owner).map_or(0, |running| running.saturating_sub(1));
-                    if left == 0 {
-                        owners.remove(&owner);
-                    } else {
-                        owners.insert(owner, left);
+                Some((id, is_here)) = running.next(), if !running.is_empty() => {
+                    if let Some(of_owner) = owners.get_mut(&id.0).filter(|_| is_here) {
+                        *of_owner = of_owner.saturating_sub(1);
                     }
+                    owners.retain(|_, of_owner| *of_owner > 0);
+                    ids.remove(&id);
                 }
                 () = self.gateway.jobs.made.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
@@ -105,14 +111,17 @@ impl Runner<'_> {
         })
     }
 
-    /// Runs a batch as far as it goes. Returns whose it is, and its id.
-    async fn batch(&self, object: Object, claimant: &Claimant) -> (String, String) {
-        let id = (object.owner.clone(), object.id.clone());
-        let held = HeldBatch::new(self.gateway, claimant, object);
-        if let Some(mut running) = held.and_then(|held| Running::new(&self.owners, held)) {
+    /// Runs a batch as far as it goes. Returns whose it is, its id, and whether this process ran it itself.
+    async fn batch(
+        &self,
+        id: (String, String),
+        held: HeldBatch<'_>,
+        is_here: bool,
+    ) -> ((String, String), bool) {
+        if let Some(mut running) = Running::new(&self.owners, held) {
             running.run().await;
         }
-        id
+        (id, is_here)
     }
 
     /// Deletes files that no object can be of any more.

@@ -14,43 +14,52 @@ use super::detail::{FileDetail, Status};
 use super::disk::DiskError;
 use super::family::{LineId, Unasked};
 use super::files::keep;
-use super::held::{HeldBatch, RENEW, Stop};
+use super::held::{HeldBatch, Stop};
 use super::input::{Input, NextLine, line_format, understood};
 use super::line::{Answer, ToAsk};
 use super::new::route;
 use super::owners::{Owners, Whose};
+use super::relayed::{Progress, Relayed, RunBy};
 use super::{Gateway, KEPT_MS, on_disk};
 use crate::base::clock::{self, backoff};
 use crate::exchange::Verified;
 use crate::formats::openai_batches::{Flaw, error_line};
 use crate::formats::{Call, Format};
+use crate::records::balances::Reservation;
 use crate::records::objects::State;
 use crate::wire::Rejection;
 
 /// How often a line is begun.
 const MOST_TRIES: u32 = 2;
 /// How often a line is asked whose provider or budget refuses it for the moment, and the pauses between.
-const MOST_REFUSALS: u32 = 5;
-const PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+pub(super) const MOST_REFUSALS: u32 = 5;
+pub(super) const PAUSE: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// Between two looks whether the provider has little else to do.
 const BUSY: Duration = Duration::from_millis(500);
 /// Between two looks while the tailnet can't be asked.
-const UNKNOWN: Duration = Duration::from_secs(30);
+pub(super) const UNKNOWN: Duration = Duration::from_secs(30);
 /// Bytes of lines that are given up together.
 const GIVEN_UP: usize = 256 << 10;
 
 /// A batch that this process runs.
 pub(super) struct Running<'r> {
-    owners: &'r Owners<'r>,
-    held: HeldBatch<'r>,
-    format: &'static Format,
+    pub(super) owners: &'r Owners<'r>,
+    pub(super) held: HeldBatch<'r>,
+    pub(super) format: &'static Format,
     /// How often the next line was refused for the moment.
-    refusals: u32,
+    pub(super) refusals: u32,
+    /// How often the provider that runs it was looked at, and how often it said that it has no such batch.
+    pub(super) looks: u32,
+    pub(super) gone: u32,
+    /// What is held of budgets while a provider runs it; `None` until that was tried.
+    pub(super) holds: Option<Vec<Reservation>>,
+    /// Which of its lines are recorded, once that was found out.
+    pub(super) progress: Option<Progress>,
 }
 
 /// What follows a step.
-enum Next {
+pub(super) enum Next {
     /// The next one.
     Step,
     /// The same after a while.
@@ -58,12 +67,12 @@ enum Next {
 }
 
 /// The line that is to be run next.
-struct Begun {
-    custom_id: String,
+pub(super) struct Begun {
+    pub(super) custom_id: String,
     /// What it asks, or what is wrong with it by now.
-    call: Result<Call, Flaw>,
+    pub(super) call: Result<Call, Flaw>,
     /// Where the next one begins.
-    end: u64,
+    pub(super) end: u64,
 }
 
 impl<'r> Running<'r> {
@@ -74,10 +83,14 @@ impl<'r> Running<'r> {
             format: line_format(&held.detail.endpoint)?,
             held,
             refusals: 0,
+            looks: 0,
+            gone: 0,
+            holds: None,
+            progress: None,
         })
     }
 
-    fn gateway(&self) -> &'r Gateway {
+    pub(super) fn gateway(&self) -> &'r Gateway {
         self.held.gateway
     }
 
@@ -100,8 +113,19 @@ impl<'r> Running<'r> {
         }
     }
 
-    /// Runs one line, or ends the batch.
+    /// Goes on by a step, or ends the batch.
     async fn step(&mut self) -> Result<Next, Stop> {
+        match &self.held.detail.run_by {
+            RunBy::Gateway => self.run_line().await,
+            RunBy::Provider(relayed) => {
+                let relayed = Relayed::clone(relayed);
+                Box::pin(self.relay(relayed)).await
+            }
+        }
+    }
+
+    /// Runs one line, or ends the batch.
+    async fn run_line(&mut self) -> Result<Next, Stop> {
         if self.held.detail.status == Status::Cancelling {
             return self.give_up(Unasked::Cancelled, Status::Cancelled).await;
         }
@@ -148,7 +172,7 @@ impl<'r> Running<'r> {
         } else {
             let why = "the device that made this batch is gone, or is another caller's now";
             let rejection = Rejection::new(StatusCode::FORBIDDEN, "no_identity", why);
-            Answer::refused(self.format, &rejection)
+            Answer::refused(self.format, &rejection, String::new())
         };
         let pause = backoff(PAUSE, self.refusals, LONGEST_PAUSE);
         if let Some(wait) = answer.retry(pause)
@@ -170,7 +194,7 @@ impl<'r> Running<'r> {
     }
 
     /// The line that is to be run next; `None` behind the last one.
-    async fn next_line(&mut self) -> Result<Option<Begun>, Stop> {
+    pub(super) async fn next_line(&mut self) -> Result<Option<Begun>, Stop> {
         let (disk, at) = (Arc::clone(&self.gateway().jobs.disk), self.held.detail.next);
         let (owner, id) = (
             self.held.object.owner.clone(),
@@ -208,7 +232,7 @@ impl<'r> Running<'r> {
     }
 
     /// Bytes that a request and a response may have.
-    fn longest(&self) -> usize {
+    pub(super) fn longest(&self) -> usize {
         self.gateway().rules.borrow().request_body
     }
 
@@ -242,17 +266,8 @@ impl<'r> Running<'r> {
             body: call.body,
             longest: self.longest(),
         };
-        let mut asking = std::pin::pin!(to_ask.ask(self.gateway(), who));
-        loop {
-            tokio::select! {
-                answer = &mut asking => return Ok(answer),
-                () = tokio::time::sleep(RENEW) => match self.held.renew().await {
-                    // What is asked is paid for, and the lease lasts longer than a database is busy.
-                    Err(Stop::Failed(_)) if self.held.lasts() => {}
-                    renewed => renewed?,
-                },
-            }
-        }
+        let asking = to_ask.ask(self.gateway(), who);
+        self.held.during(asking).await
     }
 
     /// Notes the result of the next line, and goes on behind it.
@@ -271,7 +286,7 @@ impl<'r> Running<'r> {
         Ok(Next::Step)
     }
 
-    async fn go_on(&mut self, end: u64) -> Result<(), Stop> {
+    pub(super) async fn go_on(&mut self, end: u64) -> Result<(), Stop> {
         self.held.detail.next = end;
         self.held.detail.tries = 0;
         self.refusals = 0;
@@ -286,34 +301,44 @@ impl<'r> Running<'r> {
     }
 
     /// Appends results to their file. The inner error says that `limits.files` is reached.
-    async fn append(
+    pub(super) async fn append(
         &mut self,
         text: Bytes,
         is_success: bool,
     ) -> Result<Result<(), DiskError>, Stop> {
         let is_output = is_success || !self.held.detail.family.parts_errors();
+        let detail = &self.held.detail;
+        let (id, at) = if is_output {
+            (detail.output.clone(), detail.output_bytes)
+        } else {
+            (detail.errors.clone(), detail.errors_bytes)
+        };
+        let written = self.write(id, at, text).await?;
+        Ok(written.map(|length| {
+            if is_output {
+                self.held.detail.output_bytes = length;
+            } else {
+                self.held.detail.errors_bytes = length;
+            }
+        }))
+    }
+
+    /// Writes text behind the first `at` bytes of a file. Returns its new length. The inner error says that
+    /// `limits.files` is reached.
+    pub(super) async fn write(
+        &self,
+        id: String,
+        at: u64,
+        text: Bytes,
+    ) -> Result<Result<u64, DiskError>, Stop> {
         let disk = Arc::clone(&self.gateway().jobs.disk);
         let most = self.gateway().rules.borrow().file.limits.files;
         let owner = self.held.object.owner.clone();
-        let (id, at) = if is_output {
-            (
-                self.held.detail.output.clone(),
-                self.held.detail.output_bytes,
-            )
-        } else {
-            (
-                self.held.detail.errors.clone(),
-                self.held.detail.errors_bytes,
-            )
-        };
         let written = on_disk(move || disk.append(&owner, &id, at, &text, most)).await?;
         match written {
-            Ok(length) if is_output => self.held.detail.output_bytes = length,
-            Ok(length) => self.held.detail.errors_bytes = length,
-            Err(full @ DiskError::Full { .. }) => return Ok(Err(full)),
-            Err(error) => return Err(Rejection::from(error).into()),
+            Err(error @ DiskError::Io(_)) => Err(Rejection::from(error).into()),
+            written => Ok(written),
         }
-        Ok(Ok(()))
     }
 
     /// Ends the batch without asking the lines that are left. Those of a cancelled batch of OpenAI's have no
@@ -351,21 +376,21 @@ impl<'r> Running<'r> {
     }
 
     /// The result of the next line, which isn't asked.
-    fn unasked(&self, custom_id: &str, unasked: Unasked, why: &str) -> Value {
+    pub(super) fn unasked(&self, custom_id: &str, unasked: Unasked, why: &str) -> Value {
         let id = self.line_id();
         let line = LineId { id: &id, custom_id };
         self.held.detail.family.unasked(line, unasked, why)
     }
 
     /// The id of the next line: the same if it is asked again.
-    fn line_id(&self) -> String {
+    pub(super) fn line_id(&self) -> String {
         let family = self.held.detail.family;
         let batch = self.held.object.id.trim_start_matches(family.prefix());
         format!("batch_req_{batch}_{}", self.held.detail.next)
     }
 
     /// Ends the batch, because it can't go on.
-    async fn fail(&mut self, code: &'static str, why: String) -> Result<Next, Stop> {
+    pub(super) async fn fail(&mut self, code: &'static str, why: String) -> Result<Next, Stop> {
         let done = self.held.detail.counts.completed + self.held.detail.counts.failed;
         let flaw = Flaw::new(code, None, why);
         self.held.detail.flaws.push(error_line(&flaw, done + 1));
@@ -373,7 +398,7 @@ impl<'r> Running<'r> {
     }
 
     /// Ends the batch.
-    async fn end(&mut self, status: Status) -> Result<Next, Stop> {
+    pub(super) async fn end(&mut self, status: Status) -> Result<Next, Stop> {
         if self.held.detail.family.parts_errors() {
             self.keep_results().await?;
         }

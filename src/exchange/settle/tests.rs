@@ -151,6 +151,7 @@ fn facts(status: u16, sent: u64, reached: Option<Reached>) -> Facts {
             price: Some(Price {
                 format: "openai_chat",
                 quote: Arc::clone(&terms.quote),
+                mode: Mode::Standard,
                 prices: Arc::clone(&rules.prices),
                 density: Density::TEXT,
                 asked_bytes: 400,

@@ -2,6 +2,7 @@
 //! OpenAI's, they are no way to ask a model, so they aren't among [`ALL`](super::ALL).
 
 mod endpoint;
+mod remote;
 mod request;
 mod shape;
 
@@ -9,11 +10,12 @@ use bytes::Bytes;
 
 use super::body::bad_request;
 use super::{
-    Call, Format, Head, Meter, MeteredRequest, anthropic_messages, known, openai_companions,
+    Call, Flag, Format, Head, Meter, MeteredRequest, anthropic_messages, known, openai_companions,
 };
 use crate::wire::Rejection;
 
 pub use endpoint::Action;
+pub use remote::REMOTE;
 pub use request::{lines, version};
 pub use shape::{Counts, Shape, batch, deleted, failed_line, list, result_line};
 
@@ -23,8 +25,16 @@ pub const ENDPOINT: &str = "/v1/messages";
 /// Headers of the request that makes a batch which its lines have too.
 pub const HEADERS: [&str; 2] = ["anthropic-version", "anthropic-beta"];
 
+static FLAG: Flag = Flag {
+    name: "anthropic_batches",
+    text: "It has batches of its own, at `/v1/messages/batches`, to which batches for its models are relayed; see [JOBS.md](JOBS.md).",
+    is_default: false,
+    vendor: None,
+};
+
 /// `/v1/messages/batches`.
 pub static FORMAT: Format = Format {
+    flags: &[&FLAG],
     refusals: anthropic_messages::REFUSALS,
     operation: "batch",
     ..Format::new(

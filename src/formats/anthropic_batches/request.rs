@@ -8,7 +8,7 @@ use crate::formats::body::bad_request;
 use crate::wire::Rejection;
 
 /// The version of the API that lines are for, where their batch names none.
-const VERSION: &str = "2023-06-01";
+pub(super) const VERSION: &str = "2023-06-01";
 
 /// Characters of a `custom_id`.
 const MOST_ID: usize = 64;

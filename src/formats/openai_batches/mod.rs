@@ -3,17 +3,19 @@
 
 mod endpoint;
 mod line;
+mod remote;
 mod request;
 mod shape;
 
 use bytes::Bytes;
 
 use super::body::bad_request;
-use super::{Call, Format, Head, Meter, MeteredRequest, known, openai, openai_companions};
+use super::{Call, Flag, Format, Head, Meter, MeteredRequest, known, openai, openai_companions};
 use crate::wire::Rejection;
 
 pub use endpoint::{Action, ENDPOINTS};
 pub use line::{Flaw, Line};
+pub use remote::REMOTE;
 pub use request::{CreateBatch, PURPOSE, PURPOSES, Upload};
 pub use shape::{
     BatchShape, Counts, FileShape, batch, deleted_file, error_line, failed_line, file, list,
@@ -35,8 +37,18 @@ pub static FILES: Format = Format {
     ..jobs("openai_files")
 };
 
+static FLAG: Flag = Flag {
+    name: "openai_batches",
+    text: "It has batches of its own, at `/v1/files` and `/v1/batches`, to which batches for its models are relayed; see [JOBS.md](JOBS.md).",
+    is_default: false,
+    vendor: None,
+};
+
 /// `/v1/batches`.
-pub static BATCHES: Format = jobs("openai_batches");
+pub static BATCHES: Format = Format {
+    flags: &[&FLAG],
+    ..jobs("openai_batches")
+};
 
 fn not_for_a_model(_: &Head<'_>, _: Bytes) -> Result<Call, Rejection> {
     Err(bad_request("requests for files and batches name no model"))

@@ -10,11 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http::response::Parts;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use http_body_util::{BodyExt, Limited};
 
 use super::pool::Pool;
-use super::{Client, RequestError, auth, innermost};
+use super::{Client, Received, RequestError, auth, innermost};
 use crate::base::clock::within;
 use crate::base::secret::Secret;
 use crate::config::{Authorization, Certificates, Network};
@@ -80,6 +83,12 @@ impl<'p> Errand<'p> {
         errand
             .says(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .says(header::ACCEPT, "application/json")
+    }
+
+    /// That something is deleted.
+    #[must_use]
+    pub fn delete(uri: Uri, timeout: Duration, longest: usize) -> Self {
+        Self::get(uri, timeout, longest).with_body(Method::DELETE, Vec::new())
     }
 
     /// An object to be stored.
@@ -199,8 +208,31 @@ impl Client {
         .boxed()
     }
 
+    /// Asks a provider for something long, which is read piece by piece. The errand's bounds are those of the
+    /// response's head.
+    ///
+    /// # Errors
+    /// Why no response came, in words that hold no secret.
+    pub async fn download(
+        &self,
+        errand: Errand<'_>,
+        provider: &Provider,
+    ) -> Result<(StatusCode, Download), String> {
+        let Errand {
+            key, request, body, ..
+        } = errand;
+        let begin = async {
+            let (pool, request) = self.for_provider(provider, key, request, body).await?;
+            let mask = pool.mask(&request);
+            send(&pool, request, mask, |error| innermost(error)).await
+        };
+        let begun = within(errand.timeout, begin).await;
+        let (head, body, mask) = begun.map_err(|_| "no answer in time".to_owned())??;
+        Ok((head.status, Download { body, mask }))
+    }
+
     async fn run(&self, errand: Errand<'_>) -> Result<Response<Bytes>, String> {
-        let mut request = errand.request;
+        let request = errand.request;
         let Some(provider) = errand.provider else {
             let pool = self.pools.own(errand.network, errand.ca.as_ref());
             let mut mask = pool.mask(&request);
@@ -214,16 +246,26 @@ impl Client {
             let request = request.map(|()| errand.body);
             return exchange(&pool, request, mask, errand.longest, why).await;
         };
-        self.introduce(provider, errand.key, request.headers_mut())
-            .await?;
-        let request = auth::sign(request, errand.body, provider);
-        let request = request.map_err(|error| error.to_string())?;
-        let pool = self.pool(provider);
+        let Errand {
+            key, body, longest, ..
+        } = errand;
+        let (pool, request) = self.for_provider(provider, key, request, body).await?;
         let mask = pool.mask(&request);
-        exchange(&pool, request, mask, errand.longest, |error| {
-            innermost(error)
-        })
-        .await
+        exchange(&pool, request, mask, longest, |error| innermost(error)).await
+    }
+
+    /// A request with a provider's credential, and the connections that it goes over.
+    async fn for_provider(
+        &self,
+        provider: &Provider,
+        key: usize,
+        mut request: Request<()>,
+        body: Bytes,
+    ) -> Result<(Pool, Request<Bytes>), String> {
+        self.introduce(provider, key, request.headers_mut()).await?;
+        let request = auth::sign(request, body, provider);
+        let request = request.map_err(|error| error.to_string())?;
+        Ok((self.pool(provider), request))
     }
 
     /// Sets the provider's credential, but for a signature, and its own headers.
@@ -247,14 +289,53 @@ impl Client {
     }
 }
 
+/// A response that is read piece by piece.
+pub struct Download {
+    body: Received,
+    mask: Mask,
+}
+
+impl Download {
+    /// The next piece, without the credential that it may quote; `None` at the end.
+    ///
+    /// # Errors
+    /// Why no more of it comes.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, String> {
+        loop {
+            let Some(frame) = self.body.frame().await else {
+                let rest = self.mask.rest();
+                return Ok((!rest.is_empty()).then_some(rest));
+            };
+            let frame = frame.map_err(|error| error.to_string())?;
+            if let Ok(piece) = frame.into_data() {
+                return Ok(Some(self.mask.pass(piece)));
+            }
+        }
+    }
+}
+
 /// Sends a request, and reads its response without the credential that it may quote.
 async fn exchange(
     pool: &Pool,
-    mut request: Request<Bytes>,
-    mut mask: Mask,
+    request: Request<Bytes>,
+    mask: Mask,
     longest: usize,
     why: fn(&RequestError) -> String,
 ) -> Result<Response<Bytes>, String> {
+    let (head, body, mut mask) = send(pool, request, mask, why).await?;
+    let body = Limited::new(body, longest);
+    let body = body.collect().await.map_err(|error| error.to_string())?;
+    let body = [mask.pass(body.to_bytes()), mask.rest()].concat();
+    Ok(Response::from_parts(head, body.into()))
+}
+
+/// Sends a request. Returns the response's head, and its body with what hides the credential in it.
+async fn send(
+    pool: &Pool,
+    mut request: Request<Bytes>,
+    mask: Mask,
+    why: fn(&RequestError) -> String,
+) -> Result<(Parts, Received, Mask), String> {
     let agent = HeaderValue::from_static(concat!("iris/", env!("CARGO_PKG_VERSION")));
     let headers = request.headers_mut();
     headers.entry(header::USER_AGENT).or_insert(agent);
@@ -262,8 +343,5 @@ async fn exchange(
     let response = response.map_err(|error| why(&error))?;
     let (mut head, body) = response.into_parts();
     mask.headers(&mut head.headers);
-    let body = Limited::new(body, longest);
-    let body = body.collect().await.map_err(|error| error.to_string())?;
-    let body = [mask.pass(body.to_bytes()), mask.rest()].concat();
-    Ok(Response::from_parts(head, body.into()))
+    Ok((head, body, mask))
 }

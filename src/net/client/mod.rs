@@ -27,7 +27,7 @@ pub(crate) use connect::Connector;
 use connect::Way;
 pub use connect::{Timeouts, tls, tls_of};
 pub use connect_error::ConnectError;
-pub use errand::Errand;
+pub use errand::{Download, Errand};
 use google::{TokenCache, TokenSource};
 pub use http1::{Replayed, Upgraded, replay};
 use pool::Pools;

@@ -78,6 +78,13 @@ impl Plan {
         }
     }
 
+    /// Whether a bucket counts requests, or those that run at the same time.
+    #[must_use]
+    pub fn counts_requests(&self) -> bool {
+        let mut chains = self.chains.iter();
+        chains.any(|planned| matches!(planned.unit, Unit::Requests | Unit::Parallel))
+    }
+
     /// Whether no bucket pays.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -47,13 +47,17 @@ impl Quote {
         own.is_none_or(|own| others > own).then_some(other)
     }
 
-    /// The factor of a vendor for a tier or a place, if no price of its own is known for it.
+    /// The factor of a vendor for a tier or a place, if no price of its own is known for it. Vendors take a half
+    /// for batches.
     fn surcharge(&self, terms: Terms<'_>) -> Factor {
         let mut factor = Factor::ONE;
         let price = self.price.as_ref();
         let has_own = price.is_some_and(|price| price.of_mode(terms.mode).is_some());
         if terms.mode == Mode::Priority && !has_own {
             factor = self.priority(terms.api);
+        }
+        if terms.mode == Mode::Batch && !has_own {
+            factor = Factor::hundredths(50);
         }
         if terms.geography == Some("us") && self.basis == Some(CostBasis::Anthropic) {
             factor = factor.and(Factor::hundredths(110));

@@ -403,6 +403,13 @@ impl Reservation {
         self.chains.iter().map(|chain| &chain.links)
     }
 
+    /// Whether the buckets had all that is held. Where nothing else runs, a request may hold more than there is.
+    #[must_use]
+    pub fn is_covered(&self) -> bool {
+        let mut chains = self.chains.iter();
+        chains.all(|chain| standing(chain, &self.before).1 >= chain.amount)
+    }
+
     /// The buckets as they stood before.
     #[must_use]
     pub fn states(&self) -> Vec<State> {

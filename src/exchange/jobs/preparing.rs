@@ -1,0 +1,360 @@
+//! The lines of a batch that a provider is to run: each is cleared as its owner's, and written down as the provider
+//! gets it. A batch that can't run there after all is run by the gateway, from its first line on.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::detail::Status;
+use super::family::{LineId, Unasked};
+use super::held::Stop;
+use super::line::{Answer, ToAsk};
+use super::owners::Whose;
+use super::relayed::{Expected, Note, Relayed, RunBy, Stage};
+use super::running::{Begun, LONGEST_PAUSE, MOST_REFUSALS, Next, PAUSE, Running, UNKNOWN};
+use crate::base::clock::{self, backoff};
+use crate::base::labels::Labels;
+use crate::base::money::Money;
+use crate::exchange::Verified;
+use crate::exchange::batched::{BatchLine, Batched};
+use crate::formats::openai_batches::Flaw;
+use crate::policy::budget::Amounts;
+use crate::records::objects::State;
+use crate::wire::Rejection;
+
+/// Bytes of lines that are written together, and how many.
+const GROUP: usize = 1 << 20;
+const GROUP_LINES: u64 = 200;
+/// Bytes of the lines that a provider gets: they are sent from memory.
+const MOST_BYTES: u64 = 200 << 20;
+
+/// Lines that are written together.
+#[derive(Default)]
+struct Group {
+    lines: Vec<u8>,
+    notes: Vec<u8>,
+    /// Results of lines that are refused.
+    refused: String,
+    refused_count: u64,
+    count: u64,
+}
+
+/// What comes after a group.
+enum Then {
+    /// Another one.
+    Group,
+    /// The same line after a while.
+    Wait(Duration),
+    /// The batch is sent: that was its last line.
+    Send,
+    /// The gateway runs the batch.
+    Here(&'static str),
+}
+
+impl Running<'_> {
+    /// Prepares some lines.
+    pub(super) async fn prepare(&mut self, mut relayed: Relayed) -> Result<Next, Stop> {
+        let is_late = clock::unix_ms() >= self.held.detail.deadline;
+        if is_late || self.held.detail.status == Status::Cancelling {
+            return self.run_here(relayed, "it ends before it is sent").await;
+        }
+        let mut group = Group::default();
+        let then = loop {
+            let then = self.prepare_line(&mut relayed, &mut group).await?;
+            let size = group.lines.len() + group.notes.len() + group.refused.len();
+            let is_full = size >= GROUP || group.count + group.refused_count >= GROUP_LINES;
+            match then {
+                Then::Group if !is_full => {}
+                then => break then,
+            }
+        };
+        if let Then::Here(why) = then {
+            return self.run_here(relayed, why).await;
+        }
+        if group.count + group.refused_count > 0 {
+            return self.write_group(relayed, group, then).await;
+        }
+        match then {
+            Then::Wait(wait) => Ok(Next::Wait(wait)),
+            Then::Send if relayed.sent == 0 => {
+                let ended = self.end(Status::Completed).await;
+                self.discard_files(&relayed).await;
+                ended
+            }
+            _ => match self.hold(&relayed).await? {
+                Held::Done => {
+                    relayed.stage = Stage::Sending;
+                    self.keep(relayed).await
+                }
+                Held::Wait => Ok(Next::Wait(UNKNOWN)),
+                Held::Denied(why) => self.run_here(relayed, &why).await,
+            },
+        }
+    }
+
+    /// Writes lines down, and goes on behind them.
+    async fn write_group(
+        &mut self,
+        mut relayed: Relayed,
+        group: Group,
+        then: Then,
+    ) -> Result<Next, Stop> {
+        let mut has_room = true;
+        let files = [
+            (&mut relayed.lines, group.lines),
+            (&mut relayed.notes, group.notes),
+        ];
+        for (file, text) in files {
+            let written = self.write(file.id.clone(), file.bytes, text.into());
+            match written.await? {
+                Ok(length) => file.bytes = length,
+                Err(_) => has_room = false,
+            }
+        }
+        if !has_room || relayed.lines.bytes > MOST_BYTES {
+            let why = "its lines are too long to be written down a second time";
+            return self.run_here(relayed, why).await;
+        }
+        if group.refused_count > 0
+            && let Err(full) = self.append(group.refused.into(), false).await?
+        {
+            return self.fail("files_full", full.to_string()).await;
+        }
+        self.held.detail.counts.failed += group.refused_count;
+        self.held.detail.run_by = RunBy::Provider(Box::new(relayed));
+        self.go_on(self.held.detail.next).await?;
+        match then {
+            Then::Wait(wait) => {
+                self.refusals = 1;
+                Ok(Next::Wait(wait))
+            }
+            _ => Ok(Next::Step),
+        }
+    }
+
+    /// Prepares the next line.
+    async fn prepare_line(
+        &mut self,
+        relayed: &mut Relayed,
+        group: &mut Group,
+    ) -> Result<Then, Stop> {
+        let Some(begun) = self.next_line().await? else {
+            return Ok(Then::Send);
+        };
+        let Begun {
+            custom_id,
+            call,
+            end,
+        } = begun;
+        let call = match call {
+            Ok(call) => call,
+            Err(flaw) => {
+                let Flaw { code, message, .. } = flaw;
+                let line = self.unasked(&custom_id, Unasked::Failed(code), &message);
+                return Ok(self.note_refused(group, &line.to_string(), end));
+            }
+        };
+        let detail = &self.held.detail;
+        let who = match self
+            .owners
+            .whose(&self.held.object.owner, &detail.device)
+            .await
+        {
+            Whose::Owner(who) => who,
+            Whose::Unknown => return Ok(Then::Wait(UNKNOWN)),
+            Whose::Other => {
+                let answer = Answer::refused(self.format, &no_owner(), String::new());
+                return Ok(self.note_answer(group, &answer, &custom_id, end));
+            }
+        };
+        match self.batched(who, call.body, &relayed.provider).await? {
+            Batched::Elsewhere => Ok(Then::Here(
+                "not all of its lines fit the provider's batches",
+            )),
+            Batched::Refused { rejection, .. }
+                if rejection.status == http::StatusCode::SERVICE_UNAVAILABLE
+                    && self.refusals < MOST_REFUSALS =>
+            {
+                let wait = backoff(PAUSE, self.refusals, LONGEST_PAUSE);
+                self.refusals += 1;
+                Ok(Then::Wait(wait))
+            }
+            Batched::Refused { rejection, id } => {
+                let answer = Answer::refused(self.format, &rejection, id);
+                Ok(self.note_answer(group, &answer, &custom_id, end))
+            }
+            Batched::Line(line) => {
+                self.note_line(relayed, group, *line, custom_id);
+                self.held.detail.next = end;
+                Ok(Then::Group)
+            }
+        }
+    }
+
+    /// Takes a line up to where a provider would be asked it.
+    async fn batched(&mut self, who: Verified, body: Bytes, to: &str) -> Result<Batched, Stop> {
+        let detail = &self.held.detail;
+        let (endpoint, headers) = (detail.endpoint.clone(), detail.headers.clone());
+        let batch = self.held.object.id.clone();
+        let to_ask = ToAsk {
+            format: self.format,
+            endpoint: &endpoint,
+            batch: &batch,
+            headers: &headers,
+            body,
+            longest: 0,
+        };
+        let request = to_ask.request()?;
+        let line = self.gateway().batched(self.format, who, request, to);
+        self.held.during(line).await
+    }
+
+    fn note_line(
+        &self,
+        relayed: &mut Relayed,
+        group: &mut Group,
+        line: BatchLine,
+        custom_id: String,
+    ) {
+        let remote = self.held.detail.family.remote();
+        let name = relayed.name(relayed.sent);
+        let text = (remote.line)(&name, &self.held.detail.endpoint, &line.body);
+        group.lines.extend(text);
+        group.lines.push(b'\n');
+        let Amounts { tokens, cost } = line.estimate;
+        let before = relayed.expected.get(&line.model).copied();
+        let before = before.unwrap_or(Expected {
+            tokens: 0,
+            cost: Some(0),
+        });
+        let expected = before.and(tokens, cost.map(Money::nanodollars));
+        relayed.expected.insert(line.model.clone(), expected);
+        let note = Note {
+            custom_id,
+            id: self.line_id(),
+            model: line.model,
+            running: line.running,
+        };
+        // Texts and numbers always are JSON.
+        group
+            .notes
+            .extend(serde_json::to_vec(&note).unwrap_or_default());
+        group.notes.push(b'\n');
+        group.count += 1;
+        relayed.sent += 1;
+    }
+
+    fn note_answer(
+        &mut self,
+        group: &mut Group,
+        answer: &Answer,
+        custom_id: &str,
+        end: u64,
+    ) -> Then {
+        let id = self.line_id();
+        let line = answer.line(self.held.detail.family, LineId { id: &id, custom_id });
+        self.note_refused(group, &line.to_string(), end)
+    }
+
+    fn note_refused(&mut self, group: &mut Group, line: &str, end: u64) -> Then {
+        group.refused.push_str(line);
+        group.refused.push('\n');
+        group.refused_count += 1;
+        self.held.detail.next = end;
+        Then::Group
+    }
+
+    /// Holds of budgets what the lines may cost, if that is not held by now.
+    pub(super) async fn hold(&mut self, relayed: &Relayed) -> Result<Held, Stop> {
+        if self.holds.is_some() {
+            return Ok(Held::Done);
+        }
+        let detail = &self.held.detail;
+        let who = match self
+            .owners
+            .whose(&self.held.object.owner, &detail.device)
+            .await
+        {
+            Whose::Owner(who) => who,
+            Whose::Unknown => return Ok(Held::Wait),
+            Whose::Other => return Ok(Held::Denied(no_owner().message.into_owned())),
+        };
+        let rules = self.gateway().rules.borrow().clone();
+        let Ok(permit) = rules.access.cached_permit(&who.caller) else {
+            return Ok(Held::Denied("its owner has no access".to_owned()));
+        };
+        let mut providers = rules.routes.providers().iter();
+        let Some(provider) = providers.find(|one| one.id == relayed.provider.as_str()) else {
+            return Ok(Held::Denied("its provider is not configured".to_owned()));
+        };
+        let headers = detail.headers.iter();
+        let labels = headers.filter(|(name, _)| name == crate::base::labels::HEADER);
+        let labels = Labels::parse(labels.map(|(_, value)| value.as_bytes())).unwrap_or_default();
+        let mut holds = Vec::with_capacity(relayed.expected.len());
+        for (nth, (model, expected)) in relayed.expected.iter().enumerate() {
+            let subject = provider.subject(model);
+            let plan = rules.quotas.plan(&permit, &who.caller, &labels, subject);
+            let plan = match plan {
+                Ok(plan) if plan.counts_requests() => {
+                    return Ok(Held::Denied("a budget counts requests".to_owned()));
+                }
+                Ok(plan) => plan,
+                Err(denied) => return Ok(Held::Denied(denied.to_string())),
+            };
+            let estimate = Amounts {
+                tokens: expected.tokens,
+                cost: expected.cost.map(Money::from_nanodollars),
+            };
+            let name = || format!("{}/{nth}", self.held.object.id);
+            match self.gateway().quotas.reserve(&plan, estimate, name).await {
+                Ok(hold) if hold.is_covered() => holds.push(hold),
+                Ok(_) => {
+                    let why = "no budget covers what its lines may cost together";
+                    return Ok(Held::Denied(why.to_owned()));
+                }
+                Err(denied) => return Ok(Held::Denied(denied.to_string())),
+            }
+        }
+        self.holds = Some(holds);
+        Ok(Held::Done)
+    }
+
+    /// Has the gateway run the batch, from its first line on: the provider runs none of it.
+    pub(super) async fn run_here(&mut self, relayed: Relayed, why: &str) -> Result<Next, Stop> {
+        let id = self.held.object.id.as_str();
+        let provider = relayed.provider.as_str();
+        tracing::info!(id, provider, why, "the gateway runs a batch itself");
+        let detail = &mut self.held.detail;
+        detail.run_by = RunBy::Gateway;
+        (detail.counts.completed, detail.counts.failed) = (0, 0);
+        (detail.next, detail.tries) = (0, 0);
+        (detail.output_bytes, detail.errors_bytes) = (0, 0);
+        self.holds = None;
+        self.held.save(State::Open, None).await?;
+        self.discard_files(&relayed).await;
+        self.held.put_off(Duration::ZERO).await;
+        self.gateway().jobs.made.notify_one();
+        Err(Stop::Over)
+    }
+
+    /// Deletes what this node's disk has of a batch that a provider runs.
+    pub(super) async fn discard_files(&self, relayed: &Relayed) {
+        for file in relayed.files() {
+            self.gateway().discard(&self.held.object.owner, file).await;
+        }
+    }
+}
+
+/// What came of a hold.
+pub(super) enum Held {
+    Done,
+    /// The tailnet can't be asked.
+    Wait,
+    Denied(String),
+}
+
+/// The refusal of a line whose owner is gone.
+fn no_owner() -> Rejection {
+    let why = "the device that made this batch is gone, or is another caller's now";
+    Rejection::new(http::StatusCode::FORBIDDEN, "no_identity", why)
+}

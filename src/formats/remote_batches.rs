@@ -1,0 +1,148 @@
+//! Batches that a provider runs itself: how they are made, looked at and read, by the API that the provider has.
+//!
+//! All that comes from a provider is checked here: ids become parts of paths.
+
+use serde_json::Value;
+
+use super::Format;
+
+/// Characters of a provider's id.
+const MOST_ID: usize = 256;
+
+/// The API of a provider's batches.
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteBatches {
+    /// The format whose flag says that a provider has it.
+    pub format: &'static Format,
+    /// Headers of each request to it.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// How lines are sent before the batch is made; `None` if they come with it.
+    pub files: Option<RemoteFiles>,
+    /// Where batches are made and listed.
+    pub path: &'static str,
+    /// A line, from its name, the path that it is for and what it asks. It has no line break.
+    pub line: fn(&str, &str, &[u8]) -> Vec<u8>,
+    /// The request that makes a batch.
+    pub create: fn(&NewRemote<'_>) -> Vec<u8>,
+    /// A batch, as the provider tells it.
+    pub read: fn(&[u8]) -> Option<RemoteBatch>,
+    /// The first page of the provider's list of batches, newest first.
+    pub list: fn(&[u8]) -> Option<Vec<RemoteBatch>>,
+    /// Whether a batch of the list is the one that is looked for.
+    pub is_sought: fn(&RemoteBatch, &Sought<'_>) -> bool,
+    /// A line of results.
+    pub result: fn(&[u8]) -> Option<RemoteResult>,
+}
+
+/// How the lines of a batch are sent as a file.
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteFiles {
+    /// Where.
+    pub path: &'static str,
+    /// The content type of the request.
+    pub content_type: &'static str,
+    /// The request's body, from the file's name and its lines.
+    pub form: fn(&str, &[u8]) -> Vec<u8>,
+    /// The id of the file, as the provider tells it.
+    pub read: fn(&[u8]) -> Option<String>,
+}
+
+/// A batch that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRemote<'n> {
+    /// The path that its lines are for.
+    pub endpoint: &'n str,
+    /// The file with its lines, if they were sent as one.
+    pub file: &'n str,
+    /// Its lines, if they come with it.
+    pub lines: &'n [u8],
+    /// What tells it from the provider's other batches.
+    pub tag: &'n str,
+}
+
+/// A batch that the provider may have made.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'s> {
+    /// What tells it from the provider's other batches.
+    pub tag: &'s str,
+    /// When it was asked for, in Unix seconds.
+    pub since: i64,
+    /// How many lines it has.
+    pub lines: u64,
+}
+
+/// A provider's batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteBatch {
+    pub id: String,
+    /// What tells it from the provider's other batches, where the API keeps that.
+    pub tag: Option<String>,
+    /// When it was made, in Unix seconds, where the API has no tags.
+    pub made: Option<i64>,
+    /// How many lines it has, where the API has no tags.
+    pub total: Option<u64>,
+    /// `None` while it runs.
+    pub end: Option<RemoteEnd>,
+    /// Where its results are, once it has ended.
+    pub results: Vec<String>,
+    /// What to delete once they have been read.
+    pub leftovers: Vec<String>,
+    /// What the provider says is wrong with it.
+    pub why: Option<String>,
+}
+
+/// How a provider's batch has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteEnd {
+    Completed,
+    Failed,
+    Expired,
+    Cancelled,
+}
+
+/// What a line came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteResult {
+    /// The name of the line.
+    pub id: String,
+    pub response: RemoteResponse,
+}
+
+/// What came of a line.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RemoteResponse {
+    /// It was asked: its status, and what the response says.
+    Body(u16, Value),
+    /// It was not asked: a code, and why.
+    Unasked { code: String, why: String },
+}
+
+impl RemoteBatches {
+    /// Where a batch is told.
+    #[must_use]
+    pub fn batch(&self, id: &str) -> String {
+        format!("{}/{id}", self.path)
+    }
+
+    /// Where a batch is cancelled.
+    #[must_use]
+    pub fn cancel(&self, id: &str) -> String {
+        format!("{}/{id}/cancel", self.path)
+    }
+}
+
+/// A provider's id that can stand in a path.
+pub(super) fn id(value: &Value) -> Option<String> {
+    let id = value.as_str()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let fits = !id.is_empty() && id.len() <= MOST_ID && id.bytes().all(is_plain);
+    fits.then(|| id.to_owned())
+}
+
+/// JSON without line breaks: outside of texts, in which none can stand, they are blanks.
+pub(super) fn on_one_line(json: &[u8]) -> impl Iterator<Item = u8> {
+    json.iter().map(|byte| match byte {
+        b'\n' | b'\r' => b' ',
+        byte => *byte,
+    })
+}
