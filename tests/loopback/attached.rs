@@ -151,7 +151,7 @@ async fn a_file_that_is_not_there_or_does_not_fit_is_refused() {
         .await;
     assert_eq!(own.status, 200, "{}", own.text());
     assert!(body(&drain(&mut asked)[0]).contains("file-abc"));
-    let odd = upload(&gateway, Some("fine-tune"), ("a", ""), "x").await;
+    let odd = upload(&gateway, Some("evals"), ("a", ""), "x").await;
     assert_eq!(odd.status, StatusCode::BAD_REQUEST);
     assert!(odd.text().contains("user_data"), "{}", odd.text());
 }

@@ -197,13 +197,9 @@ async fn a_file_can_be_sent_listed_read_and_deleted() {
             (404, &json!("not_found"))
         );
     }
-    let other = gateway.send(form("assistants", "x")).await;
+    let other = gateway.send(form("fine-tune", "x")).await;
     assert_eq!(other.status, 400);
-    assert!(
-        other.message().contains("assistants"),
-        "{}",
-        other.message()
-    );
+    assert!(other.message().contains("fine-tune"), "{}", other.message());
 }
 
 #[tokio::test]

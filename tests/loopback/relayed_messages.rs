@@ -62,8 +62,7 @@ impl Vendor {
         let ended = self.answers || self.is_cancelled;
         let cancelled = self.is_cancelled.then_some("2026-01-01T00:00:00Z");
         let count = self.requests.as_ref().map_or(0, Vec::len);
-        let made = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let made = made.unwrap().as_secs().try_into().unwrap();
+        let made = iris::base::clock::unix_ms() / 1_000;
         let made = jiff::Timestamp::from_second(made).unwrap().to_string();
         json!({
             "id": "msgbatch_1", "type": "message_batch", "created_at": made,

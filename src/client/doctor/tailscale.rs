@@ -95,7 +95,7 @@ fn finish(mut child: Child) -> Option<(bool, Vec<u8>)> {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         match child.try_wait() {
-            Ok(None) => std::thread::sleep(PAUSE),
+            Ok(None) => std::thread::park_timeout(PAUSE),
             Ok(Some(status)) => return Some((status.success(), reading.join().ok()?)),
             Err(_) => break,
         }
