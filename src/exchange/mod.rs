@@ -61,6 +61,7 @@ use crate::records::metrics::Metrics;
 
 pub use self::http::Uncounted;
 pub use admit::Admitted;
+pub use background::Beginnings;
 pub use clear::Cleared;
 pub use conclude::Room;
 pub use context::{Asked, Context, Place, Surface};
@@ -94,6 +95,8 @@ pub struct Gateway {
     pub responses: Arc<responses::Responses>,
     /// Responses that providers keep.
     pub stored: Arc<StoredResponses>,
+    /// Requests whose responses are made in the background.
+    pub beginnings: Beginnings,
     /// Providers that don't count tokens.
     pub uncounted: Uncounted,
     /// Responses that are given again.

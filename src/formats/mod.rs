@@ -43,7 +43,7 @@ pub use call::{Call, Destination, Head, MeteredRequest, Outbound, Path};
 pub use dialect::{Dialect, is_method};
 pub use failure::of_response as error_words;
 pub use format::{
-    Background, BackgroundEnd, Chat, DefaultModel, Flag, Format, Frame, NamedResponse,
+    Background, BackgroundEnd, Begins, Chat, DefaultModel, Flag, Format, Frame, NamedResponse,
     ProviderState, Socket,
 };
 pub use known::Known;

@@ -10,6 +10,7 @@
 mod agents;
 mod api;
 mod azure;
+mod background;
 mod batches;
 mod cache;
 mod charged;

@@ -14,10 +14,10 @@ use support::http::{Reply, post};
 use support::provider::{Log, Received, STREAM, answer, read_request, server, write};
 use tokio::net::TcpListener;
 
-const RESPONSES: &str = "/v1/responses";
-const USAGE: &str = r#""usage":{"input_tokens":7,"output_tokens":11,"total_tokens":18}"#;
+pub(crate) const RESPONSES: &str = "/v1/responses";
+pub(crate) const USAGE: &str = r#""usage":{"input_tokens":7,"output_tokens":11,"total_tokens":18}"#;
 
-fn response(id: &str, status: &str, more: &str) -> String {
+pub(crate) fn response(id: &str, status: &str, more: &str) -> String {
     format!(
         r#"{{"id":"{id}","object":"response","status":"{status}","model":"m","store":true,"output":[]{more}}}"#
     )
@@ -110,7 +110,7 @@ async fn get(gateway: &Gateway, path: &str) -> Reply {
     ask(gateway, Method::GET, path, None).await
 }
 
-async fn create(gateway: &Gateway, body: &Value) -> Reply {
+pub(crate) async fn create(gateway: &Gateway, body: &Value) -> Reply {
     gateway.send(post(RESPONSES, &body.to_string())).await
 }
 
@@ -245,7 +245,7 @@ async fn the_key_that_made_a_response_is_used_again() {
 }
 
 /// Waits for the record of the request that began a response in the background.
-async fn ended(gateway: &Gateway) -> Value {
+pub(crate) async fn ended(gateway: &Gateway) -> Value {
     for _ in 0..20 {
         let reply = get(gateway, "/api/requests?limit=20").await.json();
         let rows = reply["requests"].as_array().cloned().unwrap_or_default();

@@ -119,13 +119,20 @@ impl Gateway {
     /// Answers a request whose providers are known.
     async fn respond(&self, routed: Routed) -> Result<Response<Body>, Refused> {
         let mut cleared = self.clear(routed).await?;
-        let mut response = self.response(&mut cleared).await;
-        if cleared.asked().call.background
-            && let Ok(begun) = response
-        {
+        let response = if cleared.asked().call.background {
+            let format = cleared.asked().format;
             // Boxed, because few responses are made in the background.
-            response = self.followed(&mut cleared, begun).boxed().await;
-        }
+            match self.begin_apart(cleared).boxed().await {
+                Some((begun, response)) => {
+                    cleared = begun;
+                    response
+                }
+                // Its record is made.
+                None => return Ok(format.refuse(&Rejection::panicked())),
+            }
+        } else {
+            self.response(&mut cleared).await
+        };
         match response {
             Ok(response) => {
                 let response = self.told(&mut cleared, response).await;
@@ -137,7 +144,10 @@ impl Gateway {
 
     /// The response to a request: that of a provider, one that was kept, or the gateway's own where none has
     /// to be asked.
-    async fn response(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
+    pub(in crate::exchange) async fn response(
+        &self,
+        cleared: &mut Cleared,
+    ) -> Result<Response<Begun>, Rejection> {
         Self::check_background(cleared)?;
         if let Some(response) = Self::idle(cleared) {
             return Ok(response);
