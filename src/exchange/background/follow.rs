@@ -63,9 +63,9 @@ impl Gateway {
             let room = MOST.saturating_sub(followed.len());
             if room > 0 {
                 let claimant = self.stored.claimant();
-                let claimed = self
-                    .ledger
-                    .claim_objects(Kind::Response, claimant, LEASE, room);
+                let claimed =
+                    self.ledger
+                        .claim_objects(Kind::Response, None, claimant, LEASE, room);
                 match claimed.await {
                     Ok(objects) => {
                         let new = objects.into_iter().filter(|one| !self.stored.follows(one));

@@ -17,10 +17,14 @@ use super::{Asked, Gateway, KEPT_MS, bad, new_id, not_found, on_disk};
 use crate::base::clock;
 use crate::formats::openai_batches::{PURPOSE, Upload, deleted_file, list};
 use crate::records::Ledger;
-use crate::records::objects::{Inserted, Kind, MOST_OBJECTS, Object, State};
+use crate::records::objects::{Inserted, Kind, MOST_OBJECTS, Object, State, Wanted};
 use crate::wire::body::BodyError;
 use crate::wire::{Body, Rejection, body};
 
+/// What files are for: those of callers, and the results of batches.
+const PURPOSES: [&str; 2] = [PURPOSE, RESULTS];
+/// Files that are looked at together for those of a purpose.
+const STEP: usize = 1_000;
 /// Bytes of a file that are read at once.
 const PIECE: usize = 64 << 10;
 
@@ -83,8 +87,15 @@ impl Gateway {
 
     pub(super) async fn list_files(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
         let page = Page::read(asked.head.uri.query())?;
+        if page
+            .purpose
+            .as_deref()
+            .is_some_and(|purpose| !PURPOSES.contains(&purpose))
+        {
+            return Ok(list(&[], false));
+        }
         let (shapes, has_more) = self
-            .listed(Kind::File, asked, &page, |object| {
+            .listed(Kind::File, "", asked, &page, |object| {
                 let detail: FileDetail = read(object)?;
                 let is_wanted = |purpose: &String| *purpose == detail.purpose;
                 let is_wanted = page.purpose.as_ref().is_none_or(is_wanted);
@@ -94,23 +105,32 @@ impl Gateway {
         Ok(list(&shapes, has_more))
     }
 
-    /// The caller's objects on a page, as `shape` shows those that belong to the list; and whether there are
-    /// more.
+    /// The caller's objects on a page whose ids begin with `prefix`, as `shape` shows those that belong to the list;
+    /// and whether there are more.
     pub(super) async fn listed(
         &self,
         kind: Kind,
+        prefix: &'static str,
         asked: &Asked<'_>,
         page: &Page,
         shape: impl Fn(&Object) -> Result<Option<Value>, Rejection>,
     ) -> Result<(Vec<Value>, bool), Rejection> {
         let (mut after, mut shapes) = (page.after.clone(), Vec::new());
+        // All on the first page are of the list, unless they have to be looked at one by one.
+        let step = if page.purpose.is_some() {
+            STEP
+        } else {
+            page.limit + 1
+        };
         loop {
-            let owner = asked.owner();
-            let found = self
-                .ledger
-                .list_objects(kind, owner, after.as_deref(), page.limit + 1)
-                .await?;
-            let is_last = found.len() <= page.limit;
+            let wanted = Wanted {
+                kind,
+                prefix,
+                after,
+                limit: step,
+            };
+            let found = self.ledger.list_objects(asked.owner(), wanted).await?;
+            let is_last = found.len() < step;
             after = found.last().map(|last| last.id.clone());
             for object in &found {
                 shapes.extend(shape(object)?);
@@ -225,6 +245,9 @@ impl Gateway {
         Err(Rejection::new(StatusCode::CONFLICT, "file_elsewhere", why))
     }
 }
+
+/// The purpose of files with the results of a batch.
+pub(super) const RESULTS: &str = "batch_output";
 
 /// Keeps an object.
 pub(super) async fn keep(ledger: &Ledger, object: Object) -> Result<(), Rejection> {

@@ -57,11 +57,16 @@ impl Gateway {
     pub(super) async fn list_messages(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
         let page = Page::read(asked.head.uri.query())?;
         let (shapes, has_more) = self
-            .listed(Kind::Batch, asked, &page, |object| {
-                let detail: BatchDetail = read(object)?;
-                let is_it = detail.family == Family::Anthropic;
-                Ok(is_it.then(|| shape(asked, &object.id, &detail)))
-            })
+            .listed(
+                Kind::Batch,
+                Family::Anthropic.prefix(),
+                asked,
+                &page,
+                |object| {
+                    let detail: BatchDetail = read(object)?;
+                    Ok(Some(shape(asked, &object.id, &detail)))
+                },
+            )
             .await?;
         Ok(list(&shapes, has_more))
     }

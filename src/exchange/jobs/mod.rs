@@ -30,6 +30,7 @@ mod page;
 mod runner;
 mod running;
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ use super::refusal::Refused;
 use super::{Gateway, Verified, route};
 use crate::base::panics;
 use crate::formats::{Format, anthropic_batches, openai_batches};
+use crate::records::owner_key;
 use crate::wire::{Body, Rejection, body};
 use job::Job;
 
@@ -88,12 +90,13 @@ struct Asked<'a> {
     context: &'a Context,
     head: &'a Parts,
     body: &'a [u8],
+    /// Whose files and batches it is about, as their rows have it.
+    owner: Cow<'a, str>,
 }
 
 impl Asked<'_> {
-    /// Whose files and batches it is about.
     fn owner(&self) -> &str {
-        self.context.asker.owner().key()
+        &self.owner
     }
 }
 
@@ -158,6 +161,7 @@ impl Gateway {
                     context: &context,
                     head: &head,
                     body,
+                    owner: owner_key(context.asker.owner().key()),
                 };
                 self.act(job, &asked).await
             }
@@ -219,7 +223,7 @@ fn json(answer: &Value) -> Response<Body> {
     response
 }
 
-fn bad(code: &'static str, why: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+fn bad(code: &'static str, why: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::new(StatusCode::BAD_REQUEST, code, why)
 }
 

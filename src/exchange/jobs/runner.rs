@@ -23,10 +23,47 @@ const MOST_OF_ONE: usize = 2;
 const LONGEST_WINDOW: Duration = Duration::from_hours(7 * 24);
 /// Between two looks for batches. Those that are made here are seen at once.
 const LOOK: Duration = Duration::from_secs(10);
-/// How long a batch waits while its owner has as many running as one may have.
-const LATER: Duration = Duration::from_secs(30);
+/// Owners among whom turns are taken.
+const MOST_OWNERS: usize = 1_000;
 /// Between two sweeps of old files.
 const SWEEP: Duration = Duration::from_hours(1);
+
+/// Whose batch is next: of those with the fewest that run, the owner whose last turn is longest ago. So many batches of
+/// one owner don't delay those of others.
+#[derive(Default)]
+struct Turns {
+    /// Of each owner, how many run, and the number of the last turn.
+    owners: HashMap<String, (usize, u64)>,
+    last: u64,
+}
+
+impl Turns {
+    /// The owner whose turn it is, if one may have another that runs.
+    fn next(&self, due: &[String]) -> Option<String> {
+        let known = |owner: &String| self.owners.get(owner).copied().unwrap_or_default();
+        let may_run = due.iter().filter(|owner| known(owner).0 < MOST_OF_ONE);
+        may_run.min_by_key(|owner| known(owner)).cloned()
+    }
+
+    fn begin(&mut self, owner: &str) {
+        self.last += 1;
+        let (running, turn) = self.owners.entry(owner.to_owned()).or_default();
+        *running += 1;
+        *turn = self.last;
+    }
+
+    fn end(&mut self, owner: &str) {
+        if let Some((running, _)) = self.owners.get_mut(owner) {
+            *running = running.saturating_sub(1);
+        }
+    }
+
+    /// Forgets owners of whom nothing runs, and nothing is due.
+    fn forget(&mut self, due: &[String]) {
+        self.owners
+            .retain(|owner, (running, _)| *running > 0 || due.contains(owner));
+    }
+}
 
 /// Runs the batches of this node.
 pub struct Runner<'g> {
@@ -39,7 +76,7 @@ impl Runner<'_> {
     pub async fn run(&self) {
         let claimant = self.claimant();
         let mut running = FuturesUnordered::new();
-        let mut owners: HashMap<String, usize> = HashMap::new();
+        let mut turns = Turns::default();
         // After a clock was set or a machine has slept, this process can be given again what it runs.
         let mut ids: HashSet<(String, String)> = HashSet::new();
         let mut swept: Option<Instant> = None;
@@ -48,32 +85,25 @@ impl Runner<'_> {
                 swept = Some(Instant::now());
                 self.sweep().await;
             }
-            for object in self.due(&claimant, MOST - running.len()).await {
-                let id = (object.owner.clone(), object.id.clone());
-                if ids.contains(&id) {
+            let mut due = self.due(&claimant).await;
+            while running.len() < MOST
+                && let Some(owner) = turns.next(&due)
+            {
+                let Some(object) = self.claim(&claimant, &owner).await else {
+                    // It has no other that is due.
+                    due.retain(|one| *one != owner);
                     continue;
+                };
+                if ids.insert((object.owner.clone(), object.id.clone())) {
+                    turns.begin(&owner);
+                    running.push(self.batch(object, &claimant));
                 }
-                let of_owner = owners.entry(object.owner.clone()).or_default();
-                if *of_owner >= MOST_OF_ONE {
-                    let ledger = &self.gateway.ledger;
-                    if let Err(error) = ledger.renew_object(&object, &claimant, LATER).await {
-                        tracing::debug!(%error, "a batch waits for its lease");
-                    }
-                    continue;
-                }
-                *of_owner += 1;
-                ids.insert(id);
-                running.push(self.batch(object, &claimant));
             }
+            turns.forget(&due);
             tokio::select! {
                 Some((owner, id)) = running.next(), if !running.is_empty() => {
-                    ids.remove(&(owner.clone(), id));
-                    let left = owners.get(&owner).map_or(0, |running| running.saturating_sub(1));
-                    if left == 0 {
-                        owners.remove(&owner);
-                    } else {
-                        owners.insert(owner, left);
-                    }
+                    turns.end(&owner);
+                    ids.remove(&(owner, id));
                 }
                 () = self.gateway.jobs.made.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
@@ -91,18 +121,27 @@ impl Runner<'_> {
         }
     }
 
-    async fn due(&self, claimant: &Claimant, most: usize) -> Vec<Object> {
-        if most == 0 {
-            return Vec::new();
-        }
+    /// The owners of batches that are to be run.
+    async fn due(&self, claimant: &Claimant) -> Vec<String> {
         let ledger = &self.gateway.ledger;
-        let claimed = ledger
-            .claim_objects(Kind::Batch, claimant, LEASE, most)
-            .await;
-        claimed.unwrap_or_else(|error| {
-            tracing::debug!(%error, "batches wait: the database can't be written");
+        let owners = ledger.due_owners(Kind::Batch, claimant, MOST_OWNERS).await;
+        owners.unwrap_or_else(|error| {
+            tracing::debug!(%error, "batches wait: the database can't be read");
             Vec::new()
         })
+    }
+
+    /// The next batch of an owner.
+    async fn claim(&self, claimant: &Claimant, owner: &str) -> Option<Object> {
+        let ledger = &self.gateway.ledger;
+        let claimed = ledger.claim_objects(Kind::Batch, Some(owner), claimant, LEASE, 1);
+        match claimed.await {
+            Ok(mut claimed) => claimed.pop(),
+            Err(error) => {
+                tracing::debug!(%error, "batches wait: the database can't be written");
+                None
+            }
+        }
     }
 
     /// Runs a batch as far as it goes. Returns whose it is, and its id.
@@ -128,5 +167,40 @@ impl Runner<'_> {
         if let Ok(Err(error)) = swept.await {
             tracing::warn!(%error, "old files of callers can't be deleted");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_take_turns_however_many_batches_one_has() {
+        let due: Vec<_> = ["ann", "bob", "eve"].map(str::to_owned).into();
+        let mut turns = Turns::default();
+        let mut run = |due: &[String]| {
+            let next = turns.next(due);
+            if let Some(next) = &next {
+                turns.begin(next);
+            }
+            next
+        };
+        let first: Vec<_> = (0..3).filter_map(|_| run(&due)).collect();
+        assert_eq!(first, due, "one of each");
+        let second: Vec<_> = (0..3).filter_map(|_| run(&due)).collect();
+        assert_eq!(second, due, "then another of each");
+        assert_eq!(run(&due), None, "two of each run");
+        // One that ends makes room for its owner's next one, and for one who has waited longer.
+        turns.end("ann");
+        turns.end("bob");
+        let due: Vec<_> = ["ann", "bob", "zed"].map(str::to_owned).into();
+        assert_eq!(turns.next(&due).as_deref(), Some("zed"));
+        turns.begin("zed");
+        assert_eq!(turns.next(&due).as_deref(), Some("ann"));
+        turns.end("zed");
+        turns.end("eve");
+        turns.end("eve");
+        turns.forget(&[]);
+        assert_eq!(turns.owners.len(), 2);
     }
 }
