@@ -100,8 +100,8 @@ impl Objects for dyn Connection + '_ {
             }
         };
         let sql = format!(
-            "SELECT {SELECTED} FROM objects WHERE kind = $1 AND owner = $2{behind} \
-             AND (ends IS NULL OR ends > $4) AND substr(id, 1, {}) = $5 AND id <> $3 \
+            "SELECT {SELECTED} FROM objects WHERE kind = $1 AND owner = $2 AND id <> $3{behind} \
+             AND (ends IS NULL OR ends > $4) AND substr(id, 1, {}) = $5 \
              ORDER BY made DESC, id DESC LIMIT {limit}",
             prefix.len()
         );
