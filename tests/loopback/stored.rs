@@ -196,6 +196,39 @@ async fn only_what_a_provider_keeps_is_known_and_only_to_its_owner() {
 }
 
 #[tokio::test]
+async fn a_request_goes_on_only_with_a_response_of_its_own_caller() {
+    let (mut gateway, log) = gateway(json!({})).await;
+    let ask = async |gateway: &Gateway, who: &str, previous: Option<&str>| {
+        let body = json!({ "model": "m", "input": "hi", "previous_response_id": previous });
+        let mut request = post(RESPONSES, &body.to_string());
+        request
+            .headers_mut()
+            .insert("x-iris-user", who.parse().unwrap());
+        gateway.send(request).await
+    };
+    assert_eq!(
+        ask(&gateway, "ann@x.org", None).await.status,
+        StatusCode::OK
+    );
+    for _ in 0..2 {
+        let before = log.lock().unwrap().len();
+        let reply = ask(&gateway, "bob@x.org", Some("resp_1")).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.text());
+        let error = reply.json()["error"].clone();
+        assert_eq!(error["code"], "previous_response_not_found");
+        assert_eq!(error["param"], "previous_response_id");
+        assert_eq!(log.lock().unwrap().len(), before, "it isn't sent");
+        // What the gateway knows nothing of is the provider's to refuse.
+        let reply = ask(&gateway, "bob@x.org", Some("resp_0")).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        gateway.stop().await;
+        gateway = gateway.again().await;
+    }
+    let reply = ask(&gateway, "ann@x.org", Some("resp_1")).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+}
+
+#[tokio::test]
 async fn what_is_known_of_responses_outlives_the_process_and_grants_count_anew() {
     let (mut gateway, log) = gateway(json!({})).await;
     create(&gateway, &json!({ "model": "m", "input": "hi" })).await;

@@ -270,6 +270,24 @@ impl StoredResponses {
         }
     }
 
+    /// Whether a response is known to be another caller's.
+    async fn is_anothers(
+        &self,
+        ledger: &Ledger,
+        owner: &str,
+        id: &str,
+    ) -> Result<bool, records::Error> {
+        let owner = owner_key(owner);
+        {
+            let notes = lock(&self.notes);
+            let mut owners = notes.keys().filter(|(_, one)| one == id);
+            if let Some((first, _)) = owners.next() {
+                return Ok(*first != owner && owners.all(|(one, _)| *one != owner));
+            }
+        }
+        ledger.is_anothers(Kind::Response, &owner, id).await
+    }
+
     /// Forgets a caller's response, which its provider has deleted.
     async fn forget(&self, ledger: &Ledger, owner: &str, id: &str) {
         let written = self.flush(ledger).await;
