@@ -39,6 +39,7 @@ mod responses;
 mod revoke;
 mod route;
 pub mod rules;
+mod served;
 mod settle;
 mod sockets;
 mod stored;

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -44,8 +44,8 @@ use super::context::{Context, Surface};
 use super::ending::{Ended, Ending, Stage};
 use super::entry::Ticket;
 use super::refusal::Refused;
+use super::served::served;
 use super::{Gateway, Verified, route};
-use crate::base::panics;
 use crate::formats::{Format, anthropic_batches, openai_batches};
 use crate::records::owner_key;
 use crate::wire::{Body, Rejection, body};
@@ -57,9 +57,6 @@ pub use runner::Runner;
 
 /// How long files are kept at most, and batches after their end.
 const KEPT_MS: i64 = 30 * 86_400_000;
-
-/// With it, a user who asks an admin about an answer can name its record.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-iris-request-id");
 
 /// What this node has for files and batches.
 pub struct Jobs {
@@ -112,20 +109,13 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let ticket = Ticket::new();
-        let named = HeaderValue::from_str(ticket.id.as_str());
         let job = Job::of(request.method(), request.uri().path());
         let is_recorded = job.is_some_and(Job::is_recorded);
-        let served = self.serve_job(ticket, format, who, request);
-        let served = panics::caught("a request", served).await;
-        let served = served.unwrap_or_else(|| Err(Rejection::panicked()));
-        let mut response = served.unwrap_or_else(|rejection| format.refuse(&rejection));
-        if let Ok(named) = named
-            && (is_recorded || !response.status().is_success())
-        {
-            response.headers_mut().insert(REQUEST_ID, named);
-        }
-        response
+        let is_named = |status: StatusCode| is_recorded || !status.is_success();
+        served(format, is_named, |ticket| {
+            self.serve_job(ticket, format, who, request)
+        })
+        .await
     }
 
     async fn serve_job<B>(
