@@ -1,7 +1,9 @@
 //! Files that the gateway keeps: only those with the lines of a batch, or its results.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -10,8 +12,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
 
-use super::detail::{FileDetail, read, stored};
-use super::disk::DiskError;
+use super::detail::{BatchDetail, FileDetail, read, stored};
+use super::disk::{Disk, DiskError};
 use super::page::Page;
 use super::{Asked, Gateway, KEPT_MS, bad, new_id, not_found, on_disk};
 use crate::base::clock;
@@ -25,6 +27,8 @@ use crate::wire::{Body, Rejection, body};
 const PURPOSES: [&str; 2] = [PURPOSE, RESULTS];
 /// Files that are looked at together for those of a purpose.
 const STEP: usize = 1_000;
+/// A file that was just written may not have its row yet.
+const YOUNG: Duration = Duration::from_mins(10);
 /// Bytes of a file that are read at once.
 const PIECE: usize = 64 << 10;
 
@@ -48,12 +52,10 @@ impl Gateway {
         let id = new_id("file-iris-")?;
         let lasts = i64::try_from(upload.lasts.as_millis()).unwrap_or(KEPT_MS);
         let object = self.new_file(owner, &id, &detail, lasts);
-        let (disk, most) = (
-            Arc::clone(&self.jobs.disk),
-            asked.context.rules.file.limits.files,
-        );
+        let most = asked.context.rules.file.limits.files;
         let (to, content) = (object.owner.clone(), asked.body[upload.content].to_vec());
-        on_disk(move || disk.put(&to, &id, &content, most)).await??;
+        let put = move |disk: &Disk| disk.put(&to, &id, &content, most);
+        self.written(owner, put).await??;
         let shape = detail.shape(&object);
         let kept = keep(&self.ledger, object.clone()).await;
         if kept.is_err() {
@@ -209,6 +211,63 @@ impl Gateway {
         headers.insert(header::CONTENT_TYPE, kind);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
         Ok(response)
+    }
+
+    /// What a write to the disk comes to. If there is no room for it, it is done once more without the files of its
+    /// owner that have expired.
+    pub(super) async fn written<T: Send + 'static>(
+        &self,
+        owner: &str,
+        write: impl Fn(&Disk) -> Result<T, DiskError> + Send + Sync + 'static,
+    ) -> Result<Result<T, DiskError>, Rejection> {
+        let write = Arc::new(write);
+        let (disk, first) = (Arc::clone(&self.jobs.disk), Arc::clone(&write));
+        let written = on_disk(move || first(&disk)).await?;
+        if !matches!(written, Err(DiskError::Full { .. })) || !self.jobs.may_make_room(owner) {
+            return Ok(written);
+        }
+        let used = self.in_use(owner).await?;
+        let (disk, owner) = (Arc::clone(&self.jobs.disk), owner.to_owned());
+        on_disk(move || {
+            let before = clock::now()
+                .checked_sub(YOUNG)
+                .unwrap_or(SystemTime::UNIX_EPOCH);
+            disk.retain(&owner, &used, before)?;
+            write(&disk)
+        })
+        .await
+    }
+
+    /// The ids of what an owner has on the disk: files, and the lines and results of batches.
+    async fn in_use(&self, owner: &str) -> Result<HashSet<String>, Rejection> {
+        let mut used = HashSet::new();
+        for kind in [Kind::File, Kind::Batch] {
+            let mut after = None;
+            loop {
+                let wanted = Wanted {
+                    kind,
+                    prefix: "",
+                    after,
+                    limit: STEP,
+                };
+                let found = self.ledger.list_objects(owner, wanted).await?;
+                for object in &found {
+                    if kind == Kind::File {
+                        used.insert(object.id.clone());
+                        continue;
+                    }
+                    let detail: BatchDetail = read(object)?;
+                    // The lines of one that has ended are needed no more.
+                    let input = (object.state == State::Open).then_some(detail.input);
+                    used.extend([detail.output, detail.errors].into_iter().chain(input));
+                }
+                if found.len() < STEP {
+                    break;
+                }
+                after = found.last().map(|last| last.id.clone());
+            }
+        }
+        Ok(used)
     }
 
     /// Deletes a file from the disk.

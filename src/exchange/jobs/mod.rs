@@ -31,8 +31,10 @@ mod runner;
 mod running;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -46,6 +48,7 @@ use super::entry::Ticket;
 use super::refusal::Refused;
 use super::served::served;
 use super::{Gateway, Verified, route};
+use crate::base::lock::lock;
 use crate::formats::{Format, anthropic_batches, openai_batches};
 use crate::records::owner_key;
 use crate::wire::{Body, Rejection, body};
@@ -58,11 +61,17 @@ pub use runner::Runner;
 /// How long files are kept at most, and batches after their end.
 const KEPT_MS: i64 = 30 * 86_400_000;
 
+/// How often room is made for an owner, and for how many.
+const ROOM: Duration = Duration::from_mins(1);
+const MOST_ROOMS: usize = 100;
+
 /// What this node has for files and batches.
 pub struct Jobs {
     disk: Arc<Disk>,
     /// A batch was made.
     made: Notify,
+    /// When room was last made for an owner.
+    room_made: Mutex<HashMap<String, Instant>>,
 }
 
 impl Jobs {
@@ -72,7 +81,19 @@ impl Jobs {
         Self {
             disk: Arc::new(disk),
             made: Notify::new(),
+            room_made: Mutex::default(),
         }
+    }
+
+    /// Whether room may be made for an owner: that looks at all that they have.
+    fn may_make_room(&self, owner: &str) -> bool {
+        let mut made = lock(&self.room_made);
+        made.retain(|_, at| at.elapsed() < ROOM);
+        let may = made.len() < MOST_ROOMS && !made.contains_key(owner);
+        if may {
+            made.insert(owner.to_owned(), Instant::now());
+        }
+        may
     }
 }
 

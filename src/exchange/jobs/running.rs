@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::detail::{FileDetail, Status};
-use super::disk::DiskError;
+use super::disk::{Disk, DiskError};
 use super::family::{LineId, Unasked};
 use super::files::RESULTS;
 use super::held::{HeldBatch, RENEW, Stop};
@@ -328,7 +328,6 @@ impl<'r> Running<'r> {
         is_success: bool,
     ) -> Result<Result<(), DiskError>, Stop> {
         let is_output = is_success || !self.held.detail.family.parts_errors();
-        let disk = Arc::clone(&self.gateway().jobs.disk);
         let most = self.gateway().rules.borrow().file.limits.files;
         let owner = self.held.object.owner.clone();
         let (id, at) = if is_output {
@@ -342,8 +341,9 @@ impl<'r> Running<'r> {
                 self.held.detail.errors_bytes,
             )
         };
-        let written = on_disk(move || disk.append(&owner, &id, at, &text, most)).await?;
-        match written {
+        let append = move |disk: &Disk| disk.append(&owner, &id, at, &text, most);
+        let written = self.gateway().written(&self.held.object.owner, append);
+        match written.await? {
             Ok(length) if is_output => self.held.detail.output_bytes = length,
             Ok(length) => self.held.detail.errors_bytes = length,
             Err(full @ DiskError::Full { .. }) => return Ok(Err(full)),
