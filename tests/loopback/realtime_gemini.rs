@@ -274,10 +274,8 @@ async fn counts_that_are_repeated_behind_the_end_are_charged_once() {
     }
     let record = gateway.record_where(of_turn).await;
     assert_eq!(record["usage"]["output_tokens"], 30, "{record}");
-    let listed = gateway
-        .send(support::http::get("/api/requests?limit=20"))
-        .await;
-    let listed = listed.json();
+    let listed = Request::get("/api/requests?limit=20").body(Full::default());
+    let listed = gateway.send(listed.unwrap()).await.json();
     let turns = listed["requests"].as_array().unwrap().iter();
     assert_eq!(turns.filter(|one| of_turn(one)).count(), 1, "{listed}");
 }
