@@ -85,21 +85,23 @@ impl Runner<'_> {
                 swept = Some(Instant::now());
                 self.sweep().await;
             }
-            let mut due = self.due(&claimant).await;
-            while running.len() < MOST
-                && let Some(owner) = turns.next(&due)
-            {
-                let Some(object) = self.claim(&claimant, &owner).await else {
-                    // It has no other that is due.
-                    due.retain(|one| *one != owner);
-                    continue;
-                };
-                if ids.insert((object.owner.clone(), object.id.clone())) {
-                    turns.begin(&owner);
-                    running.push(self.batch(object, &claimant));
+            if running.len() < MOST {
+                let mut due = self.due(&claimant).await;
+                while running.len() < MOST
+                    && let Some(owner) = turns.next(&due)
+                {
+                    let Some(object) = self.claim(&claimant, &owner).await else {
+                        // It has no other that is due.
+                        due.retain(|one| *one != owner);
+                        continue;
+                    };
+                    if ids.insert((object.owner.clone(), object.id.clone())) {
+                        turns.begin(&owner);
+                        running.push(self.batch(object, &claimant));
+                    }
                 }
+                turns.forget(&due);
             }
-            turns.forget(&due);
             tokio::select! {
                 Some((owner, id)) = running.next(), if !running.is_empty() => {
                     turns.end(&owner);
