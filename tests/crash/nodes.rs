@@ -104,15 +104,13 @@ fn keeper() -> impl Fn(&Received) -> (&'static str, String) + Send + Sync + 'sta
     let made = AtomicUsize::new(0);
     move |request| {
         let target = request.target();
-        let (id, more) = match target.strip_prefix("GET /v1/responses/") {
-            Some(id) => (
-                id.to_owned(),
-                r#""status":"completed","usage":{"input_tokens":7,"output_tokens":11,"total_tokens":18}"#,
-            ),
-            None => {
-                let nth = made.fetch_add(1, Ordering::Relaxed);
-                (format!("resp_{nth}"), r#""status":"queued""#)
-            }
+        let asked = target.strip_prefix("GET /v1/responses/");
+        let (id, more) = if let Some(id) = asked {
+            let usage = r#""usage":{"input_tokens":7,"output_tokens":11,"total_tokens":18}"#;
+            (id.to_owned(), format!(r#""status":"completed",{usage}"#))
+        } else {
+            let nth = made.fetch_add(1, Ordering::Relaxed);
+            (format!("resp_{nth}"), r#""status":"queued""#.to_owned())
         };
         let body = format!(
             r#"{{"id":"{id}","object":"response","model":"m","store":true,"background":true,{more}}}"#
