@@ -129,7 +129,7 @@ async fn answer(
         api = model_api(&method, request.uri().path());
     }
     let socket = socket_api(&request);
-    let job = jobs::format_of(&method, request.uri().path());
+    let job = jobs::format_of(&method, request.uri().path(), request.headers());
     let api = api.or(socket).or(job);
     let target = target(&request, &method, api);
     let api = api.or(place);
@@ -350,7 +350,8 @@ async fn dispatch(
     let url = who.url.clone();
     if let Some(api) = api {
         let caller = Arc::clone(&who.caller);
-        let is_job = jobs::format_of(request.method(), request.uri().path()).is_some();
+        let (method, path) = (request.method(), request.uri().path());
+        let is_job = jobs::format_of(method, path, request.headers()).is_some();
         let response = if is_job {
             Box::pin(engines.gateway.handle_job(api, who, request)).await
         } else {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
+use super::attached::Attaching;
 use super::realtime::Realtime;
 use super::transcript::Conversation;
 use super::translate::{self, Codec, VectorCaller, VectorProvider};
@@ -227,6 +228,8 @@ pub struct Format {
     pub translates: fn(&str) -> bool,
     /// Keys of a request that say how its response is delivered, and not what it is.
     pub delivery_keys: &'static [&'static str],
+    /// How its requests name files of the gateway's, if they can.
+    pub attaching: Option<Attaching>,
     /// Headers that a provider needs and that callers of other formats don't send.
     pub needed_headers: &'static [(&'static str, &'static str)],
     /// The API whose clients list the models that can be asked in it; none for formats whose clients
@@ -288,6 +291,7 @@ impl Format {
             vector_provider: None,
             translates: |_| true,
             delivery_keys: &[],
+            attaching: None,
             needed_headers: &[],
             lists_for: None,
             chat: None,

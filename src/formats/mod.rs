@@ -3,7 +3,9 @@
 //! its fields or its name.
 
 pub mod anthropic_batches;
+pub mod anthropic_files;
 mod assembly;
+pub mod attached;
 mod base_url;
 mod body;
 mod call;

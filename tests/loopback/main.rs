@@ -9,6 +9,7 @@
 
 mod agents;
 mod api;
+mod attached;
 mod azure;
 mod background;
 mod batches;

@@ -97,7 +97,10 @@ async fn nobody_finds_what_is_anothers_and_lines_run_as_their_owner() {
     let create = json!({
         "input_file_id": input, "endpoint": "/v1/chat/completions", "completion_window": "24h",
     });
+    let part = json!({ "type": "file", "file": { "file_id": input } });
+    let names = json!({ "model": "m", "messages": [{ "role": "user", "content": [part] }] });
     for (method, path, body) in [
+        ("POST", "/v1/chat/completions".to_owned(), names.to_string()),
         ("GET", format!("/v1/files/{input}"), String::new()),
         ("GET", format!("/v1/files/{input}/content"), String::new()),
         ("GET", format!("/v1/files/{output}/content"), String::new()),

@@ -92,7 +92,11 @@ impl Gateway {
             .admit(ticket, who, identified, &head, Surface::Http, format)
             .await?;
         is_admitted.store(true, Ordering::Relaxed);
-        let answered = match route::body(admitted.context(), &mut head, incoming).await {
+        let read = match route::body(admitted.context(), &mut head, incoming).await {
+            Ok(body) => self.attached(admitted.context(), body).await,
+            Err(rejection) => Err(rejection),
+        };
+        let answered = match read {
             // Boxed, so that a body that comes slowly takes no room for what follows it.
             Ok(body) => self.answer(admitted, head, body).boxed().await,
             Err(rejection) => Err(Refused::new(admitted.draft, Stage::Route, rejection)),

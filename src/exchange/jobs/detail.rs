@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::family::Family;
-use crate::formats::anthropic_batches;
 use crate::formats::openai_batches::{BatchShape, Counts, FileShape, batch, file};
+use crate::formats::{anthropic_batches, anthropic_files};
 use crate::records::objects::Object;
 use crate::wire::Rejection;
 
@@ -16,6 +16,9 @@ use crate::wire::Rejection;
 pub(super) struct FileDetail {
     pub(super) name: String,
     pub(super) purpose: String,
+    /// Its content type; empty for files that were kept before it was.
+    #[serde(default)]
+    pub(super) kind: String,
     pub(super) bytes: u64,
 }
 
@@ -156,11 +159,15 @@ impl BatchDetail {
 
 impl FileDetail {
     /// As clients see it.
-    pub(super) fn shape(&self, object: &Object) -> Value {
+    pub(super) fn shape(&self, object: &Object, family: Family) -> Value {
+        let made = object.made / 1_000;
+        if family == Family::Anthropic {
+            return anthropic_files::file(&object.id, &self.name, &self.kind, self.bytes, made);
+        }
         file(&FileShape {
             id: &object.id,
             bytes: self.bytes,
-            made: object.made / 1_000,
+            made,
             ends: object.ends.map(|ends| ends / 1_000),
             name: &self.name,
             purpose: &self.purpose,

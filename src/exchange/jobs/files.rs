@@ -1,4 +1,4 @@
-//! Files that the gateway keeps: only those with the lines of a batch, or its results.
+//! Files that the gateway keeps: the lines of a batch or its results, and content of messages.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -14,17 +14,18 @@ use serde_json::Value;
 
 use super::detail::{BatchDetail, FileDetail, read, stored};
 use super::disk::{Disk, DiskError};
+use super::family::Family;
 use super::page::Page;
 use super::{Asked, Gateway, KEPT_MS, bad, new_id, not_found, on_disk};
 use crate::base::clock;
-use crate::formats::openai_batches::{PURPOSE, Upload, deleted_file, list};
+use crate::formats::attached::FILE_PREFIX;
+use crate::formats::openai_batches::{PURPOSES, Upload, deleted_file, list};
+use crate::formats::{anthropic_batches, anthropic_files};
 use crate::records::Ledger;
 use crate::records::objects::{Inserted, Kind, MOST_OBJECTS, Object, State, Wanted};
 use crate::wire::body::BodyError;
 use crate::wire::{Body, Rejection, body};
 
-/// What files are for: those of callers, and the results of batches.
-const PURPOSES: [&str; 2] = [PURPOSE, RESULTS];
 /// Files that are looked at together for those of a purpose.
 const STEP: usize = 1_000;
 /// A file that was just written may not have its row yet.
@@ -33,30 +34,47 @@ const YOUNG: Duration = Duration::from_mins(10);
 const PIECE: usize = 64 << 10;
 
 impl Gateway {
-    pub(super) async fn upload(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
+    /// Keeps a file that is sent; `usual` is its purpose where the form has none.
+    pub(super) async fn upload(
+        &self,
+        asked: &Asked<'_>,
+        family: Family,
+    ) -> Result<Value, Rejection> {
+        let usual = match family {
+            Family::OpenAi => None,
+            Family::Anthropic => Some("user_data"),
+        };
         let kind = asked.head.headers.get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let upload = Upload::read(asked.body, kind)?;
-        if upload.purpose != PURPOSE {
-            let shown: String = upload.purpose.chars().take(40).collect();
-            let why =
-                format!("invalid purpose {shown:?}: this gateway keeps files for {PURPOSE:?}");
+        let purpose = upload.purpose.or(usual);
+        let purpose = purpose.ok_or_else(|| {
+            bad(
+                "invalid_request",
+                "the form has no field `purpose`, such as \"user_data\"",
+            )
+        })?;
+        if !PURPOSES.contains(&purpose) {
+            let shown: String = purpose.chars().take(40).collect();
+            let known = PURPOSES.join(", ");
+            let why = format!("invalid purpose {shown:?}: this gateway keeps files for {known}");
             return Err(bad("unsupported", why));
         }
         let owner = asked.owner();
         let detail = FileDetail {
             name: upload.name.to_owned(),
-            purpose: PURPOSE.to_owned(),
+            purpose: purpose.to_owned(),
+            kind: upload.kind,
             bytes: upload.content.len() as u64,
         };
-        let id = new_id("file-iris-")?;
+        let id = new_id(FILE_PREFIX)?;
         let lasts = i64::try_from(upload.lasts.as_millis()).unwrap_or(KEPT_MS);
         let object = self.new_file(owner, &id, &detail, lasts);
         let most = asked.context.rules.file.limits.files;
         let (to, content) = (object.owner.clone(), asked.body[upload.content].to_vec());
         let put = move |disk: &Disk| disk.put(&to, &id, &content, most);
         self.written(owner, put).await??;
-        let shape = detail.shape(&object);
+        let shape = detail.shape(&object, family);
         let kept = keep(&self.ledger, object.clone()).await;
         if kept.is_err() {
             self.discard(&object.owner, &object.id).await;
@@ -87,12 +105,16 @@ impl Gateway {
         }
     }
 
-    pub(super) async fn list_files(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
+    pub(super) async fn list_files(
+        &self,
+        asked: &Asked<'_>,
+        family: Family,
+    ) -> Result<Value, Rejection> {
         let page = Page::read(asked.head.uri.query())?;
         if page
             .purpose
             .as_deref()
-            .is_some_and(|purpose| !PURPOSES.contains(&purpose))
+            .is_some_and(|purpose| purpose != RESULTS && !PURPOSES.contains(&purpose))
         {
             return Ok(list(&[], false));
         }
@@ -101,10 +123,13 @@ impl Gateway {
                 let detail: FileDetail = read(object)?;
                 let is_wanted = |purpose: &String| *purpose == detail.purpose;
                 let is_wanted = page.purpose.as_ref().is_none_or(is_wanted);
-                Ok(is_wanted.then(|| detail.shape(object)))
+                Ok(is_wanted.then(|| detail.shape(object, family)))
             })
             .await?;
-        Ok(list(&shapes, has_more))
+        Ok(match family {
+            Family::OpenAi => list(&shapes, has_more),
+            Family::Anthropic => anthropic_batches::list(&shapes, has_more),
+        })
     }
 
     /// The caller's objects on a page whose ids begin with `prefix`, as `shape` shows those that belong to the list;
@@ -145,15 +170,21 @@ impl Gateway {
         }
     }
 
-    pub(super) async fn file(&self, asked: &Asked<'_>, id: &str) -> Result<Value, Rejection> {
+    pub(super) async fn file(
+        &self,
+        asked: &Asked<'_>,
+        id: &str,
+        family: Family,
+    ) -> Result<Value, Rejection> {
         let object = self.own_file(asked, id).await?;
-        Ok(read::<FileDetail>(&object)?.shape(&object))
+        Ok(read::<FileDetail>(&object)?.shape(&object, family))
     }
 
     pub(super) async fn delete_file(
         &self,
         asked: &Asked<'_>,
         id: &str,
+        family: Family,
     ) -> Result<Value, Rejection> {
         let object = self.file_here(asked, id).await?;
         // The row first: what has no row can't be found, and is swept.
@@ -165,7 +196,10 @@ impl Gateway {
             return Err(not_found("file", id));
         }
         self.discard(&object.owner, &object.id).await;
-        Ok(deleted_file(id))
+        Ok(match family {
+            Family::OpenAi => deleted_file(id),
+            Family::Anthropic => anthropic_files::deleted(id),
+        })
     }
 
     pub(super) async fn content(
@@ -175,6 +209,7 @@ impl Gateway {
     ) -> Result<Response<Body>, Rejection> {
         let object = self.file_here(asked, id).await?;
         let detail: FileDetail = read(&object)?;
+        // Never one that a browser would show.
         let kind = HeaderValue::from_static("application/octet-stream");
         self.stream(object.owner, object.id, detail.bytes, kind)
             .await

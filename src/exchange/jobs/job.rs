@@ -1,19 +1,28 @@
 //! What a request asks of files and batches, in either API.
 
-use http::Method;
+use http::{HeaderMap, Method};
 
-use crate::formats::{Format, anthropic_batches, openai_batches};
+use super::family::Family;
+use crate::formats::{Format, anthropic_batches, anthropic_files, openai_batches};
 
 /// What a request asks for.
 #[derive(Clone, Copy)]
 pub(super) enum Job<'p> {
     OpenAi(openai_batches::Action<'p>),
+    /// A file of Anthropic's API, whose paths are those of OpenAI's.
+    AnthropicFile(openai_batches::Action<'p>),
     Anthropic(anthropic_batches::Action<'p>),
 }
 
 impl<'p> Job<'p> {
-    pub(super) fn of(method: &Method, path: &'p str) -> Option<Self> {
-        let openai = openai_batches::Action::of(method, path).map(Self::OpenAi);
+    pub(super) fn of(method: &Method, path: &'p str, headers: &HeaderMap) -> Option<Self> {
+        let openai = openai_batches::Action::of(method, path).map(|action| {
+            if action.is_for_files() && anthropic_files::recognises(headers) {
+                Self::AnthropicFile(action)
+            } else {
+                Self::OpenAi(action)
+            }
+        });
         openai.or_else(|| anthropic_batches::Action::of(method, path).map(Self::Anthropic))
     }
 
@@ -21,7 +30,16 @@ impl<'p> Job<'p> {
         match self {
             Self::OpenAi(action) if action.is_for_files() => &openai_batches::FILES,
             Self::OpenAi(_) => &openai_batches::BATCHES,
+            Self::AnthropicFile(_) => &anthropic_files::FORMAT,
             Self::Anthropic(_) => &anthropic_batches::FORMAT,
+        }
+    }
+
+    /// The API that it is of.
+    pub(super) fn family(self) -> Family {
+        match self {
+            Self::OpenAi(_) => Family::OpenAi,
+            Self::AnthropicFile(_) | Self::Anthropic(_) => Family::Anthropic,
         }
     }
 
@@ -30,7 +48,9 @@ impl<'p> Job<'p> {
 
         matches!(
             self,
-            Self::OpenAi(OpenAi::Upload | OpenAi::CreateBatch) | Self::Anthropic(Anthropic::Create)
+            Self::OpenAi(OpenAi::Upload | OpenAi::CreateBatch)
+                | Self::AnthropicFile(OpenAi::Upload)
+                | Self::Anthropic(Anthropic::Create)
         )
     }
 
@@ -40,7 +60,7 @@ impl<'p> Job<'p> {
         use {anthropic_batches::Action as Anthropic, openai_batches::Action as OpenAi};
 
         let only_looks = match self {
-            Self::OpenAi(action) => matches!(
+            Self::OpenAi(action) | Self::AnthropicFile(action) => matches!(
                 action,
                 OpenAi::ListFiles | OpenAi::File(_) | OpenAi::ListBatches | OpenAi::Batch(_)
             ),

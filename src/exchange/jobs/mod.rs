@@ -14,6 +14,7 @@
 //! A line is a request like any other: grants, guardrails, hooks, budgets and records are those of the
 //! moment in which it runs, so that a batch outlives neither its owner's access nor their budget.
 
+mod attached;
 mod batches;
 mod detail;
 mod disk;
@@ -38,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -99,8 +100,8 @@ impl Jobs {
 
 /// The format of a request for a file or a batch; `None` if it is for something else.
 #[must_use]
-pub fn format_of(method: &http::Method, path: &str) -> Option<&'static Format> {
-    Job::of(method, path).map(Job::format)
+pub fn format_of(method: &Method, path: &str, headers: &HeaderMap) -> Option<&'static Format> {
+    Job::of(method, path, headers).map(Job::format)
 }
 
 /// A request for a file or a batch.
@@ -130,7 +131,7 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let job = Job::of(request.method(), request.uri().path());
+        let job = Job::of(request.method(), request.uri().path(), request.headers());
         let is_recorded = job.is_some_and(Job::is_recorded);
         let is_named = |status: StatusCode| is_recorded || !status.is_success();
         served(format, is_named, |ticket| {
@@ -156,7 +157,7 @@ impl Gateway {
             .admit(ticket, who, identified, &head, Surface::Http, format)
             .await?;
         let path = head.uri.path().to_owned();
-        let Some(job) = Job::of(&head.method, &path) else {
+        let Some(job) = Job::of(&head.method, &path, &head.headers) else {
             return Err(Rejection::panicked());
         };
         let read = if job.has_body() {
@@ -202,12 +203,13 @@ impl Gateway {
             let why = "files and batches are a caller's own: they can't be had for another person";
             return Err(bad("unsupported", why));
         }
+        let family = job.family();
         let answer = match job {
-            Job::OpenAi(action) => match action {
-                OpenAi::Upload => self.upload(asked).await,
-                OpenAi::ListFiles => self.list_files(asked).await,
-                OpenAi::File(id) => self.file(asked, id).await,
-                OpenAi::DeleteFile(id) => self.delete_file(asked, id).await,
+            Job::OpenAi(action) | Job::AnthropicFile(action) => match action {
+                OpenAi::Upload => self.upload(asked, family).await,
+                OpenAi::ListFiles => self.list_files(asked, family).await,
+                OpenAi::File(id) => self.file(asked, id, family).await,
+                OpenAi::DeleteFile(id) => self.delete_file(asked, id, family).await,
                 OpenAi::Content(id) => return self.content(asked, id).await,
                 OpenAi::CreateBatch => self.create_batch(asked).await,
                 OpenAi::ListBatches => self.list_batches(asked).await,

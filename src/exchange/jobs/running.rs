@@ -442,6 +442,7 @@ impl<'r> Running<'r> {
             let about = FileDetail {
                 name: format!("{}_{what}.jsonl", self.held.object.id),
                 purpose: RESULTS.to_owned(),
+                kind: "application/jsonl".to_owned(),
                 bytes,
             };
             let owner = &self.held.object.owner;

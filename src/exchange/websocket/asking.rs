@@ -46,6 +46,13 @@ impl Session<'_> {
             Some(continued) => counted(continued, most).await?,
             None => Bytes::copy_from_slice(text.as_bytes()),
         };
+        let frame = match gateway.attached(admitted.context(), frame).await {
+            Ok(frame) => frame,
+            Err(rejection) => {
+                let (draft, _) = admitted.into_parts();
+                return Err(Refused::new(draft, Stage::Route, rejection).record());
+            }
+        };
         let whole = frame.clone();
         let routed = gateway
             .route(admitted, head, frame)

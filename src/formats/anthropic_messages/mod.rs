@@ -1,5 +1,6 @@
 //! Anthropic's messages: `POST /v1/messages` and `POST /v1/messages/count_tokens`.
 
+mod attached;
 mod error;
 mod meter;
 mod session;
@@ -80,6 +81,7 @@ pub(super) static FORMAT: Format = Format {
     turns: &["messages"],
     codec: Some(&translate::CODEC),
     delivery_keys: &["stream"],
+    attaching: Some(attached::ATTACHING),
     needed_headers: &[("anthropic-version", "2023-06-01")],
     lists_for: Some(Dialect::Anthropic),
     export_name: "ant_messages",

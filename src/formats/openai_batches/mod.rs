@@ -14,7 +14,7 @@ use crate::wire::Rejection;
 
 pub use endpoint::{Action, ENDPOINTS};
 pub use line::{Flaw, Line};
-pub use request::{CreateBatch, PURPOSE, Upload};
+pub use request::{CreateBatch, PURPOSE, PURPOSES, Upload};
 pub use shape::{
     BatchShape, Counts, FileShape, batch, deleted_file, error_line, failed_line, file, list,
     result_line,

@@ -12,6 +12,24 @@ use crate::wire::{Rejection, multipart};
 /// The purpose of a file with the lines of a batch.
 pub const PURPOSE: &str = "batch";
 
+/// Purposes of files: the lines of a batch, or content of messages.
+pub const PURPOSES: [&str; 4] = [PURPOSE, "user_data", "vision", "assistants"];
+
+/// Content types by the ends of names, for clients that send none.
+const KINDS: [(&str, &str); 10] = [
+    (".pdf", "application/pdf"),
+    (".png", "image/png"),
+    (".jpg", "image/jpeg"),
+    (".jpeg", "image/jpeg"),
+    (".gif", "image/gif"),
+    (".webp", "image/webp"),
+    (".txt", "text/plain"),
+    (".md", "text/markdown"),
+    (".csv", "text/csv"),
+    (".json", "application/json"),
+];
+const UNKNOWN: &str = "application/octet-stream";
+
 /// The time that OpenAI gives batches, and the longest that this gateway does.
 const DAY: Duration = Duration::from_hours(24);
 const LONGEST: Duration = Duration::from_hours(7 * 24);
@@ -20,6 +38,8 @@ const LONGEST: Duration = Duration::from_hours(7 * 24);
 const SHORTEST_KEPT: u64 = 3_600;
 const LONGEST_KEPT: u64 = 30 * 86_400;
 
+/// Bytes of a content type.
+const MOST_KIND: usize = 100;
 /// Letters of a file's name.
 const MOST_NAME: usize = 256;
 /// Bounds of OpenAI's on `metadata`.
@@ -30,8 +50,11 @@ const MOST_VALUE: usize = 512;
 /// A file that is sent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Upload<'b> {
-    pub purpose: &'b str,
+    /// None if the form has none.
+    pub purpose: Option<&'b str>,
     pub name: &'b str,
+    /// Its content type.
+    pub kind: String,
     /// Where its content stands in the body.
     pub content: Range<usize>,
     /// How long it is to be kept.
@@ -51,9 +74,7 @@ impl<'b> Upload<'b> {
             let range = fields[nth].clone();
             range.and_then(|range| std::str::from_utf8(&body[range]).ok())
         };
-        let purpose = text(0)
-            .filter(|purpose| !purpose.is_empty())
-            .ok_or_else(|| bad_request("the form has no field `purpose`, such as \"batch\""))?;
+        let purpose = text(0).filter(|purpose| !purpose.is_empty());
         let lasts = lasts(text(1), text(2))?;
         let mut file = None;
         for part in multipart::parts(body, content_type).map_err(odd)? {
@@ -68,9 +89,10 @@ impl<'b> Upload<'b> {
                 );
                 return Err(bad_request(why));
             }
-            file = Some((part.filename.unwrap_or("file"), part.at));
+            file = Some((part.filename.unwrap_or("file"), part.kind, part.at));
         }
-        let (name, content) = file.ok_or_else(|| bad_request("the form has no field `file`"))?;
+        let (name, kind, content) =
+            file.ok_or_else(|| bad_request("the form has no field `file`"))?;
         if name.chars().count() > MOST_NAME || name.chars().any(char::is_control) {
             let why = format!("the file's name must have at most {MOST_NAME} visible characters");
             return Err(bad_request(why));
@@ -78,10 +100,29 @@ impl<'b> Upload<'b> {
         Ok(Self {
             purpose,
             name,
+            kind: content_type_of(kind, name),
             content,
             lasts,
         })
     }
+}
+
+/// The content type of a file: the one that it was sent with, without parameters, or that of its name.
+fn content_type_of(sent: &str, name: &str) -> String {
+    let sent = sent.split(';').next().unwrap_or_default().trim();
+    let sent = sent.to_ascii_lowercase();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/.+-_".contains(&byte);
+    if sent.contains('/')
+        && sent != UNKNOWN
+        && sent.len() <= MOST_KIND
+        && sent.bytes().all(is_plain)
+    {
+        return sent;
+    }
+    let name = name.to_ascii_lowercase();
+    let mut kinds = KINDS.iter();
+    let kind = kinds.find(|(end, _)| name.ends_with(end));
+    kind.map_or(UNKNOWN, |(_, kind)| kind).to_owned()
 }
 
 /// How long a file is kept: as long as a form says, or as long as possible.
@@ -180,15 +221,29 @@ mod tests {
     const FOR: (&str, &str) = ("name=\"purpose\"", "batch");
 
     #[test]
+    fn the_content_type_is_the_one_sent_or_that_of_the_name() {
+        for (sent, name, kind) in [
+            ("image/png", "a.pdf", "image/png"),
+            ("Text/Plain; charset=utf-8", "a", "text/plain"),
+            ("", "A.PDF", "application/pdf"),
+            ("application/octet-stream", "a.jpeg", "image/jpeg"),
+            ("text/<script>", "a.txt", "text/plain"),
+            ("", "a", UNKNOWN),
+        ] {
+            assert_eq!(content_type_of(sent, name), kind, "{sent} {name}");
+        }
+    }
+
+    #[test]
     fn a_form_has_a_purpose_and_one_file() {
         let body = form(&[FOR, FILE]);
         let upload = Upload::read(body.as_bytes(), KIND).unwrap();
-        assert_eq!((upload.purpose, upload.name), ("batch", "a.jsonl"));
+        assert_eq!((upload.purpose, upload.name), (Some("batch"), "a.jsonl"));
+        assert_eq!(upload.kind, "application/octet-stream");
         assert_eq!(&body[upload.content.clone()], "{}\n");
         assert_eq!(upload.lasts, Duration::from_hours(30 * 24));
         for wrong in [
             &[FOR][..],
-            &[FILE],
             &[FOR, FILE, FILE],
             &[FOR, FILE, ("name=\"model\"", "m")],
             &[FOR, FILE, ("name=\"expires_after[seconds]\"", "7200")],

@@ -1,5 +1,6 @@
 //! OpenAI Chat Completions and its many look-alikes: `POST /v1/chat/completions`.
 
+mod attached;
 mod meter;
 mod translate;
 
@@ -55,6 +56,7 @@ pub(super) static FORMAT: Format = Format {
     turns: &["messages"],
     codec: Some(&translate::CODEC),
     delivery_keys: &["stream", "stream_options"],
+    attaching: Some(attached::ATTACHING),
     export_name: "oai_chat",
     chat: Some(Chat {
         flag: &FLAG,

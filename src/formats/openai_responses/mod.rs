@@ -1,5 +1,6 @@
 //! OpenAI's responses: `POST /v1/responses`, as Codex and the newer SDKs use it.
 
+mod attached;
 mod error;
 mod meter;
 mod session;
@@ -84,6 +85,7 @@ pub(super) static FORMAT: Format = Format {
     }),
     longest_event: WITH_IMAGES,
     tools,
+    attaching: Some(attached::ATTACHING),
     count_response: Some(
         |count| json!({ "object": "response.input_tokens", "input_tokens": count }),
     ),

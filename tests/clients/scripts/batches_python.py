@@ -56,7 +56,31 @@ try:
 except openai.NotFoundError as error:
     gone = error.status_code
 
+picture = client.files.create(file=("a.png", b"PNG"), purpose="vision")
+assert picture.id in [one.id for one in client.files.list(purpose="vision")]
+
 client = anthropic.Anthropic(base_url=base, api_key="unused", max_retries=0, timeout=60)
+note = client.beta.files.upload(file=("note.txt", b"a note", "text/plain"))
+assert (note.mime_type, note.size_bytes, note.filename) == ("text/plain", 6, "note.txt")
+assert note.id in [one.id for one in client.beta.files.list()]
+assert client.beta.files.retrieve_metadata(note.id) == note
+assert client.beta.files.download(note.id).read() == b"a note"
+asked = client.beta.messages.create(
+    model=model,
+    max_tokens=20,
+    betas=["files-api-2025-04-14"],
+    messages=[
+        {
+            "role": "user",
+            "content": [
+                {"type": "document", "source": {"type": "file", "file_id": note.id}},
+                {"type": "text", "text": "Say hello."},
+            ],
+        }
+    ],
+)
+assert asked.content[0].text
+assert client.beta.files.delete(note.id).id == note.id
 params = {"model": model, "max_tokens": 20, "messages": messages}
 messages_batch = client.messages.batches.create(
     requests=[{"custom_id": f"request-{nth}", "params": params} for nth in range(2)]
