@@ -6,7 +6,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use iris::exchange::jobs::{Disk, Jobs};
 use iris::exchange::kept::Store;
 use iris::exchange::rules::Rules;
 use iris::exchange::upstream::Upstream;
-use iris::exchange::{AskedUrl, Gateway, Held, Uncounted, Verified};
+use iris::exchange::{AskedUrl, Beginnings, Gateway, Held, Uncounted, Verified};
 use iris::formats::{self, Format};
 use iris::net::client::{Client, Timeouts};
 use iris::policy::identity::Caller;
@@ -195,6 +195,8 @@ impl World {
             tally: Tally::default(),
             responses: Arc::default(),
             stored: Arc::default(),
+            // None of these requests asks for a response in the background.
+            beginnings: Beginnings::new(Weak::new()),
             uncounted: Uncounted::default(),
             cache: Store::open(dir.path().join("cache")).into(),
             jobs: Jobs::new(Disk::open(dir.path().join("jobs")).expect("a folder")),

@@ -20,7 +20,7 @@ mod unwritten;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use tokio::sync::{Semaphore, watch};
@@ -34,7 +34,7 @@ use crate::exchange::hooks::Tally;
 use crate::exchange::jobs::{Disk, Jobs};
 use crate::exchange::rules::Rules;
 use crate::exchange::upstream::Upstream;
-use crate::exchange::{Gateway, Held, Uncounted, kept};
+use crate::exchange::{Beginnings, Gateway, Held, Uncounted, kept};
 use crate::net::client::Client;
 use crate::net::tailnet::{Node, Resolver, Status};
 use crate::policy::route::Traffic;
@@ -67,7 +67,7 @@ impl Options {
 
 /// What lives as long as the process.
 struct Engines {
-    gateway: Gateway,
+    gateway: Arc<Gateway>,
     management: Management,
     node: Option<Node>,
     resolver: Option<Arc<Resolver>>,
@@ -138,7 +138,7 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
     let started = Fixed::of(&receiver.borrow().file);
     let stop = CancellationToken::new();
     let engines = Arc::new(Engines {
-        gateway: Gateway {
+        gateway: Arc::new_cyclic(|gateway| Gateway {
             rules: receiver.clone(),
             upstream,
             traffic,
@@ -148,11 +148,12 @@ pub async fn start_under(mut service: Service, options: &Options) -> anyhow::Res
             tally: Tally::default(),
             responses: Arc::default(),
             stored: Arc::default(),
+            beginnings: Beginnings::new(Weak::clone(gateway)),
             uncounted: Uncounted::default(),
             cache,
             jobs,
             ledger,
-        },
+        }),
         management: Management {
             control: Arc::new(control),
             refusals: Refusals::default(),
@@ -276,7 +277,11 @@ impl Running {
         let patience = engines.gateway.rules.borrow().file.timeouts.shutdown;
         engines.stop.cancel();
         engines.tracker.close();
-        if within(patience, engines.tracker.wait()).await.is_err() {
+        let requests = async {
+            engines.tracker.wait().await;
+            engines.gateway.beginnings.ended().await;
+        };
+        if within(patience, requests).await.is_err() {
             tracing::warn!(?patience, "requests were still running and are cut off");
         }
         crate::exchange::rests_ended().await;

@@ -78,6 +78,14 @@ impl Gateway {
     pub(super) async fn clear(&self, mut routed: Routed) -> Result<Cleared, Refused> {
         panics::point("hooks");
         let mut seen = Seen::default();
+        if routed.asked().call.previous_response.is_some() {
+            // Boxed, because few requests name a response, and it may ask the database.
+            let checked = Box::pin(self.check_previous(routed.asked())).await;
+            if let Err(rejection) = checked {
+                let (draft, ..) = routed.into_parts();
+                return Err(Refused::new(draft, Stage::Route, rejection));
+            }
+        }
         let judged = self.judged(&mut routed, &mut seen).await;
         let (mut draft, asked, Choice { first, others, .. }) = routed.into_parts();
         let terms = match judged {

@@ -41,6 +41,7 @@ mod responses;
 mod revoke;
 mod route;
 pub mod rules;
+mod served;
 mod settle;
 mod sockets;
 mod stored;
@@ -63,6 +64,7 @@ use crate::records::metrics::Metrics;
 
 pub use self::http::Uncounted;
 pub use admit::Admitted;
+pub use background::Beginnings;
 pub use clear::Cleared;
 pub use conclude::Room;
 pub use context::{Asked, Context, Place, Surface};
@@ -96,6 +98,8 @@ pub struct Gateway {
     pub responses: Arc<responses::Responses>,
     /// Responses that providers keep.
     pub stored: Arc<StoredResponses>,
+    /// Requests whose responses are made in the background.
+    pub beginnings: Beginnings,
     /// Providers that don't count tokens.
     pub uncounted: Uncounted,
     /// Responses that are given again.

@@ -26,6 +26,9 @@ pub(super) fn no_model(message: &'static str) -> Rejection {
 /// The code of that refusal.
 pub const NO_MODEL: &str = "model_required";
 
+/// The code of a refusal of a response that a request goes on with: OpenAI's.
+pub const NO_PREVIOUS_RESPONSE: &str = "previous_response_not_found";
+
 /// Scans a JSON body for the values of `keys`; see [`json::scan`] for what is refused.
 pub(super) fn scan(body: &[u8], keys: &[&str]) -> Result<json::Fields, Rejection> {
     json::scan(body, keys)

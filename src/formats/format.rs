@@ -99,15 +99,25 @@ pub struct NamedResponse<'p> {
 /// How responses of a format are made in the background: a request only begins one.
 #[derive(Clone, Copy, Debug)]
 pub struct Background {
-    /// The id of a response that is still being made, by the whole of what its request got, or by its first event;
-    /// `None` if it isn't.
-    pub running: fn(&[u8]) -> Option<String>,
+    /// What the first bytes tell of the response to a request: a body as far as it has come, or a stream.
+    pub begins: fn(&[u8]) -> Begins,
     /// How a response has ended, as its provider tells it by its id; `None` while it is being made.
     pub ended: fn(&[u8]) -> Option<BackgroundEnd>,
     /// Where a provider tells a response by its id.
     pub path: fn(&str) -> String,
     /// Where a response is cancelled, with `POST`.
     pub cancel: fn(&str) -> String,
+}
+
+/// What the beginning of a response tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// It is being made in the background, and has this id.
+    Running(String),
+    /// It is any other response.
+    Other,
+    /// More of it is needed.
+    More,
 }
 
 /// How a response that was made in the background has ended.

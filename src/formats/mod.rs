@@ -41,12 +41,12 @@ mod google;
 mod openai;
 
 pub use base_url::{BaseUrl, BaseUrlError, aws_region, is_version_segment};
-pub use body::NO_MODEL;
+pub use body::{NO_MODEL, NO_PREVIOUS_RESPONSE};
 pub use call::{Call, Destination, Head, MeteredRequest, Outbound, Path};
 pub use dialect::{Dialect, is_method};
 pub use failure::of_response as error_words;
 pub use format::{
-    Background, BackgroundEnd, Chat, DefaultModel, Flag, Format, Frame, NamedResponse,
+    Background, BackgroundEnd, Begins, Chat, DefaultModel, Flag, Format, Frame, NamedResponse,
     ProviderState, Socket,
 };
 pub use known::Known;

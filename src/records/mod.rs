@@ -25,6 +25,7 @@ mod reports;
 mod stores;
 mod writer;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -64,6 +65,13 @@ pub const CAPACITY: usize = 65_536;
 /// How long [`Ledger::close`] waits for the last records: a broken disk must not hold up a stop
 /// for ever.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// A caller's key as rows have it: a long one ends with a hash. What is kept for a caller is known by this, so that
+/// what comes out of the database is found again by it.
+#[must_use]
+pub fn owner_key(caller: &str) -> Cow<'_, str> {
+    stores::sql::caller_key(caller)
+}
 
 /// What to do with work whose connection broke during its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,14 @@
 //! seen at either is there, once, and the sums and balances are those of the records.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::json;
+use support::http::post;
 use support::postgres::Server;
+use support::provider::{self, Received};
 use support::random::random;
 use tokio_postgres::{Client, NoTls};
 
@@ -16,8 +18,10 @@ use crate::kills::{Seen, config, decide, load};
 use crate::provider::Provider;
 use crate::times;
 
-pub const TESTS: &[support::harness::Test<()>] =
-    support::tests![a_killed_node_leaves_its_records_to_the_other,];
+pub const TESTS: &[support::harness::Test<()>] = support::tests![
+    a_killed_node_leaves_its_records_to_the_other,
+    two_nodes_follow_responses_that_are_paid_for_once,
+];
 
 async fn a_killed_node_leaves_its_records_to_the_other() -> anyhow::Result<()> {
     let kills = times("IRIS_CRASH_NODES", 4);
@@ -93,4 +97,72 @@ async fn check(client: &Client, seen: &Seen) -> anyhow::Result<usize> {
         "the bucket holds {left} after {spent} were spent"
     );
     Ok(ids.len())
+}
+
+/// A provider whose responses in the background have ended when they are asked for.
+fn keeper() -> impl Fn(&Received) -> (&'static str, String) + Send + Sync + 'static {
+    let made = AtomicUsize::new(0);
+    move |request| {
+        let target = request.target();
+        let asked = target.strip_prefix("GET /v1/responses/");
+        let (id, more) = if let Some(id) = asked {
+            let usage = r#""usage":{"input_tokens":7,"output_tokens":11,"total_tokens":18}"#;
+            (id.to_owned(), format!(r#""status":"completed",{usage}"#))
+        } else {
+            let nth = made.fetch_add(1, Ordering::Relaxed);
+            (format!("resp_{nth}"), r#""status":"queued""#.to_owned())
+        };
+        let body = format!(
+            r#"{{"id":"{id}","object":"response","model":"m","store":true,"background":true,{more}}}"#
+        );
+        ("200 OK", body)
+    }
+}
+
+async fn two_nodes_follow_responses_that_are_paid_for_once() -> anyhow::Result<()> {
+    const RESPONSES: i64 = 12;
+    let server = tokio::task::spawn_blocking(Server::start).await?;
+    let (address, _log) = provider::server("127.0.0.1:0", keeper()).await;
+    let config = json!({
+        "tailnet": { "mode": "off" },
+        "listen": { "loopback": "127.0.0.1:0" },
+        "database": { "url": server.url("postgres") },
+        "providers": { "p": {
+            "baseurl": format!("http://{address}"), "models": ["m"],
+            "compatibility": { "openai_responses": true },
+        } },
+        "prices": { "p/m": { "input": "1", "output": "2" } },
+        "grants": [{ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": [
+            { "role": "admin" }, { "models": "**" },
+        ] } }],
+    });
+    let places = [Place::new(&config)?, Place::new(&config)?];
+    let nodes = [places[0].start().await?, places[1].start().await?];
+    let body = json!({ "model": "m", "input": "hi", "background": true }).to_string();
+    for nth in 0..RESPONSES {
+        let node = &nodes[usize::try_from(nth % 2)?];
+        let reply = node.client().send(post("/v1/responses", &body)).await?;
+        ensure!(reply.status == 200, "{}", reply.text());
+    }
+    let (client, connection) = tokio_postgres::connect(&server.url("postgres"), NoTls).await?;
+    tokio::spawn(connection);
+    let count =
+        async |sql: &str| -> anyhow::Result<i64> { Ok(client.query_one(sql, &[]).await?.get(0)) };
+    let open = "SELECT COUNT(*) FROM objects WHERE state = 'open'";
+    for _ in 0..100 {
+        if count(open).await? == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    ensure!(count(open).await? == 0, "some are still followed");
+    // The question folds all records.
+    nodes[0].client().api("/api/requests?limit=1").await?;
+    let paid = "SELECT COUNT(*) FROM entries WHERE path = '/v1/responses' AND cost = 29000";
+    ensure!(count(paid).await? == RESPONSES, "{}", count(paid).await?);
+    let all = "SELECT COUNT(*) FROM entries WHERE path = '/v1/responses'";
+    ensure!(count(all).await? == RESPONSES, "{}", count(all).await?);
+    drop(nodes);
+    server.stop();
+    Ok(())
 }

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use iris::records::Ledger;
-use iris::records::objects::{Claimant, Inserted, Kind, MOST_DETAIL, Object, State};
+use iris::records::objects::{
+    Claimant, Inserted, Kind, MOST_DETAIL, MOST_OBJECTS, Object, State, Wanted,
+};
+use iris::records::{Ledger, owner_key};
 
 use crate::store::Place;
 use support::harness::Test;
@@ -20,6 +22,10 @@ pub(crate) const EVERY: &[Test<Place>] = tests![
     a_long_owner_has_objects_too,
     what_has_no_room_is_refused,
     several_are_added_at_once,
+    responses_that_have_ended_take_no_room_of_open_ones,
+    what_has_expired_is_not_found_before_it_is_purged,
+    each_owner_of_what_is_due_is_found,
+    another_callers_object_is_known_as_that,
 ];
 
 fn object(owner: &str, id: &str) -> Object {
@@ -44,6 +50,15 @@ fn claimant(node: &str, process: &str) -> Claimant {
 
 const LEASE: Duration = Duration::from_hours(1);
 
+fn page(prefix: &'static str, after: Option<&str>, limit: usize) -> Wanted {
+    Wanted {
+        kind: Kind::Batch,
+        prefix,
+        after: after.map(str::to_owned),
+        limit,
+    }
+}
+
 async fn add(ledger: &Ledger, object: &Object) {
     let inserted = ledger.insert_object(object.clone()).await;
     assert_eq!(inserted.unwrap(), Inserted::Done);
@@ -54,7 +69,7 @@ async fn find(ledger: &Ledger, owner: &str, id: &str) -> Option<Object> {
 }
 
 async fn claim(ledger: &Ledger, by: &Claimant, lease: Duration) -> Vec<String> {
-    let claimed = ledger.claim_objects(Kind::Batch, by, lease, 10).await;
+    let claimed = ledger.claim_objects(Kind::Batch, None, by, lease, 10).await;
     claimed.unwrap().into_iter().map(|one| one.id).collect()
 }
 
@@ -97,7 +112,7 @@ async fn lists_go_on_behind_an_object(place: &Place) {
     }
     add(&ledger, &object("bob", "e")).await;
     let list = async |after: Option<&str>| {
-        let listed = ledger.list_objects(Kind::Batch, "ann", after, 2).await;
+        let listed = ledger.list_objects("ann", page("", after, 2)).await;
         let ids = listed.unwrap().into_iter().map(|one| one.id);
         ids.collect::<Vec<_>>()
     };
@@ -187,7 +202,7 @@ async fn objects_that_have_expired_are_purged(place: &Place) {
         add(&ledger, &ends).await;
     }
     ledger.purge().await.unwrap();
-    let left = ledger.list_objects(Kind::Batch, "ann", None, 10).await;
+    let left = ledger.list_objects("ann", page("", None, 10)).await;
     let mut left: Vec<_> = left.unwrap().into_iter().map(|one| one.id).collect();
     left.sort();
     assert_eq!(left, ["lasting", "young"]);
@@ -198,11 +213,16 @@ async fn a_long_owner_has_objects_too(place: &Place) {
     let owner = "tag:a,".repeat(200);
     add(&ledger, &object(&owner, "batch_1")).await;
     let claimed = ledger
-        .claim_objects(Kind::Batch, &claimant("one", "p1"), LEASE, 10)
+        .claim_objects(Kind::Batch, None, &claimant("one", "p1"), LEASE, 10)
         .await
         .unwrap();
     assert_eq!(claimed.len(), 1);
     let claimed = &claimed[0];
+    assert_eq!(
+        claimed.owner,
+        owner_key(&owner),
+        "it is found by this again"
+    );
     let ended = Object {
         state: State::Ended,
         ..claimed.clone()
@@ -235,11 +255,121 @@ async fn several_are_added_at_once(place: &Place) {
         ..object("ann", "a")
     };
     let several = vec![again.clone(), object("ann", "b"), object("bob", "a")];
-    assert_eq!(ledger.insert_objects(several).await.unwrap(), 0);
+    ledger.insert_objects(several).await.unwrap();
     assert_eq!(find(&ledger, "ann", "a").await, Some(again));
     assert!(find(&ledger, "ann", "b").await.is_some());
     // All or none.
     let bad = vec![object("ann", "c"), object("ann", &"x".repeat(300))];
     assert!(ledger.insert_objects(bad).await.is_err());
     assert_eq!(find(&ledger, "ann", "c").await, None);
+}
+
+async fn responses_that_have_ended_take_no_room_of_open_ones(place: &Place) {
+    let ledger = place.open();
+    let response = |nth: u64, state| Object {
+        kind: Kind::Response,
+        made: 1_000 + i64::try_from(nth).unwrap(),
+        state,
+        ..object("ann", &format!("resp_{nth}"))
+    };
+    let ended = (0..MOST_OBJECTS + 3).map(|nth| response(nth, State::Ended));
+    let ended: Vec<_> = ended.collect();
+    for group in ended.chunks(1_000) {
+        ledger.insert_objects(group.to_vec()).await.unwrap();
+    }
+    let open = response(0, State::Open);
+    add(
+        &ledger,
+        &Object {
+            id: "open".to_owned(),
+            ..open
+        },
+    )
+    .await;
+    ledger.trim_objects(Kind::Response, "ann").await.unwrap();
+    let found = async |id: &str| {
+        let found = ledger.find_object(Kind::Response, "ann", id).await;
+        found.unwrap().is_some()
+    };
+    // The oldest have gone, but not one that is open.
+    assert!(!found("resp_2").await && found("resp_3").await && found("open").await);
+    // Files are bounded, and the results of a batch are kept all the same.
+    let file = |nth: u64| Object {
+        kind: Kind::File,
+        ..object("ann", &format!("file_{nth}"))
+    };
+    let files: Vec<_> = (0..MOST_OBJECTS).map(file).collect();
+    for group in files.chunks(1_000) {
+        ledger.insert_objects(group.to_vec()).await.unwrap();
+    }
+    let full = ledger.insert_object(file(MOST_OBJECTS)).await;
+    assert_eq!(full.unwrap(), Inserted::Full);
+    ledger
+        .insert_objects(vec![file(MOST_OBJECTS)])
+        .await
+        .unwrap();
+    let kept = ledger.find_object(Kind::File, "ann", "file_10000").await;
+    assert!(kept.unwrap().is_some());
+}
+
+async fn what_has_expired_is_not_found_before_it_is_purged(place: &Place) {
+    let ledger = place.open();
+    for (id, ends) in [
+        ("batch_old", Some(1)),
+        ("batch_young", None),
+        ("msgbatch_1", None),
+    ] {
+        let ends = Object {
+            ends,
+            ..object("ann", id)
+        };
+        add(&ledger, &ends).await;
+    }
+    assert_eq!(find(&ledger, "ann", "batch_old").await, None);
+    let list = async |prefix: &'static str| {
+        let listed = ledger.list_objects("ann", page(prefix, None, 10)).await;
+        let ids = listed.unwrap().into_iter().map(|one| one.id);
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(list("batch_").await, ["batch_young"]);
+    assert_eq!(list("msgbatch_").await, ["msgbatch_1"]);
+    assert_eq!(list("").await, ["msgbatch_1", "batch_young"]);
+}
+
+async fn each_owner_of_what_is_due_is_found(place: &Place) {
+    let ledger = place.open();
+    for nth in 0..30 {
+        add(&ledger, &object("ann", &format!("batch_{nth}"))).await;
+    }
+    add(&ledger, &object("zed", "batch_1")).await;
+    let node = claimant("one", "p1");
+    let due = async || {
+        let mut due = ledger.due_owners(Kind::Batch, &node, 10).await.unwrap();
+        due.sort();
+        due
+    };
+    assert_eq!(due().await, ["ann", "zed"]);
+    let claimed = ledger
+        .claim_objects(Kind::Batch, Some("zed"), &node, LEASE, 5)
+        .await
+        .unwrap();
+    assert_eq!((claimed.len(), claimed[0].owner.as_str()), (1, "zed"));
+    assert_eq!(due().await, ["ann"]);
+}
+
+async fn another_callers_object_is_known_as_that(place: &Place) {
+    let ledger = place.open();
+    add(&ledger, &object("ann", "batch_1")).await;
+    add(&ledger, &object("ann", "batch_2")).await;
+    add(&ledger, &object("bob", "batch_2")).await;
+    for (owner, id, expected) in [
+        ("ann", "batch_1", false),
+        ("bob", "batch_1", true),
+        ("bob", "batch_2", false),
+        ("eve", "batch_2", true),
+        ("eve", "batch_3", false),
+    ] {
+        let is_anothers = ledger.is_anothers(Kind::Batch, owner, id).await;
+        assert_eq!(is_anothers.unwrap(), expected, "{owner} {id}");
+    }
 }

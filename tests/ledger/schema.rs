@@ -79,12 +79,17 @@ macro_rules! scripts {
                 $store,
                 "/migrations/14_objects.sql"
             )),
+            include_str!(concat!(
+                "../../src/records/stores/",
+                $store,
+                "/migrations/15_object_ids.sql"
+            )),
         ]
     };
 }
 
-const SQLITE: [&str; 14] = scripts!("sqlite");
-const POSTGRES: [&str; 14] = scripts!("postgres");
+const SQLITE: [&str; 15] = scripts!("sqlite");
+const POSTGRES: [&str; 15] = scripts!("postgres");
 
 impl Place {
     /// Makes the database as it was in a version, with `rows` in it.

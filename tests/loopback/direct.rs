@@ -273,3 +273,32 @@ async fn hooks_judge_method_path_and_body_where_a_grant_says_so() {
     assert_eq!(payload["metadata"]["path"], "/direct/p/v1/a");
     assert_eq!(payload["metadata"]["provider"], "p");
 }
+
+#[tokio::test]
+async fn a_head_is_asked_as_one_and_has_no_body() {
+    let (address, mut received) = provider(|mut stream| {
+        async move {
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5000\r\n\r\n";
+            write(&mut stream, head).await;
+        }
+        .boxed()
+    })
+    .await;
+    let more = json!({ "grants": [{ "src": ["(loopback)"], "app": { "tailscale.com/cap/aperture": [
+        { "role": "admin" }, { "direct_paths": ["/p/v1/files/**"] },
+    ] } }] });
+    let gateway = Gateway::start(address, more).await;
+    let reply = ask(&gateway, Method::HEAD, "/direct/p/v1/files/f", &[], "").await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(reply.headers["content-length"], "5000");
+    assert!(reply.body.is_empty() && !reply.broken);
+    let asked = received.recv().await.unwrap();
+    assert_eq!(asked.target(), "HEAD /v1/files/f");
+    let record = gateway.record_of("/direct/p/v1/files/f").await;
+    assert_eq!(
+        (&record["status"], &record["outcome"]),
+        (&json!(200), &json!("complete")),
+        "{record}"
+    );
+}

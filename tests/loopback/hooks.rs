@@ -263,7 +263,7 @@ async fn hooks_that_fail_stop_the_request_or_do_not() {
             }
             .boxed()
         }),
-        ("length limit exceeded", |mut stream| {
+        ("longer than", |mut stream| {
             async move { answer(&mut stream, "200 OK", "", &" ".repeat(2 << 20)).await }.boxed()
         }),
         ("connection", |stream| async move { drop(stream) }.boxed()),

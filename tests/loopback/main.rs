@@ -11,6 +11,7 @@ mod agents;
 mod api;
 mod attached;
 mod azure;
+mod background;
 mod batches;
 mod cache;
 mod charged;

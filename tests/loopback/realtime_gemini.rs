@@ -1,6 +1,8 @@
 //! Gemini's live API, with a provider whose every message a test chooses. Real ones send binary frames.
 
 use futures_util::SinkExt;
+use http::Request;
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -245,6 +247,37 @@ async fn counts_that_come_behind_the_end_belong_to_the_turn_while_the_caller_spe
     let record = gateway.record_where(of_turn).await;
     assert_eq!(record["usage"]["output_tokens"], 30, "{record}");
     assert_eq!(record["finish_reason"], "STOP", "{record}");
+}
+
+#[tokio::test]
+async fn counts_that_are_repeated_behind_the_end_are_charged_once() {
+    let (address, _inbox) = provider(
+        |message| {
+            let mut events = usual(message);
+            if message.get("clientContent").is_some() {
+                let counts = turn()[2]["usageMetadata"].clone();
+                events.push(json!({"usageMetadata":counts}));
+                events.push(json!({"goAway":{"timeLeft":"10s"}}));
+            }
+            events
+        },
+        true,
+    )
+    .await;
+    let gateway = gateway(address, json!({})).await;
+    let mut socket = open(&gateway).await;
+    send(&mut socket, said("hi")).await;
+    loop {
+        if event(&mut socket).await.unwrap().get("goAway").is_some() {
+            break;
+        }
+    }
+    let record = gateway.record_where(of_turn).await;
+    assert_eq!(record["usage"]["output_tokens"], 30, "{record}");
+    let listed = Request::get("/api/requests?limit=20").body(Full::default());
+    let listed = gateway.send(listed.unwrap()).await.json();
+    let turns = listed["requests"].as_array().unwrap().iter();
+    assert_eq!(turns.filter(|one| of_turn(one)).count(), 1, "{listed}");
 }
 
 #[tokio::test]

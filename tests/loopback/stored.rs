@@ -14,10 +14,10 @@ use support::http::{Reply, post};
 use support::provider::{Log, Received, STREAM, answer, read_request, server, write};
 use tokio::net::TcpListener;
 
-const RESPONSES: &str = "/v1/responses";
-const USAGE: &str = r#""usage":{"input_tokens":7,"output_tokens":11,"total_tokens":18}"#;
+pub(crate) const RESPONSES: &str = "/v1/responses";
+pub(crate) const USAGE: &str = r#""usage":{"input_tokens":7,"output_tokens":11,"total_tokens":18}"#;
 
-fn response(id: &str, status: &str, more: &str) -> String {
+pub(crate) fn response(id: &str, status: &str, more: &str) -> String {
     format!(
         r#"{{"id":"{id}","object":"response","status":"{status}","model":"m","store":true,"output":[]{more}}}"#
     )
@@ -110,7 +110,7 @@ async fn get(gateway: &Gateway, path: &str) -> Reply {
     ask(gateway, Method::GET, path, None).await
 }
 
-async fn create(gateway: &Gateway, body: &Value) -> Reply {
+pub(crate) async fn create(gateway: &Gateway, body: &Value) -> Reply {
     gateway.send(post(RESPONSES, &body.to_string())).await
 }
 
@@ -196,6 +196,39 @@ async fn only_what_a_provider_keeps_is_known_and_only_to_its_owner() {
 }
 
 #[tokio::test]
+async fn a_request_goes_on_only_with_a_response_of_its_own_caller() {
+    let (mut gateway, log) = gateway(json!({})).await;
+    let ask = async |gateway: &Gateway, who: &str, previous: Option<&str>| {
+        let body = json!({ "model": "m", "input": "hi", "previous_response_id": previous });
+        let mut request = post(RESPONSES, &body.to_string());
+        request
+            .headers_mut()
+            .insert("x-iris-user", who.parse().unwrap());
+        gateway.send(request).await
+    };
+    assert_eq!(
+        ask(&gateway, "ann@x.org", None).await.status,
+        StatusCode::OK
+    );
+    for _ in 0..2 {
+        let before = log.lock().unwrap().len();
+        let reply = ask(&gateway, "bob@x.org", Some("resp_1")).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.text());
+        let error = reply.json()["error"].clone();
+        assert_eq!(error["code"], "previous_response_not_found");
+        assert_eq!(error["param"], "previous_response_id");
+        assert_eq!(log.lock().unwrap().len(), before, "it isn't sent");
+        gateway.stop().await;
+        gateway = gateway.again().await;
+    }
+    // What the gateway knows nothing of is the provider's to refuse.
+    for (who, id) in [("ann@x.org", "resp_1"), ("bob@x.org", "resp_0")] {
+        let reply = ask(&gateway, who, Some(id)).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    }
+}
+
+#[tokio::test]
 async fn what_is_known_of_responses_outlives_the_process_and_grants_count_anew() {
     let (mut gateway, log) = gateway(json!({})).await;
     create(&gateway, &json!({ "model": "m", "input": "hi" })).await;
@@ -245,7 +278,7 @@ async fn the_key_that_made_a_response_is_used_again() {
 }
 
 /// Waits for the record of the request that began a response in the background.
-async fn ended(gateway: &Gateway) -> Value {
+pub(crate) async fn ended(gateway: &Gateway) -> Value {
     for _ in 0..20 {
         let reply = get(gateway, "/api/requests?limit=20").await.json();
         let rows = reply["requests"].as_array().cloned().unwrap_or_default();

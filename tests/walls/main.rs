@@ -18,6 +18,7 @@ mod echo;
 mod namesakes;
 mod objects;
 mod others;
+mod owned;
 mod places;
 mod policy;
 mod secrets;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         secrets::TESTS,
         spoofed::TESTS,
         others::TESTS,
+        owned::TESTS,
         vanished::TESTS,
     ]))
 }

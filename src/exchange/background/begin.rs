@@ -1,33 +1,95 @@
 //! A request whose response is made in the background: it is over before its response is, so it leaves no
 //! record. What the record needs is stored before the caller hears of the response, for those who follow it.
+//!
+//! The provider makes such a response also for a caller who has left. So it is asked apart from the caller, until
+//! the id of the response is known.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use memchr::memmem;
+use memchr::memchr;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::base::clock::within;
+use crate::base::memory::Hold;
 use crate::exchange::clear::Cleared;
 use crate::exchange::context::Candidate;
 use crate::exchange::relay::{Begun, framing};
 use crate::exchange::stored::{Bucket, Detail, Note, Running};
 use crate::exchange::{Gateway, lists};
-use crate::formats::Background;
+use crate::formats::{Background, Begins};
 use crate::net::client::Errand;
 use crate::policy::route::Provider;
 use crate::records::balances::Reservation;
 use crate::records::objects::{Inserted, State};
 use crate::wire::Rejection;
 
-/// Bytes of a response that has only begun.
+/// Bytes of a response that has only begun, besides those of its request.
+const MORE: usize = 1 << 20;
+/// Bytes of it that are held without being counted.
+const UNCOUNTED: usize = 64 << 10;
+/// Bytes of the answer when one is cancelled.
 const LONGEST: usize = 4 << 20;
-/// Bytes of the first event of a stream, which repeats the instructions and the tools of the request.
-const LONGEST_EVENT: usize = 1 << 20;
 /// For a response that isn't followed to be cancelled.
 const CANCELLING: Duration = Duration::from_secs(10);
 
+/// Requests that are asked apart from their callers.
+pub struct Beginnings {
+    gateway: Weak<Gateway>,
+    tasks: TaskTracker,
+}
+
+impl Beginnings {
+    /// Those of a gateway.
+    #[must_use]
+    pub fn new(gateway: Weak<Gateway>) -> Self {
+        let tasks = TaskTracker::new();
+        tasks.close();
+        Self { gateway, tasks }
+    }
+
+    /// Waits until none is left.
+    pub async fn ended(&self) {
+        self.tasks.wait().await;
+    }
+}
+
 impl Gateway {
+    /// Asks for a response in the background; `None` if that has failed. A caller who leaves ends that only after as
+    /// long as a provider may take to begin.
+    pub(in crate::exchange) async fn begin_apart(
+        &self,
+        mut cleared: Cleared,
+    ) -> Option<(Cleared, Result<Response<Begun>, Rejection>)> {
+        let gateway = self.beginnings.gateway.upgrade()?;
+        let limit = self.upstream.timeouts().first_byte;
+        let left = CancellationToken::new();
+        let leaves = left.clone().drop_guard();
+        let begun = self.beginnings.tasks.spawn(async move {
+            let begun = async {
+                let response = gateway.response(&mut cleared).await;
+                match response {
+                    Ok(response) => gateway.followed(&mut cleared, response).await,
+                    refused => refused,
+                }
+            };
+            let too_late = async {
+                left.cancelled().await;
+                tokio::time::sleep(limit).await;
+            };
+            let begun = tokio::select! {
+                begun = begun => Some(begun),
+                () = too_late => None,
+            };
+            begun.map(|begun| (cleared, begun))
+        });
+        let begun = begun.await;
+        drop(leaves);
+        begun.ok().flatten()
+    }
+
     /// Refuses a background request that would go with another credential than the provider's: it could not be
     /// followed.
     pub(in crate::exchange) fn check_background(cleared: &Cleared) -> Result<(), Rejection> {
@@ -48,7 +110,7 @@ impl Gateway {
     }
 
     /// Has a response followed that is made in the background. Any other is counted as it passes.
-    pub(in crate::exchange) async fn followed(
+    async fn followed(
         &self,
         cleared: &mut Cleared,
         mut response: Response<Begun>,
@@ -60,11 +122,36 @@ impl Gateway {
             return Ok(response);
         }
         let limit = self.upstream.timeouts().first_byte;
-        let is_stream = framing(response.headers(), cleared.asked().format).is_some();
-        let begins = begins(response.body_mut(), background, is_stream);
-        let Ok(Some(id)) = within(limit, begins).await else {
-            return Ok(response);
+        let asked = cleared.asked();
+        // It repeats what its request asked.
+        let most = asked.rules.request_body.saturating_add(MORE);
+        let is_stream = framing(response.headers(), asked.format).is_some();
+        let mut memory = Hold::default();
+        let begins = begins(
+            response.body_mut(),
+            background,
+            is_stream,
+            most,
+            &mut memory,
+        );
+        let begins = within(limit, begins).await;
+        let id = match begins.unwrap_or(Err("it was not told in time")) {
+            Ok(Some(id)) => id,
+            Ok(None) => return Ok(response),
+            Err(why) => {
+                tracing::error!(
+                    why,
+                    "a response that may be made in the background can't be followed"
+                );
+                let why = format!("the id of the response is not known: {why}");
+                return Err(Rejection::new(
+                    StatusCode::BAD_GATEWAY,
+                    "provider_error",
+                    why,
+                ));
+            }
         };
+        response.body_mut().count_seen(memory);
         let noted = self.begin_background(cleared, &id).await;
         if let Err(rejection) = noted {
             if let Some(attempt) = cleared.draft.attempt() {
@@ -157,25 +244,38 @@ impl Gateway {
     }
 }
 
-/// The id of a response that is made in the background, by how it begins.
-async fn begins(body: &mut Begun, background: Background, is_stream: bool) -> Option<String> {
-    let most = if is_stream { LONGEST_EVENT } else { LONGEST };
-    let mut wanted = if is_stream { 1 } else { most };
+/// The id of a response that is made in the background, by how it begins; `None` for any other.
+///
+/// # Errors
+/// Why that can't be read.
+async fn begins(
+    body: &mut Begun,
+    background: Background,
+    is_stream: bool,
+    most: usize,
+    memory: &mut Hold,
+) -> Result<Option<String>, &'static str> {
+    let (mut length, mut looked) = (0, 0);
     loop {
-        let start = body.peek(wanted).await;
-        let found = (background.running)(start);
-        let is_all = start.len() < wanted || start.len() >= most || !is_stream;
-        if found.is_some() || is_all || has_event(start) {
-            return found;
+        let start = body.peek(length + 1).await;
+        let is_all = start.len() == length;
+        let has_line = is_stream && memchr(b'\n', &start[length..]).is_some();
+        length = start.len();
+        // A long one isn't read again with each piece of it.
+        if is_all || has_line || length >= 2 * looked {
+            looked = length;
+            match (background.begins)(start) {
+                Begins::Running(id) => return Ok(Some(id)),
+                Begins::Other => return Ok(None),
+                Begins::More if is_all => return Ok(None),
+                Begins::More => {}
+            }
         }
-        wanted = start.len() + 1;
+        if length > most {
+            return Err("it doesn't stand in what the provider has sent so far");
+        }
+        if length > UNCOUNTED && memory.reserve(length).await.is_err() {
+            return Err("there is no memory to read as far");
+        }
     }
-}
-
-/// Whether a stream has come to the end of an event: comments don't count.
-fn has_event(start: &[u8]) -> bool {
-    let Some(data) = memmem::find(start, b"data:") else {
-        return false;
-    };
-    memmem::find(&start[data..], b"\n\n").is_some()
 }

@@ -27,7 +27,7 @@ const LATEST: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a response is this process's without a sign of life.
 const LEASE: Duration = Duration::from_mins(2);
-/// Bytes of a response.
+/// Bytes of a response, unless a request may have more.
 const LONGEST: usize = 64 << 20;
 /// Responses that a process follows at a time.
 const MOST: usize = 512;
@@ -62,9 +62,9 @@ impl Gateway {
             let room = MOST.saturating_sub(followed.len());
             if room > 0 {
                 let claimant = self.stored.claimant();
-                let claimed = self
-                    .ledger
-                    .claim_objects(Kind::Response, claimant, LEASE, room);
+                let claimed =
+                    self.ledger
+                        .claim_objects(Kind::Response, None, claimant, LEASE, room);
                 match claimed.await {
                     Ok(objects) => {
                         let new = objects.into_iter().filter(|one| !self.stored.follows(one));
@@ -204,7 +204,8 @@ impl Gateway {
             Ok(uri) => uri,
             Err(error) => return Answer::Failed(error.to_string()),
         };
-        let errand = Errand::get(uri, PATIENCE, LONGEST);
+        let longest = rules.request_body.max(LONGEST);
+        let errand = Errand::get(uri, PATIENCE, longest).counted();
         let errand = errand.to(provider).with_key(detail.key);
         let response = match self.upstream.client.errand(errand).await {
             Ok(response) => response,

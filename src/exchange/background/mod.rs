@@ -3,3 +3,5 @@
 
 mod begin;
 mod follow;
+
+pub use begin::Beginnings;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, response};
+use http::{HeaderValue, Request, Response, StatusCode, header, response};
 use http_body_util::BodyExt;
 
 pub(in crate::exchange) use self::attempt::OverHttp;
@@ -29,17 +29,15 @@ use super::ending::Stage;
 use super::entry::Ticket;
 use super::kept;
 use super::refusal::Refused;
+use super::served::served;
 use super::{Gateway, Routed, Verified, route};
-use crate::base::{memory, panics};
+use crate::base::memory;
 use crate::exchange::relay::{Begun, Form, Reader, RelayBody, Translating, framing};
 use crate::formats::Format;
 use crate::wire::decode::Decoding;
 use crate::wire::{Body, Framing, Rejection, headers};
 
 pub use count::Uncounted;
-
-/// With it, a user who asks an admin about an answer can name its record.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-iris-request-id");
 
 impl Gateway {
     /// Handles one request of a format. Refusals are responses in the format's own shape.
@@ -53,25 +51,22 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let ticket = Ticket::new();
-        let named = HeaderValue::from_str(ticket.id.as_str());
         let is_admitted = AtomicBool::new(false);
-        let served = async {
-            // Boxed, because few requests are for what stands at one provider.
-            if format.recognises_place(request.method(), request.uri().path()) {
-                let served = self.serve_place(ticket, format, who, request, &is_admitted);
-                Box::pin(served).await
-            } else {
-                self.serve(ticket, format, who, request, &is_admitted).await
-            }
-        };
-        let mut response = panics::caught("a request", served)
-            .await
-            .unwrap_or_else(|| Err(Rejection::panicked()))
-            .unwrap_or_else(|rejection| format.refuse(&rejection));
-        if let Ok(named) = named {
-            response.headers_mut().insert(REQUEST_ID, named);
-        }
+        let admitted = &is_admitted;
+        let served = served(
+            format,
+            |_| true,
+            |ticket| async move {
+                // Boxed, because few requests are for what stands at one provider.
+                if format.recognises_place(request.method(), request.uri().path()) {
+                    let served = self.serve_place(ticket, format, who, request, admitted);
+                    Box::pin(served).await
+                } else {
+                    self.serve(ticket, format, who, request, admitted).await
+                }
+            },
+        );
+        let mut response = served.await;
         // A refusal before that has no record to wait for.
         if is_admitted.into_inner() && self.ledger.acknowledges() {
             response = acknowledged::acknowledged(response, self.ledger.clone()).await;
@@ -123,13 +118,20 @@ impl Gateway {
     /// Answers a request whose providers are known.
     async fn respond(&self, routed: Routed) -> Result<Response<Body>, Refused> {
         let mut cleared = self.clear(routed).await?;
-        let mut response = self.response(&mut cleared).await;
-        if cleared.asked().call.background
-            && let Ok(begun) = response
-        {
+        let response = if cleared.asked().call.background {
+            let format = cleared.asked().format;
             // Boxed, because few responses are made in the background.
-            response = self.followed(&mut cleared, begun).boxed().await;
-        }
+            match self.begin_apart(cleared).boxed().await {
+                Some((begun, response)) => {
+                    cleared = begun;
+                    response
+                }
+                // Its record is made.
+                None => return Ok(format.refuse(&Rejection::panicked())),
+            }
+        } else {
+            self.response(&mut cleared).await
+        };
         match response {
             Ok(response) => {
                 let response = self.told(&mut cleared, response).await;
@@ -141,7 +143,10 @@ impl Gateway {
 
     /// The response to a request: that of a provider, one that was kept, or the gateway's own where none has
     /// to be asked.
-    async fn response(&self, cleared: &mut Cleared) -> Result<Response<Begun>, Rejection> {
+    pub(in crate::exchange) async fn response(
+        &self,
+        cleared: &mut Cleared,
+    ) -> Result<Response<Begun>, Rejection> {
         Self::check_background(cleared)?;
         if let Some(response) = Self::idle(cleared) {
             return Ok(response);

@@ -15,6 +15,7 @@ use crate::exchange::context::Context;
 use crate::exchange::refusal;
 use crate::formats::attached::{Attaching, Attachment, NamedFile, inlined, named, too_long};
 use crate::records::objects::Kind;
+use crate::records::owner_key;
 use crate::wire::Rejection;
 use crate::wire::body::ReadError;
 
@@ -47,7 +48,7 @@ impl Gateway {
         attaching: Attaching,
         named: Vec<NamedFile>,
     ) -> Result<Bytes, Rejection> {
-        let owner = context.asker.owner().key();
+        let owner = &*owner_key(context.asker.owner().key());
         let most = context.rules.request_body;
         let mut found = BTreeMap::new();
         let mut length = body.len() as u64;

@@ -47,11 +47,16 @@ impl Gateway {
     pub(super) async fn list_batches(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
         let page = Page::read(asked.head.uri.query())?;
         let (shapes, has_more) = self
-            .listed(Kind::Batch, asked, &page, |object| {
-                let detail: BatchDetail = read(object)?;
-                let is_it = detail.family == Family::OpenAi;
-                Ok(is_it.then(|| detail.shape(&object.id)))
-            })
+            .listed(
+                Kind::Batch,
+                Family::OpenAi.prefix(),
+                asked,
+                &page,
+                |object| {
+                    let detail: BatchDetail = read(object)?;
+                    Ok(Some(detail.shape(&object.id)))
+                },
+            )
             .await?;
         Ok(list(&shapes, has_more))
     }

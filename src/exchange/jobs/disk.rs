@@ -4,7 +4,7 @@
 //! Whose a file is stands in the database; here it is only found. What the database no longer has is
 //! swept after the longest time that a file is kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -194,6 +194,26 @@ impl Disk {
         Ok(())
     }
 
+    /// Deletes an owner's files that aren't in use and were last written to before a time.
+    pub(super) fn retain(
+        &self,
+        owner: &str,
+        used: &HashSet<String>,
+        before: SystemTime,
+    ) -> io::Result<()> {
+        let owner = name(owner);
+        for file in owners(&self.folder.join(&owner))? {
+            let is_used = file
+                .file_name()
+                .to_str()
+                .is_some_and(|id| used.contains(id));
+            if !is_used && file.metadata()?.modified()? < before {
+                self.delete(&owner, &file.path())?;
+            }
+        }
+        Ok(())
+    }
+
     fn delete(&self, owner: &str, path: &Path) -> io::Result<()> {
         let bytes = match fs::metadata(path) {
             Ok(about) => about.len(),
@@ -330,6 +350,24 @@ mod tests {
             disk.append("ann", "a", 8, &[b'x'; 50], 100),
             Err(DiskError::Full { .. })
         ));
+    }
+
+    #[test]
+    fn what_is_not_in_use_gives_its_room_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path().to_owned()).unwrap();
+        disk.put("ann", "old", b"1234", 12).unwrap();
+        disk.put("ann", "used", b"12", 12).unwrap();
+        disk.put("bob", "old", b"12", 12).unwrap();
+        let used = HashSet::from(["used".to_owned()]);
+        let minute = std::time::Duration::from_mins(1);
+        disk.retain("ann", &used, clock::now() - minute).unwrap();
+        assert!(disk.put("ann", "new", b"1234", 12).is_err(), "all is young");
+        disk.retain("ann", &used, clock::now() + minute).unwrap();
+        disk.put("ann", "new", b"1234", 12).unwrap();
+        assert!(disk.read("ann", "old").is_err());
+        assert!(disk.read("ann", "used").is_ok() && disk.read("bob", "old").is_ok());
+        disk.retain("eve", &used, clock::now()).unwrap();
     }
 
     #[test]

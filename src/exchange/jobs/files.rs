@@ -1,7 +1,9 @@
 //! Files that the gateway keeps: the lines of a batch or its results, and content of messages.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -10,8 +12,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
 
-use super::detail::{FileDetail, read, stored};
-use super::disk::DiskError;
+use super::detail::{BatchDetail, FileDetail, read, stored};
+use super::disk::{Disk, DiskError};
 use super::family::Family;
 use super::page::Page;
 use super::{Asked, Gateway, KEPT_MS, bad, new_id, not_found, on_disk};
@@ -20,10 +22,14 @@ use crate::formats::attached::FILE_PREFIX;
 use crate::formats::openai_batches::{PURPOSES, Upload, deleted_file, list};
 use crate::formats::{anthropic_batches, anthropic_files};
 use crate::records::Ledger;
-use crate::records::objects::{Inserted, Kind, MOST_OBJECTS, Object, State};
+use crate::records::objects::{Inserted, Kind, MOST_OBJECTS, Object, State, Wanted};
 use crate::wire::body::BodyError;
 use crate::wire::{Body, Rejection, body};
 
+/// Files that are looked at together for those of a purpose.
+const STEP: usize = 1_000;
+/// A file that was just written may not have its row yet.
+const YOUNG: Duration = Duration::from_mins(10);
 /// Bytes of a file that are read at once.
 const PIECE: usize = 64 << 10;
 
@@ -64,12 +70,10 @@ impl Gateway {
         let id = new_id(FILE_PREFIX)?;
         let lasts = i64::try_from(upload.lasts.as_millis()).unwrap_or(KEPT_MS);
         let object = self.new_file(owner, &id, &detail, lasts);
-        let (disk, most) = (
-            Arc::clone(&self.jobs.disk),
-            asked.context.rules.file.limits.files,
-        );
+        let most = asked.context.rules.file.limits.files;
         let (to, content) = (object.owner.clone(), asked.body[upload.content].to_vec());
-        on_disk(move || disk.put(&to, &id, &content, most)).await??;
+        let put = move |disk: &Disk| disk.put(&to, &id, &content, most);
+        self.written(owner, put).await??;
         let shape = detail.shape(&object, family);
         let kept = keep(&self.ledger, object.clone()).await;
         if kept.is_err() {
@@ -107,8 +111,15 @@ impl Gateway {
         family: Family,
     ) -> Result<Value, Rejection> {
         let page = Page::read(asked.head.uri.query())?;
+        if page
+            .purpose
+            .as_deref()
+            .is_some_and(|purpose| purpose != RESULTS && !PURPOSES.contains(&purpose))
+        {
+            return Ok(list(&[], false));
+        }
         let (shapes, has_more) = self
-            .listed(Kind::File, asked, &page, |object| {
+            .listed(Kind::File, "", asked, &page, |object| {
                 let detail: FileDetail = read(object)?;
                 let is_wanted = |purpose: &String| *purpose == detail.purpose;
                 let is_wanted = page.purpose.as_ref().is_none_or(is_wanted);
@@ -121,23 +132,32 @@ impl Gateway {
         })
     }
 
-    /// The caller's objects on a page, as `shape` shows those that belong to the list; and whether there are
-    /// more.
+    /// The caller's objects on a page whose ids begin with `prefix`, as `shape` shows those that belong to the list;
+    /// and whether there are more.
     pub(super) async fn listed(
         &self,
         kind: Kind,
+        prefix: &'static str,
         asked: &Asked<'_>,
         page: &Page,
         shape: impl Fn(&Object) -> Result<Option<Value>, Rejection>,
     ) -> Result<(Vec<Value>, bool), Rejection> {
         let (mut after, mut shapes) = (page.after.clone(), Vec::new());
+        // All on the first page are of the list, unless they have to be looked at one by one.
+        let step = if page.purpose.is_some() {
+            STEP
+        } else {
+            page.limit + 1
+        };
         loop {
-            let owner = asked.owner();
-            let found = self
-                .ledger
-                .list_objects(kind, owner, after.as_deref(), page.limit + 1)
-                .await?;
-            let is_last = found.len() <= page.limit;
+            let wanted = Wanted {
+                kind,
+                prefix,
+                after,
+                limit: step,
+            };
+            let found = self.ledger.list_objects(asked.owner(), wanted).await?;
+            let is_last = found.len() < step;
             after = found.last().map(|last| last.id.clone());
             for object in &found {
                 shapes.extend(shape(object)?);
@@ -228,6 +248,63 @@ impl Gateway {
         Ok(response)
     }
 
+    /// What a write to the disk comes to. If there is no room for it, it is done once more without the files of its
+    /// owner that have expired.
+    pub(super) async fn written<T: Send + 'static>(
+        &self,
+        owner: &str,
+        write: impl Fn(&Disk) -> Result<T, DiskError> + Send + Sync + 'static,
+    ) -> Result<Result<T, DiskError>, Rejection> {
+        let write = Arc::new(write);
+        let (disk, first) = (Arc::clone(&self.jobs.disk), Arc::clone(&write));
+        let written = on_disk(move || first(&disk)).await?;
+        if !matches!(written, Err(DiskError::Full { .. })) || !self.jobs.may_make_room(owner) {
+            return Ok(written);
+        }
+        let used = self.in_use(owner).await?;
+        let (disk, owner) = (Arc::clone(&self.jobs.disk), owner.to_owned());
+        on_disk(move || {
+            let before = clock::now()
+                .checked_sub(YOUNG)
+                .unwrap_or(SystemTime::UNIX_EPOCH);
+            disk.retain(&owner, &used, before)?;
+            write(&disk)
+        })
+        .await
+    }
+
+    /// The ids of what an owner has on the disk: files, and the lines and results of batches.
+    async fn in_use(&self, owner: &str) -> Result<HashSet<String>, Rejection> {
+        let mut used = HashSet::new();
+        for kind in [Kind::File, Kind::Batch] {
+            let mut after = None;
+            loop {
+                let wanted = Wanted {
+                    kind,
+                    prefix: "",
+                    after,
+                    limit: STEP,
+                };
+                let found = self.ledger.list_objects(owner, wanted).await?;
+                for object in &found {
+                    if kind == Kind::File {
+                        used.insert(object.id.clone());
+                        continue;
+                    }
+                    let detail: BatchDetail = read(object)?;
+                    // The lines of one that has ended are needed no more.
+                    let input = (object.state == State::Open).then_some(detail.input);
+                    used.extend([detail.output, detail.errors].into_iter().chain(input));
+                }
+                if found.len() < STEP {
+                    break;
+                }
+                after = found.last().map(|last| last.id.clone());
+            }
+        }
+        Ok(used)
+    }
+
     /// Deletes a file from the disk.
     pub(super) async fn discard(&self, owner: &str, file: &str) {
         let disk = Arc::clone(&self.jobs.disk);
@@ -262,6 +339,9 @@ impl Gateway {
         Err(Rejection::new(StatusCode::CONFLICT, "file_elsewhere", why))
     }
 }
+
+/// The purpose of files with the results of a batch.
+pub(super) const RESULTS: &str = "batch_output";
 
 /// Keeps an object.
 pub(super) async fn keep(ledger: &Ledger, object: Object) -> Result<(), Rejection> {

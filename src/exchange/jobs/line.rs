@@ -7,9 +7,10 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
+use super::Gateway;
 use super::family::{Family, LineId, Unasked};
-use super::{Gateway, REQUEST_ID};
 use crate::exchange::Verified;
+use crate::exchange::served::REQUEST_ID;
 use crate::formats::Format;
 use crate::wire::{Body, Rejection};
 

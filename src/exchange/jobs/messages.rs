@@ -1,17 +1,17 @@
 //! Anthropic's message batches. Their requests come with them, and are kept as the lines of a file until the
 //! batch has ended.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use super::detail::{BatchDetail, read};
+use super::disk::Disk;
 use super::family::Family;
 use super::new::New;
 use super::page::Page;
-use super::{Asked, Gateway, bad, new_id, not_found, on_disk};
+use super::{Asked, Gateway, bad, new_id, not_found};
 use crate::formats::anthropic_batches::{ENDPOINT, deleted, lines, list};
 use crate::records::objects::Kind;
 use crate::wire::{Body, Rejection};
@@ -23,10 +23,10 @@ impl Gateway {
     pub(super) async fn create_messages(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
         let lines = lines(asked.body)?;
         let input = new_id("file-iris-")?;
-        let disk = Arc::clone(&self.jobs.disk);
         let most = asked.context.rules.file.limits.files;
         let (owner, file) = (asked.owner().to_owned(), input.clone());
-        on_disk(move || disk.put(&owner, &file, &lines, most)).await??;
+        let put = move |disk: &Disk| disk.put(&owner, &file, &lines, most);
+        self.written(asked.owner(), put).await??;
         let made = self.create_of(asked, &input).await;
         if made.is_err() {
             self.discard(asked.owner(), &input).await;
@@ -57,11 +57,16 @@ impl Gateway {
     pub(super) async fn list_messages(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
         let page = Page::read(asked.head.uri.query())?;
         let (shapes, has_more) = self
-            .listed(Kind::Batch, asked, &page, |object| {
-                let detail: BatchDetail = read(object)?;
-                let is_it = detail.family == Family::Anthropic;
-                Ok(is_it.then(|| shape(asked, &object.id, &detail)))
-            })
+            .listed(
+                Kind::Batch,
+                Family::Anthropic.prefix(),
+                asked,
+                &page,
+                |object| {
+                    let detail: BatchDetail = read(object)?;
+                    Ok(Some(shape(asked, &object.id, &detail)))
+                },
+            )
             .await?;
         Ok(list(&shapes, has_more))
     }

@@ -40,12 +40,15 @@ mod results;
 mod runner;
 mod running;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 
@@ -53,9 +56,11 @@ use super::context::{Context, Surface};
 use super::ending::{Ended, Ending, Stage};
 use super::entry::Ticket;
 use super::refusal::Refused;
+use super::served::served;
 use super::{Gateway, Verified, route};
-use crate::base::panics;
+use crate::base::lock::lock;
 use crate::formats::{Format, anthropic_batches, openai_batches};
+use crate::records::owner_key;
 use crate::wire::{Body, Rejection, body};
 use job::Job;
 
@@ -66,8 +71,9 @@ pub use runner::Runner;
 /// How long files are kept at most, and batches after their end.
 const KEPT_MS: i64 = 30 * 86_400_000;
 
-/// With it, a user who asks an admin about an answer can name its record.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-iris-request-id");
+/// How often room is made for an owner, and for how many.
+const ROOM: Duration = Duration::from_mins(1);
+const MOST_ROOMS: usize = 100;
 
 /// What this node has for files and batches.
 pub struct Jobs {
@@ -76,6 +82,8 @@ pub struct Jobs {
     made: Notify,
     /// Lines are sent to providers one batch at a time: they are whole in memory.
     sending: Semaphore,
+    /// When room was last made for an owner.
+    room_made: Mutex<HashMap<String, Instant>>,
 }
 
 impl Jobs {
@@ -86,7 +94,19 @@ impl Jobs {
             disk: Arc::new(disk),
             made: Notify::new(),
             sending: Semaphore::new(1),
+            room_made: Mutex::default(),
         }
+    }
+
+    /// Whether room may be made for an owner: that looks at all that they have.
+    fn may_make_room(&self, owner: &str) -> bool {
+        let mut made = lock(&self.room_made);
+        made.retain(|_, at| at.elapsed() < ROOM);
+        let may = made.len() < MOST_ROOMS && !made.contains_key(owner);
+        if may {
+            made.insert(owner.to_owned(), Instant::now());
+        }
+        may
     }
 }
 
@@ -101,12 +121,13 @@ struct Asked<'a> {
     context: &'a Context,
     head: &'a Parts,
     body: &'a [u8],
+    /// Whose files and batches it is about, as their rows have it.
+    owner: Cow<'a, str>,
 }
 
 impl Asked<'_> {
-    /// Whose files and batches it is about.
     fn owner(&self) -> &str {
-        self.context.asker.owner().key()
+        &self.owner
     }
 }
 
@@ -122,20 +143,13 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let ticket = Ticket::new();
-        let named = HeaderValue::from_str(ticket.id.as_str());
         let job = Job::of(request.method(), request.uri().path(), request.headers());
         let is_recorded = job.is_some_and(Job::is_recorded);
-        let served = self.serve_job(ticket, format, who, request);
-        let served = panics::caught("a request", served).await;
-        let served = served.unwrap_or_else(|| Err(Rejection::panicked()));
-        let mut response = served.unwrap_or_else(|rejection| format.refuse(&rejection));
-        if let Ok(named) = named
-            && (is_recorded || !response.status().is_success())
-        {
-            response.headers_mut().insert(REQUEST_ID, named);
-        }
-        response
+        let is_named = |status: StatusCode| is_recorded || !status.is_success();
+        served(format, is_named, |ticket| {
+            self.serve_job(ticket, format, who, request)
+        })
+        .await
     }
 
     async fn serve_job<B>(
@@ -171,6 +185,7 @@ impl Gateway {
                     context: &context,
                     head: &head,
                     body,
+                    owner: owner_key(context.asker.owner().key()),
                 };
                 self.act(job, &asked).await
             }
@@ -233,7 +248,7 @@ fn json(answer: &Value) -> Response<Body> {
     response
 }
 
-fn bad(code: &'static str, why: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+fn bad(code: &'static str, why: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::new(StatusCode::BAD_REQUEST, code, why)
 }
 

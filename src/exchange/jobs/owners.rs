@@ -10,6 +10,7 @@ use super::detail::Device;
 use crate::exchange::{AskedUrl, Verified};
 use crate::net::tailnet::{Resolver, State, Status};
 use crate::policy::identity::{Caller, Refused};
+use crate::records::owner_key;
 
 /// Knows the owners of batches.
 pub struct Owners<'g> {
@@ -29,11 +30,11 @@ pub(super) enum Whose {
 }
 
 impl Owners<'_> {
-    /// Who a batch's lines are asked as: its owner, with what the tailnet grants them now.
+    /// Who a batch's lines are asked as: its owner, known as rows have them, with what the tailnet grants them now.
     pub(super) async fn whose(&self, owner: &str, device: &Device) -> Whose {
         let Some(address) = device.address else {
             let caller = Caller::loopback();
-            return if caller.key() == owner {
+            return if owner_key(caller.key()) == owner {
                 Whose::Owner(self.verified(caller, None, 0))
             } else {
                 Whose::Other
@@ -53,7 +54,9 @@ impl Owners<'_> {
         // Before the question: what changes after it must be asked for again.
         let epoch = resolver.epoch();
         match resolver.caller(address).await {
-            Ok(caller) if caller.key() == owner && caller.node_id() == device.node_id => {
+            Ok(caller)
+                if owner_key(caller.key()) == owner && caller.node_id() == device.node_id =>
+            {
                 let asks_again = Some((Arc::clone(resolver), address));
                 Whose::Owner(self.verified(caller, asks_again, epoch))
             }

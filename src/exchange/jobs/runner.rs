@@ -26,10 +26,57 @@ const MOST_RELAYED: usize = 256;
 const LONGEST_WINDOW: Duration = Duration::from_hours(7 * 24);
 /// Between two looks for batches. Those that are made here are seen at once.
 const LOOK: Duration = Duration::from_secs(10);
-/// How long a batch waits while its owner has as many running as one may have.
+/// How long a batch waits that this process is to run itself, while as many run as may.
 const LATER: Duration = Duration::from_secs(30);
+/// Batches that are put off at one look.
+const PUT_OFF: usize = 8;
+/// Owners among whom turns are taken.
+const MOST_OWNERS: usize = 1_000;
 /// Between two sweeps of old files.
 const SWEEP: Duration = Duration::from_hours(1);
+
+/// Whose batch is next: of those with the fewest that run, the owner whose last turn is longest ago. So many batches of
+/// one owner don't delay those of others.
+#[derive(Default)]
+struct Turns {
+    /// Of each owner, how many this process runs itself, and the number of the last turn.
+    owners: HashMap<String, (usize, u64)>,
+    last: u64,
+}
+
+impl Turns {
+    /// The owner whose turn it is.
+    fn next(&self, due: &[String]) -> Option<String> {
+        let known = |owner: &&String| self.owners.get(*owner).copied().unwrap_or_default();
+        due.iter().min_by_key(known).cloned()
+    }
+
+    /// Whether this process may run another of an owner's itself.
+    fn may_run(&self, owner: &str) -> bool {
+        let all: usize = self.owners.values().map(|(running, _)| running).sum();
+        let of_owner = self.owners.get(owner).map_or(0, |(running, _)| *running);
+        all < MOST && of_owner < MOST_OF_ONE
+    }
+
+    fn begin(&mut self, owner: &str, is_here: bool) {
+        self.last += 1;
+        let (running, turn) = self.owners.entry(owner.to_owned()).or_default();
+        *running += usize::from(is_here);
+        *turn = self.last;
+    }
+
+    fn end(&mut self, owner: &str) {
+        if let Some((running, _)) = self.owners.get_mut(owner) {
+            *running = running.saturating_sub(1);
+        }
+    }
+
+    /// Forgets owners of whom nothing runs here, and nothing is due.
+    fn forget(&mut self, due: &[String]) {
+        self.owners
+            .retain(|owner, (running, _)| *running > 0 || due.contains(owner));
+    }
+}
 
 /// Runs the batches of this node.
 pub struct Runner<'g> {
@@ -42,8 +89,7 @@ impl Runner<'_> {
     pub async fn run(&self) {
         let claimant = self.claimant();
         let mut running = FuturesUnordered::new();
-        // How many of each owner this process runs itself.
-        let mut owners: HashMap<String, usize> = HashMap::new();
+        let mut turns = Turns::default();
         // After a clock was set or a machine has slept, this process can be given again what it runs.
         let mut ids: HashSet<(String, String)> = HashSet::new();
         let mut swept: Option<Instant> = None;
@@ -52,8 +98,17 @@ impl Runner<'_> {
                 swept = Some(Instant::now());
                 self.sweep().await;
             }
-            let room = (MOST + MOST_RELAYED).saturating_sub(running.len());
-            for object in self.due(&claimant, room.min(MOST)).await {
+            let mut room = PUT_OFF;
+            let mut due = self.due(&claimant).await;
+            while room > 0
+                && running.len() < MOST + MOST_RELAYED
+                && let Some(owner) = turns.next(&due)
+            {
+                let Some(object) = self.claim(&claimant, &owner).await else {
+                    // It has no other that is due.
+                    due.retain(|one| *one != owner);
+                    continue;
+                };
                 let id = (object.owner.clone(), object.id.clone());
                 if ids.contains(&id) {
                     continue;
@@ -61,24 +116,21 @@ impl Runner<'_> {
                 let held = HeldBatch::new(self.gateway, &claimant, object);
                 let Some(held) = held else { continue };
                 let is_here = matches!(held.detail.run_by, RunBy::Gateway);
-                if is_here {
-                    let here: usize = owners.values().sum();
-                    let of_owner = owners.get(&id.0).copied().unwrap_or_default();
-                    if here >= MOST || of_owner >= MOST_OF_ONE {
-                        held.put_off(LATER).await;
-                        continue;
-                    }
-                    owners.insert(id.0.clone(), of_owner + 1);
+                if is_here && !turns.may_run(&owner) {
+                    held.put_off(LATER).await;
+                    room -= 1;
+                    continue;
                 }
+                turns.begin(&owner, is_here);
                 ids.insert(id.clone());
                 running.push(self.batch(id, held, is_here));
             }
+            turns.forget(&due);
             tokio::select! {
                 Some((id, is_here)) = running.next(), if !running.is_empty() => {
-                    if let Some(of_owner) = owners.get_mut(&id.0).filter(|_| is_here) {
-                        *of_owner = of_owner.saturating_sub(1);
+                    if is_here {
+                        turns.end(&id.0);
                     }
-                    owners.retain(|_, of_owner| *of_owner > 0);
                     ids.remove(&id);
                 }
                 () = self.gateway.jobs.made.notified() => {}
@@ -97,18 +149,27 @@ impl Runner<'_> {
         }
     }
 
-    async fn due(&self, claimant: &Claimant, most: usize) -> Vec<Object> {
-        if most == 0 {
-            return Vec::new();
-        }
+    /// The owners of batches that are to be run.
+    async fn due(&self, claimant: &Claimant) -> Vec<String> {
         let ledger = &self.gateway.ledger;
-        let claimed = ledger
-            .claim_objects(Kind::Batch, claimant, LEASE, most)
-            .await;
-        claimed.unwrap_or_else(|error| {
-            tracing::debug!(%error, "batches wait: the database can't be written");
+        let owners = ledger.due_owners(Kind::Batch, claimant, MOST_OWNERS).await;
+        owners.unwrap_or_else(|error| {
+            tracing::debug!(%error, "batches wait: the database can't be read");
             Vec::new()
         })
+    }
+
+    /// The next batch of an owner.
+    async fn claim(&self, claimant: &Claimant, owner: &str) -> Option<Object> {
+        let ledger = &self.gateway.ledger;
+        let claimed = ledger.claim_objects(Kind::Batch, Some(owner), claimant, LEASE, 1);
+        match claimed.await {
+            Ok(mut claimed) => claimed.pop(),
+            Err(error) => {
+                tracing::debug!(%error, "batches wait: the database can't be written");
+                None
+            }
+        }
     }
 
     /// Runs a batch as far as it goes. Returns whose it is, its id, and whether this process ran it itself.
@@ -137,5 +198,42 @@ impl Runner<'_> {
         if let Ok(Err(error)) = swept.await {
             tracing::warn!(%error, "old files of callers can't be deleted");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_take_turns_however_many_batches_one_has() {
+        let due: Vec<_> = ["ann", "bob", "eve"].map(str::to_owned).into();
+        let mut turns = Turns::default();
+        let mut run = |due: &[String]| {
+            let next = turns.next(due).filter(|owner| turns.may_run(owner));
+            if let Some(next) = &next {
+                turns.begin(next, true);
+            }
+            next
+        };
+        let first: Vec<_> = (0..3).filter_map(|_| run(&due)).collect();
+        assert_eq!(first, due, "one of each");
+        let second: Vec<_> = (0..3).filter_map(|_| run(&due)).collect();
+        assert_eq!(second, due, "then another of each");
+        assert_eq!(run(&due), None, "two of each run");
+        // A provider runs any number.
+        turns.begin("eve", false);
+        // One that ends makes room for its owner's next one, and for one who has waited longer.
+        turns.end("ann");
+        turns.end("bob");
+        let due: Vec<_> = ["ann", "bob", "zed"].map(str::to_owned).into();
+        assert_eq!(turns.next(&due).as_deref(), Some("zed"));
+        turns.begin("zed", true);
+        assert_eq!(turns.next(&due).as_deref(), Some("ann"));
+        turns.end("zed");
+        turns.end("eve");
+        turns.end("eve");
+        turns.forget(&[]);
+        assert_eq!(turns.owners.len(), 2);
     }
 }

@@ -11,9 +11,9 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::detail::{FileDetail, Status};
-use super::disk::DiskError;
+use super::disk::{Disk, DiskError};
 use super::family::{LineId, Unasked};
-use super::files::keep;
+use super::files::RESULTS;
 use super::held::{HeldBatch, Stop};
 use super::input::{Input, NextLine, line_format, understood};
 use super::line::{Answer, ToAsk};
@@ -49,6 +49,8 @@ pub(super) struct Running<'r> {
     pub(super) format: &'static Format,
     /// How often the next line was refused for the moment.
     pub(super) refusals: u32,
+    /// The line that waits for its provider.
+    waiting: Option<Waiting>,
     /// How often the provider that runs it was looked at, and how often it said that it has no such batch.
     pub(super) looks: u32,
     pub(super) gone: u32,
@@ -56,6 +58,13 @@ pub(super) struct Running<'r> {
     pub(super) holds: Option<Vec<Reservation>>,
     /// Which of its lines are recorded, once that was found out.
     pub(super) progress: Option<Progress>,
+}
+
+/// A line that waits: it is read again once its provider has room.
+struct Waiting {
+    /// Where it begins.
+    at: u64,
+    model: String,
 }
 
 /// What follows a step.
@@ -87,6 +96,7 @@ impl<'r> Running<'r> {
             gone: 0,
             holds: None,
             progress: None,
+            waiting: None,
         })
     }
 
@@ -132,6 +142,9 @@ impl<'r> Running<'r> {
         if clock::unix_ms() >= self.held.detail.deadline {
             return self.give_up(Unasked::Expired, Status::Expired).await;
         }
+        if self.still_waits().await {
+            return Ok(Next::Wait(BUSY));
+        }
         let Some(begun) = self.next_line().await? else {
             return self.end(Status::Completed).await;
         };
@@ -143,18 +156,18 @@ impl<'r> Running<'r> {
                 return self.note(begun.end, &line, false).await;
             }
         };
-        let who = match self
-            .owners
-            .whose(&self.held.object.owner, &self.held.detail.device)
-            .await
-        {
+        let who = match self.whose().await {
             Whose::Owner(who) => Some(who),
             Whose::Other => None,
             Whose::Unknown => return Ok(Next::Wait(UNKNOWN)),
         };
         if let Some(who) = &who
-            && self.is_busy(who, &call)
+            && self.is_busy(who, &call.model)
         {
+            self.waiting = Some(Waiting {
+                at: self.held.detail.next,
+                model: call.model.to_string(),
+            });
             return Ok(Next::Wait(BUSY));
         }
         if self.held.detail.tries >= MOST_TRIES {
@@ -193,6 +206,26 @@ impl<'r> Running<'r> {
         self.note(begun.end, &line, answer.is_success()).await
     }
 
+    /// Whether the next line waited for its provider, and still has to.
+    async fn still_waits(&mut self) -> bool {
+        let at = self.held.detail.next;
+        let Some(waiting) = self.waiting.take_if(|waiting| waiting.at == at) else {
+            return false;
+        };
+        let waits = match self.whose().await {
+            Whose::Owner(who) => self.is_busy(&who, &waiting.model),
+            Whose::Other | Whose::Unknown => false,
+        };
+        self.waiting = waits.then_some(waiting);
+        waits
+    }
+
+    /// Who the lines are asked as.
+    async fn whose(&self) -> Whose {
+        let (object, detail) = (&self.held.object, &self.held.detail);
+        self.owners.whose(&object.owner, &detail.device).await
+    }
+
     /// The line that is to be run next; `None` behind the last one.
     pub(super) async fn next_line(&mut self) -> Result<Option<Begun>, Stop> {
         let (disk, at) = (Arc::clone(&self.gateway().jobs.disk), self.held.detail.next);
@@ -201,9 +234,18 @@ impl<'r> Running<'r> {
             self.held.detail.input.clone(),
         );
         let longest = self.longest();
+        let (format, endpoint) = (self.format, self.held.detail.endpoint.clone());
+        // Lines were read when the batch was made; the configuration may be another by now.
         let found = on_disk(move || {
             let mut input = Input::open(disk.read(&owner, &id)?, at, longest)?;
-            let line = input.line()?;
+            let line = match input.line()? {
+                NextLine::End => None,
+                NextLine::TooLong => {
+                    let why = "this line is longer than a request may be".to_owned();
+                    Some((String::new(), Err(Flaw::new("line_too_long", None, why))))
+                }
+                NextLine::Line(line) => Some(understood(&line, format, &endpoint)),
+            };
             Ok((line, input.at()))
         });
         let found: Result<_, std::io::Error> = found.await?;
@@ -215,14 +257,8 @@ impl<'r> Running<'r> {
             }
             Err(error) => return Err(Rejection::from(DiskError::from(error)).into()),
         };
-        // Lines were read when the batch was made; the configuration may be another by now.
-        let (custom_id, call) = match line {
-            NextLine::End => return Ok(None),
-            NextLine::TooLong => {
-                let why = "this line is longer than a request may be".to_owned();
-                (String::new(), Err(Flaw::new("line_too_long", None, why)))
-            }
-            NextLine::Line(line) => understood(&line, self.format, &self.held.detail.endpoint),
+        let Some((custom_id, call)) = line else {
+            return Ok(None);
         };
         Ok(Some(Begun {
             custom_id,
@@ -237,14 +273,14 @@ impl<'r> Running<'r> {
     }
 
     /// Whether the provider of a line has so much else to do that the line has to wait.
-    fn is_busy(&self, who: &Verified, call: &Call) -> bool {
+    fn is_busy(&self, who: &Verified, model: &str) -> bool {
         let gateway = self.gateway();
         let rules = gateway.rules.borrow().clone();
         // A caller without access is refused when the line is asked.
         let Ok(permit) = rules.access.cached_permit(&who.caller) else {
             return false;
         };
-        let Some(route) = route(&rules, &permit, self.format, &call.model) else {
+        let Some(route) = route(&rules, &permit, self.format, model) else {
             return false;
         };
         let half = (route.provider.slots / 2).max(1);
@@ -331,11 +367,14 @@ impl<'r> Running<'r> {
         at: u64,
         text: Bytes,
     ) -> Result<Result<u64, DiskError>, Stop> {
-        let disk = Arc::clone(&self.gateway().jobs.disk);
         let most = self.gateway().rules.borrow().file.limits.files;
         let owner = self.held.object.owner.clone();
-        let written = on_disk(move || disk.append(&owner, &id, at, &text, most)).await?;
-        match written {
+        let append = move |disk: &Disk| disk.append(&owner, &id, at, &text, most);
+        match self
+            .gateway()
+            .written(&self.held.object.owner, append)
+            .await?
+        {
             Err(error @ DiskError::Io(_)) => Err(Rejection::from(error).into()),
             written => Ok(written),
         }
@@ -423,20 +462,21 @@ impl<'r> Running<'r> {
             (&detail.output, detail.output_bytes, "output"),
             (&detail.errors, detail.errors_bytes, "errors"),
         ];
+        let mut kept = Vec::new();
         for (id, bytes, what) in files {
             if bytes == 0 {
                 continue;
             }
             let about = FileDetail {
                 name: format!("{}_{what}.jsonl", self.held.object.id),
-                purpose: "batch_output".to_owned(),
+                purpose: RESULTS.to_owned(),
                 kind: "application/jsonl".to_owned(),
                 bytes,
             };
             let owner = &self.held.object.owner;
-            let file = self.gateway().new_file(owner, id, &about, KEPT_MS);
-            keep(&self.gateway().ledger, file).await?;
+            kept.push(self.gateway().new_file(owner, id, &about, KEPT_MS));
         }
-        Ok(())
+        // However many files there are: a batch has two at most, and batches are counted.
+        Ok(self.gateway().ledger.insert_objects(kept).await?)
     }
 }

@@ -18,7 +18,7 @@ use crate::exchange::websocket::verify;
 use crate::formats::Call;
 use crate::formats::known::Why;
 use crate::formats::realtime::{Event, Names, Told};
-use crate::wire::Rejection;
+use crate::wire::{Rejection, sse};
 
 impl Session<'_> {
     /// Has guards and hooks judge a message that a model will read. Returns what goes on.
@@ -121,11 +121,24 @@ impl Session<'_> {
                 let counts = Utf8Bytes::try_from(counts.clone()).unwrap_or_default();
                 Some((counts, self.hearing()))
             }
-            Told::Counts if self.nth_of(event).is_none() => {
+            Told::Counts if self.nth_of(event).is_none() && !self.repeats(text) => {
                 Some((text.clone(), Arc::clone(&self.link.names)))
             }
             _ => None,
         }
+    }
+
+    /// Whether a message repeats the counts of the turn that ended last: it is charged once.
+    fn repeats(&self, text: &Utf8Bytes) -> bool {
+        let Ok(call) = self.begun() else {
+            return false;
+        };
+        let mut meter = self.format.meter(&call.metered(0));
+        meter.event(&sse::Event {
+            name: b"",
+            data: text.as_bytes(),
+        });
+        meter.finish().tokens == self.counted
     }
 
     /// Charges for what was counted apart: a turn that ends as it begins.

@@ -35,8 +35,8 @@ use self::session::Session;
 use super::context::{Surface, head_of};
 use super::websocket::acknowledged;
 use super::{Gateway, Verified};
-use crate::formats::Format;
 use crate::formats::realtime::Realtime;
+use crate::formats::{Format, Tokens};
 use crate::wire::{Body, Rejection, body, headers, hops};
 
 /// A session that a caller has asked for.
@@ -178,6 +178,7 @@ impl Gateway {
             reasons: Vec::new(),
             hears_with: None,
             held_tokens: 0,
+            counted: Tokens::default(),
             heard: Instant::now(),
             stop,
         };

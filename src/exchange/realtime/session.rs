@@ -20,8 +20,8 @@ use crate::exchange::ending::Ending;
 use crate::exchange::relay;
 use crate::exchange::websocket::{Caller, End, FAREWELL, acknowledged, masked, silent};
 use crate::exchange::{Gateway, Verified};
-use crate::formats::Format;
 use crate::formats::realtime::{Event, Realtime, Told};
+use crate::formats::{Format, Tokens};
 use crate::wire::Rejection;
 
 /// Bytes that a close frame's reason may have (RFC 6455, section 5.5).
@@ -48,6 +48,8 @@ pub(super) struct Session<'g> {
     pub(super) hears_with: Option<String>,
     /// Tokens of the conversation that the provider holds.
     pub(super) held_tokens: u64,
+    /// What the turn that ended last has counted.
+    pub(super) counted: Tokens,
     /// When one of both has last said something.
     pub(super) heard: Instant,
     pub(super) stop: CancellationToken,
@@ -146,6 +148,7 @@ impl Session<'_> {
     pub(super) async fn conclude(&mut self, nth: usize, ending: Ending) -> Option<End> {
         let mut turn = self.turns.remove(nth);
         let counted = turn.end(ending);
+        self.counted = counted;
         // What the model has read and written is read again with the next turn.
         if let Some(read) = counted.input {
             self.held_tokens = read.saturating_add(counted.output.unwrap_or(0));

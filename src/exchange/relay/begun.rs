@@ -105,6 +105,15 @@ impl Begun {
         &parts.seen
     }
 
+    /// Has `memory` count what was looked at for as long as any part of it is there.
+    pub(in crate::exchange) fn count_seen(&mut self, memory: Hold) {
+        let parts = &mut *self.0;
+        if !parts.seen.is_empty() && parts.first.is_none() {
+            let seen = memory.keep(parts.seen.split().freeze());
+            parts.first = Some(Frame::data(seen));
+        }
+    }
+
     /// Reads all of it, up to `most` bytes, which `memory` counts and which are given once more to those who
     /// read on. They get what has come if it fails, and nothing after that.
     pub(in crate::exchange) async fn hold(

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use super::warning;
 use crate::config::{self, Finding, Position, Strategy};
 use crate::formats::known;
-use crate::policy::access::{BucketRef, Capability, is_named};
+use crate::policy::access::{BucketRef, Capability, PathPattern, is_named};
+use crate::wire::headers::CREDENTIALS;
 
 /// All of them.
 pub(super) fn across_sections(file: &config::File) -> Vec<Finding> {
@@ -16,6 +17,7 @@ pub(super) fn across_sections(file: &config::File) -> Vec<Finding> {
     own_addresses(file, &mut findings);
     never_passing(file, &mut findings);
     unknown_providers(file, &mut findings);
+    unasked_directly(file, &mut findings);
     unknown_servers(file, &mut findings);
     dangling_aliases(file, &mut findings);
     aliases_of_models(file, &mut findings);
@@ -142,6 +144,45 @@ fn unknown_providers(file: &config::File, findings: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Grants of direct access to providers that can't be asked directly.
+fn unasked_directly(file: &config::File, findings: &mut Vec<Finding>) {
+    for (place, object) in capabilities(file) {
+        for text in object.direct_paths.iter().map(PathPattern::text) {
+            let name = text.strip_prefix('/').unwrap_or(&text);
+            let name = name.split('/').next().unwrap_or_default();
+            let Some(provider) = file.providers.get(name) else {
+                continue;
+            };
+            let (why, hint) = if provider.disabled {
+                ("is disabled", "enable it, or remove the pattern")
+            } else if !has_credential(provider) {
+                (
+                    "takes only callers' own credentials, which direct access doesn't pass on",
+                    "give it an apikey, or remove the pattern",
+                )
+            } else {
+                continue;
+            };
+            let message =
+                format!("direct_paths pattern \"{text}\" opens nothing: provider {name} {why}");
+            findings.push(place.warning(message).hint(hint));
+        }
+    }
+}
+
+/// Whether a provider can be asked without a credential of a caller's.
+fn has_credential(provider: &config::Provider) -> bool {
+    let is_credential = |(name, _): &(String, String)| {
+        let mut all = CREDENTIALS.iter();
+        all.any(|one| one.eq_ignore_ascii_case(name))
+    };
+    provider.auth_mode != config::AuthMode::Passthrough
+        || !provider.apikey.is_empty()
+        || provider.apikeys.iter().any(|key| !key.is_empty())
+        || provider.service_account.is_some()
+        || provider.add_headers.iter().any(is_credential)
 }
 
 /// Grants for MCP servers that are not declared.

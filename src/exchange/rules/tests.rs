@@ -191,3 +191,33 @@ fn references_that_lead_nowhere_are_found() {
     let no_url = r#"{"providers":{"p":{"baseurl":"localhost:1","models":["m"]}}}"#;
     assert!(has(no_url, "baseurl of provider p"));
 }
+
+#[test]
+fn direct_access_to_a_provider_that_can_not_be_asked_is_found() {
+    let found = |provider: &str, path: &str| {
+        let text = format!(
+            r#"{{"providers":{{"p":{{"baseurl":"http://p","models":["m"]{provider}}}}},"grants":[{{"src":["*"],
+            "app":{{"tailscale.com/cap/aperture":[{{"role":"admin"}},{{"direct_paths":["{path}"]}}]}}}}]}}"#
+        );
+        let found = findings(&text).into_iter();
+        let found: Vec<_> = found
+            .filter(|one| one.message.contains("opens nothing"))
+            .collect();
+        assert!(
+            found
+                .iter()
+                .all(|one| one.path == "grants[0]" && one.hint.is_some())
+        );
+        found.into_iter().next().map(|one| one.message)
+    };
+    let own = r#","auth_mode":"passthrough""#;
+    let expected = "direct_paths pattern \"/p/v1/**\" opens nothing: provider p takes only callers' own credentials, \
+                    which direct access doesn't pass on";
+    assert_eq!(found(own, "/p/v1/**").as_deref(), Some(expected));
+    let disabled = found(r#","disabled":true"#, "/p/**").unwrap();
+    assert!(disabled.ends_with("provider p is disabled"), "{disabled}");
+    for fine in ["", r#","auth_mode":"passthrough","apikey":"k""#] {
+        assert_eq!(found(fine, "/p/v1/**"), None, "{fine}");
+    }
+    assert_eq!(found(own, "/**"), None);
+}

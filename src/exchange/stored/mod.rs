@@ -19,7 +19,7 @@ use crate::base::lock::lock;
 use crate::base::{clock, panics};
 use crate::records::balances::Reservation;
 use crate::records::objects::{Claimant, Kind, MOST_ID, Object, State};
-use crate::records::{self, EntryId, Ledger};
+use crate::records::{self, EntryId, Ledger, owner_key};
 
 pub(super) use detail::{Bucket, Detail, Running};
 pub(super) use named::Named;
@@ -32,6 +32,11 @@ const MOST_NOTES: usize = 20_000;
 const GROUP: usize = 256;
 /// Notes gather for so long.
 const GATHER: Duration = Duration::from_millis(200);
+/// Notes of a caller after which the oldest are deleted that are too many: to count them at each would take longer
+/// than to write them.
+const TRIM: usize = 500;
+/// Callers of whom it is known how many notes were written since.
+const MOST_COUNTED: usize = 10_000;
 /// After a write that failed.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -42,6 +47,8 @@ pub(super) type Name = (String, String);
 pub struct StoredResponses {
     notes: Mutex<HashMap<Name, Object>>,
     noted: Notify,
+    /// How many were written for each caller since the oldest were deleted.
+    written: Mutex<HashMap<String, usize>>,
     /// A response has begun to be made in the background.
     begun: Notify,
     /// What is held of budgets for those that this process has begun.
@@ -59,6 +66,7 @@ impl Default for StoredResponses {
         Self {
             notes: Mutex::default(),
             noted: Notify::new(),
+            written: Mutex::default(),
             begun: Notify::new(),
             holds: Mutex::default(),
             followed: Mutex::default(),
@@ -95,7 +103,7 @@ impl Note<'_> {
         Object {
             kind: Kind::Response,
             id: self.id.to_owned(),
-            owner: self.owner.to_owned(),
+            owner: owner_key(self.owner).into_owned(),
             provider: self.provider.to_owned(),
             model: self.asked.to_owned(),
             node: String::new(),
@@ -149,12 +157,9 @@ impl StoredResponses {
             if group.is_empty() {
                 return Ok(());
             }
-            let full = ledger.insert_objects(group.clone()).await?;
-            if full > 0 {
-                tracing::warn!(
-                    full,
-                    "responses can't be asked for by their ids: their callers have too many"
-                );
+            ledger.insert_objects(group.clone()).await?;
+            for owner in self.with_many(&group) {
+                ledger.trim_objects(Kind::Response, &owner).await?;
             }
             let mut notes = lock(&self.notes);
             for object in group {
@@ -165,6 +170,25 @@ impl StoredResponses {
                 }
             }
         }
+    }
+
+    /// Counts notes that were written. Returns the callers whose oldest are to be deleted: also those of whom it isn't
+    /// known how many they have.
+    fn with_many(&self, group: &[Object]) -> Vec<String> {
+        let mut written = lock(&self.written);
+        if written.len() > MOST_COUNTED {
+            written.clear();
+        }
+        let mut many = Vec::new();
+        for object in group {
+            let count = written.entry(object.owner.clone()).or_insert(TRIM - 1);
+            *count += 1;
+            if *count >= TRIM {
+                *count = 0;
+                many.push(object.owner.clone());
+            }
+        }
+        many
     }
 
     /// Takes up a response that has begun to be made in the background, with what is held for it.
@@ -237,20 +261,41 @@ impl StoredResponses {
         owner: &str,
         id: &str,
     ) -> Result<Option<Object>, records::Error> {
-        let noted = lock(&self.notes)
-            .get(&(owner.to_owned(), id.to_owned()))
-            .cloned();
+        let owner = owner_key(owner);
+        let name = (owner.into_owned(), id.to_owned());
+        let noted = lock(&self.notes).get(&name).cloned();
         match noted {
             Some(object) => Ok(Some(object)),
-            None => ledger.find_object(Kind::Response, owner, id).await,
+            None => ledger.find_object(Kind::Response, &name.0, id).await,
         }
+    }
+
+    /// Whether a response is known to be another caller's.
+    async fn is_anothers(
+        &self,
+        ledger: &Ledger,
+        owner: &str,
+        id: &str,
+    ) -> Result<bool, records::Error> {
+        let owner = owner_key(owner);
+        {
+            let notes = lock(&self.notes);
+            let mut owners = notes.keys().filter(|(_, one)| one == id);
+            if let Some((first, _)) = owners.next() {
+                return Ok(*first != owner && owners.all(|(one, _)| *one != owner));
+            }
+        }
+        ledger.is_anothers(Kind::Response, &owner, id).await
     }
 
     /// Forgets a caller's response, which its provider has deleted.
     async fn forget(&self, ledger: &Ledger, owner: &str, id: &str) {
         let written = self.flush(ledger).await;
         let removed = match written {
-            Ok(()) => ledger.remove_object(Kind::Response, owner, id).await,
+            Ok(()) => {
+                let owner = owner_key(owner);
+                ledger.remove_object(Kind::Response, &owner, id).await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = removed {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::detail::Detail;
-use crate::exchange::Gateway;
 use crate::exchange::person::Identified;
-use crate::formats::{Format, NamedResponse};
+use crate::exchange::{Asked, Gateway};
+use crate::formats::{Format, NO_PREVIOUS_RESPONSE, NamedResponse};
 use crate::policy::route::{Provider, Route};
+use crate::records;
 use crate::records::objects::State;
 use crate::wire::Rejection;
 
@@ -30,11 +31,7 @@ impl Gateway {
         let (asker, id) = (&identified.asker, named.id);
         let owner = asker.owner();
         let found = self.stored.find(&self.ledger, owner.key(), id).await;
-        let object = found.map_err(|error| {
-            tracing::error!(%error, "responses can't be looked up");
-            let why = "responses can't be looked up right now";
-            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why)
-        })?;
+        let object = found.map_err(|error| unknown(&error))?;
         let object = object.ok_or_else(|| {
             let why = format!("Response with id '{id}' not found.");
             Rejection::new(StatusCode::NOT_FOUND, "response_not_found", why)
@@ -91,8 +88,40 @@ impl Gateway {
         })
     }
 
+    /// Refuses a request that goes on with another caller's response, in the words in which OpenAI refuses one that
+    /// it doesn't have. One of which nothing is known passes.
+    ///
+    /// # Errors
+    /// 400 for another caller's, 503 if that can't be looked up.
+    pub(in crate::exchange) async fn check_previous(&self, asked: &Asked) -> Result<(), Rejection> {
+        let Some(id) = &asked.call.previous_response else {
+            return Ok(());
+        };
+        let owner = asked.asker.owner().key();
+        if self.responses.session(owner, id).is_some() {
+            return Ok(());
+        }
+        let is_anothers = self.stored.is_anothers(&self.ledger, owner, id).await;
+        if !is_anothers.map_err(|error| unknown(&error))? {
+            return Ok(());
+        }
+        let why = format!("Previous response with id '{id}' not found.");
+        Err(Rejection::new(
+            StatusCode::BAD_REQUEST,
+            NO_PREVIOUS_RESPONSE,
+            why,
+        ))
+    }
+
     /// Forgets a response that its provider has deleted.
     pub(in crate::exchange) async fn forget_response(&self, owner: &str, id: &str) {
         self.stored.forget(&self.ledger, owner, id).await;
     }
+}
+
+/// The refusal while the database doesn't say whose a response is.
+fn unknown(error: &records::Error) -> Rejection {
+    tracing::error!(%error, "responses can't be looked up");
+    let why = "responses can't be looked up right now";
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", why)
 }

@@ -16,6 +16,7 @@ pub(super) fn new(request: &MeteredRequest<'_>) -> Box<dyn Meter> {
         sound: 0,
         has_ended: false,
         is_counted: false,
+        is_final: false,
     })
 }
 
@@ -45,6 +46,8 @@ struct Turn {
     sound: u64,
     has_ended: bool,
     is_counted: bool,
+    /// The counts came with the end, or behind it: earlier ones are repeated, or grow.
+    is_final: bool,
 }
 
 impl Meter for Turn {
@@ -91,6 +94,7 @@ impl Meter for Turn {
         }
         if let Some(usage) = message.remove("usageMetadata") {
             self.is_counted = true;
+            self.is_final |= self.has_ended;
             response.insert("usageMetadata".to_owned(), usage);
         }
         if response.is_empty() {
@@ -113,7 +117,7 @@ impl Meter for Turn {
 
     /// The counts can come behind the end.
     fn is_complete(&self) -> bool {
-        self.has_ended && self.is_counted
+        self.has_ended && self.is_final
     }
 
     fn may_end(&self) -> bool {

@@ -237,6 +237,23 @@ fn a_turn_counts_text_sound_and_cache() {
 }
 
 #[test]
+fn counts_before_the_end_wait_for_those_behind_it() {
+    let counts = |output: u64| {
+        json!({"usageMetadata":{"promptTokenCount":100,"responseTokenCount":output,
+        "totalTokenCount":100 + output}})
+    };
+    let ends = json!({"serverContent":{"turnComplete":true}});
+    let (reading, is_complete) = metered(&[spoken(), counts(20), ends.clone()]);
+    assert!(!is_complete && !reading.tokens.estimated);
+    let (reading, is_complete) = metered(&[spoken(), counts(20), ends, counts(25)]);
+    assert!(is_complete);
+    assert_eq!(
+        (reading.tokens.input, reading.tokens.output),
+        (Some(100), Some(25))
+    );
+}
+
+#[test]
 fn a_turn_that_breaks_off_is_estimated_and_one_without_a_count_waits() {
     let (reading, is_complete) = metered(&[spoken()]);
     assert!(!is_complete && reading.tokens.estimated);

@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::formats::refusal::{PLAIN, event};
-use crate::formats::{NO_MODEL, Refusals};
+use crate::formats::{NO_MODEL, NO_PREVIOUS_RESPONSE, Refusals};
 use crate::wire::Rejection;
 
 /// How errors look to clients.
@@ -33,10 +33,15 @@ pub(in crate::formats) fn object(rejection: &Rejection) -> Value {
         status if status.is_client_error() => "invalid_request_error",
         _ => "server_error",
     };
+    let param = match rejection.code.0 {
+        NO_MODEL => Some("model"),
+        NO_PREVIOUS_RESPONSE => Some("previous_response_id"),
+        _ => None,
+    };
     json!({
         "message": rejection.message,
         "type": kind,
-        "param": (rejection.code.0 == NO_MODEL).then_some("model"),
+        "param": param,
         "code": rejection.code.0,
     })
 }

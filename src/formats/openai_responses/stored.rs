@@ -2,13 +2,15 @@
 //! request for them has ended (<https://platform.openai.com/docs/guides/background>).
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
 use http::Method;
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{ENDPOINT, FORMAT};
-use crate::formats::format::{Background, BackgroundEnd, NamedResponse};
+use crate::formats::format::{Background, BackgroundEnd, Begins, NamedResponse};
 use crate::formats::meter::Unread;
 use crate::formats::{Call, Format, Head, Path, known};
 use crate::wire::{Rejection, sse};
@@ -36,7 +38,7 @@ pub(in crate::formats) static STORED: Format = Format {
 
 /// How responses are made in the background.
 pub(super) const BACKGROUND: Background = Background {
-    running,
+    begins,
     ended,
     path: |id| format!("{ENDPOINT}/{id}"),
     cancel: |id| format!("{ENDPOINT}/{id}/cancel"),
@@ -81,10 +83,7 @@ fn read(head: &Head<'_>, _: Bytes) -> Result<Call, Rejection> {
 /// What tells how far a response is.
 #[derive(Deserialize)]
 struct Progress {
-    id: String,
     status: String,
-    #[serde(default)]
-    background: Option<bool>,
     #[serde(default)]
     error: Option<Words>,
 }
@@ -95,39 +94,119 @@ struct Words {
     message: Option<String>,
 }
 
-impl Progress {
-    fn is_running(&self) -> bool {
-        matches!(&*self.status, "queued" | "in_progress")
+fn is_running(status: &str) -> bool {
+    matches!(status, "queued" | "in_progress")
+}
+
+/// What a response that has begun says of itself. It can repeat megabytes of its request, before or behind
+/// these, so that they are read as soon as they have come.
+#[derive(Default)]
+struct Seen {
+    id: Option<String>,
+    status: Option<String>,
+    background: Option<bool>,
+}
+
+impl Seen {
+    /// What it comes to; `None` until enough is known.
+    fn verdict(&self) -> Option<Begins> {
+        let is_running = self.status.as_deref().map(is_running);
+        if is_running == Some(false) || self.background == Some(false) {
+            return Some(Begins::Other);
+        }
+        let id = self.id.as_ref()?;
+        (is_running? && self.background?).then(|| {
+            let is_id = named(&Method::GET, &format!("{ENDPOINT}/{id}")).is_some();
+            if is_id {
+                Begins::Running(id.clone())
+            } else {
+                Begins::Other
+            }
+        })
     }
 }
 
-/// The id of a response that is made in the background, by the whole of what came, or by its first event.
-fn running(start: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Event {
-        response: Progress,
+/// Reads a response, or an event that has one, until enough is known.
+struct Members<'s> {
+    seen: &'s mut Seen,
+    is_event: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Members<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { seen, is_event } = self;
+        while let Some(key) = map.next_key::<String>()? {
+            match &*key {
+                "response" if is_event => map.next_value_seed(Members {
+                    seen,
+                    is_event: false,
+                })?,
+                "id" if !is_event => seen.id = map.next_value()?,
+                "status" if !is_event => seen.status = map.next_value()?,
+                "background" if !is_event => seen.background = map.next_value()?,
+                _ => _ = map.next_value::<IgnoredAny>()?,
+            }
+            if seen.verdict().is_some() {
+                return Err(A::Error::custom("the rest is not read"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What JSON says that may not have come whole.
+fn told(json: &[u8], is_event: bool) -> Begins {
+    let mut seen = Seen::default();
+    let members = Members {
+        seen: &mut seen,
+        is_event,
+    };
+    let read = members.deserialize(&mut serde_json::Deserializer::from_slice(json));
+    match (seen.verdict(), read) {
+        (Some(verdict), _) => verdict,
+        (None, Err(error)) if error.is_eof() => Begins::More,
+        (None, _) => Begins::Other,
+    }
+}
+
+/// What the beginning of a response tells, or that of a stream by its first event.
+fn begins(start: &[u8]) -> Begins {
+    if start.trim_ascii_start().starts_with(b"{") {
+        return told(start, false);
     }
     let mut event = None;
     let mut decoder = sse::Decoder::new(sse::MAX_EVENT);
-    let progress = if let Ok(progress) = serde_json::from_slice::<Progress>(start) {
-        progress
-    } else {
-        decoder.feed(start, |one| {
-            if event.is_none() {
-                event = serde_json::from_slice::<Event>(one.data).ok();
-            }
-        });
-        event?.response
-    };
-    let is_followed = progress.is_running()
-        && progress.background == Some(true)
-        && named(&Method::GET, &format!("{ENDPOINT}/{}", progress.id)).is_some();
-    is_followed.then_some(progress.id)
+    decoder.feed(start, |one| {
+        event.get_or_insert_with(|| told(one.data, true));
+    });
+    if let Some(told) = event {
+        return match told {
+            Begins::More => Begins::Other,
+            told => told,
+        };
+    }
+    let mut lines = start.split(|byte| matches!(byte, b'\n' | b'\r'));
+    let data = lines.find_map(|line| line.strip_prefix(b"data:"));
+    data.map_or(Begins::More, |data| told(data, true))
 }
 
 fn ended(body: &[u8]) -> Option<BackgroundEnd> {
     let progress: Progress = serde_json::from_slice(body).ok()?;
-    if progress.is_running() {
+    if is_running(&progress.status) {
         return None;
     }
     Some(match &*progress.status {
@@ -172,21 +251,52 @@ mod tests {
 
     #[test]
     fn a_background_response_is_known_by_its_first_words() {
-        let response = r#"{"id":"resp_1","status":"queued","background":true}"#;
-        assert_eq!(running(response.as_bytes()).as_deref(), Some("resp_1"));
-        let event = format!(
-            "event: response.created\ndata: {{\"type\":\"x\",\"response\":{response}}}\n\ndata: "
-        );
-        assert_eq!(running(event.as_bytes()).as_deref(), Some("resp_1"));
+        let running = || Begins::Running("resp_1".to_owned());
+        let words = r#""id":"resp_1","status":"queued","background":true"#;
+        let long = format!(r#""instructions":"{}""#, "x".repeat(3 << 20));
+        for response in [
+            format!("{{{words}}}"),
+            format!("{{{words},{long}}}"),
+            format!("{{{long},{words}}}"),
+        ] {
+            assert_eq!(begins(response.as_bytes()), running());
+            let event = format!(
+                "event: response.created\ndata: {{\"type\":\"x\",\"response\":{response}}}\n\ndata: "
+            );
+            assert_eq!(begins(event.as_bytes()), running());
+            let crlf = event.replace('\n', "\r\n");
+            assert_eq!(begins(crlf.as_bytes()), running());
+        }
         for other in [
             r#"{"id":"resp_1","status":"completed","background":true}"#,
             r#"{"id":"resp_1","status":"queued","background":false}"#,
             r#"{"id":"resp_1","status":"queued"}"#,
             r#"{"id":"../x","status":"queued","background":true}"#,
-            "[]",
-            "",
+            r#"{"id":1,"status":"queued","background":true}"#,
+            "data: {\"type\":\"error\"}\n\n",
+            "data: [DONE]\n\n",
         ] {
-            assert_eq!(running(other.as_bytes()), None, "{other}");
+            assert_eq!(begins(other.as_bytes()), Begins::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_is_known_at_every_length_or_not_yet() {
+        let response =
+            r#"{"object":"response","id":"resp_12","status":"queued","background":true,"x":[]}"#;
+        let event = format!("event: x\ndata: {{\"response\":{response}}}\n\n");
+        for text in [response, &event] {
+            let is_known = |length: usize| match begins(&text.as_bytes()[..length]) {
+                Begins::Running(id) => {
+                    assert_eq!(id, "resp_12");
+                    true
+                }
+                Begins::More => false,
+                Begins::Other => panic!("{}", &text[..length]),
+            };
+            let first = (0..=text.len()).find(|length| is_known(*length)).unwrap();
+            assert!(text[..first].ends_with("true"), "{}", &text[..first]);
+            assert!((first..=text.len()).all(is_known));
         }
     }
 

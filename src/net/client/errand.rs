@@ -7,18 +7,19 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::response::Parts;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 
 use super::pool::Pool;
 use super::{Client, Received, RequestError, auth, innermost};
 use crate::base::clock::within;
+use crate::base::memory::{self, Memory};
 use crate::base::secret::Secret;
 use crate::config::{Authorization, Certificates, Network};
 use crate::policy::route::Provider;
@@ -38,6 +39,8 @@ pub struct Errand<'p> {
     timeout: Duration,
     /// Longest response in bytes.
     longest: usize,
+    /// What counts the response, if it is counted.
+    memory: Option<Memory>,
     /// The certificates that the server is trusted by, where it isn't those of this machine's
     /// store. A provider has its own.
     ca: Option<Certificates>,
@@ -60,6 +63,7 @@ impl<'p> Errand<'p> {
             body: Bytes::new(),
             timeout,
             longest,
+            memory: None,
             ca: None,
             is_for_token: false,
         }
@@ -149,6 +153,19 @@ impl<'p> Errand<'p> {
     #[must_use]
     pub fn within(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// With a response that `limits.memory` counts: while there is no room for it, it waits.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        self.counted_by(memory::all())
+    }
+
+    fn counted_by(self, memory: &Memory) -> Self {
+        Self {
+            memory: Some(memory.clone()),
+            ..self
+        }
     }
 
     /// What is sent.
@@ -244,14 +261,19 @@ impl Client {
                 mask = mask.and_parts_of(request.uri());
             }
             let request = request.map(|()| errand.body);
-            return exchange(&pool, request, mask, errand.longest, why).await;
+            return exchange(&pool, request, mask, (errand.longest, errand.memory), why).await;
         };
         let Errand {
-            key, body, longest, ..
+            key,
+            body,
+            longest,
+            memory,
+            ..
         } = errand;
         let (pool, request) = self.for_provider(provider, key, request, body).await?;
         let mask = pool.mask(&request);
-        exchange(&pool, request, mask, longest, |error| innermost(error)).await
+        let bounds = (longest, memory);
+        exchange(&pool, request, mask, bounds, |error| innermost(error)).await
     }
 
     /// A request with a provider's credential, and the connections that it goes over.
@@ -319,14 +341,12 @@ async fn exchange(
     pool: &Pool,
     request: Request<Bytes>,
     mask: Mask,
-    longest: usize,
+    (longest, memory): (usize, Option<Memory>),
     why: fn(&RequestError) -> String,
 ) -> Result<Response<Bytes>, String> {
     let (head, body, mut mask) = send(pool, request, mask, why).await?;
-    let body = Limited::new(body, longest);
-    let body = body.collect().await.map_err(|error| error.to_string())?;
-    let body = [mask.pass(body.to_bytes()), mask.rest()].concat();
-    Ok(Response::from_parts(head, body.into()))
+    let body = read(body, longest, memory, &mut mask).await?;
+    Ok(Response::from_parts(head, body))
 }
 
 /// Sends a request. Returns the response's head, and its body with what hides the credential in it.
@@ -344,4 +364,75 @@ async fn send(
     let (mut head, body) = response.into_parts();
     mask.headers(&mut head.headers);
     Ok((head, body, mask))
+}
+
+/// Reads a body of up to `longest` bytes, which `memory` counts for as long as they are there.
+async fn read(
+    mut body: Received,
+    longest: usize,
+    memory: Option<Memory>,
+    mask: &mut Mask,
+) -> Result<Bytes, String> {
+    let mut hold = memory.map(|memory| memory.hold());
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| error.to_string())?;
+        // Trailers say nothing here.
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        let length = whole.len() + piece.len();
+        if length > longest {
+            return Err(format!("its response is longer than {longest} bytes"));
+        }
+        if let Some(hold) = &mut hold {
+            hold.reserve(length)
+                .await
+                .map_err(|full| full.to_string())?;
+        }
+        whole.extend_from_slice(&mask.pass(piece));
+    }
+    whole.extend_from_slice(&mask.rest());
+    let whole = whole.freeze();
+    Ok(match hold {
+        Some(hold) => hold.keep(whole),
+        None => whole,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::net::client::Timeouts;
+
+    #[tokio::test]
+    async fn a_counted_response_waits_for_room_and_is_counted_while_it_is_there() {
+        const LENGTH: usize = 2 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b'x'; LENGTH]).await.unwrap();
+        });
+        let memory = Memory::new(memory::LEAST);
+        let mut others = memory.hold();
+        assert!(others.try_reserve(memory.most() - LENGTH / 2));
+        let client = Client::new(None, Timeouts::all(Duration::from_secs(5)));
+        let errand = Errand::get(uri.parse().unwrap(), Duration::from_secs(10), LENGTH);
+        let mut asked = client.errand(errand.counted_by(&memory));
+        let early = within(Duration::from_millis(300), &mut asked).await;
+        assert!(early.is_err(), "there is no room");
+        drop(others);
+        let response = asked.await.unwrap();
+        assert_eq!(response.body().len(), LENGTH);
+        assert_eq!(memory.usage().held, LENGTH);
+        drop(response);
+        assert_eq!(memory.usage().held, 0);
+    }
 }

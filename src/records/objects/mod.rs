@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use super::{Error, Failure, Ledger, millis};
+use crate::base::clock;
 
-/// Objects of one kind that a caller can have.
+/// Objects of one kind that a caller can have. Of responses, as many that have ended, and as many that are open.
 pub const MOST_OBJECTS: u64 = 10_000;
 
 /// Bytes of [`Object::detail`].
@@ -63,7 +64,7 @@ pub struct Object {
     pub kind: Kind,
     /// As the caller sees it, of at most [`MOST_ID`] bytes.
     pub id: String,
-    /// Whose it is: `Caller::key`, as records have it.
+    /// Whose it is: [`owner_key`](super::owner_key) of the caller.
     pub owner: String,
     /// Its name in the configuration; empty for what the gateway itself has.
     pub provider: String,
@@ -85,34 +86,56 @@ pub struct Object {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
     Done,
-    /// Its owner has [`MOST_OBJECTS`] of the kind.
+    /// Its owner has [`MOST_OBJECTS`] of the kind, or of open responses.
     Full,
+}
+
+/// A page of objects, newest first.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub kind: Kind,
+    /// What their ids begin with.
+    pub prefix: &'static str,
+    /// The id of the one behind which it begins.
+    pub after: Option<String>,
+    pub limit: usize,
 }
 
 /// Where objects are kept. Times are by the clock that all nodes share.
 pub(super) trait Objects {
     /// Adds an object, in place of one of the same owner, kind and id.
     fn insert_object(&mut self, object: &Object) -> Result<Inserted, Failure>;
-    /// Adds several in one transaction. Returns how many had no room.
-    fn insert_objects(&mut self, objects: &[Object]) -> Result<usize, Failure>;
+    /// Adds several in one transaction, however many there are.
+    fn insert_objects(&mut self, objects: &[Object]) -> Result<(), Failure>;
+    /// Deletes the oldest ended ones of a caller, as many as there are too many.
+    fn trim_objects(&mut self, kind: Kind, owner: &str) -> Result<(), Failure>;
     fn find_object(&mut self, kind: Kind, owner: &str, id: &str)
     -> Result<Option<Object>, Failure>;
-    /// A page of a caller's objects, newest first, from behind the one with the id `after`.
+    /// Whether other callers have an object, and this one has none by that id.
+    fn is_anothers(&mut self, kind: Kind, owner: &str, id: &str) -> Result<bool, Failure>;
+    /// A page of a caller's objects that have not expired.
     fn list_objects(
         &mut self,
-        kind: Kind,
         owner: &str,
-        after: Option<&str>,
-        limit: usize,
+        wanted: &Wanted,
+        now: i64,
     ) -> Result<Vec<Object>, Failure>;
     /// Replaces state, detail and end, if the stored object is still `before`. Returns whether it was.
     fn update_object(&mut self, before: &Object, after: &Object) -> Result<bool, Failure>;
     /// Deletes an object. Returns whether it was there.
     fn remove_object(&mut self, kind: Kind, owner: &str, id: &str) -> Result<bool, Failure>;
-    /// Takes open objects that are due, for `lease` milliseconds.
+    /// The owners of open objects that are due.
+    fn due_owners(
+        &mut self,
+        kind: Kind,
+        claimant: &Claimant,
+        most: usize,
+    ) -> Result<Vec<String>, Failure>;
+    /// Takes open objects that are due, for `lease` milliseconds: of all owners, or of one.
     fn claim_objects(
         &mut self,
         kind: Kind,
+        owner: Option<&str>,
         claimant: &Claimant,
         lease: i64,
         most: usize,
@@ -149,17 +172,27 @@ impl Ledger {
             .await
     }
 
-    /// Adds several objects in one transaction. Returns how many there was no room for.
+    /// Adds several objects in one transaction, also where their owners have [`MOST_OBJECTS`] already.
     ///
     /// # Errors
     /// As for [`Ledger::insert_object`]; none is added then.
-    pub async fn insert_objects(&self, objects: Vec<Object>) -> Result<usize, Error> {
+    pub async fn insert_objects(&self, objects: Vec<Object>) -> Result<(), Error> {
         objects.iter().try_for_each(bounded)?;
         self.write(move |connection| connection.insert_objects(&objects))
             .await
     }
 
-    /// A caller's object; `None` also where it is another caller's.
+    /// Deletes the oldest of a caller's objects that have ended, so that [`MOST_OBJECTS`] of them are left.
+    ///
+    /// # Errors
+    /// When the database can't be written.
+    pub async fn trim_objects(&self, kind: Kind, owner: &str) -> Result<(), Error> {
+        let owner = owner.to_owned();
+        self.write(move |connection| connection.trim_objects(kind, &owner))
+            .await
+    }
+
+    /// A caller's object; `None` also where it is another caller's, or has expired.
     ///
     /// # Errors
     /// When the database can't be read.
@@ -170,24 +203,31 @@ impl Ledger {
         id: &str,
     ) -> Result<Option<Object>, Error> {
         let [owner, id] = [owner, id].map(str::to_owned);
-        self.read(move |connection| connection.find_object(kind, &owner, &id))
-            .await
+        let found = self.read(move |connection| connection.find_object(kind, &owner, &id));
+        let now = clock::unix_ms();
+        let lasts = |object: &Object| object.ends.is_none_or(|ends| ends > now);
+        Ok(found.await?.filter(lasts))
     }
 
-    /// A page of a caller's objects, newest first, from behind the one with the id `after`; empty if that
-    /// one isn't there.
+    /// Whether other callers have an object, and this one has none by that id.
     ///
     /// # Errors
     /// When the database can't be read.
-    pub async fn list_objects(
-        &self,
-        kind: Kind,
-        owner: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Object>, Error> {
-        let (owner, after) = (owner.to_owned(), after.map(str::to_owned));
-        self.read(move |connection| connection.list_objects(kind, &owner, after.as_deref(), limit))
+    pub async fn is_anothers(&self, kind: Kind, owner: &str, id: &str) -> Result<bool, Error> {
+        let [owner, id] = [owner, id].map(str::to_owned);
+        self.read(move |connection| connection.is_anothers(kind, &owner, &id))
+            .await
+    }
+
+    /// A page of a caller's objects, without those that have expired; empty if it is to begin behind one that isn't
+    /// there.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn list_objects(&self, owner: &str, wanted: Wanted) -> Result<Vec<Object>, Error> {
+        let owner = owner.to_owned();
+        let now = clock::unix_ms();
+        self.read(move |connection| connection.list_objects(&owner, &wanted, now))
             .await
     }
 
@@ -212,21 +252,40 @@ impl Ledger {
             .await
     }
 
-    /// Takes at most `most` open objects that are due and that this node can work on, longest due first. No
-    /// other process gets them within `lease`.
+    /// The owners, `most` of them, of open objects that are due and that this node can work on.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn due_owners(
+        &self,
+        kind: Kind,
+        claimant: &Claimant,
+        most: usize,
+    ) -> Result<Vec<String>, Error> {
+        let claimant = claimant.clone();
+        self.read(move |connection| connection.due_owners(kind, &claimant, most))
+            .await
+    }
+
+    /// Takes at most `most` open objects, of all owners or of one, that are due and that this node can work on,
+    /// longest due first. No other process gets them within `lease`.
     ///
     /// # Errors
     /// When the database can't be written.
     pub async fn claim_objects(
         &self,
         kind: Kind,
+        owner: Option<&str>,
         claimant: &Claimant,
         lease: Duration,
         most: usize,
     ) -> Result<Vec<Object>, Error> {
-        let (claimant, lease) = (claimant.clone(), millis(lease));
-        self.write(move |connection| connection.claim_objects(kind, &claimant, lease, most))
-            .await
+        let (owner, claimant) = (owner.map(str::to_owned), claimant.clone());
+        let lease = millis(lease);
+        self.write(move |connection| {
+            connection.claim_objects(kind, owner.as_deref(), &claimant, lease, most)
+        })
+        .await
     }
 
     /// Holds an object for `lease` from now on, and so puts off when it is due. False where it is gone, or

@@ -185,11 +185,9 @@ pub(super) fn responses() -> String {
             }
             let [whole, streamed] =
                 arrives(served, caller, &with).map(|response| more.is_subset(&told(&response)));
-            if whole && streamed {
-                letter(served)
-            } else {
-                '-'
-            }
+            let pair = [served, caller].map(short);
+            assert_eq!(whole, streamed, "{pair:?}: {more:?}");
+            if whole { letter(served) } else { '-' }
         };
         formats().into_iter().map(place).collect()
     })

@@ -36,15 +36,20 @@ use crate::records::{Error, Failure};
 pub(crate) use names::Names;
 pub(crate) use value::{Row, Rows, Value};
 
+/// A caller's key as rows have it.
+pub(crate) fn caller_key(caller: &str) -> Cow<'_, str> {
+    value::key(caller, row::limit::CALLER)
+}
+
 /// The version of the schema: one more than there are migrations.
-pub(super) const VERSION: i64 = 14;
+pub(super) const VERSION: i64 = 15;
 
 /// What makes and changes the tables of a database, in its dialect. A new database gets the whole schema
 /// at once; `tests/ledger/schema.rs` checks that the migrations lead to the same one.
 pub(super) struct Schema {
     pub(super) new: [&'static str; 1],
     /// The scripts that bring a database from version N to N + 1, from 1 on. Only ever appended to.
-    pub(super) migrations: [&'static str; 13],
+    pub(super) migrations: [&'static str; 14],
 }
 
 impl Schema {

@@ -3,7 +3,10 @@
 use super::row::limit;
 use super::value::{Row, Value};
 use super::{Connection, Failure, rows, skip_locked, transaction};
-use crate::records::objects::{Claimant, Inserted, Kind, MOST_OBJECTS, Object, Objects, State};
+use crate::base::clock;
+use crate::records::objects::{
+    Claimant, Inserted, Kind, MOST_OBJECTS, Object, Objects, State, Wanted,
+};
 
 /// Rows that one purge deletes.
 const BATCH: u64 = 200;
@@ -13,43 +16,51 @@ const SELECTED: &str = "id, owner, provider, model, node, made, ends, state, det
 
 const ONE: &str = "kind = $1 AND owner = $2 AND id = $3";
 
+/// Open ones that a claimant can work on now.
+const DUE: &str = "state = $1 AND kind = $2 \
+    AND ((due <= $3 AND node = '') OR (node = $4 AND (due <= $5 OR holder <> $6)))";
+
 impl Objects for dyn Connection + '_ {
     fn insert_object(&mut self, object: &Object) -> Result<Inserted, Failure> {
+        // Responses that have ended take no room of those that are followed.
+        let counted = match object.kind {
+            Kind::Response => " AND state = 'open'",
+            Kind::File | Kind::Batch => "",
+        };
         // One that runs twice finds what it wrote itself.
-        let sql = format!(
-            "INSERT INTO objects (kind, owner, id, provider, model, node, made, ends, state, detail, \
-             holder, due) \
-             SELECT $1, $2, $3, $4, $5, $6, $7, CAST($8 AS BIGINT), $9, $10, '', 0 \
-             WHERE (SELECT COUNT(*) FROM objects WHERE kind = $1 AND owner = $2) < {MOST_OBJECTS} \
-             OR EXISTS (SELECT 1 FROM objects WHERE {ONE}) \
-             ON CONFLICT (kind, owner, id) DO UPDATE SET provider = excluded.provider, \
-             model = excluded.model, node = excluded.node, made = excluded.made, ends = excluded.ends, \
-             state = excluded.state, detail = excluded.detail, holder = '', due = 0"
+        let has_room = format!(
+            "WHERE (SELECT COUNT(*) FROM objects WHERE kind = $1 AND owner = $2{counted} \
+             AND (ends IS NULL OR ends > $11)) < {MOST_OBJECTS} \
+             OR EXISTS (SELECT 1 FROM objects WHERE {ONE})"
         );
-        let mut values = key(object.kind, &object.owner, &object.id);
-        values.extend([
-            Value::text(&object.provider),
-            Value::text(&object.model),
-            Value::text(&object.node),
-            object.made.into(),
-            object.ends.into(),
-            object.state.as_str().into(),
-            Value::Bytes(object.detail.as_slice().into()),
-        ]);
-        Ok(match self.change(&sql, values)? {
+        let mut values = row(object);
+        values.push(clock::unix_ms().into());
+        Ok(match self.change(&insert(&has_room), values)? {
             0 => Inserted::Full,
             _ => Inserted::Done,
         })
     }
 
-    fn insert_objects(&mut self, objects: &[Object]) -> Result<usize, Failure> {
-        transaction(self, |connection| {
-            let mut full = 0;
-            for object in objects {
-                full += usize::from(connection.insert_object(object)? == Inserted::Full);
-            }
-            Ok(full)
-        })
+    fn insert_objects(&mut self, objects: &[Object]) -> Result<(), Failure> {
+        let rows = objects.iter().map(row).collect();
+        // WHERE, because SQLite can't tell ON CONFLICT behind SELECT from a join without it.
+        let sql = insert("WHERE 1 = 1");
+        transaction(self, |connection| super::execute(connection, &sql, rows))
+    }
+
+    fn trim_objects(&mut self, kind: Kind, owner: &str) -> Result<(), Failure> {
+        let ended = "kind = $1 AND owner = $2 AND state = $3";
+        let sql = format!(
+            "DELETE FROM objects WHERE {ended} AND (made, id) < (SELECT made, id FROM objects \
+             WHERE {ended} ORDER BY made DESC, id DESC LIMIT 1 OFFSET {})",
+            MOST_OBJECTS - 1
+        );
+        let values = vec![
+            kind.as_str().into(),
+            Value::wanted(owner, limit::CALLER),
+            State::Ended.as_str().into(),
+        ];
+        self.change(&sql, values).map(drop)
     }
 
     fn find_object(
@@ -61,26 +72,40 @@ impl Objects for dyn Connection + '_ {
         find(self, kind, owner, id, "")
     }
 
+    fn is_anothers(&mut self, kind: Kind, owner: &str, id: &str) -> Result<bool, Failure> {
+        let sql = "SELECT owner FROM objects WHERE kind = $1 AND id = $2 LIMIT 100";
+        let owners = rows(self, sql, vec![kind.as_str().into(), id.into()], Row::text)?;
+        Ok(!owners.is_empty() && owners.iter().all(|one| one != owner))
+    }
+
     fn list_objects(
         &mut self,
-        kind: Kind,
         owner: &str,
-        after: Option<&str>,
-        limit: usize,
+        wanted: &Wanted,
+        now: i64,
     ) -> Result<Vec<Object>, Failure> {
-        let mut values = vec![kind.as_str().into(), Value::wanted(owner, limit::CALLER)];
+        let Wanted {
+            kind,
+            prefix,
+            after,
+            limit,
+        } = wanted;
+        let mut values = key(*kind, owner, after.as_deref().unwrap_or_default());
+        values.extend([now.into(), (*prefix).into()]);
         let behind = match after {
-            None => String::new(),
-            Some(after) => {
-                values.push(after.into());
-                format!(" AND (made, id) < (SELECT made, id FROM objects WHERE {ONE})")
+            None => "",
+            Some(_) => {
+                " AND (made, id) < (SELECT made, id FROM objects \
+                 WHERE kind = $1 AND owner = $2 AND id = $3)"
             }
         };
         let sql = format!(
-            "SELECT {SELECTED} FROM objects WHERE kind = $1 AND owner = $2{behind} \
-             ORDER BY made DESC, id DESC LIMIT {limit}"
+            "SELECT {SELECTED} FROM objects WHERE kind = $1 AND owner = $2 AND id <> $3{behind} \
+             AND (ends IS NULL OR ends > $4) AND substr(id, 1, {}) = $5 \
+             ORDER BY made DESC, id DESC LIMIT {limit}",
+            prefix.len()
         );
-        rows(self, &sql, values, |row| read(kind, row))
+        rows(self, &sql, values, |row| read(*kind, row))
     }
 
     fn update_object(&mut self, before: &Object, after: &Object) -> Result<bool, Failure> {
@@ -115,9 +140,21 @@ impl Objects for dyn Connection + '_ {
         Ok(self.change(&sql, key(kind, owner, id))? > 0)
     }
 
+    fn due_owners(
+        &mut self,
+        kind: Kind,
+        claimant: &Claimant,
+        most: usize,
+    ) -> Result<Vec<String>, Failure> {
+        let values = due(kind, claimant, self.now()?);
+        let sql = format!("SELECT DISTINCT owner FROM objects WHERE {DUE} LIMIT {most}");
+        rows(self, &sql, values, Row::text)
+    }
+
     fn claim_objects(
         &mut self,
         kind: Kind,
+        owner: Option<&str>,
         claimant: &Claimant,
         lease: i64,
         most: usize,
@@ -125,20 +162,16 @@ impl Objects for dyn Connection + '_ {
         let now = self.now()?;
         let until = now.saturating_add(lease);
         transaction(self, |connection| {
+            let mut values = due(kind, claimant, now);
+            let of_one = owner.map_or("", |owner| {
+                values.push(Value::wanted(owner, limit::CALLER));
+                " AND owner = $7"
+            });
             let sql = format!(
-                "SELECT {SELECTED} FROM objects WHERE state = $1 AND kind = $2 \
-                 AND ((due <= $3 AND node = '') OR (node = $4 AND (due <= $5 OR holder <> $6))) \
-                 ORDER BY due, owner, id LIMIT {most}{}",
+                "SELECT {SELECTED} FROM objects WHERE {DUE}{of_one} \
+                 ORDER BY due, made, owner, id LIMIT {most}{}",
                 skip_locked(connection)
             );
-            let values = vec![
-                State::Open.as_str().into(),
-                kind.as_str().into(),
-                now.into(),
-                Value::text(&claimant.node),
-                now.into(),
-                Value::text(&claimant.process),
-            ];
             let due = rows(connection, &sql, values, |row| read(kind, row))?;
             let sql = "UPDATE objects SET holder = $1, due = $2 \
                 WHERE kind = $3 AND owner = $4 AND id = $5";
@@ -175,12 +208,50 @@ impl Objects for dyn Connection + '_ {
     }
 }
 
+/// The statement that adds a [`row`] if a condition holds, or replaces the one of the same object.
+fn insert(condition: &str) -> String {
+    format!(
+        "INSERT INTO objects (kind, owner, id, provider, model, node, made, ends, state, detail, \
+         holder, due) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, CAST($8 AS BIGINT), $9, $10, '', 0 {condition} \
+         ON CONFLICT (kind, owner, id) DO UPDATE SET provider = excluded.provider, \
+         model = excluded.model, node = excluded.node, made = excluded.made, ends = excluded.ends, \
+         state = excluded.state, detail = excluded.detail, holder = '', due = 0"
+    )
+}
+
+fn row(object: &Object) -> Vec<Value<'_>> {
+    let mut values = key(object.kind, &object.owner, &object.id);
+    values.extend([
+        Value::text(&object.provider),
+        Value::text(&object.model),
+        Value::text(&object.node),
+        object.made.into(),
+        object.ends.into(),
+        object.state.as_str().into(),
+        Value::Bytes(object.detail.as_slice().into()),
+    ]);
+    values
+}
+
 /// What tells an object from others. The owner may come from a row, where a long one ends with a hash.
 fn key<'k>(kind: Kind, owner: &'k str, id: &'k str) -> Vec<Value<'k>> {
     vec![
         kind.as_str().into(),
         Value::wanted(owner, limit::CALLER),
         id.into(),
+    ]
+}
+
+/// The values for [`DUE`].
+fn due(kind: Kind, claimant: &Claimant, now: i64) -> Vec<Value<'_>> {
+    vec![
+        State::Open.as_str().into(),
+        kind.as_str().into(),
+        now.into(),
+        Value::text(&claimant.node),
+        now.into(),
+        Value::text(&claimant.process),
     ]
 }
 

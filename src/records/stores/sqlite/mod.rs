@@ -55,6 +55,7 @@ const SCHEMA: Schema = Schema {
         include_str!("migrations/12_own_credentials.sql"),
         include_str!("migrations/13_labels.sql"),
         include_str!("migrations/14_objects.sql"),
+        include_str!("migrations/15_object_ids.sql"),
     ],
 };
 

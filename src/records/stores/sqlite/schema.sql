@@ -378,3 +378,4 @@ CREATE TABLE objects (
 CREATE INDEX objects_due ON objects (state, kind, due);
 CREATE INDEX objects_ends ON objects (ends);
 CREATE INDEX objects_made ON objects (kind, owner, made, id);
+CREATE INDEX objects_id ON objects (kind, id);
