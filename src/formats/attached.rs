@@ -1,6 +1,8 @@
 //! Files of the gateway's that requests name: each format says which of its objects name one, and what
 //! stands there instead for a provider, which doesn't have the file.
 
+use std::borrow::Cow;
+use std::io;
 use std::ops::Range;
 
 use aws_smithy_types::base64;
@@ -19,8 +21,10 @@ const MOST: usize = 100;
 /// How requests of a format name files.
 #[derive(Clone, Copy, Debug)]
 pub struct Attaching {
+    /// The keys under which content stands. Arguments of tools and other objects of callers' own are not looked at.
+    pub inside: &'static [&'static str],
     /// The id that an object names, if it is one of those that a file can stand in for.
-    pub named: for<'p> fn(Part<'p>) -> Option<std::borrow::Cow<'p, str>>,
+    pub named: for<'p> fn(Part<'p>) -> Option<Cow<'p, str>>,
     /// The same object with the file in it.
     pub inline: fn(Part<'_>, &Attachment) -> Result<Value, Rejection>,
 }
@@ -72,7 +76,7 @@ pub struct NamedFile {
 /// The files that a body names, in their order. Bodies that aren't JSON name none.
 ///
 /// # Errors
-/// A 400 for more than can be attached, and for a file that is named where none can stand.
+/// A 400 for more than can be attached.
 pub fn named(body: &[u8], attaching: &Attaching) -> Result<Vec<NamedFile>, Rejection> {
     let mut found = Vec::new();
     // Most requests name none.
@@ -89,11 +93,8 @@ pub fn named(body: &[u8], attaching: &Attaching) -> Result<Vec<NamedFile>, Rejec
             left.extend(part.elements());
             continue;
         }
-        if !part.is_object() {
-            continue;
-        }
-        let own = |id: &str| id.starts_with(FILE_PREFIX);
-        if let Some(id) = (attaching.named)(part).filter(|id| own(id)) {
+        let id = (attaching.named)(part).filter(|id| id.starts_with(FILE_PREFIX));
+        if let Some(id) = id {
             found.push(NamedFile {
                 range: part.range(),
                 id: id.into_owned(),
@@ -104,49 +105,65 @@ pub fn named(body: &[u8], attaching: &Attaching) -> Result<Vec<NamedFile>, Rejec
             }
             continue;
         }
-        for (key, value) in part.members() {
-            let mut named = std::iter::once(value).chain(value.elements());
-            let is_own = |part: Part<'_>| part.text().is_some_and(|id| own(&id));
-            if (key == "file_id" || key == "file_ids") && named.any(is_own) {
-                return Err(bad_request(format!(
-                    "{key:?} names a file of this gateway where only a provider's can stand: this gateway's \
-                     files can be content of messages"
-                )));
-            }
-            left.push(value);
-        }
+        let members = part.members();
+        let content = members.filter(|(key, _)| attaching.inside.contains(key));
+        left.extend(content.map(|(_, value)| value));
     }
     found.sort_by_key(|one| one.range.start);
     Ok(found)
 }
 
-/// The body with the content of the files that it names; `files` has one for each of `named`.
+/// The body with the content of the files that it names. Each is read by `file` when its place comes, so that one
+/// is in memory at a time beside the body.
 ///
 /// # Errors
-/// A 400 for a file of a kind that the format takes nowhere, and a 413 for a body of more than `most` bytes.
+/// A 400 for a file of a kind that the format doesn't take there, a 413 for a body of more than `most` bytes, and
+/// those of `file`.
 pub fn inlined(
     body: &[u8],
     attaching: &Attaching,
     named: &[NamedFile],
-    files: &[&Attachment],
+    mut file: impl FnMut(&str) -> Result<Attachment, Rejection>,
     most: usize,
 ) -> Result<Vec<u8>, Rejection> {
     let mut written = Vec::new();
     let mut at = 0;
-    for (one, file) in named.iter().zip(files) {
+    for one in named {
         let mut outline = Outline::default();
         let part = outline.of(&body[one.range.clone()], Oddities::Ignored);
         let part = part.ok_or_else(|| bad_request("the request isn't JSON"))?;
-        let inline = (attaching.inline)(part, file)?;
+        let inline = (attaching.inline)(part, &file(&one.id)?)?;
         written.extend_from_slice(&body[at..one.range.start]);
-        written.extend_from_slice(inline.to_string().as_bytes());
         at = one.range.end;
-        if written.len() + body.len() - at > most {
-            return Err(too_long(most));
-        }
+        let mut bounded = Bounded {
+            most: most.saturating_sub(body.len() - at),
+            written: &mut written,
+        };
+        let fits = serde_json::to_writer(&mut bounded, &inline);
+        fits.map_err(|_| too_long(most))?;
     }
     written.extend_from_slice(&body[at..]);
     Ok(written)
+}
+
+/// Takes as many bytes as a body may have: a text can be six times as long in JSON.
+struct Bounded<'w> {
+    written: &'w mut Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.written.len() + bytes.len() > self.most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.written.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The refusal of a request whose files are too long for it.
@@ -170,7 +187,10 @@ pub fn unfit(file: &Attachment, wanted: &str) -> Rejection {
 mod tests {
     use serde_json::json;
 
-    use super::super::{anthropic_messages, openai_chat, openai_responses};
+    use super::super::{
+        anthropic_messages, gemini_generate_content, google_generate_content, openai_chat,
+        openai_responses,
+    };
     use super::*;
 
     const ID: &str = "file-iris-0123";
@@ -188,9 +208,13 @@ mod tests {
         let attaching = attaching.unwrap();
         let body = body.to_string();
         let named = named(body.as_bytes(), &attaching)?;
-        let file = file(kind);
-        let files = vec![&file; named.len()];
-        let body = inlined(body.as_bytes(), &attaching, &named, &files, 100_000)?;
+        let body = inlined(
+            body.as_bytes(),
+            &attaching,
+            &named,
+            |_| Ok(file(kind)),
+            100_000,
+        )?;
         Ok(serde_json::from_slice(&body).unwrap())
     }
 
@@ -233,28 +257,84 @@ mod tests {
                 json!({ "type": "document", "source": { "type": "file", "file_id": ID } }),
                 json!({ "type": "document", "source": { "type": "text", "media_type": "text/plain", "data": "hi" } }),
             ),
+            (
+                openai_chat::FORMAT.attaching,
+                "text/plain",
+                json!({ "type": "file", "file": { "file_id": ID } }),
+                json!({ "type": "text", "text": "hi" }),
+            ),
+            (
+                gemini_generate_content::FORMAT.attaching,
+                "application/pdf",
+                json!({ "fileData": { "mimeType": "x/y", "fileUri": format!("http://ai/v1beta/files/{ID}") }, "thought": true }),
+                json!({ "inlineData": { "mimeType": "application/pdf", "data": "aGk=" }, "thought": true }),
+            ),
+            (
+                google_generate_content::FORMAT.attaching,
+                "image/png",
+                json!({ "file_data": { "file_uri": format!("https://ai/files/{ID}") } }),
+                json!({ "inlineData": { "mimeType": "image/png", "data": "aGk=" } }),
+            ),
         ] {
-            let body = |part: &Value| json!({ "a": [part, { "x": "file-iris-" }, part], "z": ID });
-            let with = with(attaching, &body(&named), kind).unwrap();
-            assert_eq!(with, body(&inline), "{named}");
+            for (outer, inner) in [
+                ("messages", "content"),
+                ("input", "content"),
+                ("contents", "parts"),
+            ] {
+                let body = |part: &Value| {
+                    let parts = json!([part, { "x": "file-iris-" }, part]);
+                    json!({ outer: [{ "role": "user", inner: parts }], "z": ID })
+                };
+                let attached = attaching.unwrap();
+                if !attached.inside.contains(&outer) {
+                    continue;
+                }
+                let with = with(attaching, &body(&named), kind).unwrap();
+                assert_eq!(with, body(&inline), "{named}");
+            }
         }
     }
 
     #[test]
     fn a_file_that_can_not_stand_where_it_is_named_is_refused() {
-        let chat = openai_chat::FORMAT.attaching;
-        for body in [
-            json!({ "tools": [{ "type": "code", "container": { "file_ids": ["other", ID] } }] }),
-            json!({ "input": { "file_id": ID } }),
-        ] {
-            let refused = with(chat, &body, "text/plain").unwrap_err();
-            assert!(refused.message.contains("content of messages"), "{body}");
-        }
+        let refused = |attaching: Option<Attaching>, part: &Value, kind: &str| {
+            let body =
+                json!({ "messages": [{ "content": [part] }], "input": [{ "content": [part] }] });
+            with(attaching, &body, kind).is_err()
+        };
         let image = json!({ "type": "input_image", "file_id": ID });
         let responses = openai_responses::FORMAT.attaching;
-        assert!(with(responses, &image, "application/pdf").is_err());
+        assert!(refused(responses, &image, "application/pdf"));
+        let anthropic = anthropic_messages::FORMAT.attaching;
+        let source = json!({ "type": "file", "file_id": ID });
+        for (block, kind) in [
+            ("document", "image/png"),
+            ("image", "application/pdf"),
+            ("image", "image/svg+xml"),
+        ] {
+            let block = json!({ "type": block, "source": source });
+            assert!(refused(anthropic, &block, kind), "{block} {kind}");
+        }
+        let chat = openai_chat::FORMAT.attaching;
         let many = vec![json!({ "type": "file", "file": { "file_id": ID } }); MOST + 1];
-        assert!(with(chat, &json!({ "a": many }), "text/plain").is_err());
+        assert!(refused(chat, &json!({ "content": many }), "text/plain"));
+    }
+
+    #[test]
+    fn what_a_model_has_called_a_tool_with_is_left_alone() {
+        let file = json!({ "type": "file", "file_id": ID, "file": { "file_id": ID } });
+        let call = json!({ "type": "tool_use", "input": { "file": file, "content": [file] } });
+        let body = json!({
+            "messages": [{ "role": "assistant", "content": [call] }],
+            "tools": [{ "input_schema": { "default": file } }],
+            "metadata": { "content": [file] },
+        });
+        for attaching in [
+            anthropic_messages::FORMAT.attaching,
+            openai_chat::FORMAT.attaching,
+        ] {
+            assert_eq!(with(attaching, &body, "text/plain").unwrap(), body);
+        }
     }
 
     #[test]
@@ -262,18 +342,20 @@ mod tests {
         let chat = &openai_chat::FORMAT.attaching.unwrap();
         let body = json!({ "type": "file", "file": { "file_id": ID } }).to_string();
         let named = named(body.as_bytes(), chat).unwrap();
-        let file = Attachment {
-            content: vec![0; 300],
-            ..file("application/pdf")
+        let control = |_: &str| {
+            Ok(Attachment {
+                content: vec![1; 300],
+                ..file("text/plain")
+            })
         };
         let length = |most| {
-            let inlined = inlined(body.as_bytes(), chat, &named, &[&file], most);
+            let inlined = inlined(body.as_bytes(), chat, &named, control, most);
             inlined
                 .map(|body| body.len())
                 .map_err(|refused| refused.status)
         };
-        let whole = length(1_000).unwrap();
-        assert!(whole > 400);
+        let whole = length(10_000).unwrap();
+        assert!(whole > 1_800, "each character is six");
         assert_eq!(length(whole), Ok(whole));
         assert_eq!(length(whole - 1), Err(StatusCode::PAYLOAD_TOO_LARGE));
     }

@@ -68,22 +68,20 @@ impl Gateway {
         let left = CancellationToken::new();
         let leaves = left.clone().drop_guard();
         let begun = self.beginnings.tasks.spawn(async move {
-            let begun = async {
-                let response = gateway.response(&mut cleared).await;
-                match response {
-                    Ok(response) => gateway.followed(&mut cleared, response).await,
-                    refused => refused,
-                }
-            };
             let too_late = async {
                 left.cancelled().await;
                 tokio::time::sleep(limit).await;
             };
-            let begun = tokio::select! {
-                begun = begun => Some(begun),
-                () = too_late => None,
+            let response = tokio::select! {
+                response = gateway.response(&mut cleared) => response,
+                () = too_late => return None,
             };
-            begun.map(|begun| (cleared, begun))
+            // What the provider has begun is followed, whether or not its caller is there. That takes a bounded time.
+            let begun = match response {
+                Ok(response) => gateway.followed(&mut cleared, response).await,
+                refused => refused,
+            };
+            Some((cleared, begun))
         });
         let begun = begun.await;
         drop(leaves);
@@ -135,7 +133,7 @@ impl Gateway {
             &mut memory,
         );
         let begins = within(limit, begins).await;
-        let id = match begins.unwrap_or(Err("it was not told in time")) {
+        let id = match begins.unwrap_or(Err("no id arrived in time")) {
             Ok(Some(id)) => id,
             Ok(None) => return Ok(response),
             Err(why) => {
@@ -275,7 +273,7 @@ async fn begins(
             return Err("it doesn't stand in what the provider has sent so far");
         }
         if length > UNCOUNTED && memory.reserve(length).await.is_err() {
-            return Err("there is no memory to read as far");
+            return Err("not enough memory to read the response");
         }
     }
 }

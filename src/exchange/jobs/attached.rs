@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::detail::{FileDetail, read};
 use super::disk::{Disk, DiskError};
-use super::{Gateway, not_found, on_disk};
+use super::{Gateway, bad, not_found, on_disk};
 use crate::base::memory::{self, weighed};
 use crate::exchange::context::Context;
 use crate::exchange::refusal;
@@ -18,6 +18,9 @@ use crate::records::objects::Kind;
 use crate::records::owner_key;
 use crate::wire::Rejection;
 use crate::wire::body::ReadError;
+
+/// What stands around a file's content, in bytes: its type and its name.
+const AROUND: u64 = 2_048;
 
 impl Gateway {
     /// The body of a request with the content of the files that it names.
@@ -48,35 +51,44 @@ impl Gateway {
         attaching: Attaching,
         named: Vec<NamedFile>,
     ) -> Result<Bytes, Rejection> {
-        let owner = &*owner_key(context.asker.owner().key());
+        if context.named.is_some() {
+            let why =
+                "files are a caller's own: they can't be named in a request for another person";
+            return Err(bad("unsupported", why));
+        }
+        let owner = owner_key(context.asker.owner().key());
         let most = context.rules.request_body;
         let mut found = BTreeMap::new();
-        let mut length = body.len() as u64;
+        let (mut least, mut longest) = (body.len() as u64, body.len() as u64);
         for one in &named {
             if !found.contains_key(&one.id) {
-                let object = self.ledger.find_object(Kind::File, owner, &one.id).await?;
-                let object = object.ok_or_else(|| not_found("file", &one.id))?;
+                let object = self.ledger.find_object(Kind::File, &owner, &one.id);
+                let object = object.await?.ok_or_else(|| not_found("file", &one.id))?;
                 self.is_here(&object)?;
                 let detail: FileDetail = read(&object)?;
                 found.insert(one.id.clone(), detail);
             }
-            // At least: base64 has four characters for three bytes.
-            length = length.saturating_add(found[&one.id].bytes);
+            let detail = &found[&one.id];
+            least = least.saturating_add(detail.bytes);
+            // JSON writes some characters of a text as six; base64 has four for three bytes.
+            let grows = if detail.kind.starts_with("text/") {
+                6
+            } else {
+                2
+            };
+            longest = longest.saturating_add(detail.bytes.saturating_mul(grows) + AROUND);
         }
-        if length > most as u64 {
+        if least > most as u64 {
             return Err(too_long(most));
         }
+        let longest = usize::try_from(longest).map_or(most, |longest| longest.min(most));
         let mut hold = memory::all().hold();
-        // It may be anything up to the bound: JSON writes some characters of a text as six.
-        let reserved = hold
-            .reserve(weighed(most.min(memory::all().longest())))
-            .await;
+        let reserved = hold.reserve(weighed(longest)).await;
         reserved.map_err(|full| refusal::unreadable(&ReadError::from(full)))?;
-        let (disk, owner) = (Arc::clone(&self.jobs.disk), owner.to_owned());
+        let (disk, owner) = (Arc::clone(&self.jobs.disk), owner.into_owned());
         let whole = on_disk(move || {
-            let files = attachments(&disk, &owner, found)?;
-            let files = named.iter().map(|one| &files[&one.id]);
-            inlined(&body, &attaching, &named, &files.collect::<Vec<_>>(), most)
+            let file = |id: &str| attachment(&disk, &owner, id, &found[id]);
+            inlined(&body, &attaching, &named, file, longest)
         });
         let whole = whole.await??;
         hold.shrink(weighed(whole.len()));
@@ -84,24 +96,20 @@ impl Gateway {
     }
 }
 
-/// Reads files.
-fn attachments(
+/// Reads a file.
+fn attachment(
     disk: &Disk,
     owner: &str,
-    found: BTreeMap<String, FileDetail>,
-) -> Result<BTreeMap<String, Attachment>, Rejection> {
-    let mut files = BTreeMap::new();
-    for (id, detail) in found {
-        let mut content = Vec::new();
-        let opened = disk.read(owner, &id).map_err(DiskError::from)?;
-        let read = opened.take(detail.bytes).read_to_end(&mut content);
-        read.map_err(DiskError::from)?;
-        let file = Attachment {
-            name: detail.name,
-            kind: detail.kind,
-            content,
-        };
-        files.insert(id, file);
-    }
-    Ok(files)
+    id: &str,
+    detail: &FileDetail,
+) -> Result<Attachment, Rejection> {
+    let mut content = Vec::new();
+    let opened = disk.read(owner, id).map_err(DiskError::from)?;
+    let read = opened.take(detail.bytes).read_to_end(&mut content);
+    read.map_err(DiskError::from)?;
+    Ok(Attachment {
+        name: detail.name.clone(),
+        kind: detail.kind.clone(),
+        content,
+    })
 }

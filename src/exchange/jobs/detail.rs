@@ -8,9 +8,20 @@ use serde_json::{Map, Value};
 use super::family::Family;
 use super::relayed::RunBy;
 use crate::formats::openai_batches::{BatchShape, Counts, FileShape, batch, file};
-use crate::formats::{anthropic_batches, anthropic_files};
+use crate::formats::{anthropic_batches, anthropic_files, gemini_files};
 use crate::records::objects::Object;
 use crate::wire::Rejection;
+
+/// The API in which a file is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileApi<'o> {
+    OpenAi,
+    Anthropic,
+    Gemini {
+        /// The gateway as the caller knows it.
+        origin: &'o str,
+    },
+}
 
 /// A file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -163,10 +174,24 @@ impl BatchDetail {
 
 impl FileDetail {
     /// As clients see it.
-    pub(super) fn shape(&self, object: &Object, family: Family) -> Value {
+    pub(super) fn shape(&self, object: &Object, api: FileApi<'_>) -> Value {
         let made = object.made / 1_000;
-        if family == Family::Anthropic {
-            return anthropic_files::file(&object.id, &self.name, &self.kind, self.bytes, made);
+        match api {
+            FileApi::OpenAi => {}
+            FileApi::Anthropic => {
+                return anthropic_files::file(&object.id, &self.name, &self.kind, self.bytes, made);
+            }
+            FileApi::Gemini { origin } => {
+                return gemini_files::file(&gemini_files::FileShape {
+                    id: &object.id,
+                    name: &self.name,
+                    kind: &self.kind,
+                    bytes: self.bytes,
+                    made: object.made,
+                    ends: object.ends,
+                    origin,
+                });
+            }
         }
         file(&FileShape {
             id: &object.id,

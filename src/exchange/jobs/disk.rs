@@ -127,6 +127,15 @@ impl Disk {
         Ok(written?)
     }
 
+    /// How many bytes a file has; none if it isn't there.
+    pub(super) fn length(&self, owner: &str, id: &str) -> io::Result<u64> {
+        match fs::metadata(self.place(owner, id)?) {
+            Ok(about) => Ok(about.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes text behind the first `at` bytes of a file, which is made if it is missing, and cuts off
     /// what an interrupted write has left there. It is durable when this returns. Returns the new length.
     pub(super) fn append(

@@ -12,15 +12,15 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
 
-use super::detail::{BatchDetail, FileDetail, read, stored};
+use super::detail::{BatchDetail, FileApi, FileDetail, read, stored};
 use super::disk::{Disk, DiskError};
-use super::family::Family;
 use super::page::Page;
+use super::relayed::RunBy;
 use super::{Asked, Gateway, KEPT_MS, bad, new_id, not_found, on_disk};
 use crate::base::clock;
 use crate::formats::attached::FILE_PREFIX;
 use crate::formats::openai_batches::{PURPOSES, Upload, deleted_file, list};
-use crate::formats::{anthropic_batches, anthropic_files};
+use crate::formats::{anthropic_batches, anthropic_files, gemini_files};
 use crate::records::Ledger;
 use crate::records::objects::{Inserted, Kind, MOST_OBJECTS, Object, State, Wanted};
 use crate::wire::body::BodyError;
@@ -28,6 +28,8 @@ use crate::wire::{Body, Rejection, body};
 
 /// Files that are looked at together for those of a purpose.
 const STEP: usize = 1_000;
+/// Objects of a caller that are looked at to make room.
+const ALL: usize = 100_000;
 /// A file that was just written may not have its row yet.
 const YOUNG: Duration = Duration::from_mins(10);
 /// Bytes of a file that are read at once.
@@ -38,11 +40,11 @@ impl Gateway {
     pub(super) async fn upload(
         &self,
         asked: &Asked<'_>,
-        family: Family,
+        api: FileApi<'_>,
     ) -> Result<Value, Rejection> {
-        let usual = match family {
-            Family::OpenAi => None,
-            Family::Anthropic => Some("user_data"),
+        let usual = match api {
+            FileApi::OpenAi => None,
+            FileApi::Anthropic | FileApi::Gemini { .. } => Some("user_data"),
         };
         let kind = asked.head.headers.get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -69,15 +71,28 @@ impl Gateway {
         };
         let id = new_id(FILE_PREFIX)?;
         let lasts = i64::try_from(upload.lasts.as_millis()).unwrap_or(KEPT_MS);
-        let object = self.new_file(owner, &id, &detail, lasts);
         let most = asked.context.rules.file.limits.files;
-        let (to, content) = (object.owner.clone(), asked.body[upload.content].to_vec());
-        let put = move |disk: &Disk| disk.put(&to, &id, &content, most);
+        let (to, at) = (owner.to_owned(), id.clone());
+        let content = asked.body[upload.content].to_vec();
+        let put = move |disk: &Disk| disk.put(&to, &at, &content, most);
         self.written(owner, put).await??;
-        let shape = detail.shape(&object, family);
-        let kept = keep(&self.ledger, object.clone()).await;
+        self.keep_file(asked, &id, &detail, lasts, api).await
+    }
+
+    /// Keeps a file that is on the disk, which is deleted if that fails.
+    pub(super) async fn keep_file(
+        &self,
+        asked: &Asked<'_>,
+        id: &str,
+        detail: &FileDetail,
+        lasts: i64,
+        api: FileApi<'_>,
+    ) -> Result<Value, Rejection> {
+        let object = self.new_file(asked.owner(), id, detail, lasts);
+        let shape = detail.shape(&object, api);
+        let kept = keep(&self.ledger, object).await;
         if kept.is_err() {
-            self.discard(&object.owner, &object.id).await;
+            self.discard(asked.owner(), id).await;
         }
         kept.map(|()| shape)
     }
@@ -108,7 +123,7 @@ impl Gateway {
     pub(super) async fn list_files(
         &self,
         asked: &Asked<'_>,
-        family: Family,
+        api: FileApi<'_>,
     ) -> Result<Value, Rejection> {
         let page = Page::read(asked.head.uri.query())?;
         if page
@@ -123,12 +138,13 @@ impl Gateway {
                 let detail: FileDetail = read(object)?;
                 let is_wanted = |purpose: &String| *purpose == detail.purpose;
                 let is_wanted = page.purpose.as_ref().is_none_or(is_wanted);
-                Ok(is_wanted.then(|| detail.shape(object, family)))
+                Ok(is_wanted.then(|| detail.shape(object, api)))
             })
             .await?;
-        Ok(match family {
-            Family::OpenAi => list(&shapes, has_more),
-            Family::Anthropic => anthropic_batches::list(&shapes, has_more),
+        Ok(match api {
+            FileApi::OpenAi => list(&shapes, has_more),
+            FileApi::Anthropic => anthropic_batches::list(&shapes, has_more),
+            FileApi::Gemini { .. } => gemini_files::list(&shapes, has_more),
         })
     }
 
@@ -174,17 +190,17 @@ impl Gateway {
         &self,
         asked: &Asked<'_>,
         id: &str,
-        family: Family,
+        api: FileApi<'_>,
     ) -> Result<Value, Rejection> {
         let object = self.own_file(asked, id).await?;
-        Ok(read::<FileDetail>(&object)?.shape(&object, family))
+        Ok(read::<FileDetail>(&object)?.shape(&object, api))
     }
 
     pub(super) async fn delete_file(
         &self,
         asked: &Asked<'_>,
         id: &str,
-        family: Family,
+        api: FileApi<'_>,
     ) -> Result<Value, Rejection> {
         let object = self.file_here(asked, id).await?;
         // The row first: what has no row can't be found, and is swept.
@@ -196,9 +212,10 @@ impl Gateway {
             return Err(not_found("file", id));
         }
         self.discard(&object.owner, &object.id).await;
-        Ok(match family {
-            Family::OpenAi => deleted_file(id),
-            Family::Anthropic => anthropic_files::deleted(id),
+        Ok(match api {
+            FileApi::OpenAi => deleted_file(id),
+            FileApi::Anthropic => anthropic_files::deleted(id),
+            FileApi::Gemini { .. } => gemini_files::deleted(),
         })
     }
 
@@ -274,32 +291,39 @@ impl Gateway {
     }
 
     /// The ids of what an owner has on the disk: files, and the lines and results of batches.
+    ///
+    /// # Errors
+    /// 503 if that can't be told.
     async fn in_use(&self, owner: &str) -> Result<HashSet<String>, Rejection> {
         let mut used = HashSet::new();
         for kind in [Kind::File, Kind::Batch] {
-            let mut after = None;
-            loop {
-                let wanted = Wanted {
-                    kind,
-                    prefix: "",
-                    after,
-                    limit: STEP,
-                };
-                let found = self.ledger.list_objects(owner, wanted).await?;
-                for object in &found {
-                    if kind == Kind::File {
-                        used.insert(object.id.clone());
-                        continue;
+            // At once: what changes between two pages could hide some, which would be deleted.
+            let wanted = Wanted {
+                kind,
+                prefix: "",
+                after: None,
+                limit: ALL,
+            };
+            let found = self.ledger.list_objects(owner, wanted).await?;
+            if found.len() >= ALL {
+                let why = "you have too many files and batches to make room: delete some first";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return Err(Rejection::new(status, "too_many_objects", why));
+            }
+            for object in &found {
+                if kind == Kind::File {
+                    used.insert(object.id.clone());
+                    continue;
+                }
+                let detail: BatchDetail = read(object)?;
+                used.extend([detail.output, detail.errors]);
+                // What it is made of is needed until it has ended.
+                if object.state == State::Open {
+                    used.insert(detail.input);
+                    if let RunBy::Provider(relayed) = &detail.run_by {
+                        used.extend(relayed.files().map(str::to_owned));
                     }
-                    let detail: BatchDetail = read(object)?;
-                    // The lines of one that has ended are needed no more.
-                    let input = (object.state == State::Open).then_some(detail.input);
-                    used.extend([detail.output, detail.errors].into_iter().chain(input));
                 }
-                if found.len() < STEP {
-                    break;
-                }
-                after = found.last().map(|last| last.id.clone());
             }
         }
         Ok(used)

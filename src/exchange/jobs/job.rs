@@ -1,9 +1,8 @@
-//! What a request asks of files and batches, in either API.
+//! What a request asks of files and batches, in each API.
 
 use http::{HeaderMap, Method};
 
-use super::family::Family;
-use crate::formats::{Format, anthropic_batches, anthropic_files, openai_batches};
+use crate::formats::{Format, anthropic_batches, anthropic_files, gemini_files, openai_batches};
 
 /// What a request asks for.
 #[derive(Clone, Copy)]
@@ -12,6 +11,7 @@ pub(super) enum Job<'p> {
     /// A file of Anthropic's API, whose paths are those of OpenAI's.
     AnthropicFile(openai_batches::Action<'p>),
     Anthropic(anthropic_batches::Action<'p>),
+    GeminiFile(gemini_files::Action<'p>),
 }
 
 impl<'p> Job<'p> {
@@ -23,7 +23,9 @@ impl<'p> Job<'p> {
                 Self::OpenAi(action)
             }
         });
-        openai.or_else(|| anthropic_batches::Action::of(method, path).map(Self::Anthropic))
+        openai
+            .or_else(|| anthropic_batches::Action::of(method, path).map(Self::Anthropic))
+            .or_else(|| gemini_files::Action::of(method, path).map(Self::GeminiFile))
     }
 
     pub(super) fn format(self) -> &'static Format {
@@ -32,32 +34,30 @@ impl<'p> Job<'p> {
             Self::OpenAi(_) => &openai_batches::BATCHES,
             Self::AnthropicFile(_) => &anthropic_files::FORMAT,
             Self::Anthropic(_) => &anthropic_batches::FORMAT,
-        }
-    }
-
-    /// The API that it is of.
-    pub(super) fn family(self) -> Family {
-        match self {
-            Self::OpenAi(_) => Family::OpenAi,
-            Self::AnthropicFile(_) | Self::Anthropic(_) => Family::Anthropic,
+            Self::GeminiFile(_) => &gemini_files::FORMAT,
         }
     }
 
     pub(super) fn has_body(self) -> bool {
-        use {anthropic_batches::Action as Anthropic, openai_batches::Action as OpenAi};
+        use anthropic_batches::Action as Anthropic;
+        use gemini_files::Action as Gemini;
+        use openai_batches::Action as OpenAi;
 
         matches!(
             self,
             Self::OpenAi(OpenAi::Upload | OpenAi::CreateBatch)
                 | Self::AnthropicFile(OpenAi::Upload)
                 | Self::Anthropic(Anthropic::Create)
+                | Self::GeminiFile(Gemini::Upload)
         )
     }
 
     /// Whether it leaves a record: requests that only look at what is there would be most of all, because
     /// clients ask again and again whether a batch has ended.
     pub(super) fn is_recorded(self) -> bool {
-        use {anthropic_batches::Action as Anthropic, openai_batches::Action as OpenAi};
+        use anthropic_batches::Action as Anthropic;
+        use gemini_files::Action as Gemini;
+        use openai_batches::Action as OpenAi;
 
         let only_looks = match self {
             Self::OpenAi(action) | Self::AnthropicFile(action) => matches!(
@@ -65,6 +65,7 @@ impl<'p> Job<'p> {
                 OpenAi::ListFiles | OpenAi::File(_) | OpenAi::ListBatches | OpenAi::Batch(_)
             ),
             Self::Anthropic(action) => matches!(action, Anthropic::List | Anthropic::Batch(_)),
+            Self::GeminiFile(action) => matches!(action, Gemini::List | Gemini::File(_)),
         };
         !only_looks
     }

@@ -123,6 +123,6 @@ impl Gateway {
 
 /// As clients see it, who ask for the results at the gateway that they know.
 fn shape(asked: &Asked<'_>, id: &str, detail: &BatchDetail) -> Value {
-    let origin = asked.context.who.url.origin(asked.head);
+    let origin = asked.origin();
     detail.message_batch(id, &format!("{origin}{ENDPOINT}/batches/{id}/results"))
 }

@@ -25,6 +25,7 @@ mod detail;
 mod disk;
 mod family;
 mod files;
+mod google;
 mod held;
 mod input;
 mod job;
@@ -59,9 +60,10 @@ use super::refusal::Refused;
 use super::served::served;
 use super::{Gateway, Verified, route};
 use crate::base::lock::lock;
-use crate::formats::{Format, anthropic_batches, openai_batches};
+use crate::formats::{Format, anthropic_batches, gemini_files, openai_batches};
 use crate::records::owner_key;
 use crate::wire::{Body, Rejection, body};
+use detail::FileApi;
 use job::Job;
 
 pub use disk::Disk;
@@ -128,6 +130,11 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn owner(&self) -> &str {
         &self.owner
+    }
+
+    /// The gateway as the caller knows it.
+    fn origin(&self) -> String {
+        self.context.who.url.origin(self.head)
     }
 }
 
@@ -209,19 +216,25 @@ impl Gateway {
 
     async fn act(&self, job: Job<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
         use anthropic_batches::Action as Anthropic;
+        use gemini_files::Action as Gemini;
         use openai_batches::Action as OpenAi;
 
         if asked.context.named.is_some() {
             let why = "files and batches are a caller's own: they can't be had for another person";
             return Err(bad("unsupported", why));
         }
-        let family = job.family();
+        let origin = asked.origin();
+        let api = match job {
+            Job::OpenAi(_) => FileApi::OpenAi,
+            Job::AnthropicFile(_) | Job::Anthropic(_) => FileApi::Anthropic,
+            Job::GeminiFile(_) => FileApi::Gemini { origin: &origin },
+        };
         let answer = match job {
             Job::OpenAi(action) | Job::AnthropicFile(action) => match action {
-                OpenAi::Upload => self.upload(asked, family).await,
-                OpenAi::ListFiles => self.list_files(asked, family).await,
-                OpenAi::File(id) => self.file(asked, id, family).await,
-                OpenAi::DeleteFile(id) => self.delete_file(asked, id, family).await,
+                OpenAi::Upload => self.upload(asked, api).await,
+                OpenAi::ListFiles => self.list_files(asked, api).await,
+                OpenAi::File(id) => self.file(asked, id, api).await,
+                OpenAi::DeleteFile(id) => self.delete_file(asked, id, api).await,
                 OpenAi::Content(id) => return self.content(asked, id).await,
                 OpenAi::CreateBatch => self.create_batch(asked).await,
                 OpenAi::ListBatches => self.list_batches(asked).await,
@@ -235,6 +248,13 @@ impl Gateway {
                 Anthropic::Results(id) => return self.results(asked, id).await,
                 Anthropic::Cancel(id) => self.cancel_messages(asked, id).await,
                 Anthropic::Delete(id) => self.delete_messages(asked, id).await,
+            },
+            Job::GeminiFile(action) => match action {
+                Gemini::Upload => return self.upload_step(asked).await,
+                Gemini::List => self.list_files(asked, api).await,
+                Gemini::File(id) => self.file(asked, id, api).await,
+                Gemini::Content(id) => return self.content(asked, id).await,
+                Gemini::Delete(id) => self.delete_file(asked, id, api).await,
             },
         };
         answer.map(|answer| json(&answer))

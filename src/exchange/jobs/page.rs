@@ -33,9 +33,9 @@ impl Page {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8_lossy();
             match name {
-                "after" | "after_id" => page.after = Some(value.into_owned()),
+                "after" | "after_id" | "pageToken" => page.after = Some(value.into_owned()),
                 "purpose" => page.purpose = Some(value.into_owned()),
-                "limit" => {
+                "limit" | "pageSize" => {
                     let limit: Option<usize> = value.parse().ok();
                     let limit = limit.filter(|limit| *limit > 0).ok_or_else(|| {
                         bad(

@@ -89,7 +89,7 @@ impl Gateway {
     }
 
     /// Refuses a request that goes on with another caller's response, in the words in which OpenAI refuses one that
-    /// it doesn't have. One of which nothing is known passes.
+    /// it doesn't have. Unknown ids are the provider's to judge.
     ///
     /// # Errors
     /// 400 for another caller's, 503 if that can't be looked up.

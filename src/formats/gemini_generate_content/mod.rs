@@ -2,6 +2,7 @@
 //! (<https://ai.google.dev/api/generate-content>). The path names model and method; clients use
 //! it under `v1beta`, `v1` and `v1alpha`.
 
+mod attached;
 mod meter;
 mod partial;
 mod request;
@@ -23,6 +24,7 @@ use super::{
 use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json as strict};
 
+pub(super) use attached::ATTACHING;
 #[cfg(test)]
 pub(super) use meter::Contents;
 pub(super) use meter::{meter, read};
@@ -63,6 +65,7 @@ static FOR_VERTEX: Flag = Flag {
 
 /// Gemini's developer API.
 pub(super) static FORMAT: Format = Format {
+    attaching: Some(ATTACHING),
     flags: &[&FLAG, &FOR_VERTEX],
     endpoint: Some("/v1beta/models/{model}:generateContent"),
     recognises,

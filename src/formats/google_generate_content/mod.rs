@@ -34,6 +34,7 @@ static FLAG: Flag = Flag {
 
 /// Vertex, Google's models.
 pub(super) static FORMAT: Format = Format {
+    attaching: Some(gemini::ATTACHING),
     flags: &[&FLAG],
     endpoint: Some(
         "/v1/projects/{project}/locations/{region}/publishers/google/models/{model}:generateContent",

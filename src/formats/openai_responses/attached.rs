@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::formats::attached::{Attaching, unfit};
 
 pub(super) const ATTACHING: Attaching = Attaching {
+    inside: &["response", "input", "content", "output"],
     named: |part| {
         let kind = part.get("type")?;
         let takes_one = kind.is("input_file") || kind.is("input_image");

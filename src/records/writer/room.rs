@@ -21,7 +21,7 @@ pub(super) fn held_max() -> usize {
 }
 
 /// How long a request waits for room. A few long captures fill the queue for some tenths of a second; a
-/// longer wait means that the database can't keep up, and helps nobody.
+/// longer wait would not help: the database can't keep up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How much is promised to the ledger and not yet durable.

@@ -1,0 +1,111 @@
+//! Gemini's files (<https://ai.google.dev/api/files>): their paths, uploads in steps, and their objects as
+//! clients read them.
+
+mod shape;
+mod upload;
+
+use bytes::Bytes;
+use http::Method;
+
+use super::body::bad_request;
+use super::{Call, Format, Head, Meter, MeteredRequest, google, known, openai_companions};
+use crate::wire::Rejection;
+
+pub use shape::{FileShape, deleted, file, list, uploaded};
+pub use upload::{STATUS, Started, Step, URL, location};
+
+/// Versions that clients name.
+const VERSIONS: [&str; 2] = ["v1beta", "v1alpha"];
+
+/// `/v1beta/files`.
+pub static FORMAT: Format = Format {
+    refusals: google::error::REFUSALS,
+    operation: "batch",
+    // The steps of an upload have the type of the file, or none.
+    accepts: &[],
+    ..Format::new("gemini_files", &known::COMPANIONS, not_for_a_model, meter)
+};
+
+/// What a request for a file asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<'p> {
+    Upload,
+    List,
+    File(&'p str),
+    Content(&'p str),
+    Delete(&'p str),
+}
+
+impl<'p> Action<'p> {
+    /// What a method of a path asks for; `None` if that is something else.
+    #[must_use]
+    pub fn of(method: &Method, path: &'p str) -> Option<Self> {
+        let (is_upload, path) = match path.strip_prefix("/upload/") {
+            Some(path) => (true, path),
+            None => (false, path.strip_prefix('/')?),
+        };
+        let (version, path) = path.split_once('/')?;
+        if !VERSIONS.contains(&version) {
+            return None;
+        }
+        let rest = path.strip_prefix("files")?;
+        if rest.is_empty() {
+            return match (method, is_upload) {
+                (&Method::POST, true) => Some(Self::Upload),
+                (&Method::GET, false) => Some(Self::List),
+                _ => None,
+            };
+        }
+        let id = rest
+            .strip_prefix('/')
+            .filter(|id| !is_upload && !id.is_empty())?;
+        if id.contains('/') {
+            return None;
+        }
+        match (method, id.split_once(':')) {
+            (&Method::GET, None) => Some(Self::File(id)),
+            (&Method::GET, Some((id, "download"))) => Some(Self::Content(id)),
+            (&Method::DELETE, None) => Some(Self::Delete(id)),
+            _ => None,
+        }
+    }
+}
+
+fn not_for_a_model(_: &Head<'_>, _: Bytes) -> Result<Call, Rejection> {
+    Err(bad_request("requests for files name no model"))
+}
+
+fn meter(request: &MeteredRequest<'_>) -> Box<dyn Meter> {
+    Box::new(openai_companions::Whole::new((FORMAT.density)(
+        request.path,
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_asks_for_one_thing() {
+        for (method, path, expected) in [
+            (Method::POST, "/upload/v1beta/files", Some(Action::Upload)),
+            (Method::GET, "/v1beta/files", Some(Action::List)),
+            (Method::GET, "/v1alpha/files/f", Some(Action::File("f"))),
+            (Method::DELETE, "/v1beta/files/f", Some(Action::Delete("f"))),
+            (
+                Method::GET,
+                "/v1beta/files/f:download",
+                Some(Action::Content("f")),
+            ),
+            (Method::POST, "/v1beta/files", None),
+            (Method::GET, "/upload/v1beta/files", None),
+            (Method::GET, "/upload/v1beta/files/f", None),
+            (Method::GET, "/v1beta/files/", None),
+            (Method::GET, "/v1beta/files/f/x", None),
+            (Method::GET, "/v1beta/filesystem", None),
+            (Method::GET, "/v1/files", None),
+        ] {
+            assert_eq!(Action::of(&method, path), expected, "{method} {path}");
+        }
+    }
+}
