@@ -1,4 +1,4 @@
-//! Batches through the SDKs that have them, with their results.
+//! Batches and files through the SDKs that have them.
 
 use std::time::Duration;
 

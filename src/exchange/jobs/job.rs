@@ -16,6 +16,12 @@ pub(super) enum Job<'p> {
 
 impl<'p> Job<'p> {
     pub(super) fn of(method: &Method, path: &'p str, headers: &HeaderMap) -> Option<Self> {
+        let gemini = || gemini_files::Action::of(method, path).map(Self::GeminiFile);
+        if gemini_files::recognises(headers)
+            && let Some(job) = gemini()
+        {
+            return Some(job);
+        }
         let openai = openai_batches::Action::of(method, path).map(|action| {
             if action.is_for_files() && anthropic_files::recognises(headers) {
                 Self::AnthropicFile(action)
@@ -25,7 +31,7 @@ impl<'p> Job<'p> {
         });
         openai
             .or_else(|| anthropic_batches::Action::of(method, path).map(Self::Anthropic))
-            .or_else(|| gemini_files::Action::of(method, path).map(Self::GeminiFile))
+            .or_else(gemini)
     }
 
     pub(super) fn format(self) -> &'static Format {

@@ -5,7 +5,7 @@ mod shape;
 mod upload;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::body::bad_request;
 use super::{Call, Format, Head, Meter, MeteredRequest, google, known, openai_companions};
@@ -15,7 +15,9 @@ pub use shape::{FileShape, deleted, file, list, uploaded};
 pub use upload::{STATUS, Started, Step, URL, location};
 
 /// Versions that clients name.
-const VERSIONS: [&str; 2] = ["v1beta", "v1alpha"];
+const VERSIONS: [&str; 3] = ["v1beta", "v1", "v1alpha"];
+/// Headers that only Google's clients send. Under `v1`, other paths than those of uploads are OpenAI's too.
+const HEADERS: [&str; 2] = ["x-goog-api-client", "x-goog-api-key"];
 
 /// `/v1beta/files`.
 pub static FORMAT: Format = Format {
@@ -25,6 +27,12 @@ pub static FORMAT: Format = Format {
     accepts: &[],
     ..Format::new("gemini_files", &known::COMPANIONS, not_for_a_model, meter)
 };
+
+/// Whether a request is one of Google's clients.
+#[must_use]
+pub fn recognises(headers: &HeaderMap) -> bool {
+    HEADERS.iter().any(|name| headers.contains_key(*name))
+}
 
 /// What a request for a file asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +111,8 @@ mod tests {
             (Method::GET, "/v1beta/files/", None),
             (Method::GET, "/v1beta/files/f/x", None),
             (Method::GET, "/v1beta/filesystem", None),
-            (Method::GET, "/v1/files", None),
+            (Method::GET, "/v1/files", Some(Action::List)),
+            (Method::GET, "/v2/files", None),
         ] {
             assert_eq!(Action::of(&method, path), expected, "{method} {path}");
         }

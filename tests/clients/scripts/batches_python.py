@@ -1,11 +1,13 @@
-"""The SDKs of OpenAI and Anthropic for Python: a batch of each, from its requests to its results."""
+"""The SDKs of OpenAI, Anthropic and Google for Python: batches, from their requests to their results, and files."""
 
+import io
 import json
 import sys
 import time
 
 import anthropic
 import openai
+from google import genai
 
 base, model = sys.argv[1:3]
 messages = [{"role": "user", "content": "Say hello."}]
@@ -82,6 +84,15 @@ asked = client.beta.messages.create(
 assert asked.content[0].text
 assert client.beta.files.delete(note.id).id == note.id
 params = {"model": model, "max_tokens": 20, "messages": messages}
+
+google = genai.Client(api_key="unused", http_options={"base_url": base})
+content = io.BytesIO(b"x" * (9 << 20))
+long = google.files.upload(file=content, config={"mime_type": "text/plain", "display_name": "long"})
+assert (long.size_bytes, long.mime_type, long.display_name) == (9 << 20, "text/plain", "long")
+assert google.files.get(name=long.name).uri == long.uri
+assert long.name in [one.name for one in google.files.list()]
+google.files.delete(name=long.name)
+
 messages_batch = client.messages.batches.create(
     requests=[{"custom_id": f"request-{nth}", "params": params} for nth in range(2)]
 )
