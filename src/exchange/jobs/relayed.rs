@@ -64,15 +64,28 @@ pub(super) enum Stage {
     Preparing,
     /// The lines are sent.
     Sending,
-    /// The batch is made of the provider's file, if it takes files. With `asked` the provider may have made it: when
-    /// it was asked to, in Unix seconds.
-    Making { file: String, asked: Option<i64> },
+    /// The batch is made of the provider's file, if it takes files. With `asked` the provider may have made it.
+    Making {
+        file: String,
+        asked: Option<AskedFor>,
+    },
     /// The provider runs it.
-    Running { batch: String, is_cancelled: bool },
+    Running {
+        batch: String,
+        file: String,
+        is_cancelled: bool,
+    },
     /// Results are fetched.
     Fetching(End),
     /// Results are recorded. `read` is where the next one begins, and lines before `missing` have one.
     Settling { end: End, read: u64, missing: u64 },
+}
+
+/// When a provider was asked for a batch that it may have made, first and last, in Unix seconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct AskedFor {
+    pub(super) first: i64,
+    pub(super) last: i64,
 }
 
 /// How the provider's batch has ended.
