@@ -1,12 +1,16 @@
 //! Who runs a batch, and how far it has come at a provider that has batches of its own. It is stored with the batch,
 //! so that another process can go on with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::stored::Running;
 use crate::formats::remote_batches::RemoteEnd;
+
+/// Which batches of providers this process's batches are: the provider's name and its id, by the id here.
+pub(super) type Known = Mutex<HashMap<String, (String, String)>>;
 
 /// Who runs the lines of a batch.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

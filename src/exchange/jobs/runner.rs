@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::held::{HeldBatch, LEASE};
 use super::owners::Owners;
-use super::relayed::RunBy;
-use super::running::{Known, Running};
+use super::relayed::{Known, RunBy};
+use super::running::Running;
 use super::{Gateway, KEPT_MS};
 use crate::base::clock;
 use crate::base::lock::lock;

@@ -2,9 +2,9 @@
 //! on the disk before the next line is begun, and so is that a line was begun: after a restart the batch goes
 //! on, and a line that was running is asked once more at most.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use super::input::{Input, NextLine, line_format, understood};
 use super::line::{Answer, ToAsk};
 use super::new::route;
 use super::owners::{Owners, Whose};
-use super::relayed::{Progress, Relayed, RunBy};
+use super::relayed::{Known, Progress, Relayed, RunBy};
 use super::{Gateway, KEPT_MS, on_disk};
 use crate::base::clock::{self, backoff};
 use crate::exchange::Verified;
@@ -43,9 +43,6 @@ const BUSY: Duration = Duration::from_millis(500);
 pub(super) const UNKNOWN: Duration = Duration::from_secs(30);
 /// Bytes of lines that are given up together.
 const GIVEN_UP: usize = 256 << 10;
-
-/// Which batches of providers this process's batches are: the provider's name and its id, by the id here.
-pub(super) type Known = Mutex<HashMap<String, (String, String)>>;
 
 /// A batch that this process runs.
 pub(super) struct Running<'r> {
