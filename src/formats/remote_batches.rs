@@ -26,10 +26,12 @@ pub struct RemoteBatches {
     pub create: fn(&NewRemote<'_>) -> Vec<u8>,
     /// A batch, as the provider tells it.
     pub read: fn(&[u8]) -> Option<RemoteBatch>,
-    /// The first page of the provider's list of batches, newest first.
-    pub list: fn(&[u8]) -> Option<Vec<RemoteBatch>>,
+    /// The longest page of the provider's list of batches, and the parameter with the id behind which it begins.
+    pub paging: (usize, &'static str),
+    /// A page of that list, newest first.
+    pub list: fn(&[u8]) -> Option<RemotePage>,
     /// Whether a batch of the list is the one that is looked for.
-    pub is_sought: fn(&RemoteBatch, &Sought<'_>) -> bool,
+    pub likeness: fn(&RemoteBatch, &Sought<'_>) -> Likeness,
     /// A line of results.
     pub result: fn(&[u8]) -> Option<RemoteResult>,
 }
@@ -65,10 +67,29 @@ pub struct NewRemote<'n> {
 pub struct Sought<'s> {
     /// What tells it from the provider's other batches.
     pub tag: &'s str,
-    /// When it was asked for, in Unix seconds.
+    /// Between when and when it can have been made, in Unix seconds.
     pub since: i64,
+    pub until: i64,
     /// How many lines it has.
     pub lines: u64,
+}
+
+/// Whether a batch is the one that is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likeness {
+    /// It has the tag.
+    Same,
+    /// The API has no tags. The names of its lines tell, once it has results.
+    Perhaps,
+    Other,
+}
+
+/// A page of a provider's list of batches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemotePage {
+    pub batches: Vec<RemoteBatch>,
+    /// Behind which batch the next page begins; `None` on the last one.
+    pub next: Option<String>,
 }
 
 /// A provider's batch.
@@ -77,7 +98,7 @@ pub struct RemoteBatch {
     pub id: String,
     /// What tells it from the provider's other batches, where the API keeps that.
     pub tag: Option<String>,
-    /// When it was made, in Unix seconds, where the API has no tags.
+    /// When it was made, in Unix seconds.
     pub made: Option<i64>,
     /// How many lines it has, where the API has no tags.
     pub total: Option<u64>,
@@ -124,6 +145,14 @@ impl RemoteBatches {
         format!("{}/{id}", self.path)
     }
 
+    /// Where a page of the list of batches is, behind some batch.
+    #[must_use]
+    pub fn page(&self, after: Option<&str>) -> String {
+        let (limit, parameter) = self.paging;
+        let after = after.map(|id| format!("&{parameter}={id}"));
+        format!("{}?limit={limit}{}", self.path, after.unwrap_or_default())
+    }
+
     /// Where a batch is cancelled.
     #[must_use]
     pub fn cancel(&self, id: &str) -> String {
@@ -137,6 +166,22 @@ pub(super) fn id(value: &Value) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let fits = !id.is_empty() && id.len() <= MOST_ID && id.bytes().all(is_plain);
     fits.then(|| id.to_owned())
+}
+
+/// A page of a list, from how the API shows a batch.
+pub(super) fn page(list: &Value, of: fn(&Value) -> Option<RemoteBatch>) -> Option<RemotePage> {
+    let data = list["data"].as_array()?;
+    let has_more = list["has_more"].as_bool().unwrap_or_default();
+    let last = data.last().filter(|_| has_more);
+    let next = match last {
+        // Without it the rest of the list can't be had.
+        Some(last) => Some(id(&last["id"])?),
+        None => None,
+    };
+    Some(RemotePage {
+        batches: data.iter().filter_map(of).collect(),
+        next,
+    })
 }
 
 /// JSON without line breaks: outside of texts, in which none can stand, they are blanks.

@@ -22,6 +22,10 @@ enum Does {
     Waits,
     /// It makes the batch, and answers 500.
     LosesAnswer,
+    /// It is asked too much, once.
+    IsBusy,
+    /// It fails the batch before it runs a line.
+    Fails,
     /// It forgets the batch.
     Forgets,
     /// Its results are no results.
@@ -102,6 +106,10 @@ impl State {
                 let content = lines.collect::<Vec<_>>().join("\n");
                 self.file(content)
             }
+            ("POST", ["batches"]) if self.does == Does::IsBusy => {
+                self.does = Does::Completes;
+                return ("429 Too Many Requests", "{}".to_owned());
+            }
             ("POST", ["batches"]) => {
                 let made: Value = serde_json::from_slice(&request.body).unwrap();
                 assert_eq!(made["completion_window"], "24h");
@@ -153,6 +161,12 @@ impl State {
         }
         if self.does == Does::Waits || batch["status"] != "in_progress" {
             return Some(batch);
+        }
+        if self.does == Does::Fails {
+            let flaw = json!({ "code": "token_limit_exceeded", "message": "too many tokens" });
+            let batch = self.batches.get_mut(id)?;
+            (batch["status"], batch["errors"]) = ("failed".into(), json!({ "data": [flaw] }));
+            return Some(batch.clone());
         }
         let input = self.files[batch["input_file_id"].as_str().unwrap()].clone();
         let (mut output, mut errors) = (Vec::new(), Vec::new());
@@ -392,7 +406,6 @@ async fn a_cancelled_batch_is_cancelled_at_its_provider() {
 #[tokio::test]
 async fn what_a_provider_does_not_answer_fails() {
     for (does, status, completed, code) in [
-        (Does::Forgets, "failed", 0, "result_missing"),
         (Does::Babbles, "completed", 0, "result_missing"),
         (Does::Expires, "expired", 1, "batch_expired"),
     ] {
@@ -430,17 +443,41 @@ async fn results_without_room_are_charged_and_told() {
 
 #[tokio::test]
 async fn the_gateway_runs_what_a_provider_does_not_take() {
-    let (address, vendor) = Vendor::start(Does::Refuses).await;
+    for does in [Does::Refuses, Does::Fails] {
+        let (address, vendor) = Vendor::start(does).await;
+        let gateway = gateway(address, json!({})).await;
+        let id = batch(&gateway, &[line("a", "m", "one"), line("b", "m", "two")]).await;
+        let batch = ended(&gateway, &id, "completed").await;
+        assert_eq!(batch["request_counts"]["completed"], 2);
+        assert_eq!(vendor.asked("POST /v1/chat"), 2);
+        assert!(vendor.0.lock().unwrap().files.is_empty());
+        let records = records(&gateway, &id).await;
+        assert!(
+            records.iter().all(|one| one["cost"] == 2 * LINE),
+            "{records:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_surely_not_made_is_made_at_once() {
+    let (address, vendor) = Vendor::start(Does::IsBusy).await;
     let gateway = gateway(address, json!({})).await;
-    let id = batch(&gateway, &[line("a", "m", "one"), line("b", "m", "two")]).await;
-    let batch = ended(&gateway, &id, "completed").await;
-    assert_eq!(batch["request_counts"]["completed"], 2);
-    assert_eq!(vendor.asked("POST /v1/chat"), 2);
-    let records = records(&gateway, &id).await;
-    assert!(
-        records.iter().all(|one| one["cost"] == 2 * LINE),
-        "{records:?}"
-    );
+    let id = batch(&gateway, &three()).await;
+    ended(&gateway, &id, "completed").await;
+    assert_eq!(vendor.asked("POST /v1/batches"), 2);
+    let asked = vendor.0.lock().unwrap().asked.clone();
+    assert!(!asked.iter().any(|one| one == "GET /v1/batches"));
+}
+
+#[tokio::test]
+async fn a_batch_that_a_provider_forgets_for_a_while_is_not_lost() {
+    let (address, vendor) = Vendor::start(Does::Forgets).await;
+    let gateway = gateway(address, json!({})).await;
+    let id = batch(&gateway, &three()).await;
+    until(async || (vendor.asked("GET /v1/batches/batch_0") > 2).then_some(())).await;
+    vendor.set(Does::Completes);
+    ended(&gateway, &id, "completed").await;
 }
 
 /// A grant of models with `more`, and the budget `purse`.

@@ -20,6 +20,8 @@ struct Vendor {
     answers: bool,
     /// Whether the answer to the request that makes the batch is lost.
     loses: bool,
+    /// Whether that request makes no batch, and the account has one of another's with as many lines.
+    has_anothers: bool,
     asked: Vec<String>,
 }
 
@@ -75,6 +77,10 @@ impl Vendor {
     fn results(&self) -> String {
         let requests = self.requests.iter().flatten();
         let lines = requests.map(|request| {
+            if self.has_anothers {
+                let result = json!({ "type": "succeeded", "message": message("theirs") });
+                return json!({ "custom_id": "theirs", "result": result }).to_string();
+            }
             assert_eq!(request["params"]["model"], "m");
             let text = request["params"]["messages"][0]["content"]
                 .as_str()
@@ -142,6 +148,34 @@ async fn a_message_batch_is_relayed_and_made_once() {
     assert_eq!(count("POST /v1/messages/batches"), 1, "{asked:?}");
     assert_eq!(count("DELETE /v1/messages/batches/msgbatch_1"), 1);
     assert_eq!(count("POST /v1/messages"), 0);
+}
+
+#[tokio::test]
+async fn anothers_batch_is_not_taken_for_one_whose_answer_was_lost() {
+    let (gateway, vendor) = start(Vendor {
+        answers: true,
+        loses: true,
+        has_anothers: true,
+        ..Vendor::default()
+    })
+    .await;
+    let made = messages(&gateway, &[("a", "m", "one")]).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let count = |what: &str| {
+        let asked = vendor.lock().unwrap().asked.clone();
+        asked.iter().filter(|one| *one == what).count()
+    };
+    until(async || (count("GET /v1/messages/batches") > 1).then_some(())).await;
+    assert_eq!(count("GET /v1/messages/batches/msgbatch_1/results"), 1);
+    let path = format!("/v1/messages/batches/{id}");
+    let batch = ask(&gateway, Method::GET, &path).await.json();
+    assert_eq!(batch["processing_status"], "in_progress", "{batch}");
+    // While it isn't known whether one was made, none is made again, and what is another's stays as it is.
+    ask(&gateway, Method::POST, &format!("{path}/cancel")).await;
+    let lists = count("GET /v1/messages/batches");
+    until(async || (count("GET /v1/messages/batches") > lists).then_some(())).await;
+    assert_eq!(count("POST /v1/messages/batches"), 1);
+    assert_eq!(count("DELETE /v1/messages/batches/msgbatch_1"), 0);
 }
 
 #[tokio::test]

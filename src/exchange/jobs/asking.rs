@@ -11,7 +11,7 @@ use super::relayed::Relayed;
 use super::running::Running;
 use crate::formats;
 use crate::formats::remote_batches::RemoteBatches;
-use crate::net::client::Errand;
+use crate::net::client::{Download, Errand};
 use crate::policy::route::Provider;
 
 /// For an answer.
@@ -30,7 +30,9 @@ pub(super) enum Answer {
     Refused(String),
     /// It has no such thing.
     Gone,
-    /// It can't be asked now, or may have done it all the same.
+    /// It can't be asked now, and has done nothing.
+    NotNow(String),
+    /// It may have done it all the same.
     Failed(String),
 }
 
@@ -42,16 +44,8 @@ impl Running<'_> {
         relayed: &mut Relayed,
         path: &str,
     ) -> Result<Result<Option<String>, String>, Stop> {
-        let Some((provider, uri)) = self.at_provider(relayed, path) else {
-            return Ok(Err("its provider is not configured".to_owned()));
-        };
-        let client = &self.gateway().upstream.client;
-        let errand = self.with_headers(Errand::get(uri, PATIENCE, 0));
-        let errand = errand.to(&provider).with_key(relayed.key);
-        let begun = self.held.during(client.download(errand, &provider)).await?;
-        let mut download = match begun {
-            Ok((StatusCode::OK, download)) => download,
-            Ok((status, _)) => return Ok(Err(format!("it answered {status} to {path}"))),
+        let mut download = match self.download(relayed, path).await? {
+            Ok(download) => download,
             Err(why) => return Ok(Err(why)),
         };
         let until = tokio::time::Instant::now() + FETCHING;
@@ -85,6 +79,58 @@ impl Running<'_> {
         }
     }
 
+    /// The first line of a file of results; or why it can't be had now.
+    pub(super) async fn first_line(
+        &mut self,
+        relayed: &Relayed,
+        path: &str,
+    ) -> Result<Result<Vec<u8>, String>, Stop> {
+        let mut download = match self.download(relayed, path).await? {
+            Ok(download) => download,
+            Err(why) => return Ok(Err(why)),
+        };
+        let longest = self.longest();
+        let read = async {
+            let mut line = Vec::new();
+            while let Some(piece) = download.piece().await? {
+                line.extend_from_slice(&piece);
+                if let Some(end) = memchr::memchr(b'\n', &line) {
+                    line.truncate(end);
+                    break;
+                }
+                if line.len() > longest {
+                    return Err("its first result is longer than a response may be".to_owned());
+                }
+            }
+            Ok(line)
+        };
+        let read = self
+            .held
+            .during(tokio::time::timeout(PATIENCE, read))
+            .await?;
+        Ok(read.unwrap_or_else(|_| Err("results take too long".to_owned())))
+    }
+
+    /// Begins to fetch a file of results.
+    async fn download(
+        &mut self,
+        relayed: &Relayed,
+        path: &str,
+    ) -> Result<Result<Download, String>, Stop> {
+        let Some((provider, uri)) = self.at_provider(relayed, path) else {
+            return Ok(Err("its provider is not configured".to_owned()));
+        };
+        let client = &self.gateway().upstream.client;
+        let errand = self.with_headers(Errand::get(uri, PATIENCE, 0));
+        let errand = errand.to(&provider).with_key(relayed.key);
+        let begun = self.held.during(client.download(errand, &provider)).await?;
+        Ok(match begun {
+            Ok((StatusCode::OK, download)) => Ok(download),
+            Ok((status, _)) => Err(format!("it answered {status} to {path}")),
+            Err(why) => Err(why),
+        })
+    }
+
     /// Deletes at the provider what it no longer needs, as far as that can be done now.
     pub(super) async fn delete_leftovers(
         &mut self,
@@ -97,7 +143,7 @@ impl Running<'_> {
             };
             let errand = Errand::delete(uri, PATIENCE, LONGEST);
             let answer = self.answer(&provider, relayed.key, errand).await?;
-            if let Answer::Failed(why) | Answer::Refused(why) = answer {
+            if let Answer::Failed(why) | Answer::NotNow(why) | Answer::Refused(why) = answer {
                 let provider = relayed.provider.as_str();
                 tracing::warn!(
                     provider,
@@ -115,7 +161,11 @@ impl Running<'_> {
         let rules = self.gateway().rules.borrow();
         let mut providers = rules.routes.providers().iter();
         let provider = providers.find(|one| one.id == relayed.provider.as_str())?;
-        let uri = provider.url(path, "", None).ok()?;
+        let (path, query) = match path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path, None),
+        };
+        let uri = provider.url(path, "", query).ok()?;
         Some((Arc::clone(provider), uri))
     }
 
@@ -137,11 +187,11 @@ impl Running<'_> {
         errand: impl FnOnce(Uri) -> Errand<'e>,
     ) -> Result<Answer, Stop> {
         let Some((provider, uri)) = self.at_provider(relayed, path) else {
-            return Ok(Answer::Failed("its provider is not configured".to_owned()));
+            return Ok(Answer::NotNow("its provider is not configured".to_owned()));
         };
         if !provider.speaks(remote.format) {
             let why = "the provider's flag for batches is off".to_owned();
-            return Ok(Answer::Failed(why));
+            return Ok(Answer::NotNow(why));
         }
         self.answer(&provider, relayed.key, errand(uri)).await
     }
@@ -179,7 +229,8 @@ fn answer(response: Response<Bytes>) -> Answer {
     match status.as_u16() {
         200..=299 => Answer::Done(response.into_body()),
         404 | 405 | 410 => Answer::Gone,
-        408 | 409 | 425 | 429 => Answer::Failed(why()),
+        425 | 429 => Answer::NotNow(why()),
+        408 | 409 => Answer::Failed(why()),
         400..=499 => Answer::Refused(why()),
         _ => Answer::Failed(why()),
     }

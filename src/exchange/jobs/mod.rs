@@ -40,6 +40,7 @@ mod relaying;
 mod results;
 mod runner;
 mod running;
+mod seeking;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::detail::Status;
 use super::family::{LineId, Unasked};
@@ -172,8 +173,7 @@ impl Running<'_> {
                 "not all of its lines fit the provider's batches",
             )),
             Batched::Refused { rejection, .. }
-                if rejection.status == http::StatusCode::SERVICE_UNAVAILABLE
-                    && self.refusals < MOST_REFUSALS =>
+                if is_for_now(rejection.status) && self.refusals < MOST_REFUSALS =>
             {
                 let wait = backoff(PAUSE, self.refusals, LONGEST_PAUSE);
                 self.refusals += 1;
@@ -353,8 +353,16 @@ pub(super) enum Held {
     Denied(String),
 }
 
+/// Whether a line may be let through later.
+fn is_for_now(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
 /// The refusal of a line whose owner is gone.
 fn no_owner() -> Rejection {
     let why = "the device that made this batch is gone, or is another caller's now";
-    Rejection::new(http::StatusCode::FORBIDDEN, "no_identity", why)
+    Rejection::new(StatusCode::FORBIDDEN, "no_identity", why)
 }

@@ -1,12 +1,16 @@
 //! Who runs a batch, and how far it has come at a provider that has batches of its own. It is stored with the batch,
 //! so that another process can go on with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::stored::Running;
 use crate::formats::remote_batches::RemoteEnd;
+
+/// Which batches of providers this process's batches are: the provider's name and its id, by the id here.
+pub(super) type Known = Mutex<HashMap<String, (String, String)>>;
 
 /// Who runs the lines of a batch.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -64,15 +68,28 @@ pub(super) enum Stage {
     Preparing,
     /// The lines are sent.
     Sending,
-    /// The batch is made of the provider's file, if it takes files. With `asked` the provider may have made it: when
-    /// it was asked to, in Unix seconds.
-    Making { file: String, asked: Option<i64> },
+    /// The batch is made of the provider's file, if it takes files. With `asked` the provider may have made it.
+    Making {
+        file: String,
+        asked: Option<AskedFor>,
+    },
     /// The provider runs it.
-    Running { batch: String, is_cancelled: bool },
+    Running {
+        batch: String,
+        file: String,
+        is_cancelled: bool,
+    },
     /// Results are fetched.
     Fetching(End),
     /// Results are recorded. `read` is where the next one begins, and lines before `missing` have one.
     Settling { end: End, read: u64, missing: u64 },
+}
+
+/// When a provider was asked for a batch that it may have made, first and last, in Unix seconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct AskedFor {
+    pub(super) first: i64,
+    pub(super) last: i64,
 }
 
 /// How the provider's batch has ended.

@@ -2,20 +2,27 @@
 //! What was done is stored before the next step, so that another process goes on with it. A batch that may have been
 //! made is looked for at the provider before it is made again: no line is paid for twice.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header;
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use super::asking::{Answer, LONGEST, PATIENCE};
 use super::detail::Status;
 use super::disk::DiskError;
 use super::held::Stop;
 use super::on_disk;
-use super::relayed::{End, EndKind, Relayed, RunBy, Stage};
-use super::running::{Next, Running};
+use super::preparing::Held;
+use super::relayed::{AskedFor, End, EndKind, Relayed, RunBy, Stage};
+use super::running::{Next, Running, UNKNOWN};
+use super::seeking::{Found, SENDING};
 use crate::base::clock::{self, backoff};
-use crate::formats::remote_batches::{NewRemote, RemoteBatch, RemoteBatches, Sought};
+use crate::base::lock::lock;
+use crate::base::memory::{self, Hold};
+use crate::formats::remote_batches::{NewRemote, RemoteBatch, RemoteBatches};
 use crate::net::client::Errand;
 use crate::records::objects::State;
 use crate::wire::Rejection;
@@ -23,14 +30,38 @@ use crate::wire::Rejection;
 /// Between two looks at a batch: at first, and at most.
 const SOONEST: Duration = Duration::from_secs(2);
 const LATEST: Duration = Duration::from_mins(1);
-/// For lines to be sent.
-const SENDING: Duration = Duration::from_mins(10);
-/// How often a provider may say that it has no such batch before that is believed.
-const MOST_GONE: u32 = 3;
-/// A batch that has not ended so long after its time is cancelled at the provider, and after as long again given up.
+/// A provider that says for so long that it has no such batch is believed.
+const GONE: Duration = Duration::from_mins(10);
+/// A batch that has not ended so long after its time is cancelled at the provider. After as long again it is given up,
+/// once it could not be gone on with for some hours.
 const GRACE_MS: i64 = 60 * 60_000;
+const STUCK: Duration = Duration::from_hours(2);
 
-impl Running<'_> {
+/// A request with lines, what counts it, and its turn to be sent.
+struct Built<'r> {
+    body: Vec<u8>,
+    _room: Hold,
+    _turn: Option<SemaphorePermit<'r>>,
+}
+
+impl Built<'_> {
+    /// One without lines.
+    fn short(body: Vec<u8>) -> Self {
+        Self {
+            body,
+            _room: memory::all().hold(),
+            _turn: None,
+        }
+    }
+}
+
+/// Why there is no request with lines.
+enum Unbuilt {
+    NotNow(String),
+    Never(&'static str),
+}
+
+impl<'r> Running<'r> {
     /// Goes on with a batch that a provider runs.
     pub(super) async fn relay(&mut self, relayed: Relayed) -> Result<Next, Stop> {
         let remote = self.held.detail.family.remote();
@@ -43,18 +74,18 @@ impl Running<'_> {
             }
             Stage::Running {
                 batch,
+                file,
                 is_cancelled,
             } => {
-                let (batch, is_cancelled) = (batch.clone(), *is_cancelled);
+                let (ids, is_cancelled) = ((batch.clone(), file.clone()), *is_cancelled);
+                self.known_as(&relayed, &ids.0);
                 // What can't be held after a restart is charged all the same.
-                if self.holds.is_none() {
-                    self.hold(&relayed).await?;
-                    self.holds.get_or_insert_default();
-                }
-                self.look_at(remote, relayed, &batch, is_cancelled).await
+                self.hold(&relayed).await?;
+                self.look_at(remote, relayed, ids, is_cancelled).await
             }
             Stage::Fetching(end) => {
                 let end = end.clone();
+                self.hold(&relayed).await?;
                 self.fetch(relayed, end).await
             }
             Stage::Settling { end, read, missing } => {
@@ -66,9 +97,16 @@ impl Running<'_> {
 
     /// Stores how far it has come.
     pub(super) async fn keep(&mut self, relayed: Relayed) -> Result<Next, Stop> {
+        let stage = std::mem::discriminant(&relayed.stage);
+        let is_same = match &self.held.detail.run_by {
+            RunBy::Provider(before) => std::mem::discriminant(&before.stage) == stage,
+            RunBy::Gateway => false,
+        };
         self.held.detail.run_by = RunBy::Provider(Box::new(relayed));
         self.held.save(State::Open, None).await?;
-        self.looks = 0;
+        if !is_same {
+            (self.looks, self.stuck, self.gone) = (0, None, None);
+        }
         self.held.renew_if_due().await?;
         Ok(Next::Step)
     }
@@ -83,6 +121,18 @@ impl Running<'_> {
         clock::unix_ms() >= self.held.detail.deadline.saturating_add(most)
     }
 
+    /// Whether it should have ended long ago, so many times an hour, and could not be gone on with for a while since.
+    /// Only this process's tries count: while it was stopped, nothing was tried.
+    fn gives_up(&mut self, times: i64) -> bool {
+        self.is_late(times) && self.stuck.get_or_insert_with(Instant::now).elapsed() >= STUCK
+    }
+
+    /// Notes that a batch at the provider is this one, so that it is not taken for another.
+    fn known_as(&self, relayed: &Relayed, batch: &str) {
+        let theirs = (relayed.provider.clone(), batch.to_owned());
+        lock(self.known).insert(self.held.object.id.clone(), theirs);
+    }
+
     /// Sends the lines.
     async fn send(
         &mut self,
@@ -93,6 +143,11 @@ impl Running<'_> {
         if self.is_cancelling() || self.is_late(0) {
             return self.run_here(relayed, "it ends before it is sent").await;
         }
+        match self.hold(&relayed).await? {
+            Held::Done => {}
+            Held::Wait => return Ok(Next::Wait(UNKNOWN)),
+            Held::Denied(why) => return self.run_here(relayed, &why).await,
+        }
         let Some(files) = remote.files else {
             relayed.stage = Stage::Making {
                 file: String::new(),
@@ -100,16 +155,18 @@ impl Running<'_> {
             };
             return self.keep(relayed).await;
         };
-        let gateway = self.gateway();
-        let sending = gateway.jobs.sending.acquire();
-        let Ok(_turn) = self.held.during(sending).await? else {
-            return Err(Rejection::panicked().into());
+        let tag = relayed.tag.clone();
+        let form = match self
+            .built(&relayed, move |lines| (files.form)(&tag, lines))
+            .await?
+        {
+            Ok(form) => form,
+            Err(Unbuilt::NotNow(why)) => return Ok(self.again(&why)),
+            Err(Unbuilt::Never(why)) => return self.run_here(relayed, why).await,
         };
-        let lines = self.lines(&relayed).await?;
-        let form = (files.form)(&relayed.tag, &lines);
-        drop(lines);
         let answer = self.ask_provider(remote, &relayed, files.path, |uri| {
-            Errand::json(uri, form, SENDING, LONGEST).says(header::CONTENT_TYPE, files.content_type)
+            Errand::json(uri, form.body, SENDING, LONGEST)
+                .says(header::CONTENT_TYPE, files.content_type)
         });
         match answer.await? {
             Answer::Done(body) => match (files.read)(&body) {
@@ -119,7 +176,7 @@ impl Running<'_> {
                 }
                 None => Ok(self.again("its answer is not a file")),
             },
-            Answer::Failed(why) => Ok(self.again(&why)),
+            Answer::NotNow(why) | Answer::Failed(why) => Ok(self.again(&why)),
             Answer::Gone => self.run_here(relayed, "the provider takes no files").await,
             Answer::Refused(why) => self.run_here(relayed, &why).await,
         }
@@ -131,92 +188,108 @@ impl Running<'_> {
         remote: &'static RemoteBatches,
         mut relayed: Relayed,
         file: String,
-        asked: Option<i64>,
+        asked: Option<AskedFor>,
     ) -> Result<Next, Stop> {
         self.held.look().await?;
-        if let Some(since) = asked {
-            match self.made_before(remote, &relayed, since).await? {
-                Ok(Some(batch)) => {
-                    relayed.stage = running(batch.id);
+        if let Some(asked) = asked {
+            match self.seek(remote, &relayed, asked).await? {
+                Found::Made(batch) => {
+                    relayed.stage = running(batch.id, file);
                     return self.keep(relayed).await;
                 }
-                Ok(None) => {}
-                Err(why) if self.is_late(1) => return self.lose(relayed, why).await,
-                Err(why) => return Ok(self.again(&why)),
+                Found::Unknown(why) if self.gives_up(1) => {
+                    return self.lose(remote, relayed, &file, why).await;
+                }
+                Found::Unknown(why) => return Ok(self.again(&why)),
+                Found::Nowhere => {}
             }
         }
         if self.is_cancelling() || self.is_late(0) {
             self.delete_file(remote, &relayed, &file).await;
             return self.run_here(relayed, "it ends before it is made").await;
         }
-        relayed.stage = Stage::Making {
-            file: file.clone(),
-            // The first time counts: the provider may have made it then.
-            asked: asked.or(Some(clock::unix_ms() / 1_000)),
-        };
-        self.keep(relayed.clone()).await?;
-        let lines = match remote.files {
-            Some(_) => Vec::new(),
-            None => self.lines(&relayed).await?,
-        };
-        let new = NewRemote {
-            endpoint: &self.held.detail.endpoint,
-            file: &file,
-            lines: &lines,
-            tag: &relayed.tag,
-        };
-        let create = (remote.create)(&new);
-        drop(lines);
-        let answer = self.ask_provider(remote, &relayed, remote.path, |uri| {
-            Errand::json(uri, create, SENDING, LONGEST)
-        });
-        match answer.await? {
-            Answer::Done(body) => match (remote.read)(&body) {
-                Some(batch) => {
-                    let (id, at) = (self.held.object.id.as_str(), batch.id.as_str());
-                    let provider = relayed.provider.as_str();
-                    tracing::info!(id, provider, at, "a batch is relayed");
-                    relayed.stage = running(batch.id);
-                    self.keep(relayed).await
-                }
-                None => Ok(self.again("its answer is not a batch")),
-            },
-            Answer::Failed(why) => Ok(self.again(&why)),
-            refused => {
-                let why = match refused {
-                    Answer::Refused(why) => why,
-                    _ => "the provider has no batches".to_owned(),
-                };
+        match self.hold(&relayed).await? {
+            Held::Done => self.create(remote, relayed, file, asked).await,
+            Held::Wait => Ok(Next::Wait(UNKNOWN)),
+            Held::Denied(why) => {
                 self.delete_file(remote, &relayed, &file).await;
                 self.run_here(relayed, &why).await
             }
         }
     }
 
-    /// The batch, if the provider has made it; or why that isn't known.
-    async fn made_before(
+    /// Asks the provider to make the batch; it has not made it by now.
+    async fn create(
         &mut self,
         remote: &'static RemoteBatches,
-        relayed: &Relayed,
-        since: i64,
-    ) -> Result<Result<Option<RemoteBatch>, String>, Stop> {
-        let answer = self.get(remote, relayed, remote.path).await?;
-        Ok(match answer {
-            Answer::Done(body) => match (remote.list)(&body) {
-                Some(batches) => {
-                    let sought = Sought {
-                        tag: &relayed.tag,
-                        since,
-                        lines: relayed.sent,
-                    };
-                    let mut batches = batches.into_iter();
-                    Ok(batches.find(|one| (remote.is_sought)(one, &sought)))
+        mut relayed: Relayed,
+        file: String,
+        before: Option<AskedFor>,
+    ) -> Result<Next, Stop> {
+        let endpoint = self.held.detail.endpoint.clone();
+        let (tag, input) = (relayed.tag.clone(), file.clone());
+        let create = move |lines: &[u8]| {
+            (remote.create)(&NewRemote {
+                endpoint: &endpoint,
+                file: &input,
+                lines,
+                tag: &tag,
+            })
+        };
+        let built = match remote.files {
+            Some(_) => Ok(Built::short(create(b""))),
+            None => self.built(&relayed, create).await?,
+        };
+        let create = match built {
+            Ok(create) => create,
+            Err(Unbuilt::NotNow(why)) => return Ok(self.again(&why)),
+            Err(Unbuilt::Never(why)) => {
+                self.delete_file(remote, &relayed, &file).await;
+                return self.run_here(relayed, why).await;
+            }
+        };
+        let last = clock::unix_ms() / 1_000;
+        // The first time counts as well: the provider may have made it then.
+        let first = before.map_or(last, |before| before.first);
+        relayed.stage = Stage::Making {
+            file: file.clone(),
+            asked: Some(AskedFor { first, last }),
+        };
+        self.keep(relayed.clone()).await?;
+        let answer = self.ask_provider(remote, &relayed, remote.path, |uri| {
+            Errand::json(uri, create.body, SENDING, LONGEST).once()
+        });
+        let why = match answer.await? {
+            Answer::Done(body) => match (remote.read)(&body) {
+                Some(batch) => {
+                    let (id, at) = (self.held.object.id.as_str(), batch.id.as_str());
+                    let provider = relayed.provider.as_str();
+                    tracing::info!(id, provider, at, "a batch is relayed");
+                    relayed.stage = running(batch.id, file);
+                    return self.keep(relayed).await;
                 }
-                None => Err("its answer is not a list of batches".to_owned()),
+                None => "its answer is not a batch".to_owned(),
             },
-            Answer::Gone => Err("the provider does not list its batches".to_owned()),
-            Answer::Refused(why) | Answer::Failed(why) => Err(why),
-        })
+            Answer::NotNow(why) => {
+                relayed.stage = Stage::Making {
+                    file,
+                    asked: before,
+                };
+                self.keep(relayed).await?;
+                return Ok(self.again(&why));
+            }
+            Answer::Failed(why) => why,
+            Answer::Refused(why) => {
+                self.delete_file(remote, &relayed, &file).await;
+                return self.run_here(relayed, &why).await;
+            }
+            Answer::Gone => {
+                self.delete_file(remote, &relayed, &file).await;
+                return self.run_here(relayed, "the provider has no batches").await;
+            }
+        };
+        self.unsure = Some(Instant::now());
+        Ok(self.again(&why))
     }
 
     /// Looks whether the provider's batch has ended.
@@ -224,26 +297,27 @@ impl Running<'_> {
         &mut self,
         remote: &'static RemoteBatches,
         mut relayed: Relayed,
-        batch: &str,
+        (batch, file): (String, String),
         is_cancelled: bool,
     ) -> Result<Next, Stop> {
         self.held.look().await?;
         if (self.is_cancelling() || self.is_late(1)) && !is_cancelled {
-            let path = remote.cancel(batch);
+            let path = remote.cancel(&batch);
             let cancel = self.ask_provider(remote, &relayed, &path, |uri| {
                 Errand::json(uri, b"{}".to_vec(), PATIENCE, LONGEST)
             });
-            if !matches!(cancel.await?, Answer::Failed(_)) {
+            if !matches!(cancel.await?, Answer::Failed(_) | Answer::NotNow(_)) {
                 relayed.stage = Stage::Running {
-                    batch: batch.to_owned(),
+                    batch: batch.clone(),
+                    file: file.clone(),
                     is_cancelled: true,
                 };
                 self.keep(relayed.clone()).await?;
             }
         }
-        let answer = self.get(remote, &relayed, &remote.batch(batch)).await?;
-        if let Answer::Done(_) = answer {
-            self.gone = 0;
+        let answer = self.get(remote, &relayed, &remote.batch(&batch)).await?;
+        if !matches!(answer, Answer::Gone) {
+            self.gone = None;
         }
         let why = match answer {
             Answer::Done(body) => match (remote.read)(&body) {
@@ -255,40 +329,61 @@ impl Running<'_> {
                     why,
                     ..
                 }) => {
-                    relayed.stage = Stage::Fetching(End {
+                    let end = End {
                         kind: end.into(),
                         results,
                         leftovers,
                         why,
-                    });
-                    return self.keep(relayed).await;
+                    };
+                    return self.fetch_next(relayed, end).await;
                 }
                 None => "its answer is not a batch".to_owned(),
             },
-            // One of several servers may not know it yet.
+            // One of several servers may not know it for a while.
             Answer::Gone => {
-                self.gone += 1;
-                if self.gone >= MOST_GONE {
+                let gone = *self.gone.get_or_insert_with(Instant::now);
+                if gone.elapsed() >= GONE {
                     let why = "the provider no longer has the batch".to_owned();
-                    return self.lose(relayed, why).await;
+                    return self.lose(remote, relayed, &file, why).await;
                 }
                 "it is not there".to_owned()
             }
-            Answer::Refused(why) | Answer::Failed(why) => why,
+            Answer::Refused(why) | Answer::NotNow(why) | Answer::Failed(why) => why,
         };
-        if self.is_late(2) {
+        if self.gives_up(2) {
             let why = format!("the provider's batch has not ended in time: {why}");
-            return self.lose(relayed, why).await;
+            return self.lose(remote, relayed, &file, why).await;
         }
         Ok(self.again(&why))
     }
 
+    /// Goes on with the results of a batch that has ended, if its provider has run any of it.
+    async fn fetch_next(&mut self, mut relayed: Relayed, end: End) -> Result<Next, Stop> {
+        if end.kind == EndKind::Failed && end.results.is_empty() {
+            // Such as one that is too much for what the account may queue.
+            let why = end
+                .why
+                .unwrap_or_else(|| "the provider failed it".to_owned());
+            self.delete_leftovers(&relayed, &end.leftovers).await?;
+            return self.run_here(relayed, &why).await;
+        }
+        relayed.stage = Stage::Fetching(end);
+        self.keep(relayed).await
+    }
+
     /// Ends it without results.
-    async fn lose(&mut self, mut relayed: Relayed, why: String) -> Result<Next, Stop> {
+    async fn lose(
+        &mut self,
+        remote: &'static RemoteBatches,
+        mut relayed: Relayed,
+        file: &str,
+        why: String,
+    ) -> Result<Next, Stop> {
+        let leftovers = remote.files.map(|files| format!("{}/{file}", files.path));
         relayed.stage = Stage::Fetching(End {
             kind: EndKind::Lost,
             results: Vec::new(),
-            leftovers: Vec::new(),
+            leftovers: leftovers.into_iter().collect(),
             why: Some(why),
         });
         self.keep(relayed).await
@@ -297,19 +392,27 @@ impl Running<'_> {
     /// Fetches the results.
     async fn fetch(&mut self, mut relayed: Relayed, mut end: End) -> Result<Next, Stop> {
         relayed.results.bytes = 0;
-        for path in end.results.clone() {
+        for (nth, path) in end.results.clone().into_iter().enumerate() {
             let fetched = self.fetch_file(&mut relayed, &path).await?;
             let why = match fetched {
                 Ok(None) => continue,
                 Ok(Some(full)) => full,
-                Err(why) if self.is_late(2) => why,
+                Err(why) if self.gives_up(2) => why,
                 Err(why) => return Ok(self.again(&why)),
             };
+            let unread = end.results.split_off(nth);
             tracing::warn!(
                 id = self.held.object.id,
                 why,
-                "results of a batch are missing"
+                ?unread,
+                "results of a batch are missing, and stay at the provider"
             );
+            end.leftovers.retain(|left| {
+                let mut unread = unread
+                    .iter()
+                    .filter_map(|path| path.strip_prefix(left.as_str()));
+                !unread.any(|rest| rest.starts_with('/'))
+            });
             (end.kind, end.why) = (EndKind::Lost, Some(why));
             break;
         }
@@ -329,20 +432,50 @@ impl Running<'_> {
         }
     }
 
-    /// The lines that the provider gets.
-    async fn lines(&self, relayed: &Relayed) -> Result<Vec<u8>, Stop> {
+    /// A request with the lines that the provider gets, built apart from the threads that serve requests. One is built
+    /// and sent at a time, within `limits.memory`.
+    async fn built(
+        &mut self,
+        relayed: &Relayed,
+        build: impl FnOnce(&[u8]) -> Vec<u8> + Send + 'static,
+    ) -> Result<Result<Built<'r>, Unbuilt>, Stop> {
         use std::io::Read;
 
-        let disk = Arc::clone(&self.gateway().jobs.disk);
+        let gateway = self.gateway();
+        let sending = gateway.jobs.sending.acquire();
+        let Ok(turn) = self.held.during(sending).await? else {
+            return Err(Rejection::panicked().into());
+        };
+        let mut room = memory::all().hold();
+        // The lines, and the request with them.
+        let bytes = usize::try_from(relayed.lines.bytes).unwrap_or(usize::MAX);
+        let bytes = bytes.saturating_mul(2);
+        if bytes > room.bounds().1 {
+            let why = "its lines are longer than limits.memory allows";
+            return Ok(Err(Unbuilt::Never(why)));
+        }
+        if let Err(full) = self.held.during(room.reserve(bytes)).await? {
+            return Ok(Err(Unbuilt::NotNow(full.to_string())));
+        }
+        let disk = Arc::clone(&gateway.jobs.disk);
         let (owner, file) = (self.held.object.owner.clone(), relayed.lines.clone());
-        let read = on_disk(move || {
+        let built = on_disk(move || {
             let mut lines = Vec::new();
             let opened = disk.read(&owner, &file.id)?;
             opened.take(file.bytes).read_to_end(&mut lines)?;
-            Ok::<_, std::io::Error>(lines)
+            Ok::<_, std::io::Error>(build(&lines))
         });
-        let read = read.await?;
-        read.map_err(|error| Rejection::from(DiskError::from(error)).into())
+        match built.await? {
+            Ok(body) => Ok(Ok(Built {
+                body,
+                _room: room,
+                _turn: Some(turn),
+            })),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok(Err(Unbuilt::Never("its lines are no longer on the disk")))
+            }
+            Err(error) => Err(Rejection::from(DiskError::from(error)).into()),
+        }
     }
 
     /// Tries again after a while.
@@ -355,9 +488,10 @@ impl Running<'_> {
     }
 }
 
-fn running(batch: String) -> Stage {
+fn running(batch: String, file: String) -> Stage {
     Stage::Running {
         batch,
+        file,
         is_cancelled: false,
     }
 }

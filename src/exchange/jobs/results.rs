@@ -1,7 +1,7 @@
 //! What a provider's batch has made of its lines: each is charged, recorded and written to its owner's files, some at a
 //! time. A line whose record is there was paid for, and isn't again after a restart.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,8 +72,6 @@ impl Running<'_> {
         end: End,
         (read, missing): (u64, u64),
     ) -> Result<Next, Stop> {
-        // What was held is free for what the lines have cost.
-        self.holds = Some(Vec::new());
         let files = self.files(&relayed);
         let progress = self.progress.take();
         let found = on_disk(move || {
@@ -85,8 +83,14 @@ impl Running<'_> {
             Ok::<_, io::Error>((progress, answered, at))
         });
         let found = found.await?;
-        let (mut progress, answered, at) =
-            found.map_err(DiskError::from).map_err(Rejection::from)?;
+        let (mut progress, answered, at) = match found {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let why = "what the gateway has noted of the batch is no longer on its disk";
+                return self.fail("batch_lost", why.to_owned()).await;
+            }
+            Err(error) => return Err(Rejection::from(DiskError::from(error)).into()),
+        };
         let mut written = Written::default();
         for Answered {
             nth,
@@ -317,6 +321,8 @@ impl Running<'_> {
 
     async fn end_relayed(&mut self, relayed: &Relayed, end: End) -> Result<Next, Stop> {
         self.delete_leftovers(relayed, &end.leftovers).await?;
+        // What its lines have cost is charged by now.
+        self.holds = None;
         let why = || end.why.clone().unwrap_or_default();
         let ended = match self.kind(&end) {
             EndKind::Failed => self.fail("batch_failed", why()).await,
@@ -431,7 +437,8 @@ impl Files {
     fn note(&self, at: u64) -> io::Result<Note> {
         let notes = self.disk.read(&self.owner, &self.relayed.notes.id)?;
         let NextLine::Line(line) = Input::open(notes, at, LONGEST_NOTE)?.line()? else {
-            return Err(io::Error::other("a note on a line of a batch is missing"));
+            let why = "a note on a line of a batch is missing";
+            return Err(io::Error::new(ErrorKind::NotFound, why));
         };
         serde_json::from_slice(&line).map_err(io::Error::from)
     }

@@ -2,6 +2,7 @@
 //! on the disk before the next line is begun, and so is that a line was begun: after a restart the batch goes
 //! on, and a line that was running is asked once more at most.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::detail::{FileDetail, Status};
 use super::disk::{Disk, DiskError};
@@ -19,7 +21,7 @@ use super::input::{Input, NextLine, line_format, understood};
 use super::line::{Answer, ToAsk};
 use super::new::route;
 use super::owners::{Owners, Whose};
-use super::relayed::{Progress, Relayed, RunBy};
+use super::relayed::{Known, Progress, Relayed, RunBy};
 use super::{Gateway, KEPT_MS, on_disk};
 use crate::base::clock::{self, backoff};
 use crate::exchange::Verified;
@@ -51,9 +53,17 @@ pub(super) struct Running<'r> {
     pub(super) refusals: u32,
     /// The line that waits for its provider.
     waiting: Option<Waiting>,
-    /// How often the provider that runs it was looked at, and how often it said that it has no such batch.
+    /// How often the provider was looked at in this stage.
     pub(super) looks: u32,
-    pub(super) gone: u32,
+    /// Since when it has said that it has no such batch.
+    pub(super) gone: Option<Instant>,
+    /// Since when the batch could not be gone on with although it is late.
+    pub(super) stuck: Option<Instant>,
+    /// Since when it isn't known whether the provider has made it.
+    pub(super) unsure: Option<Instant>,
+    /// Batches of the provider that proved to be others.
+    pub(super) others: HashSet<String>,
+    pub(super) known: &'r Known,
     /// What is held of budgets while a provider runs it; `None` until that was tried.
     pub(super) holds: Option<Vec<Reservation>>,
     /// Which of its lines are recorded, once that was found out.
@@ -86,14 +96,22 @@ pub(super) struct Begun {
 
 impl<'r> Running<'r> {
     /// A batch that is held; `None` if no format has its endpoint any more.
-    pub(super) fn new(owners: &'r Owners<'r>, held: HeldBatch<'r>) -> Option<Self> {
+    pub(super) fn new(
+        owners: &'r Owners<'r>,
+        known: &'r Known,
+        held: HeldBatch<'r>,
+    ) -> Option<Self> {
         Some(Self {
             owners,
             format: line_format(&held.detail.endpoint)?,
             held,
             refusals: 0,
             looks: 0,
-            gone: 0,
+            gone: None,
+            stuck: None,
+            unsure: None,
+            others: HashSet::new(),
+            known,
             holds: None,
             progress: None,
             waiting: None,

@@ -1,17 +1,17 @@
-//! Anthropic's message batches at a provider. The API keeps no tag, so a batch that may have been made is known by
-//! when it was made and by how many requests it has. The names of its lines say in the end whether it is that one.
+//! Anthropic's message batches at a provider. The API keeps no tag. When a batch was made and how many requests it has
+//! say whether it may be one that is looked for; only the names of its lines, which its results have, say that it is.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::FORMAT;
 use crate::formats::remote_batches::{
-    NewRemote, RemoteBatch, RemoteBatches, RemoteEnd, RemoteResponse, RemoteResult, Sought, id,
-    on_one_line,
+    Likeness, NewRemote, RemoteBatch, RemoteBatches, RemoteEnd, RemoteResponse, RemoteResult,
+    Sought, id, on_one_line, page,
 };
 
 const PATH: &str = "/v1/messages/batches";
-/// Seconds by which the provider's clock may be behind.
+/// Seconds by which the provider's clock may be wrong.
 const SKEW: i64 = 120;
 
 /// The API of a provider with the flag `anthropic_batches`.
@@ -23,11 +23,9 @@ pub static REMOTE: RemoteBatches = RemoteBatches {
     line,
     create,
     read: |body| of(&parsed(body)?),
-    list: |body| {
-        let list = parsed(body)?;
-        Some(list["data"].as_array()?.iter().filter_map(of).collect())
-    },
-    is_sought,
+    paging: (1_000, "after_id"),
+    list: |body| page(&parsed(body)?, of),
+    likeness,
     result,
 };
 
@@ -80,9 +78,16 @@ fn of(batch: &Value) -> Option<RemoteBatch> {
     })
 }
 
-fn is_sought(batch: &RemoteBatch, sought: &Sought<'_>) -> bool {
-    let is_new = batch.made.is_some_and(|made| made + SKEW >= sought.since);
-    is_new && batch.total == Some(sought.lines)
+fn likeness(batch: &RemoteBatch, sought: &Sought<'_>) -> Likeness {
+    let (since, until) = (sought.since - SKEW, sought.until + SKEW);
+    let is_then = batch
+        .made
+        .is_some_and(|made| (since..=until).contains(&made));
+    if is_then && batch.total == Some(sought.lines) {
+        Likeness::Perhaps
+    } else {
+        Likeness::Other
+    }
 }
 
 fn result(line: &[u8]) -> Option<RemoteResult> {
@@ -161,12 +166,24 @@ mod tests {
         let sought = |since, lines| Sought {
             tag: "t",
             since,
+            until: since + 600,
             lines,
         };
         let made = running.made.unwrap();
-        assert!((REMOTE.is_sought)(&running, &sought(made, 3)));
-        assert!(!(REMOTE.is_sought)(&running, &sought(made, 2)));
-        assert!(!(REMOTE.is_sought)(&running, &sought(made + 3_600, 3)));
+        for (since, lines, expected) in [
+            (made, 3, Likeness::Perhaps),
+            (made, 2, Likeness::Other),
+            (made + 3_600, 3, Likeness::Other),
+            (made - 3_600, 3, Likeness::Other),
+        ] {
+            let likeness = (REMOTE.likeness)(&running, &sought(since, lines));
+            assert_eq!(likeness, expected, "{since} {lines}");
+        }
+        let page =
+            |more: &str| (REMOTE.list)(format!(r#"{{"data":[{{"id":"a"}}],{more}}}"#).as_bytes());
+        let next = |more| page(more).unwrap().next;
+        assert_eq!(next(r#""has_more":true"#).as_deref(), Some("a"));
+        assert_eq!(next(r#""has_more":false"#), None);
         assert_eq!(read("ended", "").end, Some(RemoteEnd::Completed));
         let cancelled = read("ended", r#","cancel_initiated_at":"2026-01-01T00:00:00Z""#);
         assert_eq!(cancelled.end, Some(RemoteEnd::Cancelled));

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::BATCHES;
 use crate::formats::remote_batches::{
-    NewRemote, RemoteBatch, RemoteBatches, RemoteEnd, RemoteFiles, RemoteResponse, RemoteResult,
-    id, on_one_line,
+    Likeness, NewRemote, RemoteBatch, RemoteBatches, RemoteEnd, RemoteFiles, RemoteResponse,
+    RemoteResult, id, on_one_line, page,
 };
 
 /// Begins no line of a file: each begins with a brace.
@@ -31,11 +31,12 @@ pub static REMOTE: RemoteBatches = RemoteBatches {
     line,
     create,
     read: |body| of(&parsed(body)?),
-    list: |body| {
-        let list = parsed(body)?;
-        Some(list["data"].as_array()?.iter().filter_map(of).collect())
+    paging: (100, "after"),
+    list: |body| page(&parsed(body)?, of),
+    likeness: |batch, sought| match batch.tag.as_deref() {
+        Some(tag) if tag == sought.tag => Likeness::Same,
+        _ => Likeness::Other,
     },
-    is_sought: |batch, sought| batch.tag.as_deref() == Some(sought.tag),
     result,
 };
 
@@ -92,7 +93,7 @@ fn of(batch: &Value) -> Option<RemoteBatch> {
     Some(RemoteBatch {
         id: id(&batch["id"])?,
         tag: batch["metadata"][TAG].as_str().map(str::to_owned),
-        made: None,
+        made: batch["created_at"].as_i64(),
         total: None,
         end,
         results: paths(results, "/content"),

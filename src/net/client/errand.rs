@@ -16,7 +16,7 @@ use http::{
 };
 use http_body_util::BodyExt;
 
-use super::pool::Pool;
+use super::pool::{Pool, Reuse};
 use super::{Client, Received, RequestError, auth, innermost};
 use crate::base::clock::within;
 use crate::base::memory::{self, Memory};
@@ -44,6 +44,8 @@ pub struct Errand<'p> {
     /// The certificates that the server is trusted by, where it isn't those of this machine's
     /// store. A provider has its own.
     ca: Option<Certificates>,
+    /// Whether it may be done twice, where a connection breaks before an answer.
+    can_repeat: bool,
     /// It asks for a token. Callers see why that failed, so the reason names no address. Parts of the address
     /// aren't masked in the response, since a token may contain them.
     is_for_token: bool,
@@ -65,6 +67,7 @@ impl<'p> Errand<'p> {
             longest,
             memory: None,
             ca: None,
+            can_repeat: true,
             is_for_token: false,
         }
     }
@@ -168,6 +171,15 @@ impl<'p> Errand<'p> {
         }
     }
 
+    /// Not to be done twice: it fails where its connection breaks before an answer.
+    #[must_use]
+    pub fn once(self) -> Self {
+        Self {
+            can_repeat: false,
+            ..self
+        }
+    }
+
     /// What is sent.
     #[must_use]
     pub fn body(&self) -> &Bytes {
@@ -241,7 +253,7 @@ impl Client {
         let begin = async {
             let (pool, request) = self.for_provider(provider, key, request, body).await?;
             let mask = pool.mask(&request);
-            send(&pool, request, mask, |error| innermost(error)).await
+            send(&pool, request, mask, true, |error| innermost(error)).await
         };
         let begun = within(errand.timeout, begin).await;
         let (head, body, mask) = begun.map_err(|_| "no answer in time".to_owned())??;
@@ -261,19 +273,21 @@ impl Client {
                 mask = mask.and_parts_of(request.uri());
             }
             let request = request.map(|()| errand.body);
-            return exchange(&pool, request, mask, (errand.longest, errand.memory), why).await;
+            let how = (errand.longest, errand.memory, errand.can_repeat);
+            return exchange(&pool, request, mask, how, why).await;
         };
         let Errand {
             key,
             body,
             longest,
             memory,
+            can_repeat,
             ..
         } = errand;
         let (pool, request) = self.for_provider(provider, key, request, body).await?;
         let mask = pool.mask(&request);
-        let bounds = (longest, memory);
-        exchange(&pool, request, mask, bounds, |error| innermost(error)).await
+        let how = (longest, memory, can_repeat);
+        exchange(&pool, request, mask, how, |error| innermost(error)).await
     }
 
     /// A request with a provider's credential, and the connections that it goes over.
@@ -341,10 +355,10 @@ async fn exchange(
     pool: &Pool,
     request: Request<Bytes>,
     mask: Mask,
-    (longest, memory): (usize, Option<Memory>),
+    (longest, memory, can_repeat): (usize, Option<Memory>, bool),
     why: fn(&RequestError) -> String,
 ) -> Result<Response<Bytes>, String> {
-    let (head, body, mut mask) = send(pool, request, mask, why).await?;
+    let (head, body, mut mask) = send(pool, request, mask, can_repeat, why).await?;
     let body = read(body, longest, memory, &mut mask).await?;
     Ok(Response::from_parts(head, body))
 }
@@ -354,12 +368,18 @@ async fn send(
     pool: &Pool,
     mut request: Request<Bytes>,
     mask: Mask,
+    can_repeat: bool,
     why: fn(&RequestError) -> String,
 ) -> Result<(Parts, Received, Mask), String> {
     let agent = HeaderValue::from_static(concat!("iris/", env!("CARGO_PKG_VERSION")));
     let headers = request.headers_mut();
     headers.entry(header::USER_AGENT).or_insert(agent);
-    let response = pool.request_again(&request).await;
+    let response = if can_repeat {
+        pool.request_again(&request).await
+    } else {
+        let once = pool.request(&request, Reuse::Never).await;
+        once.map_err(|unanswered| unanswered.error)
+    };
     let response = response.map_err(|error| why(&error))?;
     let (mut head, body) = response.into_parts();
     mask.headers(&mut head.headers);
