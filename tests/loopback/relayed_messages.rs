@@ -12,6 +12,10 @@ use support::provider::{Received, server};
 
 /// A vendor with message batches.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something that a test has the vendor do"
+)]
 struct Vendor {
     /// The requests of the batch that was made.
     requests: Option<Vec<Value>>,
