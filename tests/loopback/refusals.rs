@@ -80,7 +80,7 @@ const REFUSED: [(&str, &str, &str); 23] = [
     ("POST", "/v1/messages/nothing", "anthropic"),
     ("GET", "/v1/messages", "anthropic"),
     ("POST", "/v1/complete", "anthropic"),
-    ("GET", "/v1beta/files", "google"),
+    ("GET", "/v1beta/corpora", "google"),
     ("POST", "/v1beta/cachedContents", "google"),
     ("POST", "/v1beta/models/m:nothing", "google"),
     ("GET", "/v1beta/models/m:generateContent", "google"),
