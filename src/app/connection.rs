@@ -129,8 +129,8 @@ async fn answer(
         api = model_api(&method, request.uri().path());
     }
     let socket = socket_api(&request);
-    let job = jobs::format_of(&method, request.uri().path(), request.headers());
-    let api = api.or(socket).or(job);
+    let job = || jobs::format_of(&method, request.uri().path(), request.headers());
+    let api = api.or(socket).or_else(job);
     let target = target(&request, &method, api);
     let api = api.or(place);
     let (uri, version) = (request.uri().clone(), request.version());

@@ -16,11 +16,10 @@ pub(super) enum Job<'p> {
 
 impl<'p> Job<'p> {
     pub(super) fn of(method: &Method, path: &'p str, headers: &HeaderMap) -> Option<Self> {
-        let gemini = || gemini_files::Action::of(method, path).map(Self::GeminiFile);
-        if gemini_files::recognises(headers)
-            && let Some(job) = gemini()
-        {
-            return Some(job);
+        // The path first: most requests are for a model, and headers take longer to look at.
+        let gemini = gemini_files::Action::of(method, path).map(Self::GeminiFile);
+        if gemini.is_some() && gemini_files::recognises(headers) {
+            return gemini;
         }
         let openai = openai_batches::Action::of(method, path).map(|action| {
             if action.is_for_files() && anthropic_files::recognises(headers) {
@@ -31,7 +30,7 @@ impl<'p> Job<'p> {
         });
         openai
             .or_else(|| anthropic_batches::Action::of(method, path).map(Self::Anthropic))
-            .or_else(gemini)
+            .or(gemini)
     }
 
     pub(super) fn format(self) -> &'static Format {

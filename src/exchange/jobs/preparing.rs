@@ -155,12 +155,7 @@ impl Running<'_> {
                 return Ok(self.note_refused(group, &line.to_string(), end));
             }
         };
-        let detail = &self.held.detail;
-        let who = match self
-            .owners
-            .whose(&self.held.object.owner, &detail.device)
-            .await
-        {
+        let who = match self.whose().await {
             Whose::Owner(who) => who,
             Whose::Unknown => return Ok(Then::Wait(UNKNOWN)),
             Whose::Other => {
@@ -270,11 +265,7 @@ impl Running<'_> {
             return Ok(Held::Done);
         }
         let detail = &self.held.detail;
-        let who = match self
-            .owners
-            .whose(&self.held.object.owner, &detail.device)
-            .await
-        {
+        let who = match self.whose().await {
             Whose::Owner(who) => who,
             Whose::Unknown => return Ok(Held::Wait),
             Whose::Other => return Ok(Held::Denied(no_owner().message.into_owned())),

@@ -63,7 +63,7 @@ impl Turns {
         let is_full = self.all(|turn| turn.here) >= MOST;
         let rank = |owner: &&String| {
             let turn = self.owners.get(*owner).copied().unwrap_or_default();
-            // Where all places are taken, only batches for providers can begin, whoever has few.
+            // Once all places are taken, only relayed batches can begin, so how many run here doesn't matter.
             let here = if is_full { 0 } else { turn.here };
             (turn.put_off, here, turn.last)
         };

@@ -239,7 +239,7 @@ impl<'r> Running<'r> {
     }
 
     /// Who the lines are asked as.
-    async fn whose(&self) -> Whose {
+    pub(super) async fn whose(&self) -> Whose {
         let (object, detail) = (&self.held.object, &self.held.detail);
         self.owners.whose(&object.owner, &detail.device).await
     }

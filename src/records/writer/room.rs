@@ -76,23 +76,32 @@ impl Ledger {
     /// # Errors
     /// As [`Self::admit`]; [`Unavailable::Failing`] at once while the database can't be written.
     pub async fn admit_soon(&self) -> Result<Slot, Unavailable> {
-        let shared = &self.inner.shared;
-        let mut end = None;
+        match self.admit_now() {
+            // Boxed, because there mostly is room.
+            Err(Unavailable::Full) => Box::pin(self.admit_later()).await,
+            admitted => admitted,
+        }
+    }
+
+    async fn admit_later(&self) -> Result<Slot, Unavailable> {
+        let end = Instant::now() + PATIENCE;
         loop {
             // Listens before it looks, so that no news is missed in between.
-            let drained = shared.drained.notified();
-            if shared.writable().is_err() {
-                return Err(Unavailable::Failing);
-            }
-            let admitted = self.admit();
-            if admitted.as_ref().err() != Some(&Unavailable::Full) {
-                return admitted;
-            }
-            let end = *end.get_or_insert_with(|| Instant::now() + PATIENCE);
-            if timeout_at(end, drained).await.is_err() {
+            let drained = self.inner.shared.drained.notified();
+            let admitted = self.admit_now();
+            if admitted.as_ref().err() != Some(&Unavailable::Full)
+                || timeout_at(end, drained).await.is_err()
+            {
                 return admitted;
             }
         }
+    }
+
+    fn admit_now(&self) -> Result<Slot, Unavailable> {
+        if self.inner.shared.writable().is_err() {
+            return Err(Unavailable::Failing);
+        }
+        self.admit()
     }
 
     /// Reserves room for one record; to be taken before a request is accepted.
