@@ -12,6 +12,7 @@ mod api;
 mod attached;
 mod azure;
 mod background;
+mod batch_vendor;
 mod batches;
 mod cache;
 mod charged;
