@@ -47,6 +47,10 @@ pub struct Call {
     pub opening: Option<u64>,
     /// Tokens of the conversation that the provider holds already, and reads again.
     pub held_tokens: u64,
+    /// How many of them stand for sound.
+    pub held_sound: u64,
+    /// Whether the response may be spoken, which can cost more than text.
+    pub may_speak: bool,
     /// How the caller's session names its model, for a message of one.
     pub session_model: Option<Arc<Names>>,
     /// Where it goes below a provider's base URL.
@@ -131,6 +135,8 @@ impl Call {
         Self {
             session: other.session.clone(),
             held_tokens: other.held_tokens,
+            held_sound: other.held_sound,
+            may_speak: other.may_speak,
             session_model: other.session_model.clone(),
             ..self
         }

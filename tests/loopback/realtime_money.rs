@@ -66,6 +66,30 @@ async fn a_turn_without_a_budget_is_refused_and_its_provider_is_not_asked() {
     assert_eq!(asked, complete, "the refused one isn't among them");
 }
 
+/// Says that it has begun, and nothing more.
+fn silent(message: &Value) -> Vec<Value> {
+    match message["type"].as_str() {
+        Some("response.create") => response("resp_1")[..1].to_vec(),
+        _ => usual(message),
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_of_a_turn_that_may_be_spoken_is_the_price_of_speech() {
+    let (address, mut inbox) = provider(silent, false).await;
+    let mut more = poor();
+    // Ten tokens cost $60 if they are spoken, and nothing to speak of if they are written.
+    more["prices"] = json!({ "m": { "input": "1", "output": "1", "audio_output": "6000000" } });
+    let gateway = gateway(address, more).await;
+    let (mut first, mut second) = (open(&gateway).await, open(&gateway).await);
+    let ask = json!({"type":"response.create","response":{"max_output_tokens":10}});
+    send(&mut first, ask.clone()).await;
+    sent(&mut inbox, "response.create").await;
+    send(&mut second, ask).await;
+    let refused = until(&mut second, "error").await;
+    assert_eq!(refused["error"]["type"], "insufficient_quota", "{refused}");
+}
+
 #[tokio::test]
 async fn a_turn_that_a_provider_begins_is_metered() {
     let (address, _inbox) = provider(usual, false).await;

@@ -58,7 +58,7 @@ impl Session<'_> {
         let mut call = self.of_session(call, names);
         let is_answer = !matches!(cause, Cause::Apart);
         if !is_answer {
-            call.held_tokens = 0;
+            (call.held_tokens, call.held_sound, call.may_speak) = (0, 0, false);
         }
         let gateway = self.gateway;
         let routed = gateway.route_call(admitted, Arc::clone(&self.head), call);
@@ -204,6 +204,8 @@ impl Session<'_> {
             session: Some(self.link.session.clone()),
             session_model: Some(Arc::clone(names)),
             held_tokens: self.held_tokens.saturating_add(sound),
+            held_sound: self.held_sound.saturating_add(sound),
+            may_speak: self.may_speak,
             ..call
         }
     }

@@ -178,6 +178,8 @@ impl Gateway {
             reasons: Vec::new(),
             hears_with: None,
             held_tokens: 0,
+            held_sound: 0,
+            may_speak: true,
             counted: Tokens::default(),
             heard: Instant::now(),
             stop,

@@ -48,6 +48,10 @@ pub(super) struct Session<'g> {
     pub(super) hears_with: Option<String>,
     /// Tokens of the conversation that the provider holds.
     pub(super) held_tokens: u64,
+    /// How many of them stand for sound.
+    pub(super) held_sound: u64,
+    /// Whether the model speaks, as far as its last turn has told.
+    pub(super) may_speak: bool,
     /// What the turn that ended last has counted.
     pub(super) counted: Tokens,
     /// When one of both has last said something.
@@ -152,6 +156,9 @@ impl Session<'_> {
         // What the model has read and written is read again with the next turn.
         if let Some(read) = counted.input {
             self.held_tokens = read.saturating_add(counted.output.unwrap_or(0));
+            let [heard, _, spoken] = counted.sound().map(Option::unwrap_or_default);
+            self.held_sound = heard.saturating_add(spoken);
+            self.may_speak = spoken > 0;
         }
         acknowledged(self.gateway).await
     }
