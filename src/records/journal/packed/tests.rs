@@ -14,6 +14,9 @@ use crate::records::Entry;
 use crate::records::entry::tests::entry;
 use crate::wire::HeaderList;
 
+/// How what was compressed begins.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 fn full() -> Record {
     let mut record = Record::from(entry(1_700_000_000_000, "ann@example.com", "s"));
     record.entry.error = Some("not\0 that".to_owned());
@@ -214,6 +217,33 @@ fn what_is_damaged_or_of_a_later_version_is_refused() {
     assert!(got::<Vec<Journaled<'_>>>(&plain.bytes.into()).is_none());
     // Nor does a text that isn't there exist.
     assert!(got::<Shared<'_>>(&Bytes::from_static(&[1])).is_none());
+}
+
+#[test]
+fn of_a_row_whose_end_is_missing_no_record_is_taken() {
+    let (first, other) = (full(), Record::from(entry(7, "bea@example.com", "t")));
+    let packed = Packed::new(EntryId::new(5), &[&first, &other], &policy(None, true)).unwrap();
+    let whole = Unpacked::read(&packed.content).unwrap();
+    let (mut texts, mut records) = (Texts::default(), Vec::new());
+    whole.read_into(&mut texts, &mut records).unwrap();
+    assert_eq!(records.len(), 2);
+    let mut fours = packed.content.windows(4);
+    let frame = fours.position(|four| four == ZSTD).unwrap();
+    let plain = zstd::decode_all(&packed.content[frame..]).unwrap();
+    let cut: Vec<Unpacked> = (0..plain.len())
+        .map(|length| {
+            let mut head = Plain::default();
+            VERSION.put(&mut head);
+            (length as u64).put(&mut head);
+            let mut content = head.bytes;
+            content.extend(zstd::encode_all(&plain[..length], 1).unwrap());
+            Unpacked::read(&content).unwrap()
+        })
+        .collect();
+    for (length, row) in cut.iter().enumerate() {
+        assert!(row.read_into(&mut texts, &mut records).is_err(), "{length}");
+        assert_eq!(records.len(), 2, "{length}");
+    }
 }
 
 fn got<'b, T: Get<'b>>(bytes: &'b Bytes) -> Option<T> {
