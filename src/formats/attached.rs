@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use aws_smithy_types::base64;
 use http::StatusCode;
+use memchr::memmem;
 use serde_json::Value;
 
 use super::body::bad_request;
@@ -78,9 +80,12 @@ pub struct NamedFile {
 /// # Errors
 /// A 400 for more than can be attached.
 pub fn named(body: &[u8], attaching: &Attaching) -> Result<Vec<NamedFile>, Rejection> {
+    // Made once: to make a finder takes longer than to look through a short body.
+    static PREFIX: LazyLock<memmem::Finder<'_>> =
+        LazyLock::new(|| memmem::Finder::new(FILE_PREFIX));
     let mut found = Vec::new();
     // Most requests name none.
-    if memchr::memmem::find(body, FILE_PREFIX.as_bytes()).is_none() {
+    if PREFIX.find(body).is_none() {
         return Ok(found);
     }
     let mut outline = Outline::default();
