@@ -3,6 +3,8 @@
 //! to the gateway what it means to everybody else.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "fuzz/batches.rs"]
+mod batches;
 #[path = "fuzz/pieces.rs"]
 mod pieces;
 #[path = "fuzz/smoke.rs"]

@@ -95,10 +95,8 @@ impl Context {
     /// How a provider can be asked a request for this path, if it can.
     pub(super) fn fit(&self, path: &str, provider: &Provider) -> Option<Fit> {
         match self.surface {
-            Surface::Http if (self.format.translates)(path) => provider.fit(self.format),
-            Surface::Http | Surface::Place(_) => {
-                provider.speaks(self.format).then_some(Fit::Native)
-            }
+            Surface::Http => provider.fit_at(self.format, path),
+            Surface::Place(_) => provider.speaks(self.format).then_some(Fit::Native),
             Surface::WebSocket { flag } if provider.flags.contains(&flag) => Some(Fit::Native),
             // It is asked over HTTP.
             Surface::WebSocket { .. } => provider.translation(self.format).map(|_| Fit::Translated),

@@ -16,6 +16,7 @@ pub mod direct;
 mod failure;
 mod foreign;
 mod format;
+pub mod gemini_batches;
 pub mod gemini_files;
 pub mod known;
 pub mod lenient_path;

@@ -1,5 +1,6 @@
 //! Batches and files through the SDKs that have them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -13,6 +14,10 @@ pub const TESTS: &[support::harness::Test<World>] = support::tests![
     World;
     batches_python_with_real_inference,
     batches_python_at_the_wire,
+    genai_batches_python_with_real_inference,
+    genai_batches_python_at_the_wire,
+    genai_batches_node_with_real_inference,
+    genai_batches_node_at_the_wire,
 ];
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -28,6 +33,20 @@ struct Printed {
     gone: Option<u16>,
     succeeded: u64,
     anthropic: Vec<String>,
+}
+
+/// What a script of Google's SDK prints.
+#[derive(Debug, Deserialize)]
+struct Google {
+    /// What each request that came with a batch was answered, and its key.
+    inline: Vec<String>,
+    metadata: Vec<String>,
+    /// What each line of a file was answered, and its key.
+    file: Vec<String>,
+    keys: Vec<String>,
+    /// How many numbers each vector has.
+    vectors: Vec<usize>,
+    refused: BTreeMap<String, u16>,
 }
 
 async fn batches_python_with_real_inference(world: &World) -> anyhow::Result<()> {
@@ -72,4 +91,60 @@ async fn run(world: &World, model: &str) -> anyhow::Result<Option<Printed>> {
     );
     ensure!(printed.gone == Some(404), "{printed:?}");
     Ok(Some(printed))
+}
+
+async fn genai_batches_python_with_real_inference(world: &World) -> anyhow::Result<()> {
+    google(world, "python", "genai_batches.py", TINY).await
+}
+
+async fn genai_batches_python_at_the_wire(world: &World) -> anyhow::Result<()> {
+    google(world, "python", "genai_batches.py", MODEL).await
+}
+
+async fn genai_batches_node_with_real_inference(world: &World) -> anyhow::Result<()> {
+    google(world, "node", "genai_batches.mjs", TINY).await
+}
+
+async fn genai_batches_node_at_the_wire(world: &World) -> anyhow::Result<()> {
+    google(world, "node", "genai_batches.mjs", MODEL).await
+}
+
+/// Runs a script of Google's SDK. A model server that is asked in another format makes no vectors.
+async fn google(world: &World, program: &str, script: &str, model: &str) -> anyhow::Result<()> {
+    if world.direct() {
+        return Ok(());
+    }
+    let is_wire = model == MODEL;
+    let embeds = if is_wire { "embeds" } else { "-" };
+    let home = world.home()?;
+    let mut command = world.command(program, &home);
+    command
+        .arg(world.file(script))
+        .args([&world.base(model), model, embeds]);
+    let text = Process::start(&mut command, &home)?.output(LIMIT).await?;
+    let printed: Google = serde_json::from_str(&text).with_context(|| text.clone())?;
+    world.provider.take();
+    ensure!(
+        printed.metadata == ["request-0", "request-1"],
+        "{printed:?}"
+    );
+    ensure!(printed.keys == ["line-0", "line-1"], "{printed:?}");
+    let mut said = printed.inline.iter().chain(&printed.file);
+    let is_right = |said: &String| {
+        if is_wire {
+            said == HELLO
+        } else {
+            !said.is_empty()
+        }
+    };
+    ensure!(
+        said.clone().count() == 4 && said.all(is_right),
+        "{printed:?}"
+    );
+    let vectors = if is_wire { &[2, 2][..] } else { &[] };
+    ensure!(printed.vectors == vectors, "{printed:?}");
+    let refused = [("ended", 409), ("gone", 404), ("model", 404)];
+    let refused = refused.map(|(name, status)| (name.to_owned(), status));
+    ensure!(printed.refused == BTreeMap::from(refused), "{printed:?}");
+    Ok(())
 }

@@ -95,8 +95,6 @@ async fn no_batch_or_asynchronous_job_is_relayed() {
     let (address, mut asked) = model().await;
     let gateway = gateway(address, json!({})).await;
     for path in [
-        "/v1beta/models/cheap:batchGenerateContent",
-        "/v1beta/models/cheap:asyncBatchEmbedContent",
         "/v1beta/models/cheap:predictLongRunning",
         "/bedrock/async-invoke",
         "/bedrock/model/cheap/async-invoke",
@@ -105,7 +103,12 @@ async fn no_batch_or_asynchronous_job_is_relayed() {
         assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
     }
     // The gateway runs these itself, from a file or from requests.
-    for path in ["/v1/batches", "/v1/messages/batches"] {
+    for path in [
+        "/v1/batches",
+        "/v1/messages/batches",
+        "/v1beta/models/cheap:batchGenerateContent",
+        "/v1beta/models/cheap:asyncBatchEmbedContent",
+    ] {
         let reply = gateway.send(post(path, r#"{"model":"cheap"}"#)).await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{path}");
     }

@@ -32,6 +32,7 @@ mod formats_bedrock;
 mod formats_google;
 mod formats_ollama;
 mod formats_openai;
+mod gemini_batches;
 mod guard_texts;
 mod guardrails;
 mod h2_provider;

@@ -67,7 +67,7 @@ pub fn is_error_of(api: &str, reply: &Reply) -> bool {
     }
 }
 
-const REFUSED: [(&str, &str, &str); 23] = [
+const REFUSED: [(&str, &str, &str); 25] = [
     ("GET", "/v1/uploads", "openai"),
     ("POST", "/v1/vector_stores", "openai"),
     ("GET", "/v1/conversations/x", "openai"),
@@ -84,6 +84,8 @@ const REFUSED: [(&str, &str, &str); 23] = [
     ("POST", "/v1beta/cachedContents", "google"),
     ("POST", "/v1beta/models/m:nothing", "google"),
     ("GET", "/v1beta/models/m:generateContent", "google"),
+    ("GET", "/v1beta/models/m:batchGenerateContent", "google"),
+    ("POST", "/v1beta/batches", "google"),
     (
         "POST",
         "/v1/projects/p/locations/l/endpoints/e:predict",
@@ -136,6 +138,8 @@ async fn every_refusal_has_the_shape_of_the_api_that_its_path_belongs_to() {
             ("/v1/chat/completions", "openai"),
             ("/v1/messages/batches", "anthropic"),
             ("/v1beta/files", "google"),
+            ("/v1beta/models/m:batchGenerateContent", "google"),
+            ("/v1beta/batches/b:cancel", "google"),
             ("/bedrock/guardrail/g", "bedrock"),
             ("/api/whoami", "ours"),
         ] {
@@ -169,6 +173,8 @@ async fn a_caller_without_a_role_can_read_why() {
         ("POST", "/v1/chat/completions", "openai"),
         ("POST", "/v1/messages", "anthropic"),
         ("POST", "/v1/messages/batches", "anthropic"),
+        ("POST", "/v1beta/models/m:batchGenerateContent", "google"),
+        ("GET", "/v1beta/batches", "google"),
         ("GET", "/v1beta/models", "google"),
         ("GET", "/v1beta/models/m", "google"),
         ("POST", "/bedrock/model/m/converse", "bedrock"),

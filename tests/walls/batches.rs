@@ -15,6 +15,8 @@ use support::provider::{answer, provider};
 pub const TESTS: &[support::harness::Test<()>] =
     support::tests![nobody_finds_what_is_anothers_and_lines_run_as_their_owner,];
 
+const CREATE: &str = "/v1beta/models/m:batchGenerateContent";
+
 const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,
     "message":{"role":"assistant","content":"for ada alone"},"finish_reason":"stop"}],
     "usage":{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8}}"#;
@@ -81,11 +83,31 @@ async fn message_batch() -> String {
     made.json()["id"].as_str().unwrap().to_owned()
 }
 
+/// The name of a batch of Gemini's that has ended.
+async fn operation() -> String {
+    let contents = json!([{ "role": "user", "parts": [{ "text": "hello" }] }]);
+    let requests = json!([{ "request": { "contents": contents } }]);
+    let input = json!({ "requests": { "requests": requests } });
+    let body = json!({ "batch": { "inputConfig": input } });
+    let made = ADA.ask("POST", CREATE, &body.to_string(), &[]).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let name = made.json()["name"].as_str().unwrap().to_owned();
+    let path = format!("/v1beta/{name}");
+    until("the batch does not end", async || {
+        ADA.get(&path).await.json()["done"] == true
+    })
+    .await;
+    let ended = ADA.get(&path).await;
+    assert!(ended.text.contains("for ada alone"), "{}", ended.text);
+    name
+}
+
 async fn nobody_finds_what_is_anothers_and_lines_run_as_their_owner() {
     let gateway = gateway().await;
     let input = upload().await;
     let batch = batch(&input).await;
     let messages = message_batch().await;
+    let operation = operation().await;
     let [id, output] = ["id", "output_file_id"].map(|key| batch[key].as_str().unwrap());
     let content = ADA.get(&format!("/v1/files/{output}/content")).await;
     assert!(content.text.contains("for ada alone"), "{}", content.text);
@@ -97,10 +119,17 @@ async fn nobody_finds_what_is_anothers_and_lines_run_as_their_owner() {
     let create = json!({
         "input_file_id": input, "endpoint": "/v1/chat/completions", "completion_window": "24h",
     });
+    let names_file = json!({
+        "batch": { "inputConfig": { "fileName": format!("files/{input}") } },
+    });
     let part = json!({ "type": "file", "file": { "file_id": input } });
     let names = json!({ "model": "m", "messages": [{ "role": "user", "content": [part] }] });
     for (method, path, body) in [
         ("POST", "/v1/chat/completions".to_owned(), names.to_string()),
+        ("POST", CREATE.to_owned(), names_file.to_string()),
+        ("GET", format!("/v1beta/{operation}"), String::new()),
+        ("POST", format!("/v1beta/{operation}:cancel"), String::new()),
+        ("DELETE", format!("/v1beta/{operation}"), String::new()),
         ("GET", format!("/v1/files/{input}"), String::new()),
         ("GET", format!("/v1/files/{input}/content"), String::new()),
         ("GET", format!("/v1/files/{output}/content"), String::new()),
@@ -143,11 +172,16 @@ async fn nobody_finds_what_is_anothers_and_lines_run_as_their_owner() {
             );
         }
     }
-    for path in ["/v1/files", "/v1/batches", "/v1/messages/batches"] {
+    for (path, key) in [
+        ("/v1/files", "data"),
+        ("/v1/batches", "data"),
+        ("/v1/messages/batches", "data"),
+        ("/v1beta/batches", "operations"),
+    ] {
         for person in [BOB, KIM] {
-            assert_eq!(person.get(path).await.json()["data"], json!([]), "{path}");
+            assert_eq!(person.get(path).await.json()[key], json!([]), "{path}");
         }
-        assert_ne!(ADA.get(path).await.json()["data"], json!([]), "{path}");
+        assert_ne!(ADA.get(path).await.json()[key], json!([]), "{path}");
     }
     drop(gateway);
 }

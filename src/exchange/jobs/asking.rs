@@ -213,8 +213,9 @@ impl Running<'_> {
 
     /// With the headers that the provider's API needs.
     fn with_headers<'e>(&self, errand: Errand<'e>) -> Errand<'e> {
-        let headers = self.held.detail.family.remote().headers.iter();
-        headers.fold(errand, |errand, (name, value)| {
+        let remote = self.held.detail.family.remote();
+        let headers = remote.map_or(&[][..], |remote| remote.headers);
+        headers.iter().fold(errand, |errand, (name, value)| {
             errand.says(HeaderName::from_static(name), value)
         })
     }

@@ -25,7 +25,8 @@ impl Gateway {
             let why = format!("the file {} has no lines of a batch", file.id);
             return Err(bad("invalid_request", why));
         }
-        let scanned = self.checked(asked, &file.id, &create.endpoint).await?;
+        let scanned = self.checked(asked, Family::OpenAi, &file.id, &create.endpoint);
+        let scanned = scanned.await?;
         let new = New {
             family: Family::OpenAi,
             endpoint: create.endpoint,
@@ -114,7 +115,7 @@ impl Gateway {
         let found = self.ledger.find_object(Kind::Batch, asked.owner(), id);
         let object = found.await?.ok_or_else(|| not_found("batch", id))?;
         let detail: BatchDetail = read(&object)?;
-        if detail.family != family {
+        if !detail.family.is_of_api(family) {
             return Err(not_found("batch", id));
         }
         Ok((object, detail))

@@ -8,9 +8,12 @@ use serde_json::{Map, Value};
 use super::family::Family;
 use super::relayed::RunBy;
 use crate::formats::openai_batches::{BatchShape, Counts, FileShape, batch, file};
-use crate::formats::{anthropic_batches, anthropic_files, gemini_files};
+use crate::formats::{anthropic_batches, anthropic_files, gemini_batches, gemini_files};
 use crate::records::objects::Object;
 use crate::wire::Rejection;
+
+/// The purpose of files with the results of a batch.
+pub(super) const RESULTS: &str = "batch_output";
 
 /// The API in which a file is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,7 @@ pub(super) struct BatchDetail {
     pub(super) endpoint: String,
     pub(super) input: String,
     pub(super) window: String,
+    /// What its owner says of it: pairs, or a name.
     pub(super) metadata: Value,
     /// When it came to its statuses, in Unix seconds.
     pub(super) times: Map<String, Value>,
@@ -152,6 +156,36 @@ impl BatchDetail {
         })
     }
 
+    /// As Gemini's clients see it.
+    pub(super) fn operation<'d>(&'d self, id: &'d str) -> gemini_batches::Batch<'d> {
+        use gemini_batches::State;
+
+        let time = |name: &str| self.times.get(name).and_then(Value::as_i64);
+        let changed = time(&format!("{}_at", self.status.as_str()));
+        let (has_ended, has_files) = (self.has_ended(), self.family.has_files());
+        let has_output = has_ended && has_files && self.output_bytes > 0;
+        let first_flaw = self.flaws.first();
+        gemini_batches::Batch {
+            id,
+            endpoint: &self.endpoint,
+            name: self.metadata.as_str().unwrap_or_default(),
+            input: has_files.then_some(&*self.input),
+            state: match self.status {
+                Status::InProgress | Status::Cancelling => State::Running,
+                Status::Completed => State::Succeeded,
+                Status::Failed => State::Failed,
+                Status::Expired => State::Expired,
+                Status::Cancelled => State::Cancelled,
+            },
+            counts: self.counts,
+            created: time("created_at"),
+            updated: changed,
+            ended: changed.filter(|_| has_ended),
+            output: has_output.then_some(&*self.output),
+            why: first_flaw.and_then(|flaw| flaw["message"].as_str()),
+        }
+    }
+
     /// As OpenAI's clients see it.
     pub(super) fn shape(&self, id: &str) -> Value {
         // The files exist once it has ended.
@@ -189,6 +223,7 @@ impl FileDetail {
                     bytes: self.bytes,
                     made: object.made,
                     ends: object.ends,
+                    is_generated: self.purpose == RESULTS,
                     origin,
                 });
             }

@@ -1,18 +1,13 @@
 //! Files that the gateway keeps: the lines of a batch or its results, and content of messages.
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
 
-use super::detail::{BatchDetail, FileApi, FileDetail, read, stored};
+use super::detail::{BatchDetail, FileApi, FileDetail, RESULTS, read, stored};
 use super::disk::{Disk, DiskError};
 use super::page::Page;
 use super::relayed::RunBy;
@@ -23,8 +18,7 @@ use crate::formats::openai_batches::{PURPOSES, Upload, deleted_file, list};
 use crate::formats::{anthropic_batches, anthropic_files, gemini_files};
 use crate::records::Ledger;
 use crate::records::objects::{Inserted, Kind, MOST_OBJECTS, Object, State, Wanted};
-use crate::wire::body::BodyError;
-use crate::wire::{Body, Rejection, body};
+use crate::wire::{Body, Rejection};
 
 /// Files that are looked at together for those of a purpose.
 const STEP: usize = 1_000;
@@ -32,8 +26,6 @@ const STEP: usize = 1_000;
 const ALL: usize = 100_000;
 /// A file that was just written may not have its row yet.
 const YOUNG: Duration = Duration::from_mins(10);
-/// Bytes of a file that are read at once.
-const PIECE: usize = 64 << 10;
 
 impl Gateway {
     /// Keeps a file that is sent; `usual` is its purpose where the form has none.
@@ -232,39 +224,6 @@ impl Gateway {
             .await
     }
 
-    /// The first `bytes` of a file on this node's disk, as they are read.
-    pub(super) async fn stream(
-        &self,
-        owner: String,
-        id: String,
-        bytes: u64,
-        kind: HeaderValue,
-    ) -> Result<Response<Body>, Rejection> {
-        if bytes == 0 {
-            // The file begins with the first result.
-            return Ok(Response::new(body::empty()));
-        }
-        let disk = Arc::clone(&self.jobs.disk);
-        let opened = on_disk(move || disk.read(&owner, &id)).await?;
-        let file = opened.map_err(DiskError::from)?.take(bytes);
-        let pieces = stream::try_unfold(file, |mut file| async move {
-            let read = tokio::task::spawn_blocking(move || {
-                let mut piece = vec![0; PIECE];
-                let length = file.read(&mut piece)?;
-                piece.truncate(length);
-                Ok::<_, std::io::Error>((piece, file))
-            });
-            let (piece, file) = read.await??;
-            let piece = Some(Bytes::from(piece)).filter(|piece| !piece.is_empty());
-            Ok::<_, BodyError>(piece.map(|piece| (Frame::data(piece), file)))
-        });
-        let mut response = Response::new(StreamBody::new(pieces).boxed_unsync());
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, kind);
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
-        Ok(response)
-    }
-
     /// What a write to the disk comes to. If there is no room for it, it is done once more without the files of its
     /// owner that have expired.
     pub(super) async fn written<T: Send + 'static>(
@@ -363,9 +322,6 @@ impl Gateway {
         Err(Rejection::new(StatusCode::CONFLICT, "file_elsewhere", why))
     }
 }
-
-/// The purpose of files with the results of a batch.
-pub(super) const RESULTS: &str = "batch_output";
 
 /// Keeps an object.
 pub(super) async fn keep(ledger: &Ledger, object: Object) -> Result<(), Rejection> {

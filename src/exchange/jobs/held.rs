@@ -135,6 +135,10 @@ impl<'r> HeldBatch<'r> {
             .ledger
             .find_object(Kind::Batch, owner, id)
             .await?;
+        if stored.is_none() && !self.detail.family.has_files() {
+            // Its owner has deleted it while a line ran, whose result was written all the same.
+            self.gateway.discard(owner, &self.detail.output).await;
+        }
         let Some(stored) = stored.filter(|stored| stored.state == State::Open) else {
             return Err(Stop::Over);
         };

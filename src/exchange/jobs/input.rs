@@ -7,9 +7,13 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::formats::openai_batches::{Flaw, Line, error_line};
+use super::bad;
+use super::family::Family;
+use crate::formats::openai_batches::{Flaw, error_line};
 use crate::formats::{self, Call, Format, Head};
+use crate::wire::Rejection;
 
 /// Lines of a batch, as OpenAI has it.
 const MOST_LINES: u64 = 50_000;
@@ -105,7 +109,12 @@ pub(super) struct Scanned {
 
 impl Scanned {
     /// Reads all lines.
-    pub(super) fn of(input: &mut Input, format: &Format, endpoint: &str) -> io::Result<Self> {
+    pub(super) fn of(
+        input: &mut Input,
+        family: Family,
+        format: &Format,
+        endpoint: &str,
+    ) -> io::Result<Self> {
         let mut scanned = Self::default();
         let mut ids = HashSet::new();
         loop {
@@ -125,10 +134,10 @@ impl Scanned {
                 scanned.flaw(&Flaw::new("too_many_requests", None, why));
                 break;
             }
-            let (id, call) = understood(&line, format, endpoint);
+            let (id, call) = understood(&line, family, format, endpoint);
             match call {
                 Ok(call) => {
-                    if !ids.insert(id) {
+                    if family.names_differ() && !ids.insert(id) {
                         let why = "another line has the same custom_id".to_owned();
                         scanned.flaw(&Flaw::new("duplicate_custom_id", Some("custom_id"), why));
                     }
@@ -153,6 +162,22 @@ impl Scanned {
         Ok(scanned)
     }
 
+    /// The same without flaws, for APIs that make no batch which has some. They call a line `what`.
+    ///
+    /// # Errors
+    /// A 400 that names the first flaw.
+    pub(super) fn flawless(self, what: &str) -> Result<Self, Rejection> {
+        let Some(flaw) = self.flaws.first() else {
+            return Ok(self);
+        };
+        let message = flaw["message"].as_str().unwrap_or_default();
+        let why = match flaw["line"].as_u64() {
+            Some(line) if line > 0 => format!("{what} {line}: {message}"),
+            _ => message.to_owned(),
+        };
+        Err(bad("invalid_request", why))
+    }
+
     /// Notes what is wrong with the line that was read last.
     fn flaw(&mut self, flaw: &Flaw) {
         let message = flaw.message.chars().take(MOST_WORDS).collect();
@@ -167,22 +192,20 @@ pub(super) fn line_format(endpoint: &str) -> Option<&'static Format> {
     all.find(|format| format.recognises(&Method::POST, endpoint))
 }
 
-/// The `custom_id` of a line, and what it asks for.
+/// What a line is called, and what it asks for.
 pub(super) fn understood(
     line: &[u8],
+    family: Family,
     format: &Format,
     endpoint: &str,
 ) -> (String, Result<Call, Flaw>) {
-    match Line::read(line, endpoint) {
-        Ok(line) => {
-            let call = call(&line, format, endpoint);
-            (line.custom_id, call)
-        }
+    match family.line(line, endpoint) {
+        Ok((custom_id, body)) => (custom_id, call(body, format, endpoint)),
         Err(flaw) => (String::new(), Err(flaw)),
     }
 }
 
-fn call(line: &Line<'_>, format: &Format, endpoint: &str) -> Result<Call, Flaw> {
+fn call(body: &RawValue, format: &Format, endpoint: &str) -> Result<Call, Flaw> {
     let mut headers = HeaderMap::new();
     let json = HeaderValue::from_static("application/json");
     headers.insert(header::CONTENT_TYPE, json);
@@ -191,7 +214,7 @@ fn call(line: &Line<'_>, format: &Format, endpoint: &str) -> Result<Call, Flaw> 
         query: None,
         headers: &headers,
     };
-    let body = Bytes::copy_from_slice(line.body.get().as_bytes());
+    let body = Bytes::copy_from_slice(body.get().as_bytes());
     let call = format.read(&head, body).map_err(|rejection| {
         let why = rejection.message.into_owned();
         Flaw::new("invalid_request", Some("body"), why)
@@ -228,7 +251,7 @@ mod tests {
 
     fn scan(text: &str) -> Scanned {
         let format = line_format(CHAT).unwrap();
-        Scanned::of(&mut input(text, 1_000), format, CHAT).unwrap()
+        Scanned::of(&mut input(text, 1_000), Family::OpenAi, format, CHAT).unwrap()
     }
 
     #[test]

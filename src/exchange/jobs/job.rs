@@ -2,7 +2,9 @@
 
 use http::{HeaderMap, Method};
 
-use crate::formats::{Format, anthropic_batches, anthropic_files, gemini_files, openai_batches};
+use crate::formats::{
+    Format, anthropic_batches, anthropic_files, gemini_batches, gemini_files, openai_batches,
+};
 
 /// What a request asks for.
 #[derive(Clone, Copy)]
@@ -12,12 +14,14 @@ pub(super) enum Job<'p> {
     AnthropicFile(openai_batches::Action<'p>),
     Anthropic(anthropic_batches::Action<'p>),
     GeminiFile(gemini_files::Action<'p>),
+    Gemini(gemini_batches::Action<'p>),
 }
 
 impl<'p> Job<'p> {
     pub(super) fn of(method: &Method, path: &'p str, headers: &HeaderMap) -> Option<Self> {
         // The path first: most requests are for a model, and headers take longer to look at.
         let gemini = gemini_files::Action::of(method, path).map(Self::GeminiFile);
+        let gemini = gemini.or_else(|| gemini_batches::Action::of(method, path).map(Self::Gemini));
         if gemini.is_some() && gemini_files::recognises(headers) {
             return gemini;
         }
@@ -40,12 +44,14 @@ impl<'p> Job<'p> {
             Self::AnthropicFile(_) => &anthropic_files::FORMAT,
             Self::Anthropic(_) => &anthropic_batches::FORMAT,
             Self::GeminiFile(_) => &gemini_files::FORMAT,
+            Self::Gemini(_) => &gemini_batches::FORMAT,
         }
     }
 
     pub(super) fn has_body(self) -> bool {
         use anthropic_batches::Action as Anthropic;
-        use gemini_files::Action as Gemini;
+        use gemini_batches::Action as Gemini;
+        use gemini_files::Action as GeminiFile;
         use openai_batches::Action as OpenAi;
 
         matches!(
@@ -53,7 +59,8 @@ impl<'p> Job<'p> {
             Self::OpenAi(OpenAi::Upload | OpenAi::CreateBatch)
                 | Self::AnthropicFile(OpenAi::Upload)
                 | Self::Anthropic(Anthropic::Create)
-                | Self::GeminiFile(Gemini::Upload)
+                | Self::GeminiFile(GeminiFile::Upload)
+                | Self::Gemini(Gemini::Create(_))
         )
     }
 
@@ -61,7 +68,8 @@ impl<'p> Job<'p> {
     /// clients ask again and again whether a batch has ended.
     pub(super) fn is_recorded(self) -> bool {
         use anthropic_batches::Action as Anthropic;
-        use gemini_files::Action as Gemini;
+        use gemini_batches::Action as Gemini;
+        use gemini_files::Action as GeminiFile;
         use openai_batches::Action as OpenAi;
 
         let only_looks = match self {
@@ -70,7 +78,10 @@ impl<'p> Job<'p> {
                 OpenAi::ListFiles | OpenAi::File(_) | OpenAi::ListBatches | OpenAi::Batch(_)
             ),
             Self::Anthropic(action) => matches!(action, Anthropic::List | Anthropic::Batch(_)),
-            Self::GeminiFile(action) => matches!(action, Gemini::List | Gemini::File(_)),
+            Self::GeminiFile(action) => {
+                matches!(action, GeminiFile::List | GeminiFile::File(_))
+            }
+            Self::Gemini(action) => matches!(action, Gemini::List | Gemini::Batch(_)),
         };
         !only_looks
     }

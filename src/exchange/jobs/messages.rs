@@ -7,11 +7,10 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use super::detail::{BatchDetail, read};
-use super::disk::Disk;
 use super::family::Family;
 use super::new::New;
 use super::page::Page;
-use super::{Asked, Gateway, bad, new_id, not_found};
+use super::{Asked, Gateway, bad, not_found};
 use crate::formats::anthropic_batches::{ENDPOINT, deleted, lines, list};
 use crate::records::objects::Kind;
 use crate::wire::{Body, Rejection};
@@ -22,11 +21,7 @@ const WINDOW: Duration = Duration::from_hours(24);
 impl Gateway {
     pub(super) async fn create_messages(&self, asked: &Asked<'_>) -> Result<Value, Rejection> {
         let lines = lines(asked.body)?;
-        let input = new_id("file-iris-")?;
-        let most = asked.context.rules.file.limits.files;
-        let (owner, file) = (asked.owner().to_owned(), input.clone());
-        let put = move |disk: &Disk| disk.put(&owner, &file, &lines, most);
-        self.written(asked.owner(), put).await??;
+        let input = self.keep_lines(asked, lines).await?;
         let made = self.create_of(asked, &input).await;
         if made.is_err() {
             self.discard(asked.owner(), &input).await;
@@ -35,12 +30,8 @@ impl Gateway {
     }
 
     async fn create_of(&self, asked: &Asked<'_>, input: &str) -> Result<Value, Rejection> {
-        let scanned = self.checked(asked, input, ENDPOINT).await?;
-        if let Some(flaw) = scanned.flaws.first() {
-            let message = flaw["message"].as_str().unwrap_or_default();
-            let why = format!("request {}: {message}", flaw["line"]);
-            return Err(bad("invalid_request", why));
-        }
+        let scanned = self.checked(asked, Family::Anthropic, input, ENDPOINT);
+        let scanned = scanned.await?.flawless("request")?;
         let new = New {
             family: Family::Anthropic,
             endpoint: ENDPOINT.to_owned(),

@@ -1,11 +1,11 @@
-//! Files and batches: what callers have this gateway do for them beyond a request, in the APIs of OpenAI and
-//! Anthropic (`family`).
+//! Files and batches: what callers have this gateway do for them beyond a request, in the APIs of OpenAI,
+//! Anthropic and Gemini (`family`).
 //!
 //! ```text
 //! file     a caller's, on the disk of this node (`disk`), with an object that says whose it is
 //! batch    an object; its lines stand in a file
 //!            `new`     checks the lines when it is made (`input`)
-//!            `batches` and `messages` are the two APIs
+//!            `batches`, `messages` and `operations` are the three APIs
 //!            `runner`  takes open batches, a few at a time, one process each
 //!            `running` runs a batch line by line (`held`), and survives a restart
 //!            `line`    asks one line as its owner (`owners`), through the whole pipeline
@@ -23,6 +23,7 @@ mod attached;
 mod batches;
 mod detail;
 mod disk;
+mod download;
 mod family;
 mod files;
 mod google;
@@ -32,6 +33,7 @@ mod job;
 mod line;
 mod messages;
 mod new;
+mod operations;
 mod owners;
 mod page;
 mod preparing;
@@ -61,7 +63,7 @@ use super::refusal::Refused;
 use super::served::served;
 use super::{Gateway, Verified, route};
 use crate::base::lock::lock;
-use crate::formats::{Format, anthropic_batches, gemini_files, openai_batches};
+use crate::formats::{Format, anthropic_batches, gemini_batches, gemini_files, openai_batches};
 use crate::records::owner_key;
 use crate::wire::{Body, Rejection, body};
 use detail::FileApi;
@@ -217,7 +219,8 @@ impl Gateway {
 
     async fn act(&self, job: Job<'_>, asked: &Asked<'_>) -> Result<Response<Body>, Rejection> {
         use anthropic_batches::Action as Anthropic;
-        use gemini_files::Action as Gemini;
+        use gemini_batches::Action as Gemini;
+        use gemini_files::Action as GeminiFile;
         use openai_batches::Action as OpenAi;
 
         if asked.context.named.is_some() {
@@ -228,7 +231,7 @@ impl Gateway {
         let api = match job {
             Job::OpenAi(_) => FileApi::OpenAi,
             Job::AnthropicFile(_) | Job::Anthropic(_) => FileApi::Anthropic,
-            Job::GeminiFile(_) => FileApi::Gemini { origin: &origin },
+            Job::GeminiFile(_) | Job::Gemini(_) => FileApi::Gemini { origin: &origin },
         };
         let answer = match job {
             Job::OpenAi(action) | Job::AnthropicFile(action) => match action {
@@ -251,11 +254,18 @@ impl Gateway {
                 Anthropic::Delete(id) => self.delete_messages(asked, id).await,
             },
             Job::GeminiFile(action) => match action {
-                Gemini::Upload => return self.upload_step(asked).await,
-                Gemini::List => self.list_files(asked, api).await,
-                Gemini::File(id) => self.file(asked, id, api).await,
-                Gemini::Content(id) => return self.content(asked, id).await,
-                Gemini::Delete(id) => self.delete_file(asked, id, api).await,
+                GeminiFile::Upload => return self.upload_step(asked).await,
+                GeminiFile::List => self.list_files(asked, api).await,
+                GeminiFile::File(id) => self.file(asked, id, api).await,
+                GeminiFile::Content(id) => return self.content(asked, id).await,
+                GeminiFile::Delete(id) => self.delete_file(asked, id, api).await,
+            },
+            Job::Gemini(action) => match action {
+                Gemini::Create(method) => self.create_operation(asked, method).await,
+                Gemini::List => self.list_operations(asked).await,
+                Gemini::Batch(id) => return self.operation(asked, id).await,
+                Gemini::Cancel(id) => self.cancel_operation(asked, id).await,
+                Gemini::Delete(id) => self.delete_operation(asked, id).await,
             },
         };
         answer.map(|answer| json(&answer))

@@ -1,4 +1,4 @@
-//! A batch that is made, in either API: its lines are read, and each of its models is one that its owner may
+//! A batch that is made, in any API: its lines are read, and each of its models is one that its owner may
 //! use and a budget could pay for now.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use http::HeaderName;
 use serde_json::{Map, Value};
 
 use super::detail::{BatchDetail, Device, Status, stored};
-use super::disk::DiskError;
+use super::disk::{Disk, DiskError};
 use super::family::Family;
 use super::files::keep;
 use super::input::{Input, Scanned, line_format};
@@ -18,6 +18,7 @@ use super::{Asked, Gateway, KEPT_MS, new_id, on_disk};
 use crate::base::clock;
 use crate::base::labels;
 use crate::exchange::batched::fits_batches;
+use crate::exchange::context::Context;
 use crate::exchange::entry;
 use crate::exchange::rules::{Asker, Rules};
 use crate::formats::openai_batches::Counts;
@@ -49,6 +50,7 @@ impl Gateway {
     pub(super) async fn checked(
         &self,
         asked: &Asked<'_>,
+        family: Family,
         file: &str,
         endpoint: &str,
     ) -> Result<Scanned, Rejection> {
@@ -56,35 +58,49 @@ impl Gateway {
         let format = line_format(endpoint).ok_or_else(Rejection::panicked)?;
         let disk = Arc::clone(&self.jobs.disk);
         let longest = asked.context.rules.request_body;
-        let [owner, file, endpoint] = [asked.owner(), file, endpoint].map(str::to_owned);
+        let [owner, file, path] = [asked.owner(), file, endpoint].map(str::to_owned);
         let scanned = on_disk(move || {
             let mut input = Input::open(disk.read(&owner, &file)?, 0, longest)?;
-            Scanned::of(&mut input, format, &endpoint)
+            Scanned::of(&mut input, family, format, &path)
         });
         let scanned = scanned.await?.map_err(DiskError::from)?;
+        let Context { rules, asker, .. } = asked.context;
         for (model, line) in &scanned.models {
-            self.may_ask(asked, format, model, *line, &labels).await?;
+            let route = route(rules, &asker.permit, format, endpoint, model);
+            let route = route.ok_or_else(|| {
+                let caller = asker.owner().name();
+                let why = format!(
+                    "line {line}: no route found for model \"{model}\" for user \"{caller}\""
+                );
+                Rejection::new(http::StatusCode::NOT_FOUND, "model_not_found", why)
+            })?;
+            self.may_ask(asked, &route, &labels).await?;
         }
         Ok(scanned)
     }
 
-    /// Sees that the caller may use a model that a line names, and that a budget could pay for it now.
+    /// Keeps the lines of a batch that came with it. Returns the id of their file.
+    pub(super) async fn keep_lines(
+        &self,
+        asked: &Asked<'_>,
+        lines: Vec<u8>,
+    ) -> Result<String, Rejection> {
+        let input = new_id("file-iris-")?;
+        let most = asked.context.rules.file.limits.files;
+        let (owner, file) = (asked.owner().to_owned(), input.clone());
+        let put = move |disk: &Disk| disk.put(&owner, &file, &lines, most);
+        self.written(asked.owner(), put).await??;
+        Ok(input)
+    }
+
+    /// Sees that the caller may label requests for a route so, and that a budget could pay for them now.
     async fn may_ask(
         &self,
         asked: &Asked<'_>,
-        format: &Format,
-        model: &str,
-        line: u64,
+        route: &Route,
         labels: &labels::Labels,
     ) -> Result<(), Rejection> {
-        let context = asked.context;
-        let (rules, asker) = (&context.rules, &context.asker);
-        let route = route(rules, &asker.permit, format, model).ok_or_else(|| {
-            let caller = asker.owner().name();
-            let why =
-                format!("line {line}: no route found for model \"{model}\" for user \"{caller}\"");
-            Rejection::new(http::StatusCode::NOT_FOUND, "model_not_found", why)
-        })?;
+        let Context { rules, asker, .. } = asked.context;
         asker.permit.check_labels(route.subject(), labels)?;
         let Asker { caller, permit } = asker;
         let plan = rules.quotas.plan(permit, caller, labels, route.subject());
@@ -96,7 +112,9 @@ impl Gateway {
     /// Who is to run a batch: the provider that each of its lines would go to, if it has batches itself.
     fn run_by(&self, asked: &Asked<'_>, new: &New) -> Result<RunBy, Rejection> {
         let (rules, asker) = (&asked.context.rules, &asked.context.asker);
-        let remote = new.family.remote();
+        let Some(remote) = new.family.remote() else {
+            return Ok(RunBy::Gateway);
+        };
         let has_own_headers = |(name, value): &(String, String)| {
             let mut usual = remote.headers.iter();
             name != labels::HEADER && !usual.any(|one| *one == (name.as_str(), value.as_str()))
@@ -108,7 +126,8 @@ impl Gateway {
         };
         let mut provider: Option<Arc<Provider>> = None;
         for model in new.scanned.models.keys() {
-            let Some(first) = route(rules, &asker.permit, format, model) else {
+            let first = route(rules, &asker.permit, format, &new.endpoint, model);
+            let Some(first) = first else {
                 return Ok(RunBy::Gateway);
             };
             let is_same = provider
@@ -235,8 +254,14 @@ fn headers(family: Family, asked: &Asked<'_>) -> Vec<(String, String)> {
     headers
 }
 
-/// Where a request for a model would go first.
-pub(super) fn route(rules: &Rules, permit: &Permit, format: &Format, model: &str) -> Option<Route> {
+/// Where a request for a path would go first.
+pub(super) fn route(
+    rules: &Rules,
+    permit: &Permit,
+    format: &Format,
+    path: &str,
+    model: &str,
+) -> Option<Route> {
     // A look must not take a request's turn among equals.
     let apart = Traffic::default();
     let evidence = Evidence {
@@ -244,7 +269,7 @@ pub(super) fn route(rules: &Rules, permit: &Permit, format: &Format, model: &str
         conversation: None,
         holder: None,
     };
-    let fits = |provider: &Provider| -> Option<Fit> { provider.fit(format) };
+    let fits = |provider: &Provider| -> Option<Fit> { provider.fit_at(format, path) };
     let choice = rules.routes.select(permit, model, &fits, evidence);
     choice.ok().map(|choice| choice.first)
 }

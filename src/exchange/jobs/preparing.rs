@@ -19,6 +19,7 @@ use crate::base::money::Money;
 use crate::exchange::Verified;
 use crate::exchange::batched::{BatchLine, Batched};
 use crate::formats::openai_batches::Flaw;
+use crate::formats::remote_batches::RemoteBatches;
 use crate::policy::budget::Amounts;
 use crate::records::objects::State;
 use crate::wire::Rejection;
@@ -54,14 +55,19 @@ enum Then {
 
 impl Running<'_> {
     /// Prepares some lines.
-    pub(super) async fn prepare(&mut self, mut relayed: Relayed) -> Result<Next, Stop> {
+    pub(super) async fn prepare(
+        &mut self,
+        remote: &RemoteBatches,
+        mut relayed: Relayed,
+    ) -> Result<Next, Stop> {
         let is_late = clock::unix_ms() >= self.held.detail.deadline;
         if is_late || self.held.detail.status == Status::Cancelling {
             return self.run_here(relayed, "it ends before it is sent").await;
         }
         let mut group = Group::default();
         let then = loop {
-            let then = self.prepare_line(&mut relayed, &mut group).await?;
+            let then = self.prepare_line(remote, &mut relayed, &mut group);
+            let then = then.await?;
             let size = group.lines.len() + group.notes.len() + group.refused.len();
             let is_full = size >= GROUP || group.count + group.refused_count >= GROUP_LINES;
             match then {
@@ -136,6 +142,7 @@ impl Running<'_> {
     /// Prepares the next line.
     async fn prepare_line(
         &mut self,
+        remote: &RemoteBatches,
         relayed: &mut Relayed,
         group: &mut Group,
     ) -> Result<Then, Stop> {
@@ -179,7 +186,7 @@ impl Running<'_> {
                 Ok(self.note_answer(group, &answer, &custom_id, end))
             }
             Batched::Line(line) => {
-                self.note_line(relayed, group, *line, custom_id);
+                self.note_line(remote, relayed, group, *line, custom_id);
                 self.held.detail.next = end;
                 Ok(Then::Group)
             }
@@ -206,12 +213,12 @@ impl Running<'_> {
 
     fn note_line(
         &self,
+        remote: &RemoteBatches,
         relayed: &mut Relayed,
         group: &mut Group,
         line: BatchLine,
         custom_id: String,
     ) {
-        let remote = self.held.detail.family.remote();
         let name = relayed.name(relayed.sent);
         let text = (remote.line)(&name, &self.held.detail.endpoint, &line.body);
         group.lines.extend(text);

@@ -64,9 +64,12 @@ enum Unbuilt {
 impl<'r> Running<'r> {
     /// Goes on with a batch that a provider runs.
     pub(super) async fn relay(&mut self, relayed: Relayed) -> Result<Next, Stop> {
-        let remote = self.held.detail.family.remote();
+        let Some(remote) = self.held.detail.family.remote() else {
+            let why = "batches of its API aren't relayed";
+            return self.run_here(relayed, why).await;
+        };
         match &relayed.stage {
-            Stage::Preparing => self.prepare(relayed).await,
+            Stage::Preparing => self.prepare(remote, relayed).await,
             Stage::Sending => self.send(remote, relayed).await,
             Stage::Making { file, asked } => {
                 let (file, asked) = (file.clone(), *asked);

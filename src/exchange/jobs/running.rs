@@ -12,10 +12,9 @@ use http::StatusCode;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::detail::{FileDetail, Status};
+use super::detail::{FileDetail, RESULTS, Status};
 use super::disk::{Disk, DiskError};
 use super::family::{LineId, Unasked};
-use super::files::RESULTS;
 use super::held::{HeldBatch, Stop};
 use super::input::{Input, NextLine, line_format, understood};
 use super::line::{Answer, ToAsk};
@@ -253,6 +252,7 @@ impl<'r> Running<'r> {
         );
         let longest = self.longest();
         let (format, endpoint) = (self.format, self.held.detail.endpoint.clone());
+        let family = self.held.detail.family;
         // Lines were read when the batch was made; the configuration may be another by now.
         let found = on_disk(move || {
             let mut input = Input::open(disk.read(&owner, &id)?, at, longest)?;
@@ -262,7 +262,7 @@ impl<'r> Running<'r> {
                     let why = "this line is longer than a request may be".to_owned();
                     Some((String::new(), Err(Flaw::new("line_too_long", None, why))))
                 }
-                NextLine::Line(line) => Some(understood(&line, format, &endpoint)),
+                NextLine::Line(line) => Some(understood(&line, family, format, &endpoint)),
             };
             Ok((line, input.at()))
         });
@@ -275,10 +275,7 @@ impl<'r> Running<'r> {
             }
             Err(error) => return Err(Rejection::from(DiskError::from(error)).into()),
         };
-        let Some((custom_id, call)) = line else {
-            return Ok(None);
-        };
-        Ok(Some(Begun {
+        Ok(line.map(|(custom_id, call)| Begun {
             custom_id,
             call,
             end,
@@ -298,7 +295,8 @@ impl<'r> Running<'r> {
         let Ok(permit) = rules.access.cached_permit(&who.caller) else {
             return false;
         };
-        let Some(route) = route(&rules, &permit, self.format, model) else {
+        let path = &self.held.detail.endpoint;
+        let Some(route) = route(&rules, &permit, self.format, path, model) else {
             return false;
         };
         let half = (route.provider.slots / 2).max(1);
@@ -456,14 +454,14 @@ impl<'r> Running<'r> {
 
     /// Ends the batch.
     pub(super) async fn end(&mut self, status: Status) -> Result<Next, Stop> {
-        if self.held.detail.family.parts_errors() {
+        if self.held.detail.family.has_files() {
             self.keep_results().await?;
         }
         let now = clock::unix_ms();
         self.held.detail.come_to(status, now);
         let ends = now.saturating_add(KEPT_MS);
         self.held.save(State::Ended, Some(ends)).await?;
-        if !self.held.detail.family.parts_errors() {
+        if !self.held.detail.family.has_files() {
             // It came with the batch: its owner never had it as a file.
             let (owner, input) = (&self.held.object.owner, &self.held.detail.input);
             self.gateway().discard(owner, input).await;

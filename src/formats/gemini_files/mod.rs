@@ -8,14 +8,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::body::bad_request;
+use super::google::path::VERSIONS;
 use super::{Call, Format, Head, Meter, MeteredRequest, google, known, openai_companions};
 use crate::wire::Rejection;
 
 pub use shape::{FileShape, deleted, file, list, uploaded};
 pub use upload::{STATUS, Started, Step, URL, location};
 
-/// Versions that clients name.
-const VERSIONS: [&str; 3] = ["v1beta", "v1", "v1alpha"];
 /// Headers that only Google's clients send. Under `v1`, other paths than those of uploads are OpenAI's too.
 const HEADERS: [&str; 2] = ["x-goog-api-client", "x-goog-api-key"];
 
@@ -48,9 +47,10 @@ impl<'p> Action<'p> {
     /// What a method of a path asks for; `None` if that is something else.
     #[must_use]
     pub fn of(method: &Method, path: &'p str) -> Option<Self> {
-        let (is_upload, path) = match path.strip_prefix("/upload/") {
-            Some(path) => (true, path),
-            None => (false, path.strip_prefix('/')?),
+        let path = path.strip_prefix('/')?;
+        let (front, path) = match path.split_once('/')? {
+            (front @ ("upload" | "download"), rest) => (front, rest),
+            _ => ("", path),
         };
         let (version, path) = path.split_once('/')?;
         if !VERSIONS.contains(&version) {
@@ -58,22 +58,21 @@ impl<'p> Action<'p> {
         }
         let rest = path.strip_prefix("files")?;
         if rest.is_empty() {
-            return match (method, is_upload) {
-                (&Method::POST, true) => Some(Self::Upload),
-                (&Method::GET, false) => Some(Self::List),
+            return match (method, front) {
+                (&Method::POST, "upload") => Some(Self::Upload),
+                (&Method::GET, "") => Some(Self::List),
                 _ => None,
             };
         }
-        let id = rest
-            .strip_prefix('/')
-            .filter(|id| !is_upload && !id.is_empty())?;
+        let id = rest.strip_prefix('/').filter(|id| !id.is_empty())?;
         if id.contains('/') {
             return None;
         }
-        match (method, id.split_once(':')) {
-            (&Method::GET, None) => Some(Self::File(id)),
-            (&Method::GET, Some((id, "download"))) => Some(Self::Content(id)),
-            (&Method::DELETE, None) => Some(Self::Delete(id)),
+        match (method, front, id.split_once(':')) {
+            (&Method::GET, "", None) => Some(Self::File(id)),
+            // SDKs have no `download` in front, Google's examples for curl do.
+            (&Method::GET, "" | "download", Some((id, "download"))) => Some(Self::Content(id)),
+            (&Method::DELETE, "", None) => Some(Self::Delete(id)),
             _ => None,
         }
     }
@@ -105,6 +104,14 @@ mod tests {
                 "/v1beta/files/f:download",
                 Some(Action::Content("f")),
             ),
+            (
+                Method::GET,
+                "/download/v1beta/files/f:download",
+                Some(Action::Content("f")),
+            ),
+            (Method::GET, "/download/v1beta/files/f", None),
+            (Method::DELETE, "/download/v1beta/files/f", None),
+            (Method::GET, "/download/v1beta/files", None),
             (Method::POST, "/v1beta/files", None),
             (Method::GET, "/upload/v1beta/files", None),
             (Method::GET, "/upload/v1beta/files/f", None),

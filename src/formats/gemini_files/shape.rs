@@ -11,6 +11,8 @@ pub struct FileShape<'f> {
     pub bytes: u64,
     pub made: i64,
     pub ends: Option<i64>,
+    /// The gateway wrote it: it has the results of a batch.
+    pub is_generated: bool,
     /// The gateway as the caller knows it, such as `http://ai`.
     pub origin: &'f str,
 }
@@ -19,7 +21,8 @@ pub struct FileShape<'f> {
 #[must_use]
 pub fn file(file: &FileShape<'_>) -> Value {
     let made = time(file.made);
-    json!({
+    let uri = format!("{}/v1beta/files/{}", file.origin, file.id);
+    let mut shape = json!({
         "name": format!("files/{}", file.id),
         "displayName": file.name,
         "mimeType": file.kind,
@@ -28,10 +31,15 @@ pub fn file(file: &FileShape<'_>) -> Value {
         "createTime": made,
         "updateTime": made,
         "expirationTime": file.ends.and_then(time),
-        "uri": format!("{}/v1beta/files/{}", file.origin, file.id),
+        "uri": uri,
         "state": "ACTIVE",
-        "source": "UPLOADED",
-    })
+        "source": if file.is_generated { "GENERATED" } else { "UPLOADED" },
+    });
+    if file.is_generated {
+        // Google's SDKs download no file without it.
+        shape["downloadUri"] = format!("{uri}:download?alt=media").into();
+    }
+    shape
 }
 
 fn time(milliseconds: i64) -> Option<String> {

@@ -23,6 +23,8 @@ const KIND: &str = "x-goog-upload-header-content-type";
 const MOST_NAME: usize = 256;
 const MOST_KIND: usize = 100;
 const UNKNOWN: &str = "application/octet-stream";
+/// What Google's examples call the content type of a batch's lines, and what it is.
+const LINES: [&str; 2] = ["jsonl", "application/jsonl"];
 
 /// An upload that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +84,13 @@ impl Step {
                         bad_request(format!("the file is not acceptable: {error}"))
                     })?
                 };
-                let kind = header(KIND).map(str::to_owned).or(begun.file.kind);
+                let kind = header(KIND).or(begun.file.kind.as_deref());
+                let [short, lines] = LINES;
+                let kind = kind.map(|kind| if kind == short { lines } else { kind });
                 let started = Started {
                     id: String::new(),
                     name: begun.file.name.unwrap_or_default(),
-                    kind: kind.unwrap_or_else(|| UNKNOWN.to_owned()),
+                    kind: kind.unwrap_or(UNKNOWN).to_owned(),
                     bytes: number(LENGTH, header(LENGTH))?,
                 };
                 started.checked().map(Self::Start)
@@ -206,6 +210,17 @@ mod tests {
                 is_last,
             };
             assert_eq!(step, expected);
+        }
+    }
+
+    #[test]
+    fn lines_of_a_batch_have_the_type_of_googles_examples() {
+        for kind in LINES {
+            let body = format!(r#"{{"file":{{"mimeType":"{kind}"}}}}"#);
+            let Ok(Step::Start(started)) = read("start", None, &body) else {
+                panic!("it doesn't start");
+            };
+            assert_eq!(started.kind, "application/jsonl");
         }
     }
 

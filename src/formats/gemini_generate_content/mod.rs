@@ -16,10 +16,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::dialect::METHODS;
+use super::google::path::{COLLECTIONS, split};
 use super::offer::{self, What};
 use super::{
     Call, Chat, Destination, Dialect, Flag, Format, Goes, Head, Offer, OpaquePlace, Outbound, Path,
-    ProviderState, google, is_method, known,
+    ProviderState, gemini_batches, google, is_method, known,
 };
 use crate::base::money::CostBasis;
 use crate::wire::{Rejection, json as strict};
@@ -30,9 +31,6 @@ pub(super) use meter::Contents;
 pub(super) use meter::{meter, read};
 pub(super) use request::{call, renamed};
 pub(super) use transcript::CONVERSATION;
-
-/// Versions that clients name.
-const VERSIONS: [&str; 3] = ["v1beta", "v1", "v1alpha"];
 
 /// Signatures on what a model thought.
 pub(super) const OPAQUE_PLACES: &[OpaquePlace] = &[
@@ -116,7 +114,7 @@ fn recognises(path: &str) -> bool {
             rest.contains(':')
         }
     };
-    split(path).is_some_and(has_method)
+    split(path).is_some_and(has_method) && !gemini_batches::makes_batch(path)
 }
 
 fn understand(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
@@ -198,17 +196,6 @@ fn keys(object: &[u8]) -> Vec<String> {
         .into_iter()
         .filter_map(|member| key(member).map(Cow::into_owned))
         .collect()
-}
-
-/// What a model can be a member of; a tuned one keeps this as part of its name.
-const COLLECTIONS: [&str; 2] = ["models", "tunedModels"];
-
-/// Version, collection and the rest of a path.
-fn split(path: &str) -> Option<(&str, &str, &str)> {
-    let (version, below) = path.strip_prefix('/')?.split_once('/')?;
-    let (collection, rest) = below.split_once('/')?;
-    (VERSIONS.contains(&version) && COLLECTIONS.contains(&collection) && !rest.is_empty())
-        .then_some((version, collection, rest))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ fn body(rejection: &Rejection) -> Value {
             "status": if rejection.code.0 == "guardrail_blocked" {
                 "PERMISSION_DENIED"
             } else {
-                status(rejection.status)
+                code(rejection.status).0
             },
         }
     })
@@ -46,18 +46,19 @@ pub(in crate::formats) fn refuses_key(body: &[u8]) -> bool {
     })
 }
 
-/// The name of `google.rpc.Code` for a status.
-fn status(status: StatusCode) -> &'static str {
+/// Name and number of the `google.rpc.Code` for a status
+/// (<https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>).
+pub(in crate::formats) fn code(status: StatusCode) -> (&'static str, u8) {
     match status {
-        StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
-        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "PERMISSION_DENIED",
-        StatusCode::NOT_FOUND => "NOT_FOUND",
-        StatusCode::TOO_MANY_REQUESTS => "RESOURCE_EXHAUSTED",
-        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
-        StatusCode::NOT_IMPLEMENTED => "UNIMPLEMENTED",
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
-        status if status.is_client_error() => "INVALID_ARGUMENT",
-        _ => "INTERNAL",
+        StatusCode::UNAUTHORIZED => ("UNAUTHENTICATED", 16),
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => ("PERMISSION_DENIED", 7),
+        StatusCode::NOT_FOUND => ("NOT_FOUND", 5),
+        StatusCode::TOO_MANY_REQUESTS => ("RESOURCE_EXHAUSTED", 8),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => ("DEADLINE_EXCEEDED", 4),
+        StatusCode::NOT_IMPLEMENTED => ("UNIMPLEMENTED", 12),
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => ("UNAVAILABLE", 14),
+        status if status.is_client_error() => ("INVALID_ARGUMENT", 3),
+        _ => ("INTERNAL", 13),
     }
 }
 

@@ -10,6 +10,19 @@ use crate::formats::body::{bad_request, model_in_path, names};
 use crate::formats::{Density, Path};
 use crate::wire::Rejection;
 
+/// Versions of Gemini's API that clients name.
+pub(in crate::formats) const VERSIONS: [&str; 3] = ["v1beta", "v1", "v1alpha"];
+/// What a model of Gemini's API can be a member of; a tuned one keeps this as part of its name.
+pub(in crate::formats) const COLLECTIONS: [&str; 2] = ["models", "tunedModels"];
+
+/// Version, collection and the rest of a path of Gemini's API.
+pub(in crate::formats) fn split(path: &str) -> Option<(&str, &str, &str)> {
+    let (version, below) = path.strip_prefix('/')?.split_once('/')?;
+    let (collection, rest) = below.split_once('/')?;
+    (VERSIONS.contains(&version) && COLLECTIONS.contains(&collection) && !rest.is_empty())
+        .then_some((version, collection, rest))
+}
+
 /// The end of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::formats) struct Target<'p> {

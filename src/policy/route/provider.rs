@@ -151,6 +151,15 @@ impl Provider {
         self.translation(api).map(|_| Fit::Translated)
     }
 
+    /// How it can be asked a request for this path, if it can: not every path is translated.
+    pub fn fit_at(&self, api: &Format, path: &str) -> Option<Fit> {
+        if (api.translates)(path) {
+            self.fit(api)
+        } else {
+            self.speaks(api).then_some(Fit::Native)
+        }
+    }
+
     /// The format that requests in `api` are translated to for it; `None` if it speaks that itself, or if
     /// they aren't translated. A caller's own credential goes only where the caller's own format is spoken,
     /// so a provider that takes nothing else can't be asked in another.
