@@ -114,3 +114,30 @@ fn response(
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_become_elements_of_a_list_piece_by_piece() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results");
+        // One of them ends where a piece does.
+        let lines: String = [PIECE - 3, 1, 3 * PIECE, PIECE / 2]
+            .map(|length| format!("\"{}\"\n", "x".repeat(length)))
+            .concat();
+        std::fs::write(&path, format!("{lines}half of a line")).unwrap();
+        let file = File::open(path).unwrap().take(lines.len() as u64);
+        let read: Vec<_> = pieces(file, as_elements).try_collect().await.unwrap();
+        let read = read.into_iter().map(|frame| frame.into_data().unwrap());
+        let list = read.collect::<Vec<_>>().concat();
+        assert_eq!(list.len(), lines.len());
+        let list = format!("[{}]", String::from_utf8(list).unwrap());
+        let list: Vec<Value> = serde_json::from_str(&list).unwrap();
+        assert_eq!(list.len(), 4);
+    }
+}

@@ -91,10 +91,11 @@ impl Batch<'_> {
         let mut metadata = Map::from_iter([
             text("@type", self.kind("Batch")),
             text("name", format!("batches/{}", self.id)),
-            text("displayName", self.name.to_owned()),
             text("state", self.state.as_str().to_owned()),
             ("batchStats".to_owned(), stats),
         ]);
+        let name = Some(self.name).filter(|name| !name.is_empty());
+        metadata.extend(name.map(|name| text("displayName", name.to_owned())));
         let model = self.method().map(MethodOfModel::resource);
         metadata.extend(model.map(|model| text("model", model)));
         for (key, seconds) in [
