@@ -103,7 +103,7 @@ async fn requests_that_come_with_a_batch_have_their_results_in_it() {
     let record = gateway.record_where(|row| row["session"] == id).await;
     assert_eq!(record["agent"], "iris-batch");
 
-    // The lists of the APIs are apart, and the input is no file of the caller's.
+    // The lists of the APIs are apart, and the input isn't in the caller's.
     let list = get(&gateway, "/v1beta/batches").await;
     assert_eq!(list["operations"][0]["name"], name.as_str());
     assert_eq!(list.get("nextPageToken"), None);
@@ -183,23 +183,42 @@ async fn a_cancelled_operation_says_which_requests_were_not_asked() {
 }
 
 #[tokio::test]
-async fn a_deleted_operation_asks_no_further_request() {
+async fn a_deleted_operation_asks_no_further_request_and_keeps_no_results() {
     let (address, provider) = Provider::start().await;
-    let gateway = Gateway::start(address, json!({})).await;
-    let name = made(&gateway, CREATE, &inline(&["wait", "two"])).await;
-    provider.is_asked("wait").await;
-    let path = format!("/v1beta/{name}");
-    let deleted = ask(&gateway, Method::DELETE, &path).await;
-    assert_eq!(deleted.json(), json!({}));
-    provider.gate.add_permits(1);
-    // Another one runs to its end meanwhile.
-    let name = made(&gateway, CREATE, &inline(&["three"])).await;
+    let mut gateway = Gateway::start(address, json!({})).await;
+    let lines = ["a", "wait", "b"].map(|text| json!({ "request": request(text) }).to_string());
+    let file = upload(&gateway, &lines.join("\n")).await;
+    for (nth, input) in [
+        inline(&["one", "wait", "two"]),
+        json!({ "fileName": file }),
+        inline(&["three", "wait", "four"]),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = made(&gateway, CREATE, input).await;
+        until(async || (provider.asked().len() == 2 * (nth + 1)).then_some(())).await;
+        // The last one is deleted after a restart, and may be asked once more before.
+        let is_last = nth == 2;
+        if is_last {
+            gateway.stop().await;
+            gateway = gateway.again().await;
+        }
+        let path = format!("/v1beta/{name}");
+        let deleted = ask(&gateway, Method::DELETE, &path).await;
+        assert_eq!(deleted.json(), json!({}));
+        provider.gate.add_permits(if is_last { 2 } else { 1 });
+        assert_eq!(ask(&gateway, Method::GET, &path).await.status, 404);
+    }
+    // Another one runs to its end, while the lines that ran before are answered.
+    let name = made(&gateway, CREATE, &inline(&["five"])).await;
     done(&gateway, &name).await;
-    assert_eq!(ask(&gateway, Method::GET, &path).await.status, 404);
-    assert_eq!(provider.asked(), ["wait", "three"]);
-    let path = format!("/v1beta/{name}");
-    ask(&gateway, Method::DELETE, &path).await;
-    // No file of either is left on the disk.
+    ask(&gateway, Method::DELETE, &format!("/v1beta/{name}")).await;
+    ask(&gateway, Method::DELETE, &format!("/v1beta/{file}")).await;
+    for never in ["two", "b", "four"] {
+        assert!(!provider.asked().iter().any(|asked| asked == never));
+    }
+    // No file of any of them is left on the disk.
     let folder = gateway.config().with_file_name("state").join("files");
     until(async || {
         let owners = std::fs::read_dir(&folder).unwrap().map(Result::unwrap);

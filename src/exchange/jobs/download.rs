@@ -82,7 +82,8 @@ fn as_elements(piece: &mut [u8], is_last: bool) {
     }
 }
 
-/// The bytes of a file, which `edit` changes: it is told whether a piece is the last one. None is empty.
+/// The bytes of a file, which `edit` changes: its second argument says whether a piece is the last one. No
+/// piece is empty.
 fn pieces(
     file: Take<File>,
     edit: fn(&mut [u8], bool),

@@ -95,7 +95,12 @@ impl<'r> HeldBatch<'r> {
             .renew_object(&self.object, self.claimant, LEASE)
             .await?;
         self.renewed = Instant::now();
-        if is_ours { Ok(()) } else { Err(Stop::Over) }
+        if is_ours {
+            return Ok(());
+        }
+        // Another process may hold it, or its owner has deleted it.
+        self.look().await?;
+        Err(Stop::Over)
     }
 
     /// Does something that takes a while, and holds the batch meanwhile.
@@ -135,9 +140,9 @@ impl<'r> HeldBatch<'r> {
             .ledger
             .find_object(Kind::Batch, owner, id)
             .await?;
-        if stored.is_none() && !self.detail.family.has_files() {
+        if stored.is_none() {
             // Its owner has deleted it while a line ran, whose result was written all the same.
-            self.gateway.discard(owner, &self.detail.output).await;
+            self.gateway.discard_results(owner, &self.detail).await?;
         }
         let Some(stored) = stored.filter(|stored| stored.state == State::Open) else {
             return Err(Stop::Over);

@@ -68,6 +68,7 @@ use crate::records::owner_key;
 use crate::wire::{Body, Rejection, body};
 use detail::FileApi;
 use job::Job;
+use operations::HasResults;
 
 pub use disk::Disk;
 pub use owners::Owners;
@@ -205,7 +206,7 @@ impl Gateway {
             Ok(response) => response,
             Err(rejection) => return Err(Refused::new(draft, Stage::Route, rejection).record()),
         };
-        if job.is_recorded() {
+        if job.is_recorded() || response.extensions().get::<HasResults>().is_some() {
             draft.entry.status = response.status().as_u16();
             draft.end(Ended::new(Ending::Complete));
             if self.ledger.acknowledges() {

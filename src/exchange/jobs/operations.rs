@@ -14,11 +14,16 @@ use super::{Asked, Gateway, json as answered, not_found};
 use crate::formats::gemini_batches::{
     About, CreateBatch, Input, MethodOfModel, around_results, list, operation,
 };
+use crate::records::Error;
 use crate::records::objects::{Kind, Object};
 use crate::wire::{Body, Rejection};
 
 /// How long a batch may take, as Google has it.
 const WINDOW: Duration = Duration::from_hours(48);
+
+/// Marks the response to a request for a batch that has its results, which leaves a record as a download does.
+#[derive(Clone, Copy)]
+pub(super) struct HasResults;
 
 impl Gateway {
     pub(super) async fn create_operation(
@@ -104,8 +109,10 @@ impl Gateway {
         self.is_here(&object)?;
         let texts = around_results(&batch);
         let (output, bytes) = (detail.output.clone(), detail.output_bytes);
-        self.stream_between(object.owner, output, bytes, texts)
-            .await
+        let sent = self.stream_between(object.owner, output, bytes, texts);
+        let mut response = sent.await?;
+        response.extensions_mut().insert(HasResults);
+        Ok(response)
     }
 
     pub(super) async fn cancel_operation(
@@ -117,25 +124,45 @@ impl Gateway {
         Ok(json!({}))
     }
 
-    /// Deletes a batch. One that runs asks no further lines, as Google has it; the result of the line that runs goes
-    /// with it. Files of its owner's stay.
+    /// Deletes a batch. One that runs asks no further lines, as Google has it, and its results go with it. Files that its
+    /// owner can see stay.
     pub(super) async fn delete_operation(
         &self,
         asked: &Asked<'_>,
         id: &str,
     ) -> Result<Value, Rejection> {
         let (object, detail) = self.own_batch(Family::Gemini, asked, id).await?;
-        self.is_here(&object)?;
+        if !detail.family.has_files() || !detail.has_ended() {
+            self.is_here(&object)?;
+        }
         let owner = asked.owner();
         if !self.ledger.remove_object(Kind::Batch, owner, id).await? {
             return Err(not_found("batch", id));
         }
         if !detail.family.has_files() {
             self.discard(owner, &detail.input).await;
-            if detail.has_ended() {
-                self.discard(owner, &detail.output).await;
+        }
+        self.discard_results(owner, &detail).await?;
+        Ok(json!({}))
+    }
+
+    /// Deletes the results of a batch that is gone, unless they are a file of its owner's by now.
+    pub(super) async fn discard_results(
+        &self,
+        owner: &str,
+        detail: &BatchDetail,
+    ) -> Result<(), Error> {
+        let results = [&detail.output, &detail.errors];
+        for id in results.into_iter().filter(|id| !id.is_empty()) {
+            if self
+                .ledger
+                .find_object(Kind::File, owner, id)
+                .await?
+                .is_none()
+            {
+                self.discard(owner, id).await;
             }
         }
-        Ok(json!({}))
+        Ok(())
     }
 }

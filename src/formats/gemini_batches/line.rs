@@ -1,5 +1,7 @@
 //! One line of a batch: a request, and what its result repeats of it.
 
+use std::fmt::Display;
+
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,11 +12,13 @@ use crate::formats::openai_batches::Flaw;
 
 /// Characters of an error that are repeated.
 const MOST_WORDS: usize = 2_000;
+/// Bytes of a line's key and metadata, which its result repeats.
+const MOST_TAG: usize = 16 << 10;
 
 /// A request of a batch. Those of a file have a key, and those that come with the batch may have metadata.
 #[derive(Debug)]
 pub struct Line<'l> {
-    /// Key and metadata as JSON. Nothing says that they have to differ.
+    /// Key and metadata as JSON. Two lines may have the same.
     pub tag: String,
     /// What is asked.
     pub request: &'l RawValue,
@@ -25,18 +29,18 @@ pub struct Line<'l> {
 struct Read<'l> {
     #[serde(default)]
     key: Option<String>,
-    #[serde(default)]
-    metadata: Option<Map<String, Value>>,
+    #[serde(borrow, default)]
+    metadata: Option<&'l RawValue>,
     #[serde(borrow)]
     request: &'l RawValue,
 }
 
 #[derive(Serialize)]
-struct Tag {
+struct Tag<'l> {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Map<String, Value>>,
+    metadata: Option<&'l RawValue>,
 }
 
 impl<'l> Line<'l> {
@@ -45,20 +49,26 @@ impl<'l> Line<'l> {
     /// # Errors
     /// What is wrong with it.
     pub fn read(line: &'l [u8]) -> Result<Self, Flaw> {
-        let read: Read<'_> = serde_json::from_slice(line).map_err(|error| {
-            let why = format!("this is not a request of a batch: {error}");
+        let wrong = |why: &dyn Display| {
+            let why = format!("this is not a request of a batch: {why}");
             Flaw::new("invalid_json_line", None, why)
-        })?;
+        };
+        let read: Read<'_> = serde_json::from_slice(line).map_err(|error| wrong(&error))?;
         let Read {
             key,
             metadata,
             request,
         } = read;
-        Ok(Self {
-            // Texts and JSON always are JSON.
-            tag: serde_json::to_string(&Tag { key, metadata }).unwrap_or_default(),
-            request,
-        })
+        if metadata.is_some_and(|metadata| !metadata.get().starts_with('{')) {
+            return Err(wrong(&"expected metadata to be an object"));
+        }
+        // Texts and JSON always are JSON.
+        let tag = serde_json::to_string(&Tag { key, metadata }).unwrap_or_default();
+        if tag.len() > MOST_TAG {
+            let why = format!("key and metadata take more than {MOST_TAG} bytes");
+            return Err(wrong(&why));
+        }
+        Ok(Self { tag, request })
     }
 }
 
@@ -129,6 +139,7 @@ mod tests {
             r#"{"key":"a","key":"b","request":{}}"#,
             r#"{"metadata":[],"request":{}}"#,
             r#"{"request":{},"systemInstruction":{}}"#,
+            &format!(r#"{{"key":"{}","request":{{}}}}"#, "k".repeat(MOST_TAG)),
             "{\"key\":\"\u{0}\",\"request\":{}}",
         ] {
             assert_eq!(read(wrong), Err("invalid_json_line"), "{wrong}");

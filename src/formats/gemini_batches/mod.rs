@@ -1,6 +1,6 @@
 //! Gemini's batches (<https://ai.google.dev/api/batch-api>): their paths, their requests and lines, and their
-//! operations as clients read them. Like OpenAI's, they are no way to ask a model, so they aren't among
-//! [`ALL`](super::ALL): a batch's lines are.
+//! operations as clients read them. Like OpenAI's, they don't ask a model, so they aren't among
+//! [`ALL`](super::ALL): the lines of a batch do.
 
 mod endpoint;
 mod line;

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::formats::body::{bad_request, names};
 use crate::formats::remote_batches::on_one_line;
-use crate::wire::Rejection;
+use crate::wire::{Rejection, json};
 
 /// Requests of a batch.
 const MOST_REQUESTS: usize = 50_000;
@@ -43,7 +43,7 @@ struct InputConfig<'b> {
 #[serde(deny_unknown_fields)]
 struct Requests<'b> {
     #[serde(borrow)]
-    requests: Vec<&'b RawValue>,
+    requests: &'b RawValue,
 }
 
 /// A batch that is to be made.
@@ -92,7 +92,7 @@ impl CreateBatch {
                 let id = name.strip_prefix("files/").unwrap_or(&name);
                 Input::File(id.to_owned())
             }
-            (None, Some(Requests { requests })) => Input::Inline(lines(&requests)?),
+            (None, Some(Requests { requests })) => Input::Inline(lines(requests)?),
             _ => {
                 let why = "expected inputConfig to have either a fileName or requests";
                 return Err(bad_request(why));
@@ -121,21 +121,24 @@ impl About {
     }
 }
 
-fn lines(requests: &[&RawValue]) -> Result<Vec<u8>, Rejection> {
-    if requests.len() > MOST_REQUESTS {
-        return Err(bad_request(format!(
-            "a batch has at most {MOST_REQUESTS} requests"
-        )));
-    }
-    if requests.is_empty() {
-        return Err(bad_request("the batch has no requests"));
-    }
+/// A line for each request. The list is read piece by piece: it may have millions of small values.
+fn lines(requests: &RawValue) -> Result<Vec<u8>, Rejection> {
     let mut lines = Vec::new();
-    for request in requests {
-        lines.extend(on_one_line(request.get().as_bytes()));
+    let (mut count, mut has_only_objects) = (0, requests.get().starts_with('['));
+    json::each_element(requests.get().as_bytes(), |request| {
+        count += 1;
+        has_only_objects &= request.starts_with(b"{");
+        lines.extend(on_one_line(request));
         lines.push(b'\n');
-    }
-    Ok(lines)
+        has_only_objects && count <= MOST_REQUESTS
+    });
+    let why = match count {
+        _ if !has_only_objects => "expected requests to be a list of objects".to_owned(),
+        0 => "the batch has no requests".to_owned(),
+        1..=MOST_REQUESTS => return Ok(lines),
+        _ => format!("a batch has at most {MOST_REQUESTS} requests"),
+    };
+    Err(bad_request(why))
 }
 
 #[cfg(test)]
@@ -165,6 +168,8 @@ mod tests {
             (r#"{"gcsSource":"x"}"#, ""),
             (r#"{"requests":[{}]}"#, ""),
             (r#"{"requests":{"requests":[]}}"#, ""),
+            (r#"{"requests":{"requests":[{},1]}}"#, ""),
+            (r#"{"requests":{"requests":{}}}"#, ""),
             (r#"{"fileName":"f"}"#, r#","webhookConfig":{}"#),
             (r#"{"fileName":"f"}"#, r#","displayName":"\n""#),
         ] {
@@ -173,6 +178,19 @@ mod tests {
         for wrong in ["", "{}", "[]", "{\"batch\":1}", "\u{0}"] {
             assert!(CreateBatch::read(wrong.as_bytes()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_batch_has_a_bounded_number_of_requests() {
+        let batch = |count: usize| {
+            let requests = vec!["{}"; count].join(",");
+            read(
+                &format!(r#"{{"requests":{{"requests":[{requests}]}}}}"#),
+                "",
+            )
+        };
+        assert!(batch(MOST_REQUESTS).is_ok());
+        assert!(batch(MOST_REQUESTS + 1).is_err());
     }
 
     #[test]
