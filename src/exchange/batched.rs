@@ -70,15 +70,16 @@ pub(super) fn fits_batches(rules: &Rules, asker: &Asker, route: &Route, format: 
 }
 
 impl Gateway {
-    /// Takes a line up to where a provider would be asked it; `to` is the provider's id.
+    /// Takes a line up to where a provider would be asked it; `to` is the provider's id, and the line's record has the
+    /// name of `ticket`.
     pub(super) async fn batched(
         &self,
         format: &'static Format,
         who: Verified,
         request: Request<Bytes>,
         to: &str,
+        ticket: Ticket,
     ) -> Batched {
-        let ticket = Ticket::new();
         let id = ticket.id.as_str().to_owned();
         let line = self.line(ticket, format, who, request, to);
         let line = panics::caught("a line of a batch", line).await;

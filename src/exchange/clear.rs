@@ -119,6 +119,16 @@ impl Gateway {
             }
             Some(Candidate { route, terms })
         }));
+        if !asked.call.kept_elsewhere.is_empty() {
+            // Boxed, because few requests name any, and it asks the database.
+            let checked = Box::pin(self.check_kept_elsewhere(&asked, &choices)).await;
+            if let Err(rejection) = checked {
+                if let Some(first) = choices.front() {
+                    draft.name(&first.route);
+                }
+                return Err(Refused::new(draft, Stage::Clear, rejection));
+            }
+        }
         draft.kept = Kept::of(&asked, self.ledger.policy().captures);
         Ok(Cleared {
             draft,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attempt::Price;
 use super::ending::{Ended, Ending};
-use super::facts::Facts;
+use super::facts::{Facts, Kept};
 use super::responses::Responses;
 use super::settle::{captured, settle, settle_followed};
 use super::stored::{Note, StoredResponses};
@@ -60,6 +60,7 @@ pub(super) fn conclude(facts: &mut Facts, outlets: Outlets, ended: Ended) {
         facts.entry.error = Some(Rejection::panicked().message.into_owned());
         Rest::default()
     });
+    facts.charged = facts.entry.tokens;
     let mut headers = std::mem::take(&mut facts.kept.headers);
     if let Some(attempt) = facts.attempt() {
         headers.append(&mut attempt.headers);
@@ -98,6 +99,8 @@ fn follow(
                 model: &entry.model,
                 key: attempt.key,
             });
+            let items = std::mem::take(&mut ended.metered.reading.stored_items);
+            outlets.stored.note_items(&entry.caller, items);
         }
     }
     let spent = settled.spent();
@@ -129,11 +132,11 @@ fn follow(
     }
 }
 
-/// Ends a response that was made in the background: charges for it, and makes its record.
+/// Ends a response whose request is over: charges for it, and makes its record with what is kept of the request.
 pub(super) fn conclude_followed(
     room: Room,
     metrics: &Metrics,
-    mut entry: Entry,
+    (mut entry, mut kept): (Entry, Kept),
     price: &Price,
     mut ended: Ended,
     charge: impl FnOnce(Amounts) -> Option<Settlement>,
@@ -146,8 +149,8 @@ pub(super) fn conclude_followed(
     room.0.record(Record {
         entry,
         tools,
-        headers: Vec::new(),
-        capture: None,
+        headers: std::mem::take(&mut kept.headers),
+        capture: captured(&mut kept, ended.metered),
         settlement,
         deliveries: Vec::new(),
     });

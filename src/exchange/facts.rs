@@ -12,6 +12,8 @@ use super::translation::Translation;
 use crate::base::reasons::Reason;
 use crate::base::{clock, memory};
 use crate::config::Routing;
+use crate::exchange::rules::Rules;
+use crate::formats::{Format, Tokens};
 use crate::policy::route::Route;
 use crate::records::{Capture, Entry};
 use crate::wire::headers;
@@ -29,6 +31,8 @@ pub(super) struct Facts {
     /// The providers that were chosen, one after the other. The caller got the response of the last
     /// one.
     pub(super) attempts: Vec<Attempt>,
+    /// What was charged for, once the record is made.
+    pub(super) charged: Tokens,
     /// Its response is made in the background: those who follow that make the record.
     pub(super) is_followed: bool,
     /// Of each budget that began to run low, with any of the attempts: what is left.
@@ -55,16 +59,27 @@ pub(super) struct Kept {
 impl Kept {
     /// What is kept of a request that was cleared.
     pub(super) fn of(asked: &Asked, captures: bool) -> Self {
-        let (rules, head) = (&asked.rules, &asked.head.headers);
+        let head = &asked.head.headers;
+        Self::new(&asked.rules, asked.format, head, &asked.call.body, captures)
+    }
+
+    /// What is kept of a request with these headers and this body.
+    pub(super) fn new(
+        rules: &Rules,
+        format: &Format,
+        head: &HeaderMap,
+        body: &Bytes,
+        captures: bool,
+    ) -> Self {
         let opaque = if rules.file.database.keep_encrypted_blobs {
             &[]
         } else {
-            asked.format.opaque
+            format.opaque
         };
         let room = rules.file.limits.capture;
         Self {
             headers: rules.filterable.of(head).collect(),
-            capture: captures.then(|| capture(head, &asked.call.body, room)),
+            capture: captures.then(|| capture(head, body, room)),
             opaque,
             room,
             cache: None,
@@ -97,6 +112,7 @@ impl Facts {
             entry,
             kept: Kept::default(),
             attempts: Vec::new(),
+            charged: Tokens::default(),
             is_followed: false,
             crossed: Vec::new(),
             spared: Vec::new(),

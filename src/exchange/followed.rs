@@ -11,6 +11,7 @@ use super::Gateway;
 use super::attempt::Price;
 use super::conclude::{Room, conclude_followed};
 use super::ending::{Ended, Ending, Metered};
+use super::facts::Kept;
 use super::stored::Running;
 use crate::base::clock;
 use crate::base::money::Mode;
@@ -32,6 +33,8 @@ pub(super) struct Followed<'f> {
     pub(super) ending: Ending,
     pub(super) status: u16,
     pub(super) body: &'f Bytes,
+    /// What is kept of its request.
+    pub(super) kept: Kept,
 }
 
 impl Gateway {
@@ -73,6 +76,9 @@ impl Gateway {
         if !body.is_empty() {
             meter.body(body);
         }
+        let mut reading = meter.finish();
+        let items = std::mem::take(&mut reading.stored_items);
+        self.stored.note_items(&running.entry.caller, items);
         // What has no whole response doesn't say how much was written.
         let length = match followed.ending {
             Ending::Complete => body.len() as u64,
@@ -81,7 +87,8 @@ impl Gateway {
         let ended = Ended {
             ending: followed.ending,
             metered: Metered {
-                reading: meter.finish(),
+                reading,
+                body: body.clone(),
                 length,
                 ..Metered::default()
             },
@@ -95,7 +102,8 @@ impl Gateway {
         // What was held is free for what it has cost.
         give_back();
         let charge = |spent| Some(self.quotas.charge(running.links(&rules.quotas), spent));
-        conclude_followed(room, &self.metrics, entry, &price, ended, charge);
+        let kept = followed.kept;
+        conclude_followed(room, &self.metrics, (entry, kept), &price, ended, charge);
         true
     }
 

@@ -29,6 +29,12 @@ pub const NO_MODEL: &str = "model_required";
 /// The code of a refusal of a response that a request goes on with: OpenAI's.
 pub const NO_PREVIOUS_RESPONSE: &str = "previous_response_not_found";
 
+/// The code of refusals of an item that the caller doesn't have at the provider.
+pub const NO_ITEM: &str = "item_not_found";
+
+/// The code of refusals of a conversation that the provider keeps.
+pub const NO_CONVERSATION: &str = "conversation_not_found";
+
 /// Scans a JSON body for the values of `keys`; see [`json::scan`] for what is refused.
 pub(super) fn scan(body: &[u8], keys: &[&str]) -> Result<json::Fields, Rejection> {
     json::scan(body, keys)

@@ -43,6 +43,8 @@ pub struct Call {
     pub session: Option<String>,
     /// The response that it goes on with, by its id.
     pub previous_response: Option<String>,
+    /// What else the provider keeps that it names instead of sending it.
+    pub kept_elsewhere: KeptElsewhere,
     /// Stands for how the conversation began: the same for each of its turns.
     pub opening: Option<u64>,
     /// Tokens of the conversation that the provider holds already, and reads again.
@@ -59,6 +61,33 @@ pub struct Call {
     pub body: Bytes,
     /// Where the body may have to be changed.
     pub splice: Splice,
+}
+
+/// What a provider keeps and a request names, besides the response that it goes on with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptElsewhere {
+    /// Items of a conversation.
+    pub items: Vec<NamedItem>,
+    /// A conversation, by its id.
+    pub conversation: Option<String>,
+}
+
+impl KeptElsewhere {
+    /// Whether nothing is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.conversation.is_none()
+    }
+}
+
+/// An item of a conversation that a request names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedItem {
+    /// Its id.
+    pub id: String,
+    /// There is nothing of it in the request. Else a server that keeps nothing may make do with what there is, such as a
+    /// summary of reasoning.
+    pub is_bare: bool,
 }
 
 /// Path of a request below a provider's base URL, its version segment included.

@@ -86,6 +86,8 @@ pub struct Reading {
     pub response_id: Option<String>,
     /// The provider says that it keeps the response under this id.
     pub is_stored: bool,
+    /// The ids of what it keeps with it, which a later request can name.
+    pub stored_items: Vec<String>,
     /// Why the model stopped, in the format's own word.
     pub finish_reason: Option<String>,
     /// Tools that the model asked for.

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::Format;
+use crate::wire::json;
 
 /// Characters of a provider's id.
 const MOST_ID: usize = 256;
@@ -14,14 +15,17 @@ const MOST_ID: usize = 256;
 pub struct RemoteBatches {
     /// The format whose flag says that a provider has it.
     pub format: &'static Format,
-    /// Headers of each request to it.
-    pub headers: &'static [(&'static str, &'static str)],
+    /// Headers of each request to it, with the values that batches may have: that of the request for the batch, or the
+    /// first.
+    pub headers: &'static [(&'static str, &'static [&'static str])],
     /// How lines are sent before the batch is made; `None` if they come with it.
     pub files: Option<RemoteFiles>,
     /// Where batches are made and listed.
     pub path: &'static str,
     /// A line, from its name, the path that it is for and what it asks. It has no line break.
     pub line: fn(&str, &str, &[u8]) -> Vec<u8>,
+    /// What such a line asks.
+    pub asked: fn(&[u8]) -> Option<&[u8]>,
     /// The request that makes a batch.
     pub create: fn(&NewRemote<'_>) -> Vec<u8>,
     /// A batch, as the provider tells it.
@@ -182,6 +186,12 @@ pub(super) fn page(list: &Value, of: fn(&Value) -> Option<RemoteBatch>) -> Optio
         batches: data.iter().filter_map(of).collect(),
         next,
     })
+}
+
+/// The value of a key of a line that the gateway has written itself.
+pub(super) fn value_of<'l>(line: &'l [u8], key: &str) -> Option<&'l [u8]> {
+    let fields = json::scan(line, &[key]).ok()?;
+    fields.get(0).map(|at| &line[at])
 }
 
 /// JSON without line breaks: outside of texts, in which none can stand, they are blanks.

@@ -234,6 +234,29 @@ impl Tokens {
         }
     }
 
+    /// What is new in these counts where `before` was charged for.
+    #[must_use]
+    pub fn beyond(&self, before: &Self) -> Self {
+        let counts = std::array::from_fn(|nth| new(self.counts()[nth], before.counts()[nth]));
+        let sound = std::array::from_fn(|nth| new(self.sound()[nth], before.sound()[nth]));
+        Self::of_counts(counts, self.estimated).with_sound(sound)
+    }
+
+    /// Whether these can be later counts of what `before` counts: none is smaller, unless it was an estimate.
+    #[must_use]
+    pub fn may_follow(&self, before: &Self) -> bool {
+        let counts = self.counts().into_iter().zip(before.counts());
+        let mut known = counts.map(|(now, before)| (now.unwrap_or(0), before.unwrap_or(0)));
+        before.estimated || known.all(|(now, before)| now >= before)
+    }
+
+    /// Whether nothing is counted.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        let mut counts = self.counts().into_iter().chain(self.sound());
+        counts.all(|count| count.unwrap_or(0) == 0)
+    }
+
     /// Counts in that order, and whether they are estimated.
     pub fn of_counts(counts: [Option<u64>; Self::COUNTS], estimated: bool) -> Self {
         let mut counts = counts.into_iter();
@@ -253,6 +276,10 @@ impl Tokens {
             ..Self::default()
         }
     }
+}
+
+fn new(now: Option<u64>, before: Option<u64>) -> Option<u64> {
+    now.map(|now| now.saturating_sub(before.unwrap_or(0)))
 }
 
 /// Bytes of plain text in a block that only the provider can read: reasoning that is encrypted and

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::base::text::Text;
 
@@ -29,9 +30,19 @@ impl EntryId {
     /// the entry's [`started_at`](super::Entry::started_at): queries by time are ranges of places. A later time
     /// than 2248 becomes the last that entries have.
     pub fn new(unix_ms: i64) -> EntryId {
-        let mut random = [0; 16];
-        random[6..].copy_from_slice(&random_bytes());
-        let id = spell(unix_ms.min(Self::LAST), u128::from_be_bytes(random));
+        Self::with(unix_ms, random_bytes())
+    }
+
+    /// The id of what has a name: always the same for a time and a name. Its bits are a digest of the name.
+    pub fn of(unix_ms: i64, name: &str) -> EntryId {
+        let digest = Sha256::digest(name);
+        Self::with(unix_ms, digest.first_chunk().copied().unwrap_or_default())
+    }
+
+    fn with(unix_ms: i64, bits: [u8; 10]) -> EntryId {
+        let mut number = [0; 16];
+        number[6..].copy_from_slice(&bits);
+        let id = spell(unix_ms.min(Self::LAST), u128::from_be_bytes(number));
         EntryId(first(&id, LENGTH).into())
     }
 
@@ -168,6 +179,10 @@ mod tests {
         assert_eq!(early.as_str().len(), 30);
         assert!(early.as_str().starts_with("req_"));
         assert_ne!(EntryId::new(5), EntryId::new(5));
+        assert_eq!(EntryId::of(5, "a"), EntryId::of(5, "a"));
+        assert_ne!(EntryId::of(5, "a"), EntryId::of(5, "b"));
+        assert_ne!(EntryId::of(5, "a"), EntryId::of(6, "a"));
+        assert_eq!(EntryId::of(5, "a").started_at(), 5);
         assert_eq!(EntryId::new(i64::MAX).started_at(), EntryId::LAST);
     }
 

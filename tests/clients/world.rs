@@ -346,7 +346,8 @@ fn config(llama: &str, wire: &str, open: bool) -> Value {
 }
 
 /// Starts a gateway.
-async fn gateway(dir: &Path, config: &Value) -> anyhow::Result<Running> {
+/// A gateway with a configuration, and a folder of its own.
+pub async fn gateway(dir: &Path, config: &Value) -> anyhow::Result<Running> {
     std::fs::create_dir(dir)?;
     let path = dir.join("iris.hujson");
     std::fs::write(&path, config.to_string())?;

@@ -26,6 +26,7 @@ pub(crate) const EVERY: &[Test<Place>] = tests![
     what_has_expired_is_not_found_before_it_is_purged,
     each_owner_of_what_is_due_is_found,
     another_callers_object_is_known_as_that,
+    of_many_ids_the_known_ones_are_found,
 ];
 
 fn object(owner: &str, id: &str) -> Object {
@@ -371,5 +372,36 @@ async fn another_callers_object_is_known_as_that(place: &Place) {
     ] {
         let is_anothers = ledger.is_anothers(Kind::Batch, owner, id).await;
         assert_eq!(is_anothers.unwrap(), expected, "{owner} {id}");
+    }
+}
+
+async fn of_many_ids_the_known_ones_are_found(place: &Place) {
+    let ledger = place.open();
+    let item = |owner: &str, nth: usize| Object {
+        kind: Kind::Item,
+        state: State::Ended,
+        ..object(owner, &format!("msg_{nth}"))
+    };
+    let several = vec![
+        item("ann", 1),
+        item("bob", 1),
+        item("bob", 250),
+        object("ann", "msg_2"),
+    ];
+    ledger.insert_objects(several).await.unwrap();
+    let ids: Vec<_> = (0..300).map(|nth| format!("msg_{nth}")).collect();
+    for (owner, expected) in [
+        ("ann", [true, false]),
+        ("bob", [true, true]),
+        ("eve", [false; 2]),
+    ] {
+        let known = ledger.known_objects(Kind::Item, owner, ids.clone()).await;
+        let mut known = known.unwrap();
+        known.sort();
+        let expected = [
+            ("msg_1".to_owned(), expected[0]),
+            ("msg_250".to_owned(), expected[1]),
+        ];
+        assert_eq!(known, expected, "{owner}");
     }
 }

@@ -70,6 +70,33 @@ async fn a_caller_who_leaves_before_the_provider_answers_pays_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_response_whose_id_does_not_come_is_charged_as_an_estimate() {
+    let begun = format!("{STREAM}: the id comes later\n\n");
+    // The connection stays open, and nothing follows.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_request(&mut stream).await;
+            write(&mut stream, &begun).await;
+            tokio::spawn(async move { while read_request(&mut stream).await.is_some() {} });
+        }
+    });
+    let more = json!({
+        "provider": { "compatibility": { "openai_responses": true } },
+        "prices": { "p/m": { "input": "1", "output": "2" } },
+        "timeouts": { "first_byte": "1s" },
+    });
+    let gateway = Gateway::start(address, more).await;
+    let body = json!({ "model": "m", "input": "hi", "background": true, "stream": true });
+    let reply = create(&gateway, &body).await;
+    assert_eq!(reply.status, 504, "{}", reply.text());
+    let record = ended(&gateway).await;
+    assert_eq!(record["usage"]["estimated"], true, "{record}");
+    assert!(record["cost"].as_u64() > Some(0), "{record}");
+}
+
+#[tokio::test]
 async fn a_response_with_a_long_beginning_is_followed() {
     let long = "x".repeat(6 << 20);
     let words = response("resp_slow", "queued", r#","background":true"#);

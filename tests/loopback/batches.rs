@@ -38,6 +38,10 @@ impl Provider {
                 let (asked, gate) = (Arc::clone(&asked), Arc::clone(&gate));
                 tokio::spawn(async move {
                     while let Some(request) = read_request(&mut stream).await {
+                        if request.target() != format!("POST {CHAT}") {
+                            answer(&mut stream, "404 Not Found", "", "{}").await;
+                            continue;
+                        }
                         let body: Value = serde_json::from_slice(&request.body).unwrap();
                         let text = body["messages"][0]["content"].as_str().unwrap().to_owned();
                         asked.lock().unwrap().push(text.clone());

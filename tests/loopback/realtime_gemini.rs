@@ -281,6 +281,64 @@ async fn counts_that_are_repeated_behind_the_end_are_charged_once() {
 }
 
 #[tokio::test]
+async fn late_counts_of_a_turn_are_charged_as_far_as_they_are_new() {
+    let (address, _inbox) = provider(
+        |message| {
+            let mut events = turn();
+            let counts = |message: &Value| {
+                let audio = &message["realtimeInput"]["audio"]["data"];
+                let written = audio.as_str().unwrap().len() * 10;
+                json!({ "promptTokenCount": 100, "responseTokenCount": written,
+                    "totalTokenCount": 100 + written })
+            };
+            if message.get("clientContent").is_some() {
+                events[2].as_object_mut().unwrap().remove("usageMetadata");
+                return events;
+            }
+            if message.get("realtimeInput").is_some() {
+                return vec![json!({ "usageMetadata": counts(message) })];
+            }
+            usual(message)
+        },
+        true,
+    )
+    .await;
+    let gateway = gateway(address, json!({})).await;
+    let mut socket = open(&gateway).await;
+    send(&mut socket, said("hi")).await;
+    completed(&mut socket).await;
+    // It ends with an estimate, because no count has come.
+    let first = gateway.record_where(of_turn).await;
+    assert_eq!(first["usage"]["estimated"], true, "{first}");
+    // Its count comes, is repeated, and grows.
+    for sound in ["AAAA", "AAAA", "AAAAA"] {
+        let audio = json!({ "mimeType": "audio/pcm;rate=16000", "data": sound });
+        send(&mut socket, json!({ "realtimeInput": { "audio": audio } })).await;
+        event(&mut socket).await.unwrap();
+    }
+    let sums = async || {
+        let listed = Request::get("/api/requests?limit=20").body(Full::default());
+        let listed = gateway.send(listed.unwrap()).await.json();
+        let rows = listed["requests"].as_array().unwrap().clone();
+        let turns: Vec<_> = rows.into_iter().filter(of_turn).collect();
+        let sum = |key: &str| -> u64 {
+            let counts = turns.iter().filter_map(|turn| turn["usage"][key].as_u64());
+            counts.sum()
+        };
+        (turns.len(), sum("input_tokens"), sum("output_tokens"))
+    };
+    let mut all = sums().await;
+    for _ in 0..200 {
+        if all.0 >= 3 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        all = sums().await;
+    }
+    assert_eq!(all, (3, 100, 50));
+}
+
+#[tokio::test]
 async fn counts_of_no_turn_are_charged() {
     let (address, _inbox) = provider(
         |message| {

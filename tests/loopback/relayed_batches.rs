@@ -5,15 +5,15 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::Gateway;
-use crate::batch_vendor::{Does, Vendor};
 use crate::batches::{ask, batch, create, ended, form, get, line, lines, until, upload};
 use crate::process::Process;
+use support::batch_vendor::{Does, Vendor};
 use support::http::{CHAT, post, send_to};
 
 /// What a line costs at the price of batches, in nanodollars: a half of the list's.
 const LINE: u64 = 11_500;
 
-async fn gateway(address: std::net::SocketAddr, more: Value) -> Gateway {
+pub(crate) async fn gateway(address: std::net::SocketAddr, more: Value) -> Gateway {
     let mut config = json!({
         "provider": { "compatibility": { "openai_chat": true, "openai_batches": true } },
         "prices": { "p/m": { "input": "1", "output": "10" } },
@@ -25,7 +25,7 @@ async fn gateway(address: std::net::SocketAddr, more: Value) -> Gateway {
 }
 
 /// The records of a batch's lines.
-async fn records(gateway: &Gateway, batch: &str) -> Vec<Value> {
+pub(crate) async fn records(gateway: &Gateway, batch: &str) -> Vec<Value> {
     let rows = get(gateway, "/api/requests?limit=50").await["requests"].clone();
     let rows = rows.as_array().cloned().unwrap();
     let is_of = |row: &Value| row["session"] == batch;
@@ -266,7 +266,7 @@ async fn a_batch_that_a_provider_forgets_for_a_while_is_not_lost() {
 }
 
 /// A grant of models with `more`, and the budget `purse`.
-fn granted(capacity: &str, more: &Value) -> Value {
+pub(crate) fn granted(capacity: &str, more: &Value) -> Value {
     let mut models = json!({ "models": "**" });
     for (key, value) in more.as_object().cloned().unwrap() {
         models[key] = value;
@@ -302,7 +302,7 @@ async fn a_budget_holds_what_all_lines_may_cost() {
     assert_eq!(vendor.asked("POST /v1/chat"), 3);
 }
 
-async fn purse_of(gateway: &Gateway) -> Value {
+pub(crate) async fn purse_of(gateway: &Gateway) -> Value {
     let quotas = get(gateway, "/api/quotas").await;
     quotas["quotas"][0].clone()
 }

@@ -141,12 +141,12 @@ impl Gateway {
                     why,
                     "a response that may be made in the background can't be followed"
                 );
-                let why = format!("the id of the response is not known: {why}");
-                return Err(Rejection::new(
-                    StatusCode::BAD_GATEWAY,
-                    "provider_error",
-                    why,
-                ));
+                let why = format!(
+                    "the id of the response is not known: {why}. It can't be followed, and is charged as an estimate"
+                );
+                // As for any provider that is given up although it may go on.
+                let status = StatusCode::GATEWAY_TIMEOUT;
+                return Err(Rejection::new(status, "provider_timeout", why));
             }
         };
         response.body_mut().count_seen(memory);

@@ -12,6 +12,7 @@ use crate::base::money::Mode;
 use crate::base::{clock, panics};
 use crate::exchange::Gateway;
 use crate::exchange::ending::Ending;
+use crate::exchange::facts::Kept;
 use crate::exchange::followed::Followed;
 use crate::exchange::stored::{Detail, Running, name};
 use crate::formats::{self, BackgroundEnd, Format};
@@ -241,6 +242,7 @@ impl Gateway {
             ending: ending.clone(),
             status: 200,
             body,
+            kept: Kept::default(),
         };
         let give_back = || self.stored.give_back(&name(object));
         let is_paid = self.pay_followed(followed, give_back).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, Response, StatusCode, Uri};
 
+use super::disk::DiskError;
 use super::held::Stop;
 use super::relayed::Relayed;
 use super::running::Running;
@@ -71,6 +72,7 @@ impl Running<'_> {
                 .await?
             {
                 Ok(length) => results.bytes = length,
+                Err(lost @ DiskError::Lost) => return Ok(Err(lost.to_string())),
                 Err(full) => return Ok(Ok(Some(full.to_string()))),
             }
             if is_end {
@@ -211,12 +213,16 @@ impl Running<'_> {
         })
     }
 
-    /// With the headers that the provider's API needs.
+    /// With the headers that the provider's API needs, as the request for the batch had them.
     fn with_headers<'e>(&self, errand: Errand<'e>) -> Errand<'e> {
-        let remote = self.held.detail.family.remote();
-        let headers = remote.map_or(&[][..], |remote| remote.headers);
-        headers.iter().fold(errand, |errand, (name, value)| {
-            errand.says(HeaderName::from_static(name), value)
+        let detail = &self.held.detail;
+        let names = detail.family.remote().headers.iter();
+        names.fold(errand, |errand, (name, values)| {
+            let stated = detail.headers.iter().find(|(one, _)| one == name);
+            let is_stated = |value: &&&str| stated.is_some_and(|(_, stated)| stated == **value);
+            let value = values.iter().find(is_stated).or(values.first());
+            let name = HeaderName::from_static(name);
+            errand.says(name, value.copied().unwrap_or_default())
         })
     }
 }

@@ -42,24 +42,34 @@ pub(super) enum DiskError {
         "files would take more than limits.files allows ({most} bytes for all, a half of it for each caller); delete some, or have an admin raise it"
     )]
     Full { most: u64 },
+    #[error("a file on the gateway's disk is gone, or is shorter than it was")]
+    Lost,
     #[error("the gateway can't use its disk")]
     Io(#[from] io::Error),
 }
 
+impl DiskError {
+    /// The code of refusals, and of batches that fail for it.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Full { .. } => "files_full",
+            Self::Lost => "file_lost",
+            Self::Io(_) => "disk_unavailable",
+        }
+    }
+}
+
 impl From<DiskError> for Rejection {
     fn from(error: DiskError) -> Self {
-        match &error {
-            DiskError::Full { .. } => Self::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "files_full",
-                error.to_string(),
-            ),
+        let status = match &error {
+            DiskError::Full { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            DiskError::Lost => StatusCode::SERVICE_UNAVAILABLE,
             DiskError::Io(cause) => {
                 tracing::error!(%cause, "a file of a caller can't be read or written");
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Self::new(status, "disk_unavailable", error.to_string())
+                StatusCode::SERVICE_UNAVAILABLE
             }
-        }
+        };
+        Self::new(status, error.code(), error.to_string())
     }
 }
 
@@ -154,8 +164,7 @@ impl Disk {
         let mut file = options.open(&path)?;
         let length = file.metadata()?.len();
         if length < at {
-            let why = format!("{} is shorter than it was", path.display());
-            return Err(io::Error::other(why).into());
+            return Err(DiskError::Lost);
         }
         if length > at {
             file.set_len(at)?;
@@ -354,7 +363,10 @@ mod tests {
         );
         assert_eq!(disk.append("ann", "a", 4, b"two\n", 100).unwrap(), 8);
         assert_eq!(text(&disk, "ann", "a"), "one\ntwo\n");
-        assert!(disk.append("ann", "a", 9, b"three\n", 100).is_err());
+        assert!(matches!(
+            disk.append("ann", "a", 9, b"three\n", 100),
+            Err(DiskError::Lost)
+        ));
         assert!(matches!(
             disk.append("ann", "a", 8, &[b'x'; 50], 100),
             Err(DiskError::Full { .. })

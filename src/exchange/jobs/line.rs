@@ -21,13 +21,10 @@ const SESSION: HeaderName = HeaderName::from_static("x-session-id");
 
 /// A line that is to be asked.
 pub(super) struct ToAsk<'l> {
-    pub(super) format: &'static Format,
     pub(super) endpoint: &'l str,
     pub(super) batch: &'l str,
     pub(super) headers: &'l [(String, String)],
     pub(super) body: Bytes,
-    /// Bytes that its response may have.
-    pub(super) longest: usize,
 }
 
 /// What a line was answered.
@@ -39,16 +36,6 @@ pub(super) struct Answer {
 }
 
 impl ToAsk<'_> {
-    /// Asks. The request leaves a record like any other.
-    pub(super) async fn ask(self, gateway: &Gateway, who: Verified) -> Answer {
-        let (format, longest) = (self.format, self.longest);
-        let response = match self.request() {
-            Ok(request) => gateway.handle(format, who, request.map(Full::new)).await,
-            Err(rejection) => format.refuse(&rejection),
-        };
-        answer(response, longest).await
-    }
-
     /// The request that it is.
     pub(super) fn request(self) -> Result<Request<Bytes>, Rejection> {
         let request = Request::post(self.endpoint)
@@ -100,6 +87,18 @@ async fn whole(mut body: Body, longest: usize) -> Result<Vec<u8>, String> {
 }
 
 impl Answer {
+    /// What a request is answered, of at most `longest` bytes. It leaves a record like any other.
+    pub(super) async fn of(
+        gateway: &Gateway,
+        format: &'static Format,
+        who: Verified,
+        request: Request<Bytes>,
+        longest: usize,
+    ) -> Self {
+        let response = gateway.handle(format, who, request.map(Full::new)).await;
+        answer(response, longest).await
+    }
+
     /// The answer to a line that the gateway itself refuses.
     pub(super) fn refused(format: &Format, rejection: &Rejection, request_id: String) -> Self {
         Self {

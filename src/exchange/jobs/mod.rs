@@ -11,8 +11,9 @@
 //!            `line`    asks one line as its owner (`owners`), through the whole pipeline
 //!          or, where its provider has batches itself (`relayed`):
 //!            `preparing` takes each line through the pipeline up to its provider
-//!            `relaying`  makes the provider's batch, and follows it (`asking`)
-//!            `results`   charges and records each line
+//!            `relaying`  makes the provider's batch, and follows it (`asking`), however long that takes (`patience`)
+//!            `fetching`  gets its results
+//!            `results`   charges and records each line, by what the disk has of the batch (`working`)
 //! ```
 //!
 //! A line is a request like any other: grants, guardrails, hooks, budgets and records are those of the
@@ -25,6 +26,7 @@ mod detail;
 mod disk;
 mod download;
 mod family;
+mod fetching;
 mod files;
 mod google;
 mod held;
@@ -36,6 +38,7 @@ mod new;
 mod operations;
 mod owners;
 mod page;
+mod patience;
 mod preparing;
 mod relayed;
 mod relaying;
@@ -43,6 +46,7 @@ mod results;
 mod runner;
 mod running;
 mod seeking;
+mod working;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

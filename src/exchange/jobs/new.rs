@@ -13,6 +13,7 @@ use super::disk::{Disk, DiskError};
 use super::family::Family;
 use super::files::keep;
 use super::input::{Input, Scanned, line_format};
+use super::patience::Vain;
 use super::relayed::{LocalFile, Relayed, RunBy, Stage};
 use super::{Asked, Gateway, KEPT_MS, new_id, on_disk};
 use crate::base::clock;
@@ -116,8 +117,10 @@ impl Gateway {
             return Ok(RunBy::Gateway);
         };
         let has_own_headers = |(name, value): &(String, String)| {
-            let mut usual = remote.headers.iter();
-            name != labels::HEADER && !usual.any(|one| *one == (name.as_str(), value.as_str()))
+            let mut known = remote.headers.iter();
+            let is_known =
+                known.any(|(one, values)| one == name && values.contains(&value.as_str()));
+            name != labels::HEADER && !is_known
         };
         let has_own_headers = headers(new.family, asked).iter().any(has_own_headers);
         let format = line_format(&new.endpoint).filter(|_| !has_own_headers);
@@ -158,6 +161,9 @@ impl Gateway {
             sent: 0,
             expected: BTreeMap::new(),
             stage: Stage::Preparing,
+            since: 0,
+            gone: Vain::default(),
+            stuck: Vain::default(),
         })))
     }
 

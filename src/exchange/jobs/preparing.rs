@@ -1,5 +1,9 @@
 //! The lines of a batch that a provider is to run: each is cleared as its owner's, and written down as the provider
 //! gets it. A batch that can't run there after all is run by the gateway, from its first line on.
+//!
+//! A line that is refused has its record before that is noted of its batch, and the gateway may be killed in between. So
+//! a record's id follows from its line, and after a restart a line whose record says that it was refused isn't checked
+//! again. Nothing is checked after a refused line before that is noted.
 
 use std::time::Duration;
 
@@ -7,9 +11,10 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::detail::Status;
+use super::disk::DiskError;
 use super::family::{LineId, Unasked};
 use super::held::Stop;
-use super::line::{Answer, ToAsk};
+use super::line::Answer;
 use super::owners::Whose;
 use super::relayed::{Expected, Note, Relayed, RunBy, Stage};
 use super::running::{Begun, LONGEST_PAUSE, MOST_REFUSALS, Next, PAUSE, Running, UNKNOWN};
@@ -18,10 +23,12 @@ use crate::base::labels::Labels;
 use crate::base::money::Money;
 use crate::exchange::Verified;
 use crate::exchange::batched::{BatchLine, Batched};
+use crate::exchange::entry::Ticket;
 use crate::formats::openai_batches::Flaw;
 use crate::formats::remote_batches::RemoteBatches;
 use crate::policy::budget::Amounts;
 use crate::records::objects::State;
+use crate::records::{Entry, EntryId, Outcome, Scope};
 use crate::wire::Rejection;
 
 /// Bytes of lines that are written together, and how many.
@@ -64,13 +71,18 @@ impl Running<'_> {
         if is_late || self.held.detail.status == Status::Cancelling {
             return self.run_here(relayed, "it ends before it is sent").await;
         }
+        if relayed.since == 0 {
+            return self.next_group(relayed, clock::unix_ms()).await;
+        }
         let mut group = Group::default();
         let then = loop {
             let then = self.prepare_line(remote, &mut relayed, &mut group);
             let then = then.await?;
-            let size = group.lines.len() + group.notes.len() + group.refused.len();
-            let is_full = size >= GROUP || group.count + group.refused_count >= GROUP_LINES;
+            let size = group.lines.len() + group.notes.len();
+            let is_full = size >= GROUP || group.count >= GROUP_LINES;
             match then {
+                // It has its record.
+                Then::Group if group.refused_count > 0 => break then,
                 Then::Group if !is_full => {}
                 then => break then,
             }
@@ -82,13 +94,16 @@ impl Running<'_> {
             return self.write_group(relayed, group, then).await;
         }
         match then {
-            Then::Wait(wait) => Ok(Next::Wait(wait)),
+            Then::Wait(wait) => {
+                self.next_group(relayed, 0).await?;
+                Ok(Next::Wait(wait))
+            }
             Then::Send if relayed.sent == 0 => {
                 let ended = self.end(Status::Completed).await;
                 self.discard_files(&relayed).await;
                 ended
             }
-            _ => match self.hold(&relayed).await? {
+            _ => match self.hold(&relayed, relayed.sent).await? {
                 Held::Done => {
                     relayed.stage = Stage::Sending;
                     self.keep(relayed).await
@@ -99,6 +114,14 @@ impl Running<'_> {
         }
     }
 
+    /// Goes on with lines that no process has begun.
+    async fn next_group(&mut self, mut relayed: Relayed, since: i64) -> Result<Next, Stop> {
+        relayed.since = since;
+        let next = self.keep(relayed).await?;
+        self.may_repeat = false;
+        Ok(next)
+    }
+
     /// Writes lines down, and goes on behind them.
     async fn write_group(
         &mut self,
@@ -106,7 +129,7 @@ impl Running<'_> {
         group: Group,
         then: Then,
     ) -> Result<Next, Stop> {
-        let mut has_room = true;
+        let mut error = None;
         let files = [
             (&mut relayed.lines, group.lines),
             (&mut relayed.notes, group.notes),
@@ -115,21 +138,32 @@ impl Running<'_> {
             let written = self.write(file.id.clone(), file.bytes, text.into());
             match written.await? {
                 Ok(length) => file.bytes = length,
-                Err(_) => has_room = false,
+                Err(why) => error = Some(why.to_string()),
             }
         }
-        if !has_room || relayed.lines.bytes > MOST_BYTES {
-            let why = "its lines are too long to be written down a second time";
-            return self.run_here(relayed, why).await;
+        if error.is_none() && relayed.lines.bytes > MOST_BYTES {
+            error = Some("its lines are too long for one batch of a provider's".to_owned());
         }
-        if group.refused_count > 0
-            && let Err(full) = self.append(group.refused.into(), false).await?
-        {
-            return self.fail("files_full", full.to_string()).await;
+        if let Some(why) = error {
+            return self.run_here(relayed, &why).await;
+        }
+        if group.refused_count > 0 {
+            match self.append(group.refused.into(), false).await? {
+                Ok(()) => {}
+                Err(lost @ DiskError::Lost) => {
+                    return self.run_here(relayed, &lost.to_string()).await;
+                }
+                Err(full) => return self.fail(full.code(), full.to_string()).await,
+            }
         }
         self.held.detail.counts.failed += group.refused_count;
+        relayed.since = match then {
+            Then::Wait(_) => 0,
+            _ => clock::unix_ms(),
+        };
         self.held.detail.run_by = RunBy::Provider(Box::new(relayed));
         self.go_on(self.held.detail.next).await?;
+        self.may_repeat = false;
         match then {
             Then::Wait(wait) => {
                 self.refusals = 1;
@@ -162,6 +196,16 @@ impl Running<'_> {
                 return Ok(self.note_refused(group, &line.to_string(), end));
             }
         };
+        let mut id = EntryId::of(relayed.since, &self.line_id());
+        if self.may_repeat
+            && let Some(entry) = self.recorded_as(&id).await?
+        {
+            if let Some(rejection) = refused(&entry) {
+                let answer = Answer::refused(self.format, &rejection, id.to_string());
+                return Ok(self.note_answer(group, &answer, &custom_id, end));
+            }
+            id = EntryId::new(clock::unix_ms());
+        }
         let who = match self.whose().await {
             Whose::Owner(who) => who,
             Whose::Unknown => return Ok(Then::Wait(UNKNOWN)),
@@ -170,7 +214,7 @@ impl Running<'_> {
                 return Ok(self.note_answer(group, &answer, &custom_id, end));
             }
         };
-        match self.batched(who, call.body, &relayed.provider).await? {
+        match self.batched(who, call.body, relayed, id).await? {
             Batched::Elsewhere => Ok(Then::Here(
                 "not all of its lines fit the provider's batches",
             )),
@@ -193,21 +237,24 @@ impl Running<'_> {
         }
     }
 
-    /// Takes a line up to where a provider would be asked it.
-    async fn batched(&mut self, who: Verified, body: Bytes, to: &str) -> Result<Batched, Stop> {
-        let detail = &self.held.detail;
-        let (endpoint, headers) = (detail.endpoint.clone(), detail.headers.clone());
-        let batch = self.held.object.id.clone();
-        let to_ask = ToAsk {
-            format: self.format,
-            endpoint: &endpoint,
-            batch: &batch,
-            headers: &headers,
-            body,
-            longest: 0,
-        };
-        let request = to_ask.request()?;
-        let line = self.gateway().batched(self.format, who, request, to);
+    /// A line's record that was made before a restart.
+    async fn recorded_as(&self, id: &EntryId) -> Result<Option<Entry>, Stop> {
+        let ledger = &self.gateway().ledger;
+        Ok(ledger.request(Scope::Everyone, id.as_str()).await?)
+    }
+
+    /// Takes a line up to where a provider would be asked it. Its record has this id.
+    async fn batched(
+        &mut self,
+        who: Verified,
+        body: Bytes,
+        relayed: &Relayed,
+        id: EntryId,
+    ) -> Result<Batched, Stop> {
+        let request = self.to_ask(body).request()?;
+        let (format, ticket) = (self.format, Ticket { id });
+        let gateway = self.gateway();
+        let line = gateway.batched(format, who, request, &relayed.provider, ticket);
         self.held.during(line).await
     }
 
@@ -220,9 +267,6 @@ impl Running<'_> {
         custom_id: String,
     ) {
         let name = relayed.name(relayed.sent);
-        let text = (remote.line)(&name, &self.held.detail.endpoint, &line.body);
-        group.lines.extend(text);
-        group.lines.push(b'\n');
         let Amounts { tokens, cost } = line.estimate;
         let before = relayed.expected.get(&line.model).copied();
         let before = before.unwrap_or(Expected {
@@ -235,8 +279,12 @@ impl Running<'_> {
             custom_id,
             id: self.line_id(),
             model: line.model,
+            at: relayed.lines.bytes + group.lines.len() as u64,
             running: line.running,
         };
+        let text = (remote.line)(&name, &self.held.detail.endpoint, &line.body);
+        group.lines.extend(text);
+        group.lines.push(b'\n');
         // Texts and numbers always are JSON.
         group
             .notes
@@ -266,8 +314,8 @@ impl Running<'_> {
         Then::Group
     }
 
-    /// Holds of budgets what the lines may cost, if that is not held by now.
-    pub(super) async fn hold(&mut self, relayed: &Relayed) -> Result<Held, Stop> {
+    /// Holds of budgets what so many of the lines may cost, if that is not held by now.
+    pub(super) async fn hold(&mut self, relayed: &Relayed, lines: u64) -> Result<Held, Stop> {
         if self.holds.is_some() {
             return Ok(Held::Done);
         }
@@ -299,10 +347,7 @@ impl Running<'_> {
                 Ok(plan) => plan,
                 Err(denied) => return Ok(Held::Denied(denied.to_string())),
             };
-            let estimate = Amounts {
-                tokens: expected.tokens,
-                cost: expected.cost.map(Money::from_nanodollars),
-            };
+            let estimate = expected.share(lines, relayed.sent);
             let name = || format!("{}/{nth}", self.held.object.id);
             match self.gateway().quotas.reserve(&plan, estimate, name).await {
                 Ok(hold) if hold.is_covered() => holds.push(hold),
@@ -357,6 +402,15 @@ fn is_for_now(status: StatusCode) -> bool {
         status,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     )
+}
+
+/// How a line was refused for good, by its record; `None` if it is to be checked again.
+fn refused(entry: &Entry) -> Option<Rejection> {
+    let is_refused = matches!(entry.outcome, Outcome::Refused | Outcome::Failed);
+    let status = StatusCode::from_u16(entry.status).ok();
+    let status = status.filter(|status| is_refused && !is_for_now(*status))?;
+    let why = entry.error.clone().unwrap_or_default();
+    Some(Rejection::new(status, "refused", why))
 }
 
 /// The refusal of a line whose owner is gone.

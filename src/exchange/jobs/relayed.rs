@@ -6,8 +6,11 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use super::patience::Vain;
+use crate::base::money::Money;
 use crate::exchange::stored::Running;
 use crate::formats::remote_batches::RemoteEnd;
+use crate::policy::budget::Amounts;
 
 /// Which batches of providers this process's batches are: the provider's name and its id, by the id here.
 pub(super) type Known = Mutex<HashMap<String, (String, String)>>;
@@ -43,6 +46,16 @@ pub(super) struct Relayed {
     /// What they may cost, by model.
     pub(super) expected: BTreeMap<String, Expected>,
     pub(super) stage: Stage,
+    /// When the lines that are checked next were begun, in Unix milliseconds; 0 before that. The ids of their
+    /// records have this time, so that a line that is checked again after a restart has the same id.
+    #[serde(default)]
+    pub(super) since: i64,
+    /// For how long the provider has said that it has no such batch.
+    #[serde(default)]
+    pub(super) gone: Vain,
+    /// For how long the batch could not be gone on with although it is late.
+    #[serde(default)]
+    pub(super) stuck: Vain,
 }
 
 /// A file on this node's disk.
@@ -146,6 +159,18 @@ impl Relayed {
 }
 
 impl Expected {
+    /// What so many of all lines may cost.
+    pub(super) fn share(self, lines: u64, of: u64) -> Amounts {
+        let share = |whole: i64| {
+            let part = i128::from(whole) * i128::from(lines) / i128::from(of.max(1));
+            i64::try_from(part).unwrap_or(i64::MAX)
+        };
+        Amounts {
+            tokens: share(self.tokens),
+            cost: self.cost.map(share).map(Money::from_nanodollars),
+        }
+    }
+
     /// With another line.
     pub(super) fn and(self, tokens: i64, cost: Option<i64>) -> Self {
         Self {
@@ -167,6 +192,8 @@ pub(super) struct Note {
     pub(super) id: String,
     /// The model as the provider names it.
     pub(super) model: String,
+    /// Where it begins among the lines that the provider gets.
+    pub(super) at: u64,
     pub(super) running: Running,
 }
 
@@ -176,4 +203,13 @@ pub(super) struct Progress {
     pub(super) notes: Vec<u64>,
     /// Which lines have a result.
     pub(super) has_result: Vec<bool>,
+}
+
+impl Progress {
+    /// How many lines have no result, of those behind the first `missing`.
+    pub(super) fn left(&self, missing: u64) -> u64 {
+        let lines = (0_u64..).zip(&self.has_result);
+        let left = lines.filter(|(nth, has_result)| *nth >= missing && !**has_result);
+        left.count() as u64
+    }
 }

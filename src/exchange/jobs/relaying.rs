@@ -15,8 +15,9 @@ use super::detail::Status;
 use super::disk::DiskError;
 use super::held::Stop;
 use super::on_disk;
+use super::patience::Vain;
 use super::preparing::Held;
-use super::relayed::{AskedFor, End, EndKind, Relayed, RunBy, Stage};
+use super::relayed::{AskedFor, End, Relayed, RunBy, Stage};
 use super::running::{Next, Running, UNKNOWN};
 use super::seeking::{Found, SENDING};
 use crate::base::clock::{self, backoff};
@@ -83,12 +84,12 @@ impl<'r> Running<'r> {
                 let (ids, is_cancelled) = ((batch.clone(), file.clone()), *is_cancelled);
                 self.known_as(&relayed, &ids.0);
                 // What can't be held after a restart is charged all the same.
-                self.hold(&relayed).await?;
+                self.hold(&relayed, relayed.sent).await?;
                 self.look_at(remote, relayed, ids, is_cancelled).await
             }
             Stage::Fetching(end) => {
                 let end = end.clone();
-                self.hold(&relayed).await?;
+                self.hold(&relayed, relayed.sent).await?;
                 self.fetch(relayed, end).await
             }
             Stage::Settling { end, read, missing } => {
@@ -99,17 +100,18 @@ impl<'r> Running<'r> {
     }
 
     /// Stores how far it has come.
-    pub(super) async fn keep(&mut self, relayed: Relayed) -> Result<Next, Stop> {
+    pub(super) async fn keep(&mut self, mut relayed: Relayed) -> Result<Next, Stop> {
         let stage = std::mem::discriminant(&relayed.stage);
         let is_same = match &self.held.detail.run_by {
             RunBy::Provider(before) => std::mem::discriminant(&before.stage) == stage,
             RunBy::Gateway => false,
         };
+        if !is_same {
+            self.looks = 0;
+            (relayed.stuck, relayed.gone) = (Vain::default(), Vain::default());
+        }
         self.held.detail.run_by = RunBy::Provider(Box::new(relayed));
         self.held.save(State::Open, None).await?;
-        if !is_same {
-            (self.looks, self.stuck, self.gone) = (0, None, None);
-        }
         self.held.renew_if_due().await?;
         Ok(Next::Step)
     }
@@ -125,9 +127,8 @@ impl<'r> Running<'r> {
     }
 
     /// Whether it should have ended long ago, so many times an hour, and could not be gone on with for a while since.
-    /// Only this process's tries count: while it was stopped, nothing was tried.
-    fn gives_up(&mut self, times: i64) -> bool {
-        self.is_late(times) && self.stuck.get_or_insert_with(Instant::now).elapsed() >= STUCK
+    pub(super) fn gives_up(&self, relayed: &mut Relayed, times: i64) -> bool {
+        self.is_late(times) && relayed.stuck.tried(STUCK)
     }
 
     /// Notes that a batch at the provider is this one, so that it is not taken for another.
@@ -146,7 +147,7 @@ impl<'r> Running<'r> {
         if self.is_cancelling() || self.is_late(0) {
             return self.run_here(relayed, "it ends before it is sent").await;
         }
-        match self.hold(&relayed).await? {
+        match self.hold(&relayed, relayed.sent).await? {
             Held::Done => {}
             Held::Wait => return Ok(Next::Wait(UNKNOWN)),
             Held::Denied(why) => return self.run_here(relayed, &why).await,
@@ -200,10 +201,10 @@ impl<'r> Running<'r> {
                     relayed.stage = running(batch.id, file);
                     return self.keep(relayed).await;
                 }
-                Found::Unknown(why) if self.gives_up(1) => {
+                Found::Unknown(why) if self.gives_up(&mut relayed, 1) => {
                     return self.lose(remote, relayed, &file, why).await;
                 }
-                Found::Unknown(why) => return Ok(self.again(&why)),
+                Found::Unknown(why) => return self.again_in_vain(relayed, &why).await,
                 Found::Nowhere => {}
             }
         }
@@ -211,7 +212,7 @@ impl<'r> Running<'r> {
             self.delete_file(remote, &relayed, &file).await;
             return self.run_here(relayed, "it ends before it is made").await;
         }
-        match self.hold(&relayed).await? {
+        match self.hold(&relayed, relayed.sent).await? {
             Held::Done => self.create(remote, relayed, file, asked).await,
             Held::Wait => Ok(Next::Wait(UNKNOWN)),
             Held::Denied(why) => {
@@ -320,7 +321,7 @@ impl<'r> Running<'r> {
         }
         let answer = self.get(remote, &relayed, &remote.batch(&batch)).await?;
         if !matches!(answer, Answer::Gone) {
-            self.gone = None;
+            relayed.gone = Vain::default();
         }
         let why = match answer {
             Answer::Done(body) => match (remote.read)(&body) {
@@ -344,8 +345,7 @@ impl<'r> Running<'r> {
             },
             // One of several servers may not know it for a while.
             Answer::Gone => {
-                let gone = *self.gone.get_or_insert_with(Instant::now);
-                if gone.elapsed() >= GONE {
+                if relayed.gone.tried(GONE) {
                     let why = "the provider no longer has the batch".to_owned();
                     return self.lose(remote, relayed, &file, why).await;
                 }
@@ -353,78 +353,11 @@ impl<'r> Running<'r> {
             }
             Answer::Refused(why) | Answer::NotNow(why) | Answer::Failed(why) => why,
         };
-        if self.gives_up(2) {
+        if self.gives_up(&mut relayed, 2) {
             let why = format!("the provider's batch has not ended in time: {why}");
             return self.lose(remote, relayed, &file, why).await;
         }
-        Ok(self.again(&why))
-    }
-
-    /// Goes on with the results of a batch that has ended, if its provider has run any of it.
-    async fn fetch_next(&mut self, mut relayed: Relayed, end: End) -> Result<Next, Stop> {
-        if end.kind == EndKind::Failed && end.results.is_empty() {
-            // Such as one that is too much for what the account may queue.
-            let why = end
-                .why
-                .unwrap_or_else(|| "the provider failed it".to_owned());
-            self.delete_leftovers(&relayed, &end.leftovers).await?;
-            return self.run_here(relayed, &why).await;
-        }
-        relayed.stage = Stage::Fetching(end);
-        self.keep(relayed).await
-    }
-
-    /// Ends it without results.
-    async fn lose(
-        &mut self,
-        remote: &'static RemoteBatches,
-        mut relayed: Relayed,
-        file: &str,
-        why: String,
-    ) -> Result<Next, Stop> {
-        let leftovers = remote.files.map(|files| format!("{}/{file}", files.path));
-        relayed.stage = Stage::Fetching(End {
-            kind: EndKind::Lost,
-            results: Vec::new(),
-            leftovers: leftovers.into_iter().collect(),
-            why: Some(why),
-        });
-        self.keep(relayed).await
-    }
-
-    /// Fetches the results.
-    async fn fetch(&mut self, mut relayed: Relayed, mut end: End) -> Result<Next, Stop> {
-        relayed.results.bytes = 0;
-        for (nth, path) in end.results.clone().into_iter().enumerate() {
-            let fetched = self.fetch_file(&mut relayed, &path).await?;
-            let why = match fetched {
-                Ok(None) => continue,
-                Ok(Some(full)) => full,
-                Err(why) if self.gives_up(2) => why,
-                Err(why) => return Ok(self.again(&why)),
-            };
-            let unread = end.results.split_off(nth);
-            tracing::warn!(
-                id = self.held.object.id,
-                why,
-                ?unread,
-                "results of a batch are missing, and stay at the provider"
-            );
-            end.leftovers.retain(|left| {
-                let mut unread = unread
-                    .iter()
-                    .filter_map(|path| path.strip_prefix(left.as_str()));
-                !unread.any(|rest| rest.starts_with('/'))
-            });
-            (end.kind, end.why) = (EndKind::Lost, Some(why));
-            break;
-        }
-        relayed.stage = Stage::Settling {
-            end,
-            read: 0,
-            missing: 0,
-        };
-        self.keep(relayed).await
+        self.again_in_vain(relayed, &why).await
     }
 
     async fn delete_file(&mut self, remote: &'static RemoteBatches, relayed: &Relayed, file: &str) {
@@ -466,6 +399,9 @@ impl<'r> Running<'r> {
             let mut lines = Vec::new();
             let opened = disk.read(&owner, &file.id)?;
             opened.take(file.bytes).read_to_end(&mut lines)?;
+            if (lines.len() as u64) < file.bytes {
+                return Err(ErrorKind::NotFound.into());
+            }
             Ok::<_, std::io::Error>(build(&lines))
         });
         match built.await? {
@@ -482,12 +418,26 @@ impl<'r> Running<'r> {
     }
 
     /// Tries again after a while.
-    fn again(&mut self, why: &str) -> Next {
+    pub(super) fn again(&mut self, why: &str) -> Next {
         let id = self.held.object.id.as_str();
         tracing::debug!(id, why, "a batch waits for its provider");
         let wait = backoff(SOONEST, self.looks, LATEST);
         self.looks = self.looks.saturating_add(1);
         Next::Wait(wait)
+    }
+
+    /// The same, and stores for how long that was in vain.
+    pub(super) async fn again_in_vain(
+        &mut self,
+        relayed: Relayed,
+        why: &str,
+    ) -> Result<Next, Stop> {
+        if let RunBy::Provider(before) = &self.held.detail.run_by
+            && (before.stuck, before.gone) != (relayed.stuck, relayed.gone)
+        {
+            self.keep(relayed).await?;
+        }
+        Ok(self.again(why))
     }
 }
 

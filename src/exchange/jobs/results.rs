@@ -7,34 +7,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::detail::Status;
-use super::disk::{Disk, DiskError};
+use super::disk::DiskError;
 use super::family::{LineId, Unasked};
 use super::held::Stop;
-use super::input::{Input, NextLine};
 use super::on_disk;
-use super::relayed::{End, EndKind, Note, Progress, Relayed, Stage};
+use super::relayed::{End, EndKind, Note, Relayed, Stage};
 use super::running::{Next, PAUSE, Running};
+use super::working::{Answered, Files, GROUP};
 use crate::base::money::Mode;
 use crate::exchange::ending::Ending;
+use crate::exchange::facts::Kept;
 use crate::exchange::followed::Followed;
 use crate::formats;
 use crate::formats::openai_batches::{Flaw, error_line};
 use crate::formats::remote_batches::{RemoteBatches, RemoteResponse};
 use crate::records::Scope;
 use crate::wire::Rejection;
-
-/// Lines that are recorded together, and bytes of their results.
-const GROUP: usize = 64;
-const GROUP_BYTES: u64 = 4 << 20;
-/// Bytes of what the record of a line needs.
-const LONGEST_NOTE: usize = 4 << 20;
-
-/// A line, and what the provider says of it.
-struct Answered {
-    nth: usize,
-    note: Note,
-    response: RemoteResponse,
-}
 
 /// Lines that are written together.
 #[derive(Default)]
@@ -51,15 +39,6 @@ struct Ended<'e> {
     ending: Ending,
     status: u16,
     body: &'e Bytes,
-}
-
-/// A batch's files of notes and results, on this node's disk.
-struct Files {
-    disk: Arc<Disk>,
-    owner: String,
-    relayed: Relayed,
-    /// Bytes that a line of results may have.
-    longest: usize,
 }
 
 impl Running<'_> {
@@ -85,12 +64,10 @@ impl Running<'_> {
         let found = found.await?;
         let (mut progress, answered, at) = match found {
             Ok(found) => found,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let why = "what the gateway has noted of the batch is no longer on its disk";
-                return self.fail("batch_lost", why.to_owned()).await;
-            }
-            Err(error) => return Err(Rejection::from(DiskError::from(error)).into()),
+            Err(error) => return self.unread(error).await,
         };
+        // After a restart. What can't be held is charged all the same.
+        self.hold(&relayed, progress.left(missing)).await?;
         let mut written = Written::default();
         for Answered {
             nth,
@@ -123,8 +100,11 @@ impl Running<'_> {
             };
             let files = self.files(&relayed);
             let places = gaps.iter().map(|nth| progress.notes[*nth]).collect();
-            let notes = on_disk(move || files.notes(places)).await?;
-            for note in notes.map_err(DiskError::from).map_err(Rejection::from)? {
+            let notes = match on_disk(move || files.notes(places)).await? {
+                Ok(notes) => notes,
+                Err(error) => return self.unread(error).await,
+            };
+            for note in notes {
                 if !self.unanswered(&relayed, &end, &mut written, &note).await? {
                     return self.pause().await;
                 }
@@ -142,6 +122,15 @@ impl Running<'_> {
             missing: next,
         };
         self.keep(relayed).await
+    }
+
+    /// Ends the batch if what the disk had of it is gone. Else the disk may be read later.
+    async fn unread(&mut self, error: io::Error) -> Result<Next, Stop> {
+        if error.kind() == ErrorKind::NotFound {
+            let why = "what the gateway has noted of the batch is no longer on its disk";
+            return self.fail("batch_lost", why.to_owned()).await;
+        }
+        Err(Rejection::from(DiskError::from(error)).into())
     }
 
     /// Does the same group again after a while: records can't be written.
@@ -283,8 +272,30 @@ impl Running<'_> {
             ending: ended.ending,
             status: ended.status,
             body: ended.body,
+            kept: self.kept(relayed, note).await?,
         };
         Ok(self.gateway().pay_followed(followed, || ()).await)
+    }
+
+    /// What is kept of a line's request, as of any other: its body is the one that the provider got.
+    async fn kept(&self, relayed: &Relayed, note: &Note) -> Result<Kept, Stop> {
+        let captures = self.gateway().ledger.policy().captures;
+        let asked = if captures {
+            let (files, at) = (self.files(relayed), note.at);
+            let remote = self.held.detail.family.remote();
+            on_disk(move || files.asked(remote, at)).await?
+        } else {
+            None
+        };
+        let is_missing = captures && asked.is_none();
+        let request = self.to_ask(asked.unwrap_or_default()).request()?;
+        let (head, body) = request.into_parts();
+        let rules = self.gateway().rules.borrow().clone();
+        let mut kept = Kept::new(&rules, self.format, &head.headers, &body, captures);
+        if let Some(capture) = &mut kept.capture {
+            capture.truncated |= is_missing;
+        }
+        Ok(kept)
     }
 
     /// Writes results to their files. What has no room there is left out, and the batch fails in the end: it was
@@ -294,10 +305,10 @@ impl Running<'_> {
             if text.is_empty() {
                 continue;
             }
-            let Err(full) = self.append(text.into(), is_success).await? else {
+            let Err(error) = self.append(text.into(), is_success).await? else {
                 continue;
             };
-            let flaw = Flaw::new("files_full", None, full.to_string());
+            let flaw = Flaw::new(error.code(), None, error.to_string());
             let flaw = error_line(&flaw, 0);
             if !self.held.detail.flaws.contains(&flaw) {
                 self.held.detail.flaws.push(flaw);
@@ -349,97 +360,5 @@ impl Written {
         text.push_str(line);
         text.push('\n');
         *count += 1;
-    }
-}
-
-impl Files {
-    /// Where notes stand, and which lines have a result among the first `read` bytes.
-    fn progress(&self, remote: &RemoteBatches, read: u64) -> io::Result<Progress> {
-        let mut progress = Progress {
-            notes: Vec::new(),
-            has_result: Vec::new(),
-        };
-        let notes = self.disk.read(&self.owner, &self.relayed.notes.id)?;
-        let mut notes = Input::open(notes, 0, LONGEST_NOTE)?;
-        for _ in 0..self.relayed.sent {
-            progress.notes.push(notes.at());
-            notes.line()?;
-        }
-        progress.has_result.resize(progress.notes.len(), false);
-        if read == 0 {
-            return Ok(progress);
-        }
-        let mut results = self.results(0)?;
-        while results.at() < read {
-            let NextLine::Line(line) = results.line()? else {
-                continue;
-            };
-            if let Some((nth, _)) = self.result(remote, &line) {
-                progress.has_result[nth] = true;
-            }
-        }
-        Ok(progress)
-    }
-
-    fn results(&self, at: u64) -> io::Result<Input> {
-        let results = self.disk.read(&self.owner, &self.relayed.results.id)?;
-        Input::open(results, at, self.longest)
-    }
-
-    fn result(&self, remote: &RemoteBatches, line: &[u8]) -> Option<(usize, RemoteResponse)> {
-        let result = (remote.result)(line)?;
-        let nth = self.relayed.nth(&result.id)?;
-        Some((usize::try_from(nth).ok()?, result.response))
-    }
-
-    /// Results from `read` on, and where the next one begins; `None` behind the last one.
-    fn answered(
-        &self,
-        remote: &RemoteBatches,
-        progress: &Progress,
-        read: u64,
-    ) -> io::Result<(Vec<Answered>, Option<u64>)> {
-        let mut answered = Vec::new();
-        if read >= self.relayed.results.bytes {
-            return Ok((answered, None));
-        }
-        let mut results = self.results(read)?;
-        while answered.len() < GROUP && results.at() - read < GROUP_BYTES {
-            let line = match results.line()? {
-                NextLine::End => return Ok((answered, None)),
-                NextLine::TooLong => continue,
-                NextLine::Line(line) => line,
-            };
-            let Some((nth, response)) = self.result(remote, &line) else {
-                tracing::warn!(
-                    provider = self.relayed.provider,
-                    "a result of a batch can't be read, or is for no line of it"
-                );
-                continue;
-            };
-            if progress.has_result[nth] {
-                continue;
-            }
-            answered.push(Answered {
-                nth,
-                note: self.note(progress.notes[nth])?,
-                response,
-            });
-        }
-        Ok((answered, Some(results.at())))
-    }
-
-    /// The notes at these places.
-    fn notes(&self, places: Vec<u64>) -> io::Result<Vec<Note>> {
-        places.into_iter().map(|at| self.note(at)).collect()
-    }
-
-    fn note(&self, at: u64) -> io::Result<Note> {
-        let notes = self.disk.read(&self.owner, &self.relayed.notes.id)?;
-        let NextLine::Line(line) = Input::open(notes, at, LONGEST_NOTE)?.line()? else {
-            let why = "a note on a line of a batch is missing";
-            return Err(io::Error::new(ErrorKind::NotFound, why));
-        };
-        serde_json::from_slice(&line).map_err(io::Error::from)
     }
 }

@@ -54,10 +54,8 @@ pub(super) struct Running<'r> {
     waiting: Option<Waiting>,
     /// How often the provider was looked at in this stage.
     pub(super) looks: u32,
-    /// Since when it has said that it has no such batch.
-    pub(super) gone: Option<Instant>,
-    /// Since when the batch could not be gone on with although it is late.
-    pub(super) stuck: Option<Instant>,
+    /// Whether the lines that are checked next may have been checked before a restart.
+    pub(super) may_repeat: bool,
     /// Since when it isn't known whether the provider has made it.
     pub(super) unsure: Option<Instant>,
     /// Batches of the provider that proved to be others.
@@ -106,8 +104,7 @@ impl<'r> Running<'r> {
             held,
             refusals: 0,
             looks: 0,
-            gone: None,
-            stuck: None,
+            may_repeat: true,
             unsure: None,
             others: HashSet::new(),
             known,
@@ -305,28 +302,27 @@ impl<'r> Running<'r> {
 
     /// Asks a line, and holds the batch meanwhile.
     async fn ask(&mut self, who: Verified, call: Call) -> Result<Answer, Stop> {
-        let (endpoint, batch) = (
-            self.held.detail.endpoint.clone(),
-            self.held.object.id.clone(),
-        );
-        let headers = self.held.detail.headers.clone();
-        let to_ask = ToAsk {
-            format: self.format,
-            endpoint: &endpoint,
-            batch: &batch,
-            headers: &headers,
-            body: call.body,
-            longest: self.longest(),
-        };
-        let asking = to_ask.ask(self.gateway(), who);
+        let request = self.to_ask(call.body).request()?;
+        let asking = Answer::of(self.gateway(), self.format, who, request, self.longest());
         self.held.during(asking).await
+    }
+
+    /// A line that is to be asked.
+    pub(super) fn to_ask(&self, body: Bytes) -> ToAsk<'_> {
+        let detail = &self.held.detail;
+        ToAsk {
+            endpoint: &detail.endpoint,
+            batch: &self.held.object.id,
+            headers: &detail.headers,
+            body,
+        }
     }
 
     /// Notes the result of the next line, and goes on behind it.
     async fn note(&mut self, end: u64, line: &Value, is_success: bool) -> Result<Next, Stop> {
         let text = format!("{line}\n");
-        if let Err(full) = self.append(text.into(), is_success).await? {
-            return self.fail("files_full", full.to_string()).await;
+        if let Err(error) = self.append(text.into(), is_success).await? {
+            return self.fail(error.code(), error.to_string()).await;
         }
         let counts = &mut self.held.detail.counts;
         if is_success {
@@ -352,7 +348,7 @@ impl<'r> Running<'r> {
         self.held.renew_if_due().await
     }
 
-    /// Appends results to their file. The inner error says that `limits.files` is reached.
+    /// Appends results to their file. The inner error says that `limits.files` is reached, or that the file is gone.
     pub(super) async fn append(
         &mut self,
         text: Bytes,
@@ -376,7 +372,7 @@ impl<'r> Running<'r> {
     }
 
     /// Writes text behind the first `at` bytes of a file. Returns its new length. The inner error says that
-    /// `limits.files` is reached.
+    /// `limits.files` is reached, or that the file is gone.
     pub(super) async fn write(
         &self,
         id: String,
@@ -421,8 +417,8 @@ impl<'r> Running<'r> {
             if count == 0 {
                 return self.end(status).await;
             }
-            if let Err(full) = self.append(text.into(), false).await? {
-                return self.fail("files_full", full.to_string()).await;
+            if let Err(error) = self.append(text.into(), false).await? {
+                return self.fail(error.code(), error.to_string()).await;
             }
             self.held.detail.counts.failed += count;
             self.held.detail.given_up += count;

@@ -15,10 +15,20 @@ use crate::exchange::ending::{Ending, Stage};
 use crate::exchange::entry::Ticket;
 use crate::exchange::refusal::Refused;
 use crate::exchange::websocket::verify;
-use crate::formats::Call;
 use crate::formats::known::Why;
 use crate::formats::realtime::{Event, Names, Told};
+use crate::formats::{Call, Tokens};
 use crate::wire::{Rejection, sse};
+
+/// What a provider has counted apart from its turns.
+pub(super) struct Apart {
+    /// The counts, as an event of a turn.
+    counts: Utf8Bytes,
+    /// The model whose counts they are.
+    names: Arc<Names>,
+    /// What of them was charged with a turn.
+    charged: Tokens,
+}
 
 impl Session<'_> {
     /// Has guards and hooks judge a message that a model will read. Returns what goes on.
@@ -110,46 +120,46 @@ impl Session<'_> {
         Ok((Turn::new(cleared, id, &message), sent))
     }
 
-    /// What the provider has counted apart from its turns, as events of one, and the names of the model.
-    pub(super) fn apart(
-        &mut self,
-        event: &Event,
-        text: &Utf8Bytes,
-    ) -> Option<(Utf8Bytes, Arc<Names>)> {
+    /// What the provider has counted apart from its turns, and was not charged for yet.
+    pub(super) fn apart(&mut self, event: &Event, text: &Utf8Bytes) -> Option<Apart> {
         match &event.told {
-            Told::Heard(counts) => {
-                let counts = Utf8Bytes::try_from(counts.clone()).unwrap_or_default();
-                Some((counts, self.hearing()))
-            }
-            Told::Counts if self.nth_of(event).is_none() && !self.repeats(text) => {
-                Some((text.clone(), Arc::clone(&self.link.names)))
-            }
+            Told::Heard(counts) => Some(Apart {
+                counts: Utf8Bytes::try_from(counts.clone()).unwrap_or_default(),
+                names: self.hearing(),
+                charged: Tokens::default(),
+            }),
+            Told::Counts if self.nth_of(event).is_none() => self.counted_late(text),
             _ => None,
         }
     }
 
-    /// Whether a message repeats the counts of the turn that ended last: it is charged once.
-    fn repeats(&self, text: &Utf8Bytes) -> bool {
-        let Ok(call) = self.begun() else {
-            return false;
-        };
+    /// Counts that come when no turn waits for them. They repeat those of the turn that ended last, or are the whole
+    /// of what was only counted in part or estimated for it: then what is new is charged.
+    fn counted_late(&mut self, text: &Utf8Bytes) -> Option<Apart> {
+        let call = self.begun().ok()?;
         let mut meter = self.format.meter(&call.metered(0));
         meter.event(&sse::Event {
             name: b"",
             data: text.as_bytes(),
         });
-        meter.finish().tokens == self.counted
+        let counted = meter.finish().tokens;
+        let charged = Some(self.charged).filter(|charged| counted.may_follow(charged));
+        let charged = charged.unwrap_or_default();
+        self.charged = counted;
+        let is_new = !counted.beyond(&charged).is_nothing();
+        is_new.then(|| Apart {
+            counts: text.clone(),
+            names: Arc::clone(&self.link.names),
+            charged,
+        })
     }
 
     /// Charges for what was counted apart: a turn that ends as it begins.
-    pub(super) async fn charge(
-        &mut self,
-        counts: &Utf8Bytes,
-        names: &Arc<Names>,
-    ) -> Result<(), Rejection> {
+    pub(super) async fn charge(&mut self, apart: &Apart) -> Result<(), Rejection> {
         let call = self.begun()?;
-        let (mut turn, _) = Box::pin(self.turn(call, names, Cause::Apart)).await?;
-        turn.take(counts);
+        let (mut turn, _) = Box::pin(self.turn(call, &apart.names, Cause::Apart)).await?;
+        turn.take(&apart.counts);
+        turn.without(apart.charged);
         turn.end(Ending::Complete);
         Ok(())
     }

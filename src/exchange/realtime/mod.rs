@@ -180,7 +180,7 @@ impl Gateway {
             held_tokens: 0,
             held_sound: 0,
             may_speak: true,
-            counted: Tokens::default(),
+            charged: Tokens::default(),
             heard: Instant::now(),
             stop,
         };

@@ -198,8 +198,8 @@ impl Session<'_> {
     /// Has the turn of an event read it. One that the provider has begun by itself is paid for before
     /// anything of it reaches the caller.
     async fn follow(&mut self, event: &Event, text: &Utf8Bytes) -> Result<Option<usize>, End> {
-        if let Some((counts, names)) = self.apart(event, text) {
-            return match self.charge(&counts, &names).await {
+        if let Some(apart) = self.apart(event, text) {
+            return match self.charge(&apart).await {
                 Ok(()) => acknowledged(self.gateway).await.map_or(Ok(None), Err),
                 Err(rejection) => Err(self.unpaid(None, &rejection).await),
             };

@@ -52,8 +52,8 @@ pub(super) struct Session<'g> {
     pub(super) held_sound: u64,
     /// Whether the model speaks, as far as its last turn has told.
     pub(super) may_speak: bool,
-    /// What the turn that ended last has counted.
-    pub(super) counted: Tokens,
+    /// What was charged for the turn that ended last.
+    pub(super) charged: Tokens,
     /// When one of both has last said something.
     pub(super) heard: Instant,
     pub(super) stop: CancellationToken,
@@ -122,9 +122,9 @@ impl Session<'_> {
                 left -= text.len();
                 let text = masked(text, &self.link.mask);
                 let event = (self.realtime.event)(text.as_bytes());
-                if let Some((counts, names)) = self.apart(&event, &text) {
+                if let Some(apart) = self.apart(&event, &text) {
                     // A refusal has its record.
-                    let _ = self.charge(&counts, &names).await;
+                    let _ = self.charge(&apart).await;
                 } else if !matches!(event.told, Told::Beside | Told::Refused(_))
                     && let Some(nth) = self.nth_of(&event)
                 {
@@ -151,12 +151,12 @@ impl Session<'_> {
     /// Ends a turn. Where responses are acknowledged, waits until its record is durable.
     pub(super) async fn conclude(&mut self, nth: usize, ending: Ending) -> Option<End> {
         let mut turn = self.turns.remove(nth);
-        let counted = turn.end(ending);
-        self.counted = counted;
+        let charged = turn.end(ending);
+        self.charged = charged;
         // What the model has read and written is read again with the next turn.
-        if let Some(read) = counted.input {
-            self.held_tokens = read.saturating_add(counted.output.unwrap_or(0));
-            let [heard, _, spoken] = counted.sound().map(Option::unwrap_or_default);
+        if let Some(read) = charged.input.filter(|_| !charged.estimated) {
+            self.held_tokens = read.saturating_add(charged.output.unwrap_or(0));
+            let [heard, _, spoken] = charged.sound().map(Option::unwrap_or_default);
             self.held_sound = heard.saturating_add(spoken);
             self.may_speak = spoken > 0;
         }

@@ -95,7 +95,12 @@ impl Turn {
         self.ends.or_else(|| self.running.deadline(bounds))
     }
 
-    /// Makes its record, and returns what the provider has counted.
+    /// Notes what of its counts was charged with another turn.
+    pub(super) fn without(&mut self, charged: Tokens) {
+        self.running.before = charged;
+    }
+
+    /// Makes its record, and returns what is charged for.
     pub(super) fn end(&mut self, ending: Ending) -> Tokens {
         self.running.end(ending)
     }

@@ -1,4 +1,4 @@
-//! Responses that providers keep: whose each is, and which provider has it, so that its caller alone can ask for it
+//! Responses that providers keep, and their items: whose each is, and which provider has it, so that its caller alone can ask for it
 //! by its id. Those that are made in the background are followed until they end, so that they are
 //! paid for.
 //!
@@ -9,7 +9,7 @@
 mod detail;
 mod named;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::base::lock::lock;
 use crate::base::{clock, panics};
+use crate::formats::NamedItem;
 use crate::records::balances::Reservation;
 use crate::records::objects::{Claimant, Kind, MOST_ID, Object, State};
 use crate::records::{self, EntryId, Ledger, owner_key};
@@ -45,10 +46,10 @@ pub(super) type Name = (String, String);
 
 /// What is known of responses that providers keep, beside the database.
 pub struct StoredResponses {
-    notes: Mutex<HashMap<Name, Object>>,
+    notes: Mutex<HashMap<(Kind, Name), Object>>,
     noted: Notify,
     /// How many were written for each caller since the oldest were deleted.
-    written: Mutex<HashMap<String, usize>>,
+    written: Mutex<HashMap<(Kind, String), usize>>,
     /// A response has begun to be made in the background.
     begun: Notify,
     /// What is held of budgets for those that this process has begun.
@@ -78,6 +79,10 @@ impl Default for StoredResponses {
     }
 }
 
+fn kept_ms() -> i64 {
+    i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// The name of an object.
 pub(super) fn name(object: &Object) -> Name {
     (object.owner.clone(), object.id.clone())
@@ -99,7 +104,6 @@ pub(super) struct Note<'a> {
 impl Note<'_> {
     pub(super) fn object(&self, state: State, detail: &Detail) -> Object {
         let made = clock::unix_ms();
-        let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
         Object {
             kind: Kind::Response,
             id: self.id.to_owned(),
@@ -108,7 +112,7 @@ impl Note<'_> {
             model: self.asked.to_owned(),
             node: String::new(),
             made,
-            ends: Some(made.saturating_add(kept)),
+            ends: Some(made.saturating_add(kept_ms())),
             state,
             detail: detail.written(),
         }
@@ -121,7 +125,32 @@ impl StoredResponses {
         if note.id.is_empty() || note.id.len() > MOST_ID {
             return;
         }
-        let object = note.object(State::Ended, &Detail::new(note.key, note.model));
+        self.add(note.object(State::Ended, &Detail::new(note.key, note.model)));
+    }
+
+    /// Notes items of a caller's response, so that they can name them later.
+    pub(super) fn note_items(&self, owner: &str, items: Vec<String>) {
+        for id in items {
+            if id.is_empty() || id.len() > MOST_ID {
+                continue;
+            }
+            let made = clock::unix_ms();
+            self.add(Object {
+                kind: Kind::Item,
+                id,
+                owner: owner_key(owner).into_owned(),
+                provider: String::new(),
+                model: String::new(),
+                node: String::new(),
+                made,
+                ends: Some(made.saturating_add(kept_ms())),
+                state: State::Ended,
+                detail: Vec::new(),
+            });
+        }
+    }
+
+    fn add(&self, object: Object) {
         let mut notes = lock(&self.notes);
         if notes.len() >= MOST_NOTES {
             tracing::warn!(
@@ -129,7 +158,7 @@ impl StoredResponses {
             );
             return;
         }
-        notes.insert(name(&object), object);
+        notes.insert((object.kind, name(&object)), object);
         drop(notes);
         self.noted.notify_one();
     }
@@ -158,12 +187,12 @@ impl StoredResponses {
                 return Ok(());
             }
             ledger.insert_objects(group.clone()).await?;
-            for owner in self.with_many(&group) {
-                ledger.trim_objects(Kind::Response, &owner).await?;
+            for (kind, owner) in self.with_many(&group) {
+                ledger.trim_objects(kind, &owner).await?;
             }
             let mut notes = lock(&self.notes);
             for object in group {
-                let name = name(&object);
+                let name = (object.kind, name(&object));
                 // What was noted again meanwhile stays.
                 if notes.get(&name) == Some(&object) {
                     notes.remove(&name);
@@ -174,18 +203,19 @@ impl StoredResponses {
 
     /// Counts notes that were written. Returns the callers whose oldest are to be deleted: also those of whom it isn't
     /// known how many they have.
-    fn with_many(&self, group: &[Object]) -> Vec<String> {
+    fn with_many(&self, group: &[Object]) -> Vec<(Kind, String)> {
         let mut written = lock(&self.written);
         if written.len() > MOST_COUNTED {
             written.clear();
         }
         let mut many = Vec::new();
         for object in group {
-            let count = written.entry(object.owner.clone()).or_insert(TRIM - 1);
+            let key = (object.kind, object.owner.clone());
+            let count = written.entry(key.clone()).or_insert(TRIM - 1);
             *count += 1;
             if *count >= TRIM {
                 *count = 0;
-                many.push(object.owner.clone());
+                many.push(key);
             }
         }
         many
@@ -262,12 +292,41 @@ impl StoredResponses {
         id: &str,
     ) -> Result<Option<Object>, records::Error> {
         let owner = owner_key(owner);
-        let name = (owner.into_owned(), id.to_owned());
+        let name = (Kind::Response, (owner.into_owned(), id.to_owned()));
         let noted = lock(&self.notes).get(&name).cloned();
         match noted {
             Some(object) => Ok(Some(object)),
-            None => ledger.find_object(Kind::Response, &name.0, id).await,
+            None => ledger.find_object(Kind::Response, &name.1.0, id).await,
         }
+    }
+
+    /// The first of these items that a caller may not name: one of another caller's, or that no caller is known to
+    /// have and of which nothing was sent.
+    async fn first_foreign<'i>(
+        &self,
+        ledger: &Ledger,
+        owner: &str,
+        items: &'i [NamedItem],
+    ) -> Result<Option<&'i NamedItem>, records::Error> {
+        let owner = owner_key(owner);
+        let named: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
+        let mut owns: HashMap<String, bool> = HashMap::new();
+        // First: a note leaves the list once it is written.
+        for (kind, (one, id)) in lock(&self.notes).keys() {
+            if *kind == Kind::Item && named.contains(id.as_str()) {
+                *owns.entry(id.clone()).or_default() |= *one == owner;
+            }
+        }
+        let ids = named.into_iter().filter(|id| id.len() <= MOST_ID);
+        let ids = ids.map(str::to_owned).collect();
+        let known = ledger.known_objects(Kind::Item, &owner, ids).await?;
+        for (id, is_own) in known {
+            *owns.entry(id).or_default() |= is_own;
+        }
+        Ok(items.iter().find(|item| match owns.get(&item.id) {
+            Some(is_own) => !is_own,
+            None => item.is_bare,
+        }))
     }
 
     /// Whether a response is known to be another caller's.
@@ -281,7 +340,8 @@ impl StoredResponses {
         if self.find(ledger, owner, id).await?.is_some() {
             return Ok(false);
         }
-        if lock(&self.notes).keys().any(|(_, one)| one == id) {
+        let is_it = |(kind, (_, one)): &(Kind, Name)| *kind == Kind::Response && one == id;
+        if lock(&self.notes).keys().any(is_it) {
             return Ok(true);
         }
         let owner = owner_key(owner);

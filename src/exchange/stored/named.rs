@@ -5,9 +5,10 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::detail::Detail;
+use crate::exchange::context::Candidate;
 use crate::exchange::person::Identified;
-use crate::exchange::{Asked, Gateway};
-use crate::formats::{Format, NO_PREVIOUS_RESPONSE, NamedResponse};
+use crate::exchange::{Asked, Gateway, lists};
+use crate::formats::{Format, NO_CONVERSATION, NO_ITEM, NO_PREVIOUS_RESPONSE, NamedResponse};
 use crate::policy::route::{Provider, Route};
 use crate::records;
 use crate::records::objects::State;
@@ -111,6 +112,51 @@ impl Gateway {
             NO_PREVIOUS_RESPONSE,
             why,
         ))
+    }
+
+    /// Refuses a request that names what its caller isn't known to have at the provider, in the words in which OpenAI
+    /// refuses what it doesn't have. With the caller's own credential the provider itself tells callers apart.
+    ///
+    /// # Errors
+    /// 404 for an item that isn't known as the caller's, 400 for a conversation, 503 if items can't be looked up.
+    pub(in crate::exchange) async fn check_kept_elsewhere<'c>(
+        &self,
+        asked: &Asked,
+        choices: impl IntoIterator<Item = &'c Candidate>,
+    ) -> Result<(), Rejection> {
+        let named = &asked.call.kept_elsewhere;
+        let is_shared = |one: &Candidate| {
+            let provider = &one.route.provider;
+            // Translations refuse it.
+            provider.speaks(asked.format)
+                && !lists::gets_own_credential(asked, provider, &one.terms)
+        };
+        if named.is_empty() || !choices.into_iter().any(is_shared) {
+            return Ok(());
+        }
+        if let Some(id) = &named.conversation {
+            let why = format!(
+                "Conversation with id '{id}' not found: conversations of callers can't be told apart at the provider. Send `previous_response_id` instead."
+            );
+            return Err(Rejection::new(
+                StatusCode::BAD_REQUEST,
+                NO_CONVERSATION,
+                why,
+            ));
+        }
+        let owner = asked.asker.owner().key();
+        let foreign = self
+            .stored
+            .first_foreign(&self.ledger, owner, &named.items)
+            .await;
+        let Some(item) = foreign.map_err(|error| unknown(&error))? else {
+            return Ok(());
+        };
+        let why = format!(
+            "Item with id '{}' not found: it is in no stored response of yours. Send the item itself instead.",
+            item.id
+        );
+        Err(Rejection::new(StatusCode::NOT_FOUND, NO_ITEM, why))
     }
 
     /// Forgets a response that its provider has deleted.

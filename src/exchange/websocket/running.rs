@@ -54,6 +54,8 @@ pub(in crate::exchange) struct Running {
     pub(in crate::exchange) cleared: Cleared,
     pub(in crate::exchange) meter: Box<dyn Meter>,
     pub(in crate::exchange) parts: Parts,
+    /// What of its counts was charged with an exchange before it.
+    pub(in crate::exchange) before: Tokens,
     began: Instant,
     /// When the provider last said something, or the caller got it.
     pub(in crate::exchange) heard: Instant,
@@ -73,6 +75,7 @@ impl Running {
             cleared,
             meter,
             parts,
+            before: Tokens::default(),
             began: now,
             heard: now,
         }
@@ -109,14 +112,14 @@ impl Running {
         self.cleared.draft.received(text.len(), speaks);
     }
 
-    /// Ends the exchange, once. Returns what its provider has counted.
+    /// Ends the exchange, once. Returns what is charged for.
     pub(in crate::exchange) fn end(&mut self, ending: Ending) -> Tokens {
         let draft = &mut self.cleared.draft;
         if draft.has_ended() {
             return Tokens::default();
         }
         let mut reading = self.meter.finish();
-        let tokens = reading.tokens;
+        reading.tokens = reading.tokens.beyond(&self.before);
         let words = reading.failure.clone();
         let metered = Metered {
             body: reading.response.take().unwrap_or_default(),
@@ -129,7 +132,7 @@ impl Running {
             ending: ending.unless_reported(words),
             metered,
         });
-        tokens
+        draft.charged
     }
 }
 

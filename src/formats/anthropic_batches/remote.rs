@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::FORMAT;
 use crate::formats::remote_batches::{
     Likeness, NewRemote, RemoteBatch, RemoteBatches, RemoteEnd, RemoteResponse, RemoteResult,
-    Sought, id, on_one_line, page,
+    Sought, id, on_one_line, page, value_of,
 };
 
 const PATH: &str = "/v1/messages/batches";
@@ -17,10 +17,11 @@ const SKEW: i64 = 120;
 /// The API of a provider with the flag `anthropic_batches`.
 pub static REMOTE: RemoteBatches = RemoteBatches {
     format: &FORMAT,
-    headers: &[("anthropic-version", super::request::VERSION)],
+    headers: &[("anthropic-version", &super::request::VERSIONS)],
     files: None,
     path: PATH,
     line,
+    asked: |line| value_of(line, "params"),
     create,
     read: |body| of(&parsed(body)?),
     paging: (1_000, "after_id"),
@@ -138,6 +139,7 @@ mod tests {
     fn lines_come_with_the_batch() {
         let one = (REMOTE.line)("a-0", "", b"{\"model\":\n\"m\"}");
         let two = (REMOTE.line)("a-1", "", b"{}");
+        assert_eq!((REMOTE.asked)(&two), Some(&b"{}"[..]));
         let lines = [one, two].map(|line| [&line[..], b"\n"].concat()).concat();
         let new = NewRemote {
             endpoint: "/v1/messages",

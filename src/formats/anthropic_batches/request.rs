@@ -7,8 +7,8 @@ use super::ENDPOINT;
 use crate::formats::body::bad_request;
 use crate::wire::Rejection;
 
-/// The version of the API that lines are for, where their batch names none.
-pub(super) const VERSION: &str = "2023-06-01";
+/// The versions of the API that a provider's batches are known to have. The first is meant where a batch names none.
+pub(super) const VERSIONS: [&str; 2] = ["2023-06-01", "2026-10-21"];
 
 /// Characters of a `custom_id`.
 const MOST_ID: usize = 64;
@@ -31,7 +31,7 @@ struct Request<'b> {
 /// The version of the API that lines are for.
 #[must_use]
 pub fn version(named: Option<&str>) -> &str {
-    named.unwrap_or(VERSION)
+    named.unwrap_or(VERSIONS[0])
 }
 
 /// The requests of a batch, as the lines of a file: those of OpenAI's batches, for Anthropic's endpoint.

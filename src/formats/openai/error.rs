@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::formats::refusal::{PLAIN, event};
-use crate::formats::{NO_MODEL, NO_PREVIOUS_RESPONSE, Refusals};
+use crate::formats::{NO_CONVERSATION, NO_ITEM, NO_MODEL, NO_PREVIOUS_RESPONSE, Refusals};
 use crate::wire::Rejection;
 
 /// How errors look to clients.
@@ -36,6 +36,8 @@ pub(in crate::formats) fn object(rejection: &Rejection) -> Value {
     let param = match rejection.code.0 {
         NO_MODEL => Some("model"),
         NO_PREVIOUS_RESPONSE => Some("previous_response_id"),
+        NO_ITEM => Some("input"),
+        NO_CONVERSATION => Some("conversation"),
         _ => None,
     };
     json!({

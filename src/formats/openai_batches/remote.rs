@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::BATCHES;
 use crate::formats::remote_batches::{
     Likeness, NewRemote, RemoteBatch, RemoteBatches, RemoteEnd, RemoteFiles, RemoteResponse,
-    RemoteResult, id, on_one_line, page,
+    RemoteResult, id, on_one_line, page, value_of,
 };
 
 /// Begins no line of a file: each begins with a brace.
@@ -29,6 +29,7 @@ pub static REMOTE: RemoteBatches = RemoteBatches {
     }),
     path: "/v1/batches",
     line,
+    asked: |line| value_of(line, "body"),
     create,
     read: |body| of(&parsed(body)?),
     paging: (100, "after"),
@@ -202,5 +203,8 @@ mod tests {
         let line = (REMOTE.line)("a-1", "/v1/embeddings", b"{\"input\":\n\"a\\nb\"}");
         let expected = r#"{"custom_id":"a-1","method":"POST","url":"/v1/embeddings","body":{"input": "a\nb"}}"#;
         assert_eq!(line, expected.as_bytes());
+        let asked = br#"{"input": "a\nb"}"#;
+        assert_eq!((REMOTE.asked)(&line), Some(&asked[..]));
+        assert_eq!((REMOTE.asked)(b"{"), None);
     }
 }

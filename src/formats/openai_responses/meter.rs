@@ -367,12 +367,16 @@ pub(in crate::formats) fn read(response: Part<'_>) -> Reading {
     tokens.web_searches = (searches > 0).then_some(searches as u64);
     // Why it is incomplete, where it says so; else its status.
     let incomplete = response.word("incomplete_details/reason");
+    let is_stored = response
+        .get("store")
+        .is_some_and(|store| store.value() == Value::Bool(true));
+    let items = output.clone().filter(|_| is_stored);
+    let items = items.filter_map(|item| item.word("id"));
     Reading {
         model: response.word("model"),
         response_id: response.word("id"),
-        is_stored: response
-            .get("store")
-            .is_some_and(|store| store.value() == Value::Bool(true)),
+        is_stored,
+        stored_items: items.take(MAX_ITEMS).collect(),
         finish_reason: incomplete.or_else(|| response.word("status")),
         tool_calls: output.filter_map(tool_call).collect(),
         tier: response.word("service_tier"),

@@ -3,6 +3,7 @@
 mod attached;
 mod error;
 mod meter;
+mod named;
 mod session;
 mod stored;
 mod translate;
@@ -18,8 +19,8 @@ use serde_json::json;
 use super::assembly::Assembling;
 use super::offer;
 use super::{
-    Call, Chat, Flag, Format, Frame, Goes, Head, Offer, OpaquePlace, ProviderState, Refusals,
-    Socket, body, known, openai, opening,
+    Call, Chat, Flag, Format, Frame, Goes, Head, KeptElsewhere, Offer, OpaquePlace, ProviderState,
+    Refusals, Socket, body, known, openai, opening,
 };
 use crate::wire::{Rejection, json as strict};
 
@@ -177,12 +178,25 @@ fn read(head: &Head<'_>, body: Bytes) -> Result<Call, Rejection> {
     let value = |nth| call.value(&fields, nth);
     let session = value(6).and_then(session::conversation);
     let previous = value(7).and_then(strict::string).map(Cow::into_owned);
+    let kept_elsewhere = KeptElsewhere {
+        items: named::items(value(3).unwrap_or_default()).map_err(|error| {
+            body::bad_request(format!("an item of `input` is ambiguous: {error}"))
+        })?,
+        conversation: value(6)
+            .filter(|named| *named != b"null")
+            .map(|named| session::conversation(named).unwrap_or_default()),
+    };
+    if kept_elsewhere.items.len() > named::MOST {
+        let why = format!("`input` names more than {} items", named::MOST);
+        return Err(body::bad_request(why));
+    }
     Ok(Call {
         billed: path != COUNT,
         background: is_background,
         answer_limit: body::count(value(5)),
         session: session.or_else(|| value(4).and_then(session::of)),
         previous_response: previous,
+        kept_elsewhere,
         opening: opening::of(value(2), value(3)),
         ..call
     })

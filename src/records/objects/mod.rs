@@ -25,6 +25,8 @@ pub enum Kind {
     File,
     Batch,
     Response,
+    /// An item of a response.
+    Item,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Self::File => "file",
             Self::Batch => "batch",
             Self::Response => "response",
+            Self::Item => "item",
         }
     }
 }
@@ -111,6 +114,13 @@ pub(super) trait Objects {
     fn trim_objects(&mut self, kind: Kind, owner: &str) -> Result<(), Failure>;
     fn find_object(&mut self, kind: Kind, owner: &str, id: &str)
     -> Result<Option<Object>, Failure>;
+    /// Those of these ids by which any caller has an object, and whether this one has.
+    fn known_objects(
+        &mut self,
+        kind: Kind,
+        owner: &str,
+        ids: &[String],
+    ) -> Result<Vec<(String, bool)>, Failure>;
     /// Whether other callers have an object, and this one has none by that id.
     fn is_anothers(&mut self, kind: Kind, owner: &str, id: &str) -> Result<bool, Failure>;
     /// A page of a caller's objects that have not expired.
@@ -216,6 +226,21 @@ impl Ledger {
     pub async fn is_anothers(&self, kind: Kind, owner: &str, id: &str) -> Result<bool, Error> {
         let [owner, id] = [owner, id].map(str::to_owned);
         self.read(move |connection| connection.is_anothers(kind, &owner, &id))
+            .await
+    }
+
+    /// Those of these ids by which any caller has an object, and whether this one has.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn known_objects(
+        &self,
+        kind: Kind,
+        owner: &str,
+        ids: Vec<String>,
+    ) -> Result<Vec<(String, bool)>, Error> {
+        let owner = owner.to_owned();
+        self.read(move |connection| connection.known_objects(kind, &owner, &ids))
             .await
     }
 

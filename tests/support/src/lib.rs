@@ -5,6 +5,7 @@
 //! what.
 #![expect(clippy::missing_panics_doc, reason = "a helper fails as its tests do")]
 
+pub mod batch_vendor;
 pub mod bench;
 pub mod browser;
 pub mod gateway;
@@ -12,6 +13,7 @@ pub mod harness;
 pub mod http;
 pub mod machine;
 pub mod malformed;
+pub mod message_vendor;
 pub mod model_servers;
 pub mod namespace;
 pub mod parts;

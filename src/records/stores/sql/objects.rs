@@ -11,6 +11,9 @@ use crate::records::objects::{
 /// Rows that one purge deletes.
 const BATCH: u64 = 200;
 
+/// Ids that one statement looks for.
+const IDS: usize = 100;
+
 /// The columns for [`read`].
 const SELECTED: &str = "id, owner, provider, model, node, made, ends, state, detail";
 
@@ -25,7 +28,7 @@ impl Objects for dyn Connection + '_ {
         // Responses that have ended take no room of those that are followed.
         let counted = match object.kind {
             Kind::Response => " AND state = 'open'",
-            Kind::File | Kind::Batch => "",
+            Kind::File | Kind::Batch | Kind::Item => "",
         };
         // One that runs twice finds what it wrote itself.
         let has_room = format!(
@@ -76,6 +79,28 @@ impl Objects for dyn Connection + '_ {
         let sql = "SELECT owner FROM objects WHERE kind = $1 AND id = $2 LIMIT 100";
         let owners = rows(self, sql, vec![kind.as_str().into(), id.into()], Row::text)?;
         Ok(!owners.is_empty() && owners.iter().all(|one| one != owner))
+    }
+
+    fn known_objects(
+        &mut self,
+        kind: Kind,
+        owner: &str,
+        ids: &[String],
+    ) -> Result<Vec<(String, bool)>, Failure> {
+        let mut known = Vec::new();
+        for group in ids.chunks(IDS) {
+            let places: Vec<_> = (3..group.len() + 3).map(|nth| format!("${nth}")).collect();
+            let sql = format!(
+                "SELECT id, CAST(MAX(CASE WHEN owner = $1 THEN 1 ELSE 0 END) AS BIGINT) FROM objects \
+                 WHERE kind = $2 AND id IN ({}) GROUP BY id",
+                places.join(", ")
+            );
+            let mut values = vec![Value::wanted(owner, limit::CALLER), kind.as_str().into()];
+            values.extend(group.iter().map(|id| Value::from(id.as_str())));
+            let read = |row: &mut Row| Ok((row.text()?, row.integer()? == 1));
+            known.extend(rows(self, &sql, values, read)?);
+        }
+        Ok(known)
     }
 
     fn list_objects(

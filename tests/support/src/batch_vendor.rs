@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::batches::until;
-use support::provider::{Received, server};
+use crate::provider::{Received, server};
+
+/// Its model.
+const MODEL: &str = "m";
 
 /// What a vendor does with a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,8 +78,15 @@ impl Vendor {
         self.0.lock().unwrap().does = does;
     }
 
+    /// Waits until it was asked something.
     pub async fn has(&self, what: &str) {
-        until(async || (self.asked(what) > 0).then_some(())).await;
+        for _ in 0..1_000 {
+            if self.asked(what) > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{what} did not come");
     }
 }
 
@@ -167,7 +177,7 @@ impl State {
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         for (nth, line) in input.lines().enumerate() {
             let line: Value = serde_json::from_str(line).unwrap();
-            assert_eq!(line["body"]["model"], "m", "{line}");
+            assert_eq!(line["body"]["model"], MODEL, "{line}");
             let name = &line["custom_id"];
             if self.does == Does::Expires && nth > 0 {
                 let error = json!({ "code": "batch_expired", "message": "too late" });
@@ -214,7 +224,7 @@ impl State {
 fn chat(text: &str) -> Value {
     let message = json!({ "role": "assistant", "content": format!("re: {text}") });
     json!({
-        "id": "chatcmpl-1", "object": "chat.completion", "model": "m",
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL,
         "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }],
         "usage": { "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5 },
     })
