@@ -100,7 +100,9 @@ fn follow(
                 key: attempt.key,
             });
             let items = std::mem::take(&mut ended.metered.reading.stored_items);
-            outlets.stored.note_items(&entry.caller, items);
+            outlets
+                .stored
+                .note_items(&entry.caller, &entry.provider, items);
         }
     }
     let spent = settled.spent();

@@ -78,7 +78,9 @@ impl Gateway {
         }
         let mut reading = meter.finish();
         let items = std::mem::take(&mut reading.stored_items);
-        self.stored.note_items(&running.entry.caller, items);
+        let entry = &running.entry;
+        self.stored
+            .note_items(&entry.caller, &entry.provider, items);
         // What has no whole response doesn't say how much was written.
         let length = match followed.ending {
             Ending::Complete => body.len() as u64,

@@ -311,8 +311,8 @@ pub(super) fn estimate(call: &Call, price: Option<&Price>) -> Amounts {
     let counts = Tokens {
         input: Some(read),
         output: Some(written),
-        audio_input: (call.held_sound > 0).then_some(call.held_sound.min(read)),
-        audio_output: call.may_speak.then_some(written),
+        audio_input: (call.sound.held_tokens > 0).then_some(call.sound.held_tokens.min(read)),
+        audio_output: call.sound.may_answer.then_some(written),
         ..Tokens::default()
     };
     let terms = Terms {

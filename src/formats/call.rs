@@ -49,10 +49,8 @@ pub struct Call {
     pub opening: Option<u64>,
     /// Tokens of the conversation that the provider holds already, and reads again.
     pub held_tokens: u64,
-    /// How many of them stand for sound.
-    pub held_sound: u64,
-    /// Whether the response may be spoken, which can cost more than text.
-    pub may_speak: bool,
+    /// What of a conversation is sound, which can cost more than text.
+    pub sound: Sound,
     /// How the caller's session names its model, for a message of one.
     pub session_model: Option<Arc<Names>>,
     /// Where it goes below a provider's base URL.
@@ -61,6 +59,15 @@ pub struct Call {
     pub body: Bytes,
     /// Where the body may have to be changed.
     pub splice: Splice,
+}
+
+/// What of a conversation is sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sound {
+    /// How many of the tokens that the provider holds stand for it.
+    pub held_tokens: u64,
+    /// Whether the response may be spoken.
+    pub may_answer: bool,
 }
 
 /// What a provider keeps and a request names, besides the response that it goes on with.
@@ -85,8 +92,8 @@ impl KeptElsewhere {
 pub struct NamedItem {
     /// Its id.
     pub id: String,
-    /// There is nothing of it in the request. Else a server that keeps nothing may make do with what there is, such as a
-    /// summary of reasoning.
+    /// The request has only its id. Otherwise a server that keeps nothing can use what is there, such as a summary of
+    /// reasoning.
     pub is_bare: bool,
 }
 
@@ -164,8 +171,7 @@ impl Call {
         Self {
             session: other.session.clone(),
             held_tokens: other.held_tokens,
-            held_sound: other.held_sound,
-            may_speak: other.may_speak,
+            sound: other.sound,
             session_model: other.session_model.clone(),
             ..self
         }

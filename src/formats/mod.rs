@@ -44,7 +44,9 @@ mod openai;
 
 pub use base_url::{BaseUrl, BaseUrlError, aws_region, is_version_segment};
 pub use body::{NO_CONVERSATION, NO_ITEM, NO_MODEL, NO_PREVIOUS_RESPONSE};
-pub use call::{Call, Destination, Head, KeptElsewhere, MeteredRequest, NamedItem, Outbound, Path};
+pub use call::{
+    Call, Destination, Head, KeptElsewhere, MeteredRequest, NamedItem, Outbound, Path, Sound,
+};
 pub use dialect::{Dialect, is_method};
 pub use failure::of_response as error_words;
 pub use format::{

@@ -234,12 +234,20 @@ impl Tokens {
         }
     }
 
-    /// What is new in these counts where `before` was charged for.
+    /// What is new in these counts where `before` was charged for. No part is more than its whole.
     #[must_use]
     pub fn beyond(&self, before: &Self) -> Self {
         let counts = std::array::from_fn(|nth| new(self.counts()[nth], before.counts()[nth]));
-        let sound = std::array::from_fn(|nth| new(self.sound()[nth], before.sound()[nth]));
-        Self::of_counts(counts, self.estimated).with_sound(sound)
+        let [heard, heard_before, spoken] =
+            std::array::from_fn(|nth| new(self.sound()[nth], before.sound()[nth]));
+        let mut rest = Self::of_counts(counts, self.estimated);
+        let (read, written) = (rest.input.unwrap_or(0), rest.output.unwrap_or(0));
+        rest.cached = rest.cached.map(|part| part.min(read));
+        rest.reasoning = rest.reasoning.map(|part| part.min(written));
+        let [heard, spoken] = [(heard, read), (spoken, written)]
+            .map(|(part, whole)| part.map(|part| part.min(whole)));
+        let heard_before = heard_before.map(|part| part.min(rest.cached.unwrap_or(0)));
+        rest.with_sound([heard, heard_before, spoken])
     }
 
     /// Whether these can be later counts of what `before` counts: none is smaller, unless it was an estimate.

@@ -345,8 +345,7 @@ fn config(llama: &str, wire: &str, open: bool) -> Value {
     })
 }
 
-/// Starts a gateway.
-/// A gateway with a configuration, and a folder of its own.
+/// Starts a gateway with a configuration, and a folder of its own.
 pub async fn gateway(dir: &Path, config: &Value) -> anyhow::Result<Running> {
     std::fs::create_dir(dir)?;
     let path = dir.join("iris.hujson");

@@ -396,7 +396,8 @@ async fn of_many_ids_the_known_ones_are_found(place: &Place) {
         ("eve", [false; 2]),
     ] {
         let known = ledger.known_objects(Kind::Item, owner, ids.clone()).await;
-        let mut known = known.unwrap();
+        let known = known.unwrap().into_iter();
+        let mut known: Vec<_> = known.map(|known| (known.id, known.is_own)).collect();
         known.sort();
         let expected = [
             ("msg_1".to_owned(), expected[0]),

@@ -216,8 +216,9 @@ impl Running<'_> {
     /// With the headers that the provider's API needs, as the request for the batch had them.
     fn with_headers<'e>(&self, errand: Errand<'e>) -> Errand<'e> {
         let detail = &self.held.detail;
-        let names = detail.family.remote().headers.iter();
-        names.fold(errand, |errand, (name, values)| {
+        let remote = detail.family.remote();
+        let names = remote.map_or(&[][..], |remote| remote.headers);
+        names.iter().fold(errand, |errand, (name, values)| {
             let stated = detail.headers.iter().find(|(one, _)| one == name);
             let is_stated = |value: &&&str| stated.is_some_and(|(_, stated)| stated == **value);
             let value = values.iter().find(is_stated).or(values.first());

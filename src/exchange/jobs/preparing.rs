@@ -45,6 +45,8 @@ struct Group {
     /// Results of lines that are refused.
     refused: String,
     refused_count: u64,
+    /// One of them has a record.
+    has_record: bool,
     count: u64,
 }
 
@@ -81,8 +83,8 @@ impl Running<'_> {
             let size = group.lines.len() + group.notes.len();
             let is_full = size >= GROUP || group.count >= GROUP_LINES;
             match then {
-                // It has its record.
-                Then::Group if group.refused_count > 0 => break then,
+                // A line with a record isn't checked again once that is written down.
+                Then::Group if group.has_record => break then,
                 Then::Group if !is_full => {}
                 then => break then,
             }
@@ -134,7 +136,7 @@ impl Running<'_> {
             (&mut relayed.lines, group.lines),
             (&mut relayed.notes, group.notes),
         ];
-        for (file, text) in files {
+        for (file, text) in files.into_iter().filter(|(_, text)| !text.is_empty()) {
             let written = self.write(file.id.clone(), file.bytes, text.into());
             match written.await? {
                 Ok(length) => file.bytes = length,
@@ -226,6 +228,7 @@ impl Running<'_> {
                 Ok(Then::Wait(wait))
             }
             Batched::Refused { rejection, id } => {
+                group.has_record = true;
                 let answer = Answer::refused(self.format, &rejection, id);
                 Ok(self.note_answer(group, &answer, &custom_id, end))
             }
@@ -375,6 +378,11 @@ impl Running<'_> {
         self.holds = None;
         self.held.save(State::Open, None).await?;
         self.discard_files(&relayed).await;
+        let detail = &self.held.detail;
+        if detail.status == Status::Cancelling || clock::unix_ms() >= detail.deadline {
+            // It only ends, which needs no place among those that run.
+            return Ok(Next::Step);
+        }
         self.held.put_off(Duration::ZERO).await;
         self.gateway().jobs.made.notify_one();
         Err(Stop::Over)

@@ -280,12 +280,13 @@ impl Running<'_> {
     /// What is kept of a line's request, as of any other: its body is the one that the provider got.
     async fn kept(&self, relayed: &Relayed, note: &Note) -> Result<Kept, Stop> {
         let captures = self.gateway().ledger.policy().captures;
-        let asked = if captures {
-            let (files, at) = (self.files(relayed), note.at);
-            let remote = self.held.detail.family.remote();
-            on_disk(move || files.asked(remote, at)).await?
-        } else {
-            None
+        let remote = self.held.detail.family.remote().filter(|_| captures);
+        let asked = match remote {
+            Some(remote) => {
+                let (files, at) = (self.files(relayed), note.at);
+                on_disk(move || files.asked(remote, at)).await?
+            }
+            None => None,
         };
         let is_missing = captures && asked.is_none();
         let request = self.to_ask(asked.unwrap_or_default()).request()?;

@@ -54,8 +54,13 @@ impl Files {
         }
         let mut results = self.results(0)?;
         while results.at() < read {
-            let NextLine::Line(line) = results.line()? else {
-                continue;
+            let line = match results.line()? {
+                NextLine::Line(line) => line,
+                NextLine::TooLong => continue,
+                NextLine::End => {
+                    let why = "the results of a batch were cut off";
+                    return Err(io::Error::new(ErrorKind::NotFound, why));
+                }
             };
             if let Some((nth, _)) = self.result(remote, &line) {
                 progress.has_result[nth] = true;

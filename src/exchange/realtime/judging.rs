@@ -17,7 +17,7 @@ use crate::exchange::refusal::Refused;
 use crate::exchange::websocket::verify;
 use crate::formats::known::Why;
 use crate::formats::realtime::{Event, Names, Told};
-use crate::formats::{Call, Tokens};
+use crate::formats::{Call, Sound, Tokens};
 use crate::wire::{Rejection, sse};
 
 /// What a provider has counted apart from its turns.
@@ -68,7 +68,7 @@ impl Session<'_> {
         let mut call = self.of_session(call, names);
         let is_answer = !matches!(cause, Cause::Apart);
         if !is_answer {
-            (call.held_tokens, call.held_sound, call.may_speak) = (0, 0, false);
+            (call.held_tokens, call.sound) = (0, Sound::default());
         }
         let gateway = self.gateway;
         let routed = gateway.route_call(admitted, Arc::clone(&self.head), call);
@@ -214,8 +214,10 @@ impl Session<'_> {
             session: Some(self.link.session.clone()),
             session_model: Some(Arc::clone(names)),
             held_tokens: self.held_tokens.saturating_add(sound),
-            held_sound: self.held_sound.saturating_add(sound),
-            may_speak: self.may_speak,
+            sound: Sound {
+                held_tokens: self.sound.held_tokens.saturating_add(sound),
+                ..self.sound
+            },
             ..call
         }
     }

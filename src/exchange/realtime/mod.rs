@@ -36,7 +36,7 @@ use super::context::{Surface, head_of};
 use super::websocket::acknowledged;
 use super::{Gateway, Verified};
 use crate::formats::realtime::Realtime;
-use crate::formats::{Format, Tokens};
+use crate::formats::{Format, Sound, Tokens};
 use crate::wire::{Body, Rejection, body, headers, hops};
 
 /// A session that a caller has asked for.
@@ -178,8 +178,10 @@ impl Gateway {
             reasons: Vec::new(),
             hears_with: None,
             held_tokens: 0,
-            held_sound: 0,
-            may_speak: true,
+            sound: Sound {
+                held_tokens: 0,
+                may_answer: true,
+            },
             charged: Tokens::default(),
             heard: Instant::now(),
             stop,

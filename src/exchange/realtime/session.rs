@@ -21,7 +21,7 @@ use crate::exchange::relay;
 use crate::exchange::websocket::{Caller, End, FAREWELL, acknowledged, masked, silent};
 use crate::exchange::{Gateway, Verified};
 use crate::formats::realtime::{Event, Realtime, Told};
-use crate::formats::{Format, Tokens};
+use crate::formats::{Format, Sound, Tokens};
 use crate::wire::Rejection;
 
 /// Bytes that a close frame's reason may have (RFC 6455, section 5.5).
@@ -48,10 +48,8 @@ pub(super) struct Session<'g> {
     pub(super) hears_with: Option<String>,
     /// Tokens of the conversation that the provider holds.
     pub(super) held_tokens: u64,
-    /// How many of them stand for sound.
-    pub(super) held_sound: u64,
-    /// Whether the model speaks, as far as its last turn has told.
-    pub(super) may_speak: bool,
+    /// What of it is sound, as far as the last turn has told.
+    pub(super) sound: Sound,
     /// What was charged for the turn that ended last.
     pub(super) charged: Tokens,
     /// When one of both has last said something.
@@ -157,8 +155,10 @@ impl Session<'_> {
         if let Some(read) = charged.input.filter(|_| !charged.estimated) {
             self.held_tokens = read.saturating_add(charged.output.unwrap_or(0));
             let [heard, _, spoken] = charged.sound().map(Option::unwrap_or_default);
-            self.held_sound = heard.saturating_add(spoken);
-            self.may_speak = spoken > 0;
+            self.sound = Sound {
+                held_tokens: heard.saturating_add(spoken),
+                may_answer: spoken > 0,
+            };
         }
         acknowledged(self.gateway).await
     }

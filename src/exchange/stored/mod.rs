@@ -1,6 +1,6 @@
-//! Responses that providers keep, and their items: whose each is, and which provider has it, so that its caller alone can ask for it
-//! by its id. Those that are made in the background are followed until they end, so that they are
-//! paid for.
+//! Responses that providers keep, and their items: whose each is, and which provider has it, so that its caller alone
+//! can ask for it by its id. Those that are made in the background are followed until they end, so that they are paid
+//! for.
 //!
 //! A response is noted when its exchange ends, which waits for no database: notes are written in groups, and found
 //! before they are written. What a background response will cost must not be lost, so that one is written before
@@ -29,6 +29,8 @@ pub(super) use named::Named;
 const KEPT: Duration = Duration::from_hours(30 * 24);
 /// Notes that wait to be written; beyond it, responses are not noted.
 const MOST_NOTES: usize = 20_000;
+/// Notes beyond which items of responses are not noted: they leave room for responses.
+const MOST_NOTES_FOR_ITEMS: usize = MOST_NOTES / 2;
 /// Notes of one transaction.
 const GROUP: usize = 256;
 /// Notes gather for so long.
@@ -128,18 +130,27 @@ impl StoredResponses {
         self.add(note.object(State::Ended, &Detail::new(note.key, note.model)));
     }
 
-    /// Notes items of a caller's response, so that they can name them later.
-    pub(super) fn note_items(&self, owner: &str, items: Vec<String>) {
+    /// Notes items of a caller's response, so that they can name them later at the provider that made it.
+    pub(super) fn note_items(&self, owner: &str, provider: &str, items: Vec<String>) {
+        if items.is_empty() {
+            return;
+        }
+        if lock(&self.notes).len() >= MOST_NOTES_FOR_ITEMS {
+            tracing::warn!(
+                "too much waits to be noted: the items of this response can't be named by their ids"
+            );
+            return;
+        }
+        let made = clock::unix_ms();
         for id in items {
             if id.is_empty() || id.len() > MOST_ID {
                 continue;
             }
-            let made = clock::unix_ms();
             self.add(Object {
                 kind: Kind::Item,
                 id,
                 owner: owner_key(owner).into_owned(),
-                provider: String::new(),
+                provider: provider.to_owned(),
                 model: String::new(),
                 node: String::new(),
                 made,
@@ -300,33 +311,39 @@ impl StoredResponses {
         }
     }
 
-    /// The first of these items that a caller may not name: one of another caller's, or that no caller is known to
-    /// have and of which nothing was sent.
+    /// The first of these items that a caller may not name at one of these providers: one of another caller's, or that no
+    /// caller is known to have and of which nothing was sent.
     async fn first_foreign<'i>(
         &self,
         ledger: &Ledger,
         owner: &str,
         items: &'i [NamedItem],
+        providers: &[&str],
     ) -> Result<Option<&'i NamedItem>, records::Error> {
         let owner = owner_key(owner);
         let named: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
-        let mut owns: HashMap<String, bool> = HashMap::new();
+        // By item and provider: whether it is the caller's there.
+        let mut owns: HashMap<(String, String), bool> = HashMap::new();
         // First: a note leaves the list once it is written.
-        for (kind, (one, id)) in lock(&self.notes).keys() {
+        for ((kind, (one, id)), object) in &*lock(&self.notes) {
             if *kind == Kind::Item && named.contains(id.as_str()) {
-                *owns.entry(id.clone()).or_default() |= *one == owner;
+                let at = (id.clone(), object.provider.clone());
+                *owns.entry(at).or_default() |= *one == owner;
             }
         }
         let ids = named.into_iter().filter(|id| id.len() <= MOST_ID);
         let ids = ids.map(str::to_owned).collect();
-        let known = ledger.known_objects(Kind::Item, &owner, ids).await?;
-        for (id, is_own) in known {
-            *owns.entry(id).or_default() |= is_own;
+        for known in ledger.known_objects(Kind::Item, &owner, ids).await? {
+            let at = (known.id, known.provider);
+            *owns.entry(at).or_default() |= known.is_own;
         }
-        Ok(items.iter().find(|item| match owns.get(&item.id) {
-            Some(is_own) => !is_own,
-            None => item.is_bare,
-        }))
+        let is_foreign = |item: &&NamedItem| {
+            let at = |provider: &&str| owns.get(&(item.id.clone(), (*provider).to_owned()));
+            let mut known = providers.iter().filter_map(at);
+            let is_known = known.clone().next().is_some();
+            known.any(|is_own| !is_own) || (item.is_bare && !is_known)
+        };
+        Ok(items.iter().find(is_foreign))
     }
 
     /// Whether a response is known to be another caller's.

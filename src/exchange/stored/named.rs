@@ -131,7 +131,12 @@ impl Gateway {
             provider.speaks(asked.format)
                 && !lists::gets_own_credential(asked, provider, &one.terms)
         };
-        if named.is_empty() || !choices.into_iter().any(is_shared) {
+        if named.is_empty() {
+            return Ok(());
+        }
+        let shared = choices.into_iter().filter(|one| is_shared(one));
+        let shared: Vec<&str> = shared.map(|one| one.route.provider.id.as_str()).collect();
+        if shared.is_empty() {
             return Ok(());
         }
         if let Some(id) = &named.conversation {
@@ -147,7 +152,7 @@ impl Gateway {
         let owner = asked.asker.owner().key();
         let foreign = self
             .stored
-            .first_foreign(&self.ledger, owner, &named.items)
+            .first_foreign(&self.ledger, owner, &named.items, &shared)
             .await;
         let Some(item) = foreign.map_err(|error| unknown(&error))? else {
             return Ok(());

@@ -93,6 +93,15 @@ pub enum Inserted {
     Full,
 }
 
+/// An object that a caller has, or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub id: String,
+    pub provider: String,
+    /// Whether the caller who was asked about has it.
+    pub is_own: bool,
+}
+
 /// A page of objects, newest first.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -114,13 +123,13 @@ pub(super) trait Objects {
     fn trim_objects(&mut self, kind: Kind, owner: &str) -> Result<(), Failure>;
     fn find_object(&mut self, kind: Kind, owner: &str, id: &str)
     -> Result<Option<Object>, Failure>;
-    /// Those of these ids by which any caller has an object, and whether this one has.
+    /// Those of these ids by which any caller has an object.
     fn known_objects(
         &mut self,
         kind: Kind,
         owner: &str,
         ids: &[String],
-    ) -> Result<Vec<(String, bool)>, Failure>;
+    ) -> Result<Vec<Known>, Failure>;
     /// Whether other callers have an object, and this one has none by that id.
     fn is_anothers(&mut self, kind: Kind, owner: &str, id: &str) -> Result<bool, Failure>;
     /// A page of a caller's objects that have not expired.
@@ -238,7 +247,7 @@ impl Ledger {
         kind: Kind,
         owner: &str,
         ids: Vec<String>,
-    ) -> Result<Vec<(String, bool)>, Error> {
+    ) -> Result<Vec<Known>, Error> {
         let owner = owner.to_owned();
         self.read(move |connection| connection.known_objects(kind, &owner, &ids))
             .await

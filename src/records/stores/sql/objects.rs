@@ -5,7 +5,7 @@ use super::value::{Row, Value};
 use super::{Connection, Failure, rows, skip_locked, transaction};
 use crate::base::clock;
 use crate::records::objects::{
-    Claimant, Inserted, Kind, MOST_OBJECTS, Object, Objects, State, Wanted,
+    Claimant, Inserted, Kind, Known, MOST_OBJECTS, Object, Objects, State, Wanted,
 };
 
 /// Rows that one purge deletes.
@@ -86,18 +86,24 @@ impl Objects for dyn Connection + '_ {
         kind: Kind,
         owner: &str,
         ids: &[String],
-    ) -> Result<Vec<(String, bool)>, Failure> {
+    ) -> Result<Vec<Known>, Failure> {
         let mut known = Vec::new();
         for group in ids.chunks(IDS) {
             let places: Vec<_> = (3..group.len() + 3).map(|nth| format!("${nth}")).collect();
             let sql = format!(
-                "SELECT id, CAST(MAX(CASE WHEN owner = $1 THEN 1 ELSE 0 END) AS BIGINT) FROM objects \
-                 WHERE kind = $2 AND id IN ({}) GROUP BY id",
+                "SELECT id, provider, CAST(MAX(CASE WHEN owner = $1 THEN 1 ELSE 0 END) AS BIGINT) \
+                 FROM objects WHERE kind = $2 AND id IN ({}) GROUP BY id, provider",
                 places.join(", ")
             );
             let mut values = vec![Value::wanted(owner, limit::CALLER), kind.as_str().into()];
             values.extend(group.iter().map(|id| Value::from(id.as_str())));
-            let read = |row: &mut Row| Ok((row.text()?, row.integer()? == 1));
+            let read = |row: &mut Row| {
+                Ok(Known {
+                    id: row.text()?,
+                    provider: row.text()?,
+                    is_own: row.integer()? == 1,
+                })
+            };
             known.extend(rows(self, &sql, values, read)?);
         }
         Ok(known)
