@@ -218,7 +218,8 @@ async fn a_deleted_operation_asks_no_further_request_and_keeps_no_results() {
     for never in ["two", "b", "four"] {
         assert!(!provider.asked().iter().any(|asked| asked == never));
     }
-    // No file of any of them is left on the disk.
+    // No file of any of them is left, neither in the list nor on the disk.
+    assert_eq!(get(&gateway, "/v1beta/files").await["files"], json!([]));
     let folder = gateway.config().with_file_name("state").join("files");
     until(async || {
         let owners = std::fs::read_dir(&folder).unwrap().map(Result::unwrap);

@@ -78,7 +78,7 @@ fn silent(message: &Value) -> Vec<Value> {
 async fn what_is_held_of_a_turn_that_may_be_spoken_is_the_price_of_speech() {
     let (address, mut inbox) = provider(silent, false).await;
     let mut more = poor();
-    // Ten tokens cost $60 if they are spoken, and nothing to speak of if they are written.
+    // Ten tokens cost $60 if they are spoken, and almost nothing as text.
     more["prices"] = json!({ "m": { "input": "1", "output": "1", "audio_output": "6000000" } });
     let gateway = gateway(address, more).await;
     let (mut first, mut second) = (open(&gateway).await, open(&gateway).await);

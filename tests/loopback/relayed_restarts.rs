@@ -187,18 +187,22 @@ async fn a_batch_whose_working_files_vanish_is_run_by_the_gateway() {
     let (address, vendor) = Vendor::start(Does::Completes).await;
     let (hook, judge) = Judge::start().await;
     let gateway = gateway(address, judged(hook)).await;
-    let all = ["yes", "no", "wait"].map(|text| line(text, "m", text));
+    // As many as are written down together, so that something is written before the last one.
+    let mut all: Vec<_> = (0..200)
+        .map(|nth| line(&nth.to_string(), "m", "yes"))
+        .collect();
+    all.extend(["no", "wait"].map(|text| line(text, "m", text)));
     let file = upload(&gateway, &all).await;
     let id = create(&gateway, &file).await.json()["id"].clone();
     judge.is_asked("wait", 1).await;
     lose_files_but(&gateway, &file);
     judge.gate.add_permits(2);
     let batch = ended(&gateway, id.as_str().unwrap(), "completed").await;
-    let counts = json!({ "total": 3, "completed": 2, "failed": 1 });
+    let counts = json!({ "total": 202, "completed": 201, "failed": 1 });
     assert_eq!(batch["request_counts"], counts, "{batch}");
-    assert_eq!(lines(&gateway, &batch["output_file_id"]).await.len(), 2);
+    assert_eq!(lines(&gateway, &batch["output_file_id"]).await.len(), 201);
     assert_eq!(vendor.asked("POST /v1/batches"), 0);
-    assert_eq!(vendor.asked("POST /v1/chat"), 2);
+    assert_eq!(vendor.asked("POST /v1/chat"), 201);
 }
 
 #[tokio::test]

@@ -139,6 +139,9 @@ async fn items_of_a_stream_are_known() {
     let first = json!({ "model": "m", "input": "c", "stream": true });
     let reply = gateway.send(post(RESPONSES, &first.to_string())).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
+    gateway
+        .record_where(|record| record["outcome"] == "complete")
+        .await;
     let second = naming(&reference("msg_c")).to_string();
     let reply = gateway.send(post(RESPONSES, &second)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());

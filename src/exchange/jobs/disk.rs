@@ -160,8 +160,15 @@ impl Disk {
         self.prepare()?;
         folder_of(&path)?;
         let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600);
-        let mut file = options.open(&path)?;
+        options
+            .create(at == 0)
+            .truncate(false)
+            .write(true)
+            .mode(0o600);
+        let mut file = match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DiskError::Lost),
+            opened => opened?,
+        };
         let length = file.metadata()?.len();
         if length < at {
             return Err(DiskError::Lost);

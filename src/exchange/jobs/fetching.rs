@@ -52,7 +52,7 @@ impl Running<'_> {
                 Ok(None) => continue,
                 Ok(Some(full)) => full,
                 Err(why) if self.gives_up(&mut relayed, 2) => why,
-                Err(why) => return self.again_in_vain(relayed, &why).await,
+                Err(why) => return self.still_failing(relayed, &why).await,
             };
             let unread = end.results.split_off(nth);
             tracing::warn!(

@@ -94,8 +94,8 @@ impl<'r> HeldBatch<'r> {
         let is_ours = ledger
             .renew_object(&self.object, self.claimant, LEASE)
             .await?;
-        self.renewed = Instant::now();
         if is_ours {
+            self.renewed = Instant::now();
             return Ok(());
         }
         // Another process may hold it, or its owner has deleted it.

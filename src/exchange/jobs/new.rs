@@ -13,7 +13,7 @@ use super::disk::{Disk, DiskError};
 use super::family::Family;
 use super::files::keep;
 use super::input::{Input, Scanned, line_format};
-use super::patience::Vain;
+use super::patience::FailingFor;
 use super::relayed::{LocalFile, Relayed, RunBy, Stage};
 use super::{Asked, Gateway, KEPT_MS, new_id, on_disk};
 use crate::base::clock;
@@ -162,8 +162,8 @@ impl Gateway {
             expected: BTreeMap::new(),
             stage: Stage::Preparing,
             since: 0,
-            gone: Vain::default(),
-            stuck: Vain::default(),
+            gone: FailingFor::default(),
+            stuck: FailingFor::default(),
         })))
     }
 

@@ -142,7 +142,9 @@ impl Gateway {
         if !detail.family.has_files() {
             self.discard(owner, &detail.input).await;
         }
-        self.discard_results(owner, &detail).await?;
+        if let Err(error) = self.discard_results(owner, &detail).await {
+            tracing::warn!(%error, "results of a deleted batch stay on the disk until they are swept");
+        }
         Ok(json!({}))
     }
 

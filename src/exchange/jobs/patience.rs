@@ -1,4 +1,4 @@
-//! For how long something was tried in vain. Only the time between tries counts, not that in which no process was there
+//! For how long something has failed. Only the time between tries counts, not that in which no process was there
 //! to try, and it is stored with its batch: a gateway that restarts often gives up as soon as one that doesn't, and one
 //! that was stopped for a week tries again before it gives up.
 
@@ -7,16 +7,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// For how long something was tried in vain.
+/// For how long something has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Vain {
+pub(super) struct FailingFor {
     ms: u64,
     /// When this process has last tried.
     #[serde(skip)]
     last: Option<Instant>,
 }
 
-impl Vain {
+impl FailingFor {
     /// Notes a try. Returns whether all of them took at least `most`.
     pub(super) fn tried(&mut self, most: Duration) -> bool {
         let now = Instant::now();
@@ -36,33 +36,33 @@ mod tests {
     const MOST: Duration = Duration::from_mins(10);
 
     /// As another process reads it.
-    fn restarted(vain: Vain) -> Vain {
-        serde_json::from_slice(&serde_json::to_vec(&vain).unwrap()).unwrap()
+    fn restarted(failing: FailingFor) -> FailingFor {
+        serde_json::from_slice(&serde_json::to_vec(&failing).unwrap()).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
     async fn tries_of_processes_that_restart_often_add_up() {
-        let mut vain = Vain::default();
+        let mut failing = FailingFor::default();
         for _ in 0..5 {
-            assert!(!vain.tried(MOST));
+            assert!(!failing.tried(MOST));
             tokio::time::advance(Duration::from_mins(2)).await;
-            let is_over = vain.tried(MOST);
+            let is_over = failing.tried(MOST);
             if is_over {
                 return;
             }
-            vain = restarted(vain);
+            failing = restarted(failing);
             // While no process runs, nothing is tried.
             tokio::time::advance(Duration::from_hours(1)).await;
         }
-        panic!("ten minutes of tries are not enough: {vain:?}");
+        panic!("ten minutes of tries are not enough: {failing:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_try_after_a_long_stop_is_not_enough() {
-        let mut vain = Vain::default();
-        vain.tried(MOST);
-        vain = restarted(vain);
+        let mut failing = FailingFor::default();
+        failing.tried(MOST);
+        failing = restarted(failing);
         tokio::time::advance(Duration::from_hours(24)).await;
-        assert!(!vain.tried(MOST));
+        assert!(!failing.tried(MOST));
     }
 }

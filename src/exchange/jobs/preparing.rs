@@ -80,8 +80,8 @@ impl Running<'_> {
         let then = loop {
             let then = self.prepare_line(remote, &mut relayed, &mut group);
             let then = then.await?;
-            let size = group.lines.len() + group.notes.len();
-            let is_full = size >= GROUP || group.count >= GROUP_LINES;
+            let size = group.lines.len() + group.notes.len() + group.refused.len();
+            let is_full = size >= GROUP || group.count + group.refused_count >= GROUP_LINES;
             match then {
                 // A line with a record isn't checked again once that is written down.
                 Then::Group if group.has_record => break then,
@@ -163,6 +163,9 @@ impl Running<'_> {
             Then::Wait(_) => 0,
             _ => clock::unix_ms(),
         };
+        if group.has_record {
+            self.gateway().recorded().await;
+        }
         self.held.detail.run_by = RunBy::Provider(Box::new(relayed));
         self.go_on(self.held.detail.next).await?;
         self.may_repeat = false;

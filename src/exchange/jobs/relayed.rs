@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use super::patience::Vain;
+use super::patience::FailingFor;
 use crate::base::money::Money;
 use crate::exchange::stored::Running;
 use crate::formats::remote_batches::RemoteEnd;
@@ -52,10 +52,10 @@ pub(super) struct Relayed {
     pub(super) since: i64,
     /// For how long the provider has said that it has no such batch.
     #[serde(default)]
-    pub(super) gone: Vain,
+    pub(super) gone: FailingFor,
     /// For how long the batch could not be gone on with although it is late.
     #[serde(default)]
-    pub(super) stuck: Vain,
+    pub(super) stuck: FailingFor,
 }
 
 /// A file on this node's disk.

@@ -15,7 +15,7 @@ use super::detail::Status;
 use super::disk::DiskError;
 use super::held::Stop;
 use super::on_disk;
-use super::patience::Vain;
+use super::patience::FailingFor;
 use super::preparing::Held;
 use super::relayed::{AskedFor, End, Relayed, RunBy, Stage};
 use super::running::{Next, Running, UNKNOWN};
@@ -108,7 +108,7 @@ impl<'r> Running<'r> {
         };
         if !is_same {
             self.looks = 0;
-            (relayed.stuck, relayed.gone) = (Vain::default(), Vain::default());
+            (relayed.stuck, relayed.gone) = (FailingFor::default(), FailingFor::default());
         }
         self.held.detail.run_by = RunBy::Provider(Box::new(relayed));
         self.held.save(State::Open, None).await?;
@@ -204,7 +204,7 @@ impl<'r> Running<'r> {
                 Found::Unknown(why) if self.gives_up(&mut relayed, 1) => {
                     return self.lose(remote, relayed, &file, why).await;
                 }
-                Found::Unknown(why) => return self.again_in_vain(relayed, &why).await,
+                Found::Unknown(why) => return self.still_failing(relayed, &why).await,
                 Found::Nowhere => {}
             }
         }
@@ -321,7 +321,7 @@ impl<'r> Running<'r> {
         }
         let answer = self.get(remote, &relayed, &remote.batch(&batch)).await?;
         if !matches!(answer, Answer::Gone) {
-            relayed.gone = Vain::default();
+            relayed.gone = FailingFor::default();
         }
         let why = match answer {
             Answer::Done(body) => match (remote.read)(&body) {
@@ -357,7 +357,7 @@ impl<'r> Running<'r> {
             let why = format!("the provider's batch has not ended in time: {why}");
             return self.lose(remote, relayed, &file, why).await;
         }
-        self.again_in_vain(relayed, &why).await
+        self.still_failing(relayed, &why).await
     }
 
     async fn delete_file(&mut self, remote: &'static RemoteBatches, relayed: &Relayed, file: &str) {
@@ -426,8 +426,8 @@ impl<'r> Running<'r> {
         Next::Wait(wait)
     }
 
-    /// The same, and stores for how long that was in vain.
-    pub(super) async fn again_in_vain(
+    /// The same, and stores for how long it has failed.
+    pub(super) async fn still_failing(
         &mut self,
         relayed: Relayed,
         why: &str,

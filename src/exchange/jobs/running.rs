@@ -451,6 +451,8 @@ impl<'r> Running<'r> {
     /// Ends the batch.
     pub(super) async fn end(&mut self, status: Status) -> Result<Next, Stop> {
         if self.held.detail.family.has_files() {
+            // Files are made only of results of a batch that is still there.
+            self.held.look().await?;
             self.keep_results().await?;
         }
         let now = clock::unix_ms();

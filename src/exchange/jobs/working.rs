@@ -35,6 +35,10 @@ pub(super) struct Answered {
     pub(super) response: RemoteResponse,
 }
 
+fn cut_off() -> io::Error {
+    io::Error::new(ErrorKind::NotFound, "the results of a batch were cut off")
+}
+
 impl Files {
     /// Where notes stand, and which lines have a result among the first `read` bytes.
     pub(super) fn progress(&self, remote: &RemoteBatches, read: u64) -> io::Result<Progress> {
@@ -57,10 +61,7 @@ impl Files {
             let line = match results.line()? {
                 NextLine::Line(line) => line,
                 NextLine::TooLong => continue,
-                NextLine::End => {
-                    let why = "the results of a batch were cut off";
-                    return Err(io::Error::new(ErrorKind::NotFound, why));
-                }
+                NextLine::End => return Err(cut_off()),
             };
             if let Some((nth, _)) = self.result(remote, &line) {
                 progress.has_result[nth] = true;
@@ -94,6 +95,7 @@ impl Files {
         let mut results = self.results(read)?;
         while answered.len() < GROUP && results.at() - read < GROUP_BYTES {
             let line = match results.line()? {
+                NextLine::End if results.at() < self.relayed.results.bytes => return Err(cut_off()),
                 NextLine::End => return Ok((answered, None)),
                 NextLine::TooLong => continue,
                 NextLine::Line(line) => line,

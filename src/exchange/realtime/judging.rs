@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::journal::Journal;
@@ -21,7 +22,7 @@ use crate::formats::{Call, Sound, Tokens};
 use crate::wire::{Rejection, sse};
 
 /// What a provider has counted apart from its turns.
-pub(super) struct Apart {
+pub(super) struct CountedApart {
     /// The counts, as an event of a turn.
     counts: Utf8Bytes,
     /// The model whose counts they are.
@@ -121,9 +122,9 @@ impl Session<'_> {
     }
 
     /// What the provider has counted apart from its turns, and was not charged for yet.
-    pub(super) fn apart(&mut self, event: &Event, text: &Utf8Bytes) -> Option<Apart> {
+    pub(super) fn apart(&mut self, event: &Event, text: &Utf8Bytes) -> Option<CountedApart> {
         match &event.told {
-            Told::Heard(counts) => Some(Apart {
+            Told::Heard(counts) => Some(CountedApart {
                 counts: Utf8Bytes::try_from(counts.clone()).unwrap_or_default(),
                 names: self.hearing(),
                 charged: Tokens::default(),
@@ -135,7 +136,7 @@ impl Session<'_> {
 
     /// Counts that come when no turn waits for them. They repeat those of the turn that ended last, or are the whole
     /// of what was only counted in part or estimated for it: then what is new is charged.
-    fn counted_late(&mut self, text: &Utf8Bytes) -> Option<Apart> {
+    fn counted_late(&mut self, text: &Utf8Bytes) -> Option<CountedApart> {
         let call = self.begun().ok()?;
         let mut meter = self.format.meter(&call.metered(0));
         meter.event(&sse::Event {
@@ -143,11 +144,13 @@ impl Session<'_> {
             data: text.as_bytes(),
         });
         let counted = meter.finish().tokens;
-        let charged = Some(self.charged).filter(|charged| counted.may_follow(charged));
+        let may_be_late = Instant::now() < self.late_until;
+        let charged = Some(self.charged).filter(|one| may_be_late && counted.may_follow(one));
         let charged = charged.unwrap_or_default();
         self.charged = counted;
+        self.holds(&counted);
         let is_new = !counted.beyond(&charged).is_nothing();
-        is_new.then(|| Apart {
+        is_new.then(|| CountedApart {
             counts: text.clone(),
             names: Arc::clone(&self.link.names),
             charged,
@@ -155,11 +158,11 @@ impl Session<'_> {
     }
 
     /// Charges for what was counted apart: a turn that ends as it begins.
-    pub(super) async fn charge(&mut self, apart: &Apart) -> Result<(), Rejection> {
+    pub(super) async fn charge(&mut self, apart: &CountedApart) -> Result<(), Rejection> {
         let call = self.begun()?;
         let (mut turn, _) = Box::pin(self.turn(call, &apart.names, Cause::Apart)).await?;
         turn.take(&apart.counts);
-        turn.without(apart.charged);
+        turn.already_charged(apart.charged);
         turn.end(Ending::Complete);
         Ok(())
     }

@@ -183,6 +183,7 @@ impl Gateway {
                 may_answer: true,
             },
             charged: Tokens::default(),
+            late_until: Instant::now(),
             heard: Instant::now(),
             stop,
         };

@@ -1,6 +1,7 @@
 //! One session, and how its two ends are told something.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -27,6 +28,8 @@ use crate::wire::Rejection;
 /// Bytes that a close frame's reason may have (RFC 6455, section 5.5).
 const REASON: usize = 123;
 
+/// For how long after the end of a turn counts of no turn are taken for later ones of that turn.
+const LATE: Duration = Duration::from_secs(30);
 /// Why sessions are closed when the gateway stops.
 pub(super) const STOPS: &str = "the gateway stops";
 
@@ -52,6 +55,8 @@ pub(super) struct Session<'g> {
     pub(super) sound: Sound,
     /// What was charged for the turn that ended last.
     pub(super) charged: Tokens,
+    /// Until when counts of no turn are taken for later ones of that turn.
+    pub(super) late_until: Instant,
     /// When one of both has last said something.
     pub(super) heard: Instant,
     pub(super) stop: CancellationToken,
@@ -151,16 +156,22 @@ impl Session<'_> {
         let mut turn = self.turns.remove(nth);
         let charged = turn.end(ending);
         self.charged = charged;
-        // What the model has read and written is read again with the next turn.
-        if let Some(read) = charged.input.filter(|_| !charged.estimated) {
-            self.held_tokens = read.saturating_add(charged.output.unwrap_or(0));
-            let [heard, _, spoken] = charged.sound().map(Option::unwrap_or_default);
+        self.late_until = Instant::now() + LATE;
+        self.holds(&charged);
+        acknowledged(self.gateway).await
+    }
+
+    /// Notes what the provider holds by these counts: what the model has read and written is read again with the next
+    /// turn.
+    pub(super) fn holds(&mut self, counted: &Tokens) {
+        if let Some(read) = counted.input.filter(|_| !counted.estimated) {
+            self.held_tokens = read.saturating_add(counted.output.unwrap_or(0));
+            let [heard, _, spoken] = counted.sound().map(Option::unwrap_or_default);
             self.sound = Sound {
                 held_tokens: heard.saturating_add(spoken),
                 may_answer: spoken > 0,
             };
         }
-        acknowledged(self.gateway).await
     }
 
     /// Ends all turns: the caller is told in the format's own way.

@@ -96,7 +96,7 @@ impl Turn {
     }
 
     /// Notes what of its counts was charged with another turn.
-    pub(super) fn without(&mut self, charged: Tokens) {
+    pub(super) fn already_charged(&mut self, charged: Tokens) {
         self.running.before = charged;
     }
 

@@ -158,7 +158,7 @@ impl Gateway {
             return Ok(());
         };
         let why = format!(
-            "Item with id '{}' not found: it is in no stored response of yours. Send the item itself instead.",
+            "Item with id '{}' not found: none of your stored responses has it. Send the item itself instead.",
             item.id
         );
         Err(Rejection::new(StatusCode::NOT_FOUND, NO_ITEM, why))

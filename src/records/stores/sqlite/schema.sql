@@ -360,7 +360,7 @@ CREATE INDEX chats_updated ON chats (updated_at);
 
 -- What a provider, or the gateway, keeps for a caller beyond a request.
 CREATE TABLE objects (
-    kind     TEXT    NOT NULL, -- file, batch, response
+    kind     TEXT    NOT NULL, -- file, batch, response, item
     owner    TEXT    NOT NULL, -- `Caller::key`
     id       TEXT    NOT NULL, -- as the caller sees it
     provider TEXT    NOT NULL, -- its name in the configuration; empty for the gateway's own

@@ -1,6 +1,6 @@
 -- What a provider, or the gateway, keeps for a caller beyond a request.
 CREATE TABLE objects (
-    kind     TEXT COLLATE "C" NOT NULL, -- file, batch, response
+    kind     TEXT COLLATE "C" NOT NULL, -- file, batch, response, item
     owner    TEXT COLLATE "C" NOT NULL, -- `Caller::key`
     id       TEXT COLLATE "C" NOT NULL, -- as the caller sees it
     provider TEXT COLLATE "C" NOT NULL, -- its name in the configuration; empty for the gateway's own
