@@ -206,6 +206,7 @@ impl Running<'_> {
             && let Some(entry) = self.recorded_as(&id).await?
         {
             if let Some(rejection) = refused(&entry) {
+                group.has_record = true;
                 let answer = Answer::refused(self.format, &rejection, id.to_string());
                 return Ok(self.note_answer(group, &answer, &custom_id, end));
             }
